@@ -1,0 +1,1 @@
+"""text in, a dataset out: readers, splits, tokenizer, IDF."""

@@ -1,0 +1,1 @@
+"""bundle in, a served index out; and the embedded node."""

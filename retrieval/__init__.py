@@ -1,0 +1,1 @@
+"""a deployed index or a model, asked, explained and measured."""

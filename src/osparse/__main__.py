@@ -1,0 +1,3 @@
+from osparse.cli import main
+
+main()

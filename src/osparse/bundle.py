@@ -1,0 +1,194 @@
+"""The bundle directory: zips that OpenSearch ML Commons accepts, what they are, and how that was proved.
+
+    manifest.json
+    encoder.torchscript.zip and/or encoder.onnx.zip    model file, tokenizer.json, idf.json, LICENSE at the root
+    tokenizer.zip                                      tokenizer.json, idf.json
+    probes.jsonl                                       texts with the weights they must get
+
+The same model gives the same bytes: no dates, paths or machine names are in any of these files.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from osparse.encoding import Head
+from osparse.errors import BundleError
+from osparse.files import fingerprint, pretty_json, read_json, read_jsonl, sha256_file
+
+SCHEMA_VERSION = 1
+Format = Literal["torchscript", "onnx"]
+ENCODER_FILES: dict[str, str] = {"torchscript": "encoder.torchscript.zip", "onnx": "encoder.onnx.zip"}
+MODEL_FORMATS: dict[str, str] = {"torchscript": "TORCH_SCRIPT", "onnx": "ONNX"}
+"""Our format name -> the server's model_format."""
+MAX_NAME = 80
+"""Characters; the server makes file names of '<name>-<fingerprint>-<part>', which must stay within 120."""
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+MAX_UNPACKED = 4_000_000_000
+"""Bytes one zip may unpack to; the server refuses models of 4 GB."""
+
+
+@dataclass(frozen=True)
+class BundleFile:
+    """One zip of the bundle."""
+
+    name: str
+    sha256: str
+    size: int
+    """Bytes."""
+    function_name: Literal["SPARSE_ENCODING", "SPARSE_TOKENIZE"]
+    model_format: str
+    """TORCH_SCRIPT or ONNX, as the server calls it."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A text and the weights that the served models must give it."""
+
+    text: str
+    lang: str
+    document: dict[str, float]
+    query: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle directory that was opened; every file has the size and sha256 its manifest says."""
+
+    path: Path
+    name: str
+    model: str
+    """Fingerprint of the model it was made from."""
+    idf_version: str
+    head: Head
+    vocabulary: int
+    files: dict[str, BundleFile]
+    """``torchscript``, ``onnx`` (one at least) and ``tokenizer`` -> its zip."""
+    probes_sha256: str
+    checks: dict[str, Any] = field(default_factory=dict)
+    """What was proved before it was written: parity per format, tokenizer losslessness."""
+    targets: tuple[str, ...] = ()
+    """OpenSearch versions it is proved for."""
+
+    @classmethod
+    def open(cls, path: Path | str) -> Bundle:
+        """Open and check every file against the manifest; raises :class:`BundleError` naming what differs."""
+        path = Path(path)
+        if not (path / "manifest.json").is_file():
+            raise BundleError(f"{path} is not a bundle: it has no manifest.json; make one with: osparse package")
+        raw = read_json(path / "manifest.json", BundleError)
+        if not isinstance(raw, dict) or raw.get("schema") != SCHEMA_VERSION or "probes_sha256" not in raw:
+            raise BundleError(
+                f"{path}/manifest.json is not a bundle manifest (schema {SCHEMA_VERSION}); run: osparse package"
+            )
+        try:
+            head = Head(**{**raw["head"], "masked_ids": tuple(raw["head"]["masked_ids"])})
+            files = {key: BundleFile(**row) for key, row in raw["files"].items()}
+            fields = {k: v for k, v in raw.items() if k not in ("schema", "fingerprint", "head", "files", "targets")}
+            bundle = cls(path=path, head=head, files=files, targets=tuple(raw["targets"]), **fields)
+        except (KeyError, TypeError) as problem:
+            raise BundleError(
+                f"{path}/manifest.json is not a bundle manifest: {problem}; run: osparse package"
+            ) from None
+        bundle._check_files(raw)
+        return bundle
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Names the content: equal files, equal fingerprint."""
+        return fingerprint({**{key: file.sha256 for key, file in self.files.items()}, "probes": self.probes_sha256})
+
+    @property
+    def short(self) -> str:
+        """The twelve hex digits that go into names on the cluster."""
+        return self.fingerprint[:12]
+
+    @property
+    def formats(self) -> list[str]:
+        return [name for name in ENCODER_FILES if name in self.files]
+
+    def zip_path(self, key: str) -> Path:
+        """Path of ``torchscript``, ``onnx`` or ``tokenizer``; raises :class:`BundleError` if the bundle lacks it."""
+        if key not in self.files:
+            raise BundleError(
+                f"{self.path} has no {key} part, only {', '.join(self.files)}; run: osparse package MODEL --format {key}"
+            )
+        return self.path / self.files[key].name
+
+    def probes(self) -> list[Probe]:
+        return [Probe(**row) for _, row in read_jsonl(self.path / "probes.jsonl", BundleError)]
+
+    def _check_files(self, raw: Mapping[str, Any]) -> None:
+        wanted = {file.name: file.sha256 for file in self.files.values()} | {"probes.jsonl": self.probes_sha256}
+        problems = []
+        for name, sha256 in wanted.items():
+            path = self.path / name
+            if PurePosixPath(name).name != name:
+                problems.append(f"  - {name!r} is not a plain file name")
+            elif not path.is_file():
+                problems.append(f"  - {name} is missing")
+            elif (found := sha256_file(path)) != sha256:
+                problems.append(f"  - {name}: sha256 {found[:12]}.. does not match the manifest's {sha256[:12]}..")
+        if not problems and raw.get("fingerprint") != self.fingerprint:
+            problems.append("  - the manifest's fingerprint is not that of its files")
+        if problems:
+            raise BundleError("\n".join([f"{self.path} is not a whole bundle; run: osparse package", *problems]))
+
+
+def write_manifest(folder: Path, **fields: Any) -> None:
+    """Write manifest.json for the files already in ``folder``; ``fields`` are :class:`Bundle`'s, less path and probes."""
+    bundle = Bundle(path=folder, probes_sha256=sha256_file(folder / "probes.jsonl"), **fields)
+    raw = {k: v for k, v in asdict(bundle).items() if k != "path"}
+    (folder / "manifest.json").write_text(
+        pretty_json({"schema": SCHEMA_VERSION, "fingerprint": bundle.fingerprint, **raw}), encoding="utf-8"
+    )
+
+
+def check_name(name: str) -> str:
+    """A bundle name the server can make file names of; raises :class:`BundleError` saying what may be in it."""
+    if not _NAME.fullmatch(name) or ".." in name or len(name) > MAX_NAME:
+        raise BundleError(
+            f"the bundle name {name!r} becomes a file name on the server: use at most {MAX_NAME} of a-z 0-9 . _ - "
+            "(a letter or digit first, no '..'); pass --name"
+        )
+    return name
+
+
+def read_member(archive: Path, name: str) -> bytes:
+    """One file at the root of a zip of the bundle; raises :class:`BundleError` for anything unsafe or broken."""
+    with open_zip(archive) as opened:
+        try:
+            return opened.read(name)
+        except KeyError:
+            raise BundleError(f"{archive} has no {name}; run: osparse package") from None
+        except zipfile.BadZipFile as problem:
+            raise BundleError(f"{archive} is corrupt: {problem}; run: osparse package") from None
+
+
+def open_zip(archive: Path) -> zipfile.ZipFile:
+    """Open a zip whose members are plain files at its root and unpack to a sane size."""
+    try:
+        opened = zipfile.ZipFile(archive)
+    except (zipfile.BadZipFile, OSError) as problem:
+        raise BundleError(f"{archive} is not a readable zip: {problem}; run: osparse package") from None
+    infos = opened.infolist()
+    unsafe = [
+        i.filename for i in infos if PurePosixPath(i.filename).name != i.filename or "\\" in i.filename or _is_link(i)
+    ]
+    if unsafe:
+        opened.close()
+        raise BundleError(f"{archive}: only plain files at the root are allowed, found {unsafe[:3]}")
+    if sum(i.file_size for i in infos) > MAX_UNPACKED:
+        opened.close()
+        raise BundleError(f"{archive} would unpack to more than {MAX_UNPACKED:,} bytes")
+    return opened
+
+
+def _is_link(info: zipfile.ZipInfo) -> bool:
+    return (info.external_attr >> 16) & 0o170000 == 0o120000

@@ -1,0 +1,66 @@
+"""The deployment: what osparse leaves in a cluster, all of it read back from there, none from a local file.
+
+An index ``<name>-<fingerprint>`` under the alias ``<name>``; its mapping's ``_meta.osparse`` holds this dataclass.
+Models on ML Commons are named ``<bundle>-<fingerprint>-encoder`` and ``-tokenizer``: names survive a chunk upload,
+descriptions do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from osparse.errors import ClusterError
+
+SCHEMA_VERSION = 1
+Mode = Literal["ml-commons", "client"]
+KeyStyle = Literal["raw", "u2024"]
+"""``raw``: features carry the raw token. ``u2024``: '.' is stored as U+2024, because without the neural-search plugin
+a rank_feature query cannot reach a feature whose name holds a dot."""
+
+FIELD = "sparse_embedding"
+"""The rank_features field that holds document weights."""
+META_KEY = "osparse"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What ``_meta.osparse`` of an index says."""
+
+    mode: Mode
+    bundle: str
+    """Name of the bundle."""
+    fingerprint: str
+    """Of the bundle, 64 hex digits."""
+    idf_version: str
+    vocabulary: int
+    max_length: int
+    key_style: KeyStyle
+    ingest_pipeline: str | None
+    search_pipeline: str | None
+    field: str = FIELD
+    schema: int = SCHEMA_VERSION
+
+    def to_meta(self) -> dict[str, Any]:
+        return {META_KEY: asdict(self)}
+
+    @classmethod
+    def from_meta(cls, meta: Mapping[str, Any], index: str) -> Deployment:
+        """Raises :class:`ClusterError` if the index was not made by osparse, or by another schema."""
+        raw = meta.get(META_KEY)
+        if not isinstance(raw, Mapping) or raw.get("schema") != SCHEMA_VERSION:
+            raise ClusterError(
+                f"index {index} was not deployed by osparse; make one with: osparse deploy BUNDLE --index NAME"
+            )
+        return cls(**raw)
+
+
+def feature_name(token: str, key_style: KeyStyle) -> str:
+    """The rank_features key of a raw token."""
+    return token.replace(".", "\u2024") if key_style == "u2024" else token
+
+
+def token_of(feature: str, key_style: KeyStyle) -> str:
+    """The raw token of a rank_features key: :func:`feature_name` backwards."""
+    return feature.replace("\u2024", ".") if key_style == "u2024" else feature

@@ -1,0 +1,155 @@
+"""The document encoder in torch: a masked-LM's body and transform, then the sparse head. Imported late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from osparse.encoding import Head, sparse_dict
+from osparse.errors import ModelError
+from osparse.lexicon import load_tokenizer, read_vocabulary
+from osparse.model import Model
+from osparse.sparse_head import max_over_tokens
+
+Parts = tuple[Callable[[Tensor], Tensor], nn.Linear]
+"""The masked-LM head taken apart: transform (B, T, H) -> (B, T, H), and the decoder with weight (V, H), bias (V,)."""
+
+
+def _bert(mlm: Any) -> Parts:
+    return mlm.cls.predictions.transform, mlm.cls.predictions.decoder
+
+
+def _roberta(mlm: Any) -> Parts:
+    head = mlm.lm_head
+    return lambda x: head.layer_norm(nn.functional.gelu(head.dense(x))), head.decoder
+
+
+def _distilbert(mlm: Any) -> Parts:
+    return lambda x: mlm.vocab_layer_norm(mlm.activation(mlm.vocab_transform(x))), mlm.vocab_projector
+
+
+def _modernbert(mlm: Any) -> Parts:
+    return mlm.head, mlm.decoder
+
+
+def _electra(mlm: Any) -> Parts:
+    return mlm.generator_predictions, mlm.generator_lm_head
+
+
+ARCHITECTURES: dict[str, Callable[[Any], Parts]] = {
+    "bert": _bert,
+    "roberta": _roberta,
+    "xlm-roberta": _roberta,
+    "distilbert": _distilbert,
+    "modernbert": _modernbert,
+    "electra": _electra,
+}
+"""transformers' ``config.model_type`` -> how its masked-LM head comes apart."""
+
+
+class SparseEncoder(nn.Module):
+    """(B, T) ids and mask -> (B, V) document weights; the formula of ``osparse.encoding``, differentiable."""
+
+    keep: Tensor
+    """(V,) 1.0, and 0.0 for masked ids."""
+
+    def __init__(self, mlm: Any, head: Head) -> None:
+        super().__init__()
+        kind = mlm.config.model_type
+        if kind not in ARCHITECTURES:
+            raise ModelError(
+                f"model_type {kind!r} has no known masked-LM head; known: {', '.join(sorted(ARCHITECTURES))}"
+            )
+        self.mlm = mlm
+        self.head = head
+        keep = torch.ones(self.decoder.weight.shape[0])
+        keep[list(head.masked_ids)] = 0.0
+        self.register_buffer("keep", keep, persistent=False)
+
+    @property
+    def decoder(self) -> nn.Linear:
+        return ARCHITECTURES[self.mlm.config.model_type](self.mlm)[1]
+
+    def hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(B, T) -> (B, T, H) transformed hidden states, one matrix product short of the logits."""
+        transform, _ = ARCHITECTURES[self.mlm.config.model_type](self.mlm)
+        states = self.mlm.base_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return transform(states)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(B, T) int64 ids and mask -> (B, V) fp32 weights >= 0, before pruning."""
+        decoder = self.decoder
+        bias = decoder.bias if decoder.bias is not None else decoder.weight.new_zeros(decoder.weight.shape[0])
+        hidden = self.hidden(input_ids, attention_mask).float()
+        peak = max_over_tokens(hidden, attention_mask.bool(), decoder.weight.float(), bias.float())
+        return self.activate(peak)
+
+    def activate(self, peak: Tensor) -> Tensor:
+        """(B, V) largest relu-ed logits -> (B, V) weights, masked ids zero."""
+        weights = torch.log1p(peak)
+        if self.head.activation == "log1p_log1p_relu":
+            weights = torch.log1p(weights)
+        return weights * self.keep
+
+    def prune(self, weights: Tensor) -> Tensor:
+        """(B, V) -> (B, V): drop what is at most prune_ratio x the row's largest, keep the top_k largest."""
+        kept = weights * (weights > self.head.prune_ratio * weights.amax(1, keepdim=True))
+        if self.head.top_k is not None and self.head.top_k < kept.shape[1]:
+            kept = kept * (kept >= kept.topk(self.head.top_k, dim=1).values[:, -1:])
+        return kept
+
+
+class TextEncoder:
+    """Texts -> document vectors with a trained model: tokenise, batch by length, encode, prune."""
+
+    def __init__(self, encoder: SparseEncoder, tokenizer: Path) -> None:
+        self.encoder = encoder.eval()
+        self.tokens, _ = read_vocabulary(tokenizer)
+        self._tokenizer = load_tokenizer(tokenizer)
+        self._tokenizer.enable_truncation(encoder.head.max_length)
+
+    @classmethod
+    def open(cls, model: Model | Path | str, *, device: str = "cpu") -> TextEncoder:
+        """Load a model directory; raises :class:`ModelError` if its weights do not fit its tokenizer."""
+        from transformers import AutoModelForMaskedLM
+
+        model = model if isinstance(model, Model) else Model.open(model)
+        mlm = AutoModelForMaskedLM.from_pretrained(model.path, attn_implementation="eager", local_files_only=True)
+        encoder = SparseEncoder(mlm.float(), model.head).to(device)
+        if encoder.decoder.weight.shape[0] < len(model.lexicon.tokens):
+            raise ModelError(
+                f"{model.path}: the decoder has {encoder.decoder.weight.shape[0]} rows, "
+                f"the tokenizer {len(model.lexicon.tokens)} tokens; they do not belong together"
+            )
+        return cls(encoder, model.path / "tokenizer.json")
+
+    def batches(self, texts: Sequence[str], batch_size: int = 32) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        """Yield (positions in ``texts``, (B, V) pruned weights), longest texts first."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        order = sorted(range(len(texts)), key=lambda i: (-len(encodings[i].ids), i))
+        device = self.encoder.keep.device
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            length = max(len(encodings[i].ids) for i in rows)
+            ids = torch.zeros(len(rows), length, dtype=torch.int64)
+            mask = torch.zeros(len(rows), length, dtype=torch.int64)
+            for row, i in enumerate(rows):
+                ids[row, : len(encodings[i].ids)] = torch.tensor(encodings[i].ids)
+                mask[row, : len(encodings[i].ids)] = 1
+            with torch.inference_mode():
+                weights = self.encoder.prune(self.encoder(ids.to(device), mask.to(device)))
+            yield rows, weights.float().cpu().numpy()
+
+    def encode(self, texts: Sequence[str], batch_size: int = 32) -> list[dict[str, float]]:
+        """{raw token: weight} of each text, in the order given."""
+        found: list[dict[str, float]] = [{} for _ in texts]
+        for rows, weights in self.batches(texts, batch_size):
+            for row, vector in zip(rows, weights, strict=True):
+                found[row] = sparse_dict(vector, self.tokens)
+        return found

@@ -1,0 +1,105 @@
+"""Progress of long work: a rich bar with rate and time left on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+PLAIN_SECONDS = 10.0
+"""Between two lines where there is no terminal."""
+
+log = logging.getLogger("osparse.progress")
+T = TypeVar("T")
+
+
+class Bar:
+    """One running piece of work; ``advance`` is all a loop needs to call."""
+
+    def __init__(self, label: str, total: int | None, unit: str) -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.done = 0
+        self.note = ""
+        self.started = self._said = time.monotonic()
+
+    def advance(self, n: int = 1, note: str | None = None) -> None:
+        """``note`` is a short state worth seeing, such as a loss or a count of failures."""
+        self.done += n
+        self.note = self.note if note is None else note
+        if time.monotonic() - self._said >= PLAIN_SECONDS:
+            self._said = time.monotonic()
+            log.info("%s", self.line())
+
+    def line(self) -> str:
+        spent = max(time.monotonic() - self.started, 1e-9)
+        rate = self.done / spent
+        of = f"/{self.total:,}" if self.total is not None else ""
+        left = f", {(self.total - self.done) / rate:.0f} s left" if self.total is not None and rate > 0 else ""
+        return (
+            f"{self.label}: {self.done:,}{of} {self.unit}, {rate:,.1f}/s{left}{'  ' + self.note if self.note else ''}"
+        )
+
+
+class _RichBar(Bar):
+    def __init__(self, label: str, total: int | None, unit: str, progress: Progress) -> None:
+        super().__init__(label, total, unit)
+        self._progress = progress
+        self._task = progress.add_task(label, total=total, note="")
+
+    def advance(self, n: int = 1, note: str | None = None) -> None:
+        self.done += n
+        self.note = self.note if note is None else note
+        self._progress.update(self._task, advance=n, note=self.note)
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.finished_speed or task.speed or 0:,.1f}/s", style="cyan")
+
+
+@contextmanager
+def progress(label: str, total: int | None = None, unit: str = "items") -> Iterator[Bar]:
+    """Show one piece of work on standard error while the block runs; silent when logging is (``--quiet``)."""
+    if not log.isEnabledFor(logging.INFO):
+        yield Bar(label, total, unit)
+    elif sys.stderr.isatty():
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            _Rate(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as shown:
+            yield _RichBar(label, total, unit, shown)
+    else:
+        bar = Bar(label, total, unit)
+        yield bar
+        log.info("%s: %s %s in %.1f s", label, f"{bar.done:,}", unit, time.monotonic() - bar.started)
+
+
+def track(items: Iterable[T], label: str, total: int | None = None, unit: str = "items") -> Iterator[T]:
+    """Iterate with progress; ``total`` is taken from ``len`` where there is one."""
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    with progress(label, total, unit) as bar:
+        for item in items:
+            yield item
+            bar.advance()

@@ -1,0 +1,1 @@
+"""dataset in, model out."""
