@@ -117,7 +117,8 @@ class Bundle:
         """Path of ``torchscript``, ``onnx`` or ``tokenizer``; raises :class:`BundleError` if the bundle lacks it."""
         if key not in self.files:
             raise BundleError(
-                f"{self.path} has no {key} part, only {', '.join(self.files)}; run: osparse package MODEL --format {key}"
+                f"{self.path} has no {key} part, only {', '.join(self.files)}; "
+                f"run: osparse package MODEL --format {key}"
             )
         return self.path / self.files[key].name
 
@@ -142,7 +143,7 @@ class Bundle:
 
 
 def write_manifest(folder: Path, **fields: Any) -> None:
-    """Write manifest.json for the files already in ``folder``; ``fields`` are :class:`Bundle`'s, less path and probes."""
+    """Write manifest.json for the files already in ``folder``; ``fields`` are those of :class:`Bundle`."""
     bundle = Bundle(path=folder, probes_sha256=sha256_file(folder / "probes.jsonl"), **fields)
     raw = {k: v for k, v in asdict(bundle).items() if k != "path"}
     (folder / "manifest.json").write_text(

@@ -57,7 +57,7 @@ class Lexicon:
         unknown = sorted(set(weights) - vocabulary)
         if missing or unknown:
             raise ModelError(
-                f"{source} does not fit the tokenizer: {len(missing)} tokens have no weight (for example {missing[:3]}), "
+                f"{source} does not fit the tokenizer: {len(missing)} tokens have no weight (like {missing[:3]}), "
                 f"{len(unknown)} weights are for tokens it does not have ({unknown[:3]}); run: osparse idf"
             )
         idf = np.array([weights[token] if token else MIN_WEIGHT for token in tokens], dtype=np.float32)

@@ -80,7 +80,7 @@ def save_model(
     card: str,
     overwrite: bool = False,
 ) -> Model:
-    """Write a model directory in one step; ``write_weights`` saves the transformers model and tokenizer into a folder."""
+    """Write a model directory in one step; ``write_weights`` saves the transformers model and tokenizer to a folder."""
     with atomic_directory(path, overwrite=overwrite) as folder:
         write_weights(folder)
         (folder / "idf.json").write_text(lexicon.to_json(), encoding="utf-8")

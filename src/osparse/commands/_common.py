@@ -21,7 +21,7 @@ _GLOBAL = {"as_json": "json", "quiet": "quiet", "verbose": "verbose"}
 def command(
     name: str, *, examples: str, group: click.Group | None = None
 ) -> Callable[[Callable[..., Any]], click.Command]:
-    """A click command whose help ends with examples and which takes ``--json --quiet --verbose`` on either side of its name.
+    """A click command whose help ends with examples and which takes the global flags after its name too.
 
     The function echoes its result with :func:`echo`.
     """
