@@ -1,0 +1,49 @@
+#!/bin/sh
+# The whole road in order: text -> dataset -> tokenizer and IDF -> model -> bundle -> OpenSearch -> answers -> table.
+# Each step is one osparse command; one whose output is there and made from the same inputs says so and returns at once.
+set -eu
+
+OUT=${OUT:-build/quickstart}
+PORT=${PORT:-9210}
+CLUSTER=http://127.0.0.1:$PORT
+INDEX=quickstart
+
+say() { printf '\n== %s\n' "$1"; }
+
+say "1/8 dataset: Korean and English package descriptions of this machine's Debian or Ubuntu"
+if command -v apt-get >/dev/null && [ -x /usr/lib/apt/apt-helper ]; then
+  osparse corpus build --source debian --output "$OUT/dataset"
+else
+  echo "No apt here: using the small bilingual sample written for osparse; its figures say little."
+  osparse corpus build --source jsonl examples/sample_corpus.jsonl --output "$OUT/dataset"
+fi
+
+say "2/8 tokenizer and query weights, from the training split only"
+osparse corpus tokenizer "$OUT/dataset" --output "$OUT/tokenizer" --vocab-size 16000
+osparse idf "$OUT/dataset" --tokenizer "$OUT/tokenizer" --output "$OUT/idf.json"
+
+say "3/8 train a sparse encoder on the CPU"
+osparse train configs/quickstart.yaml --dataset "$OUT/dataset" --output "$OUT/model" \
+  --set "tokenizer=$OUT/tokenizer" --set "idf=$OUT/idf.json"
+
+say "4/8 package it for OpenSearch, proved equal to the model"
+osparse package "$OUT/model" --output "$OUT/bundle" --name quickstart
+
+say "5/8 start a real OpenSearch on $CLUSTER"
+osparse node up --home "$OUT/node" --port "$PORT"
+
+say "6/8 deploy the bundle and load the documents"
+osparse deploy "$OUT/bundle" --cluster "$CLUSTER" --index "$INDEX"
+osparse index --cluster "$CLUSTER" --index "$INDEX" "$OUT/dataset"
+
+say "7/8 ask it"
+for text in "동영상 편집기" "파이썬 웹 프레임워크" "네트워크 패킷 분석 도구" \
+  "play chess against the computer" "library for reading PDF files" "fonts for Korean text"; do
+  osparse search --cluster "$CLUSTER" --index "$INDEX" --top 3 --explain "$text"
+done
+
+say "8/8 measure it on the held-back test queries, beside BM25 as a user would set it up on this node"
+osparse evaluate --dataset "$OUT/dataset" --split test --cluster "$CLUSTER" --index "$INDEX" --baseline bm25 \
+  --output "$OUT/report.json"
+
+say "done: the node runs on; stop it with: osparse node down --home $OUT/node"

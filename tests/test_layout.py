@@ -1,0 +1,101 @@
+"""The repository is what the design says: listed packages, one-way imports, a light command line."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import osparse
+from osparse.cli import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("corpus", "trainer", "packager", "deployer", "retrieval", "opensearch_templates")
+MAY_IMPORT = {"retrieval": {"deployer", "opensearch_templates"}, "deployer": {"opensearch_templates"}}
+HEAVY = ("torch", "transformers", "polars", "onnxruntime", "opensearchpy", "scipy", "pyarrow")
+
+
+def test_every_package_folder_is_listed() -> None:
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    found = set()
+    for name, folder in tool["package-dir"].items():
+        for init in (ROOT / folder).rglob("__init__.py"):
+            parts = init.parent.relative_to(ROOT / folder).parts
+            if not (name == "osparse" and parts and parts[0] in ROOMS):  # the git-ignored links
+                found.add(".".join([name, *parts]))
+    assert found == set(tool["packages"])
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Absolute names of all modules a file imports, inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_do_not_import_each_other(room: str) -> None:
+    allowed = MAY_IMPORT.get(room, set()) | {room}
+    for path in (ROOT / room).rglob("*.py"):
+        for name in imports_of(path):
+            parts = name.split(".")
+            if parts[0] == "osparse" and len(parts) > 1:
+                assert parts[1] not in set(ROOMS) - allowed, f"{path.relative_to(ROOT)} imports {name}"
+                assert parts[1] not in ("cli", "commands"), f"{path.relative_to(ROOT)} imports {name}"
+
+
+def test_the_shared_core_imports_no_room() -> None:
+    for path in (ROOT / "src" / "osparse").glob("*.py"):
+        for name in imports_of(path):
+            assert not (name.startswith("osparse.") and name.split(".")[1] in ROOMS), f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("room", ["deployer", "retrieval", "opensearch_templates"])
+def test_the_deploy_side_names_no_torch_at_import(room: str) -> None:
+    code = f"import osparse.{room}, sys; print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def run_help(*arguments: str) -> tuple[str, float]:
+    code = (
+        "import sys; from osparse.cli import main\n"
+        f"try: main({list(arguments)!r})\n"
+        f"finally: print('LOADED', [m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout, time.perf_counter() - started
+
+
+def test_help_is_light_and_quick() -> None:
+    text, seconds = min((run_help("--help") for _ in range(5)), key=lambda found: found[1])
+    assert text.endswith("LOADED []\n")
+    assert seconds < 0.3
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example_and_loads_nothing_heavy(name: str) -> None:
+    text, _ = run_help(name, "--help")
+    assert text.endswith("LOADED []\n")
+    groups = {"corpus": ["build", "stats", "tokenizer"], "node": ["up", "down", "status"]}
+    for sub in groups.get(name, []):
+        text, _ = run_help(name, sub, "--help")
+        assert "Examples:" in text, f"osparse {name} {sub} --help shows no example"
+    assert name in groups or "Examples:" in text
+
+
+def test_changelog_and_version_agree() -> None:
+    found = re.search(r"^## \[(\d[^\]]*)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert found and found[1] == osparse.__version__
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == osparse.__version__
