@@ -12,12 +12,14 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
     TextColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.text import Text
 
@@ -48,11 +50,16 @@ class Bar:
     def line(self) -> str:
         spent = max(time.monotonic() - self.started, 1e-9)
         rate = self.done / spent
-        of = f"/{self.total:,}" if self.total is not None else ""
         left = f", {(self.total - self.done) / rate:.0f} s left" if self.total is not None and rate > 0 else ""
-        return (
-            f"{self.label}: {self.done:,}{of} {self.unit}, {rate:,.1f}/s{left}{'  ' + self.note if self.note else ''}"
-        )
+        speed = f"{rate / 1e6:,.1f} MB/s" if self.unit == "bytes" else f"{rate:,.1f}/s"
+        done = _amount(self.done, self.total, self.unit)
+        return f"{self.label}: {done}, {speed}{left}{'  ' + self.note if self.note else ''}"
+
+
+def _amount(done: int, total: int | None, unit: str) -> str:
+    if unit == "bytes":
+        return f"{done / 1e6:,.1f}{f'/{total / 1e6:,.1f}' if total is not None else ''} MB"
+    return f"{done:,}{f'/{total:,}' if total is not None else ''} {unit}"
 
 
 class _RichBar(Bar):
@@ -78,12 +85,13 @@ def progress(label: str, total: int | None = None, unit: str = "items") -> Itera
     if not log.isEnabledFor(logging.INFO):
         yield Bar(label, total, unit)
     elif sys.stderr.isatty():
+        amount: tuple[ProgressColumn, ...] = (MofNCompleteColumn(), TextColumn(unit), _Rate())
+        if unit == "bytes":
+            amount = (DownloadColumn(), TransferSpeedColumn())
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(unit),
-            _Rate(),
+            *amount,
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
         )
@@ -92,7 +100,7 @@ def progress(label: str, total: int | None = None, unit: str = "items") -> Itera
     else:
         bar = Bar(label, total, unit)
         yield bar
-        log.info("%s: %s %s in %.1f s", label, f"{bar.done:,}", unit, time.monotonic() - bar.started)
+        log.info("%s: %s in %.1f s", label, _amount(bar.done, None, unit), time.monotonic() - bar.started)
 
 
 def track(items: Iterable[T], label: str, total: int | None = None, unit: str = "items") -> Iterator[T]:
