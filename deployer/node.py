@@ -1,0 +1,127 @@
+"""The embedded node: a real OpenSearch on this machine, in a process of its own that outlives the command.
+
+    status = node_up(Path("~/nodes/a").expanduser(), port=9210)
+    status.url                      # http://127.0.0.1:9210
+    node_down(status.home)
+
+This process imports no Java: it lays out the home, starts :mod:`osparse.deployer.node_process` and reads its files.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from osparse.deployer import node_child
+from osparse.deployer.node_home import START_LOCK, claim_home, lay_out
+from osparse.deployer.node_java import choose_java
+from osparse.deployer.node_lock import held
+from osparse.deployer.node_state import NodeStatus, read_record, read_status
+from osparse.errors import InputError, NodeError
+from osparse.extras import check
+
+DEFAULT_PORT = 9210
+DEFAULT_HEAP = "512m"
+MINIMUM_HEAP = 256
+"""MB; with less, OpenSearch's own caches fill it."""
+TURN_SECONDS = 900.0
+"""To wait for another ``node up`` on the same home, which may be fetching jars."""
+
+log = logging.getLogger("osparse.deployer.node")
+
+
+def default_home() -> Path:
+    """``$XDG_DATA_HOME/osparse/node``, or ``~/.local/share/osparse/node``."""
+    data = os.environ.get("XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local" / "share") / "osparse" / "node"
+
+
+def node_status(home: Path | None = None) -> NodeStatus:
+    """The state of the node in ``home``, read from its files in a few milliseconds."""
+    return read_status(_absolute(home))
+
+
+def node_up(
+    home: Path | None = None,
+    port: int = DEFAULT_PORT,
+    heap: str = DEFAULT_HEAP,
+    *,
+    offline: bool = False,
+    tied: bool = False,
+) -> NodeStatus:
+    """Start the node in ``home``, or return the one that runs there; back when it answers and its indices are open.
+
+    ``port``: HTTP on 127.0.0.1, 0 for any free one. ``heap``: of Java, such as 512m or 2g. ``offline``: fetch nothing.
+    ``tied``: the node stops when this process ends, however it ends. ``seconds`` of the result is the whole wait.
+
+    Raises InputError (bad port, heap or folder), MissingExtraError, NodeError (port in use, jars not to be had, no
+    space, a failed or too slow start).
+    """
+    home = _absolute(home)
+    _check(port, heap)
+    busy = NodeError(f"another `osparse node up` has been preparing {home} for {TURN_SECONDS:.0f} s; stop it first")
+    with node_child.explained(home):
+        claim_home(home)
+        with held(home / START_LOCK, TURN_SECONDS, busy):
+            status = read_status(home)
+            if status.state == "starting":  # its `up` was interrupted, the process was not
+                return node_child.wait_until_running(home, status.pid, port)
+            if status.state == "running":
+                return _already(status, port)
+            if status.state == "crashed":
+                log.info("the last node in %s had crashed; starting it again", home)
+            return _start(home, port, heap, offline, tied)
+
+
+def node_down(home: Path | None = None) -> NodeStatus:
+    """Stop the node in ``home`` and leave no process; its data stays. Succeeds when none runs.
+
+    Raises NodeError when the process is another user's or another machine's.
+    """
+    home = _absolute(home)
+    if read_status(home).state in ("running", "starting"):
+        node_child.stop(home)
+    record = read_record(home)
+    if record is not None and record.phase != "stopped":  # killed or crashed: said once, and done with
+        with node_child.explained(home):
+            replace(record, phase="stopped", port=None, error=None).save(home)
+    return read_status(home)
+
+
+def _absolute(home: Path | None) -> Path:
+    return (default_home() if home is None else home.expanduser()).absolute()
+
+
+def _check(port: int, heap: str) -> None:
+    if not 0 <= port <= 65535:
+        raise InputError(f"port {port} is not one; --port takes 1 to 65535, or 0 for any free one")
+    size = re.fullmatch(r"(\d+)([mg])", heap.lower())
+    if size is None or int(size[1]) * (1024 if size[2] == "g" else 1) < MINIMUM_HEAP:
+        raise InputError(
+            f"heap {heap!r} is not usable; --heap takes a size of at least {MINIMUM_HEAP}m, such as 512m or 2g"
+        )
+
+
+def _already(status: NodeStatus, port: int) -> NodeStatus:
+    log.info("the node in %s is running already (process %s, %s)", status.home, status.pid, status.url)
+    if port not in (0, DEFAULT_PORT, status.port):
+        log.info("to move it to port %d: osparse node down, then osparse node up --port %d", port, port)
+    return status
+
+
+def _start(home: Path, port: int, heap: str, offline: bool, tied: bool) -> NodeStatus:
+    check("jpype", "node")
+    java = choose_java()
+    node_child.require_free_port(port)
+    version = lay_out(home, patch_thai=java.bundled, offline=offline)
+    log.info("starting OpenSearch %s on %s", version, java)
+    if java.bundled:
+        log.info(
+            "note: this Java has no Thai dictionary, so Thai text is split by general rules; "
+            "other languages are not affected"
+        )
+    pid = node_child.spawn(home, port, heap, java, version, tied=tied)
+    return node_child.wait_until_running(home, pid, port)

@@ -1,0 +1,23 @@
+"""The real node, once for the whole session: `node.url` and `node.home`. A test that needs it is marked ``e2e``.
+
+Tests share it: use an index name of your own and delete the index afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from osparse.deployer.node import node_down, node_up
+from osparse.deployer.node_state import NodeStatus
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeStatus]:
+    """A node on a free port; stopped at the end, and also if the test process itself is killed."""
+    home = tmp_path_factory.mktemp("node") / "home"
+    try:
+        yield node_up(home, port=0, tied=True)
+    finally:
+        node_down(home)
