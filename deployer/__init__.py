@@ -1,1 +1,56 @@
-"""bundle in, a served index out; and the embedded node."""
+"""bundle in, a served index out; and the embedded node.
+
+    cluster = open_cluster("http://127.0.0.1:9210")
+    deploy(Bundle.open("bundle"), cluster, "products")
+    index_documents(cluster, "products", [Path("documents.jsonl")])
+
+The names in ``__all__`` are the room's public face; each is imported when it is first used, so that the embedded node
+needs no HTTP client and the command line starts fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from osparse.deployer.connection import Answer, Cluster, open_cluster
+    from osparse.deployer.deploying import DeployResult, deploy
+    from osparse.deployer.diagnosis import doctor
+    from osparse.deployer.index import IndexResult, index_documents
+    from osparse.deployer.readiness import status
+    from osparse.deployer.reading import query_encoder, read_deployment
+
+__all__ = [
+    "Answer",
+    "Cluster",
+    "DeployResult",
+    "IndexResult",
+    "deploy",
+    "doctor",
+    "index_documents",
+    "open_cluster",
+    "query_encoder",
+    "read_deployment",
+    "status",
+]
+
+_HOME = {
+    "Answer": "connection",
+    "Cluster": "connection",
+    "DeployResult": "deploying",
+    "IndexResult": "index",
+    "deploy": "deploying",
+    "doctor": "diagnosis",
+    "index_documents": "index",
+    "open_cluster": "connection",
+    "query_encoder": "reading",
+    "read_deployment": "reading",
+    "status": "readiness",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

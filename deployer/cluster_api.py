@@ -1,0 +1,144 @@
+"""The REST calls on indices, documents, pipelines and the cluster itself: one method each, no decisions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from osparse.deployer.connection import Answer, Cluster
+
+NDJSON = "application/x-ndjson"
+
+
+class ClusterApi:
+    """The calls every OpenSearch has; errors are those of :meth:`Cluster.request`."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+
+    def root(self) -> dict[str, Any]:
+        return _object(self.cluster.request("GET", "/"))
+
+    def plugins(self) -> list[dict[str, Any]]:
+        found = self.cluster.request("GET", "/_cat/plugins", params={"format": "json"}).body
+        return found if isinstance(found, list) else []
+
+    def nodes(self) -> dict[str, Any]:
+        """Node id -> name, version, roles."""
+        filters = "nodes.*.name,nodes.*.version,nodes.*.roles"
+        answer = self.cluster.request("GET", "/_nodes/plugins", params={"filter_path": filters})
+        return dict(_object(answer).get("nodes", {}))
+
+    def node_memory(self) -> dict[str, Any]:
+        """Node id -> name, ``os.mem`` and ``jvm.mem`` usage."""
+        filters = "nodes.*.name,nodes.*.os.mem,nodes.*.jvm.mem.heap_used_percent"
+        answer = self.cluster.request("GET", "/_nodes/stats/os,jvm", params={"filter_path": filters})
+        return dict(_object(answer).get("nodes", {}))
+
+    def settings(self) -> dict[str, str]:
+        """Every cluster setting in force, flat: transient over persistent over default."""
+        params = {"include_defaults": "true", "flat_settings": "true"}
+        body = _object(self.cluster.request("GET", "/_cluster/settings", params=params))
+        return {**body.get("defaults", {}), **body.get("persistent", {}), **body.get("transient", {})}
+
+    def put_settings(self, body: Mapping[str, Any]) -> None:
+        self.cluster.request("PUT", "/_cluster/settings", body=body)
+
+    def has_analyzer(self, analyzer: str) -> bool:
+        answer = self.cluster.request("POST", "/_analyze", body={"analyzer": analyzer, "text": "a"}, allow=(400,))
+        return answer.status == 200
+
+    def get_index(self, name: str) -> dict[str, Any] | None:
+        """Concrete index -> aliases, mappings, settings, of an index or alias; None if there is none."""
+        answer = self.cluster.request("GET", f"/{_q(name)}", allow=(404,))
+        return None if answer.status == 404 else _object(answer)
+
+    def get_mapping(self, name: str) -> dict[str, Any] | None:
+        """Concrete index -> mappings, of an index or alias; None if there is none."""
+        answer = self.cluster.request("GET", f"/{_q(name)}/_mapping", allow=(404,))
+        return None if answer.status == 404 else _object(answer)
+
+    def all_meta(self) -> dict[str, Any]:
+        """Concrete index -> ``_meta`` of every index, hidden ones too, that has any."""
+        params = {"filter_path": "*.mappings._meta", "expand_wildcards": "all"}
+        body = _object(self.cluster.request("GET", "/_all/_mapping", params=params))
+        return {name: found["mappings"]["_meta"] for name, found in body.items()}
+
+    def aliases(self, index: str) -> list[str]:
+        answer = self.cluster.request("GET", f"/{_q(index)}/_alias")
+        return sorted(name for found in _object(answer).values() for name in found.get("aliases", {}))
+
+    def create_index(self, name: str, body: Mapping[str, Any]) -> Answer:
+        """400 is returned, not raised: the index may have come into being meanwhile."""
+        return self.cluster.request("PUT", f"/{_q(name)}", body=body, allow=(400,))
+
+    def update_aliases(self, body: Mapping[str, Any]) -> None:
+        self.cluster.request("POST", "/_aliases", body=body)
+
+    def refresh(self, name: str) -> None:
+        self.cluster.request("POST", f"/{_q(name)}/_refresh")
+
+    def count(self, name: str) -> int:
+        return int(_object(self.cluster.request("GET", f"/{_q(name)}/_count"))["count"])
+
+    def bulk(self, index: str, lines: bytes) -> list[dict[str, Any]]:
+        """Send NDJSON of ``index`` actions with ids; returns one result per document, in order."""
+        answer = self.cluster.request("POST", f"/{_q(index)}/_bulk", body=lines, content_type=NDJSON, timeout=300)
+        return [item["index"] for item in _object(answer)["items"]]
+
+    def get_document(self, index: str, document_id: str) -> dict[str, Any] | None:
+        answer = self.cluster.request("GET", f"/{_q(index)}/_doc/{_q(document_id)}", allow=(404,))
+        return dict(answer.body["_source"]) if answer.status == 200 and answer.body.get("found") else None
+
+    def put_document(self, index: str, document_id: str, source: Mapping[str, Any]) -> None:
+        params = {"refresh": "true"}
+        self.cluster.request("PUT", f"/{_q(index)}/_doc/{_q(document_id)}", params=params, body=source, timeout=300)
+
+    def present(self, index: str, ids: Collection[str]) -> set[str]:
+        """Which of the documents are there."""
+        answer = self.cluster.request("POST", f"/{_q(index)}/_mget", params={"_source": "false"}, body={"ids": [*ids]})
+        return {found["_id"] for found in _object(answer)["docs"] if found.get("found")}
+
+    def stored_values(self, index: str, ids: Collection[str], field: str) -> dict[str, str]:
+        """Document id -> its stored ``field``, for the documents that are there and have it."""
+        params = {"_source": "false", "stored_fields": field}
+        answer = self.cluster.request("POST", f"/{_q(index)}/_mget", params=params, body={"ids": [*ids]})
+        return {
+            found["_id"]: found["fields"][field][0]
+            for found in _object(answer)["docs"]
+            if found.get("found") and field in found.get("fields", {})
+        }
+
+    def search(self, index: str, body: Mapping[str, Any], params: Mapping[str, str] | None = None) -> dict[str, Any]:
+        return _object(self.cluster.request("POST", f"/{_q(index)}/_search", params=params, body=body))
+
+    def get_ingest_pipeline(self, name: str) -> dict[str, Any] | None:
+        return self._pipeline(f"/_ingest/pipeline/{_q(name)}", name)
+
+    def put_ingest_pipeline(self, name: str, body: Mapping[str, Any]) -> None:
+        self.cluster.request("PUT", f"/_ingest/pipeline/{_q(name)}", body=body)
+
+    def get_search_pipeline(self, name: str) -> dict[str, Any] | None:
+        return self._pipeline(f"/_search/pipeline/{_q(name)}", name)
+
+    def put_search_pipeline(self, name: str, body: Mapping[str, Any]) -> None:
+        self.cluster.request("PUT", f"/_search/pipeline/{_q(name)}", body=body)
+
+    def _pipeline(self, path: str, name: str) -> dict[str, Any] | None:
+        answer = self.cluster.request("GET", path, allow=(404,))
+        return None if answer.status == 404 else _object(answer).get(name)
+
+
+def ndjson(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """A bulk body: one JSON object per line, a newline at the end."""
+    return b"".join(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n" for row in rows)
+
+
+def _object(answer: Answer) -> dict[str, Any]:
+    return answer.body if isinstance(answer.body, dict) else {}
+
+
+def _q(segment: str) -> str:
+    return quote(segment, safe="")

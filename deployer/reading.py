@@ -1,0 +1,34 @@
+"""Read a deployment back from the cluster: what serves under a name, and the query encoder that belongs to it."""
+
+from __future__ import annotations
+
+from osparse.deployer.artifacts import fetch_part, query_encoder_from
+from osparse.deployer.cluster_api import ClusterApi
+from osparse.deployer.connection import Cluster
+from osparse.deployment import Deployment
+from osparse.encoding import QueryEncoder
+from osparse.errors import ClusterError
+
+
+def read_deployment(cluster: Cluster, index: str) -> Deployment:
+    """What serves under an index name or alias.
+
+    Raises:
+        ClusterError: there is no such index, it is an alias of several, or osparse did not make it.
+    """
+    found = ClusterApi(cluster).get_mapping(index)
+    if not found:
+        raise ClusterError(
+            f"{cluster.url} has no index {index}; osparse status --cluster {cluster.url} lists what it has; "
+            f"make one with: osparse deploy BUNDLE --cluster {cluster.url} --index {index}"
+        )
+    if len(found) > 1:
+        raise ClusterError(f"{index} stands for {len(found)} indices ({', '.join(sorted(found))}); name one of them")
+    ((concrete, body),) = found.items()
+    return Deployment.from_meta(body.get("mappings", {}).get("_meta", {}), concrete)
+
+
+def query_encoder(cluster: Cluster, deployment: Deployment) -> QueryEncoder:
+    """The deployment's tokenizer and IDF as a query encoder, from the local cache or the cluster; no torch."""
+    path = fetch_part(ClusterApi(cluster), deployment, "tokenizer")
+    return query_encoder_from(path, deployment.max_length)
