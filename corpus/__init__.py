@@ -1,1 +1,10 @@
-"""text in, a dataset out: readers, splits, tokenizer, IDF."""
+"""Text in, a dataset out: readers, splits, tokenizer, IDF."""
+
+from __future__ import annotations
+
+from osparse.corpus.build import build_dataset
+from osparse.corpus.idf import compute_idf
+from osparse.corpus.stats import Stats, dataset_stats
+from osparse.corpus.tokenizer import TokenizerReport, train_tokenizer
+
+__all__ = ["Stats", "TokenizerReport", "build_dataset", "compute_idf", "dataset_stats", "train_tokenizer"]

@@ -1,0 +1,113 @@
+"""``osparse idf``: BM25's inverse document frequency of every token of a vocabulary."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osparse.dataset import Dataset
+from osparse.errors import InputError
+from osparse.files import pretty_json, read_json, sha256_file, write_atomic
+from osparse.lexicon import MIN_WEIGHT, Lexicon, load_tokenizer, read_vocabulary
+from osparse.progress import progress
+
+FORMULA = "ln(1 + (N - df + 0.5) / (df + 0.5))"
+BATCH = 512
+"""Documents tokenised at a time."""
+
+log = logging.getLogger("osparse.corpus.idf")
+
+
+def compute_idf(
+    dataset: Dataset, tokenizer: Path | str, output: Path | str, *, split: str = "train", overwrite: bool = False
+) -> Lexicon:
+    """Count in how many of a split's documents each token occurs and write idf.json, with its provenance beside it.
+
+    ``idf = ln(1 + (N - df + 0.5) / (df + 0.5))``, the non-negative form of BM25's (Lucene's BM25Similarity), over the
+    N documents judged in ``split``, tokenised whole; clamped to [1e-6, 64]. A token seen in no document gets the
+    formula's value at df = 0, the largest; special tokens get the floor, 1e-6.
+
+    ``output`` (idf.json) holds the flat dict alone; ``idf.meta.json`` beside it holds the dataset's fingerprint, the
+    split, N, the formula and the tokenizer's sha256, and is what says whether an existing table is up to date.
+
+    Args:
+        tokenizer: a folder with a tokenizer.json, or that file.
+
+    Raises:
+        ModelError: no tokenizer.json.
+        DatasetError: the dataset lacks the split.
+        InputError: ``output`` exists, made from other inputs, and ``overwrite`` is false.
+    """
+    file, output = _tokenizer_file(Path(tokenizer)), Path(output)
+    meta = output.with_suffix(".meta.json")
+    tokens, special = read_vocabulary(file)
+    request = {
+        "dataset": dataset.fingerprint,
+        "split": split,
+        "tokenizer_sha256": sha256_file(file),
+        "formula": FORMULA,
+    }
+    if output.exists() and not overwrite:
+        _check_same(output, meta, request)
+        log.info("%s is up to date", output)
+        return Lexicon.open(file, output)
+    texts = dataset.split_documents(split).select("text").collect()["text"]
+    df = document_frequency(file, texts, len(tokens), total=texts.len())
+    weights = bm25_idf(df, texts.len())
+    weights[list(special)] = MIN_WEIGHT
+    lexicon = Lexicon.build(tokens, special, {t: float(w) for t, w in zip(tokens, weights, strict=True) if t})
+    write_atomic(output, lexicon.to_json())
+    note = {**request, "documents": texts.len(), "tokens_seen": int((df > 0).sum()), "sha256": sha256_file(output)}
+    write_atomic(meta, pretty_json({**note, "version": lexicon.version}))
+    return lexicon
+
+
+def bm25_idf(df: NDArray[np.int64], documents: int) -> NDArray[np.float64]:
+    """(V,) document frequencies -> (V,) weights, unclamped."""
+    return np.log1p((documents - df + 0.5) / (df + 0.5))
+
+
+def document_frequency(
+    tokenizer: Path, texts: Iterable[str], vocabulary: int, *, total: int | None = None
+) -> NDArray[np.int64]:
+    """(V,) number of texts in which each id occurs; texts are not truncated, special tokens not added."""
+    loaded = load_tokenizer(tokenizer)
+    df = np.zeros(vocabulary, dtype=np.int64)
+    batch: list[str] = []
+
+    def count() -> None:
+        for encoding in loaded.encode_batch_fast(batch, add_special_tokens=False):
+            df[np.unique(np.array(encoding.ids, dtype=np.int64))] += 1
+        bar.advance(len(batch))
+        batch.clear()
+
+    with progress("counting tokens", total, "documents") as bar:
+        for text in texts:
+            batch.append(text)
+            if len(batch) == BATCH:
+                count()
+        count()
+    return df
+
+
+def highest(documents: int) -> float:
+    """The weight of a token seen in none of ``documents`` texts."""
+    return math.log1p((documents + 0.5) / 0.5)
+
+
+def _tokenizer_file(path: Path) -> Path:
+    return path / "tokenizer.json" if path.is_dir() else path
+
+
+def _check_same(output: Path, meta: Path, request: dict[str, Any]) -> None:
+    found = read_json(meta) if meta.is_file() else {}
+    if not isinstance(found, dict) or {key: found.get(key) for key in request} != request:
+        raise InputError(f"{output} exists, made from other inputs; pass --overwrite, or choose another --output")
+    if not output.is_file() or found.get("sha256") != sha256_file(output):
+        raise InputError(f"{output} was changed since it was made; pass --overwrite, or choose another --output")

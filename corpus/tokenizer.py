@@ -1,0 +1,201 @@
+"""``osparse corpus tokenizer``: a WordPiece tokenizer for Korean and English, fitted on one split.
+
+Text is normalised to NFC and never stripped of accents: that would take Hangul apart into jamo. Every Hangul syllable
+that the split holds is in the vocabulary, both at the start of a word and inside it, so that no Korean word made of
+known syllables becomes [UNK]. Needs tokenizers alone; transformers and sentence-transformers read the folder.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from osparse.corpus.language import is_hangul
+from osparse.dataset import Dataset
+from osparse.errors import InputError
+from osparse.files import atomic_directory, pretty_json, read_json, sha256_file
+from osparse.lexicon import load_tokenizer
+from osparse.progress import track
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+MAX_VOCABULARY = 32_768
+"""On OpenSearch 3.4 a sparse_vector index with a higher token id loses its shard."""
+MIN_COUNT = 2
+"""Of a character other than a Hangul syllable, to enter the alphabet."""
+RECIPE = 1
+
+log = logging.getLogger("osparse.corpus.tokenizer")
+
+
+@dataclass(frozen=True)
+class TokenizerReport:
+    path: Path
+    vocabulary: int
+    unknown_share: dict[str, float]
+    """``split/language`` -> [UNK] per piece."""
+    pieces_per_word: dict[str, float]
+    """``split/language`` -> pieces per whitespace-separated word."""
+
+
+def train_tokenizer(
+    dataset: Dataset,
+    output: Path | str,
+    *,
+    vocab_size: int = 16_000,
+    split: str = "train",
+    lowercase: bool = True,
+    overwrite: bool = False,
+) -> TokenizerReport:
+    """Fit a tokenizer on a split's documents and queries and write a Hugging Face tokenizer folder.
+
+    Equal input, equal bytes. The report's figures are over the other splits, none of which the tokenizer has seen.
+
+    Raises:
+        InputError: ``vocab_size`` above 32,768 or too small for the alphabet; ``output`` made from other inputs.
+        DatasetError: the dataset lacks the split.
+    """
+    output = Path(output)
+    if not len(SPECIAL) < vocab_size <= MAX_VOCABULARY:
+        raise InputError(f"vocab-size {vocab_size} is outside {len(SPECIAL) + 1} to {MAX_VOCABULARY:,}")
+    request = {
+        "recipe": RECIPE,
+        "dataset": dataset.fingerprint,
+        "split": split,
+        "vocab_size": vocab_size,
+        "lowercase": lowercase,
+    }
+    if output.exists() and not overwrite and _up_to_date(output, request):
+        log.info("%s is up to date", output)
+        return _report(output, dataset, split)
+    texts = [*_texts(dataset.split_documents(split)), *_texts(dataset.split_queries(split))]
+    tokenizer = fit(texts, vocab_size, lowercase=lowercase)
+    with atomic_directory(output, overwrite=overwrite) as folder:
+        _write(folder, tokenizer, request, lowercase)
+    return _report(output, dataset, split)
+
+
+def fit(texts: Sequence[str], vocab_size: int, *, lowercase: bool = True) -> Tokenizer:
+    """Train WordPiece on texts and return the finished tokenizer; raises :class:`InputError` if V is too small.
+
+    The library numbers word-internal characters in the order of a randomly seeded hash map, and breaks ties by number.
+    Passing the whole alphabet as "special" tokens fixes the numbers beforehand; the finished tokenizer is then built
+    from the vocabulary alone.
+    """
+    counts = _word_counts(texts, lowercase)
+    alphabet = _alphabet(counts)
+    fixed = [*SPECIAL, *alphabet]
+    if vocab_size < len(fixed):
+        raise InputError(f"vocab-size {vocab_size:,} is too small: the alphabet alone takes {len(fixed):,}")
+    trained = _untrained(lowercase)
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        special_tokens=fixed,
+        initial_alphabet=[token for token in alphabet if len(token) == 1],
+        limit_alphabet=sum(len(token) == 1 for token in alphabet),
+        show_progress=log.isEnabledFor(logging.INFO),
+    )
+    trained.train_from_iterator(texts, trainer, length=len(texts))
+    tokens = sorted(trained.get_vocab(), key=trained.get_vocab().__getitem__)
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    tokenizer = _untrained(lowercase, vocabulary)
+    tokenizer.add_special_tokens(list(SPECIAL))
+    ends = [(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
+    )
+    return tokenizer
+
+
+def _untrained(lowercase: bool, vocabulary: dict[str, int] | None = None) -> Tokenizer:
+    tokenizer = Tokenizer(models.WordPiece(vocabulary or {}, unk_token="[UNK]", max_input_chars_per_word=100))
+    bert = normalizers.BertNormalizer(
+        clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=lowercase
+    )
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), bert])
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    return tokenizer
+
+
+def _word_counts(texts: Iterable[str], lowercase: bool) -> Counter[str]:
+    blank = _untrained(lowercase)
+    counts: Counter[str] = Counter()
+    for text in track(texts, "counting words", unit="texts"):
+        normal = blank.normalizer.normalize_str(text)
+        counts.update(word for word, _ in blank.pre_tokenizer.pre_tokenize_str(normal))
+    return counts
+
+
+def _alphabet(words: Mapping[str, int]) -> list[str]:
+    """Characters as they may begin a word, then as they may go on in one (``##``), each by code point."""
+    first: Counter[str] = Counter()
+    inner: Counter[str] = Counter()
+    for word, count in words.items():
+        first[word[0]] += count
+        for character in word[1:]:
+            inner[character] += count
+    total = first + inner
+    kept = {character for character, count in total.items() if count >= MIN_COUNT or is_hangul(character)}
+    inside = {character for character in kept if inner[character] or is_hangul(character)}
+    return [*sorted(kept), *(f"##{character}" for character in sorted(inside))]
+
+
+def _write(folder: Path, tokenizer: Tokenizer, request: Mapping[str, Any], lowercase: bool) -> None:
+    tokenizer.save(str(folder / "tokenizer.json"))
+    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda pair: pair[1])
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token, _ in vocabulary), encoding="utf-8")
+    names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    config = {
+        # Not BertTokenizer: that class rebuilds its own normaliser from flags and would leave NFC out.
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        "do_lower_case": lowercase,
+        "model_max_length": 512,
+        **dict(zip(names, SPECIAL, strict=True)),
+    }
+    (folder / "tokenizer_config.json").write_text(pretty_json(config), encoding="utf-8")
+    meta = {**request, "sha256": sha256_file(folder / "tokenizer.json")}
+    (folder / "tokenizer.meta.json").write_text(pretty_json(meta), encoding="utf-8")
+
+
+def _up_to_date(output: Path, request: Mapping[str, Any]) -> bool:
+    """False when the folder is empty; raises :class:`InputError` when it holds anything else than ``request``'s."""
+    if output.is_dir() and not any(output.iterdir()):
+        return False
+    meta, file = output / "tokenizer.meta.json", output / "tokenizer.json"
+    found = read_json(meta) if meta.is_file() else {}
+    same = isinstance(found, dict) and {key: found.get(key) for key in request} == request
+    if not same or not file.is_file() or found["sha256"] != sha256_file(file):
+        raise InputError(f"{output} exists, made from other inputs; pass --overwrite, or choose another --output")
+    return True
+
+
+def _report(output: Path, dataset: Dataset, fitted: str) -> TokenizerReport:
+    tokenizer = load_tokenizer(output / "tokenizer.json")
+    unknown_id = tokenizer.token_to_id("[UNK]")
+    unknown: dict[str, float] = {}
+    pieces: dict[str, float] = {}
+    for split in ("validation", "test", "train"):
+        if split == fitted or not dataset.manifest.counts.get(f"qrels.{split}.arrow"):
+            continue
+        both = pl.concat(
+            [f.select("text", "lang") for f in (dataset.split_documents(split), dataset.split_queries(split))]
+        )
+        for (lang,), rows in both.collect().sort("lang", maintain_order=True).group_by("lang", maintain_order=True):
+            encodings = tokenizer.encode_batch_fast(rows["text"].to_list(), add_special_tokens=False)
+            ids = [i for encoding in encodings for i in encoding.ids]
+            words = sum(len(text.split()) for text in rows["text"])
+            unknown[f"{split}/{lang}"] = ids.count(unknown_id) / max(len(ids), 1)
+            pieces[f"{split}/{lang}"] = len(ids) / max(words, 1)
+    return TokenizerReport(output, tokenizer.get_vocab_size(), unknown, pieces)
+
+
+def _texts(frame: pl.LazyFrame) -> list[str]:
+    return frame.select("text").collect()["text"].to_list()
