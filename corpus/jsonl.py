@@ -14,7 +14,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -148,13 +147,10 @@ def _judged(
             Judgement(asked.id, document.id, score, origin, group)
             for document, (_, score) in zip(documents, scored, strict=True)
         )
-        fresh = {item.id: item for item in chain(documents, (asked,)) if item.id not in known}
-        known |= set(fresh)
-        yield Record(
-            tuple(item for item in fresh.values() if isinstance(item, Document)),
-            tuple(item for item in fresh.values() if isinstance(item, Query)),
-            judgements,
-        )
+        new_documents = {item.id: item for item in documents if item.id not in known}
+        new_queries = () if asked.id in known else (asked,)
+        known |= {asked.id, *new_documents}
+        yield Record(tuple(new_documents.values()), new_queries, judgements)
 
 
 def _components(links: Sequence[Sequence[str]]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +179,6 @@ def _up_to_date(output: Path, request: Mapping[str, Any]) -> bool:
 
 def _report(output: Path, dataset: Dataset, fitted: str) -> TokenizerReport:
     tokenizer = load_tokenizer(output / "tokenizer.json")
-    unknown_id = tokenizer.token_to_id("[UNK]")
     unknown: dict[str, float] = {}
     pieces: dict[str, float] = {}
     for split in ("validation", "test", "train"):
@@ -190,10 +189,10 @@ def _report(output: Path, dataset: Dataset, fitted: str) -> TokenizerReport:
         )
         for (lang,), rows in both.collect().sort("lang", maintain_order=True).group_by("lang", maintain_order=True):
             encodings = tokenizer.encode_batch_fast(rows["text"].to_list(), add_special_tokens=False)
-            ids = [i for encoding in encodings for i in encoding.ids]
+            tokens = [token for encoding in encodings for token in encoding.tokens]
             words = sum(len(text.split()) for text in rows["text"])
-            unknown[f"{split}/{lang}"] = ids.count(unknown_id) / max(len(ids), 1)
-            pieces[f"{split}/{lang}"] = len(ids) / max(words, 1)
+            unknown[f"{split}/{lang}"] = tokens.count("[UNK]") / max(len(tokens), 1)
+            pieces[f"{split}/{lang}"] = len(tokens) / max(words, 1)
     return TokenizerReport(output, tokenizer.get_vocab_size(), unknown, pieces)
 
 
