@@ -161,6 +161,8 @@ def _sets(documents: pl.LazyFrame, queries: pl.LazyFrame, qrels: pl.DataFrame, s
     answered = documents.select(document_id="id", document="text", document_lang="lang")
     judged = qrels.filter(pl.col("score") > 0).select("query_id", "document_id", pl.col("score").cast(pl.Int64))
     judged = judged.join(asked, on="query_id").join(answered.collect(), on="document_id")
+    if judged.is_empty():
+        raise DatasetError(f"{source}: no query of this split has a relevant document; choose another split")
     corpus = {lang: ids for lang, ids in documents.group_by("lang").agg(pl.col("id")).collect().iter_rows()}
     sets = []
     for (query_lang, document_lang), rows in judged.sort("query_id", "document_id").group_by(

@@ -1,0 +1,83 @@
+"""BM25 as a user would set it up on the same cluster: one index per language, the analyzer made for it."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from osparse.deployer.bulk import send_bulk
+from osparse.deployer.cluster_api import ClusterApi
+from osparse.deployer.connection import Cluster
+from osparse.deployer.facts import ENGLISH_ANALYZERS, KOREAN_ANALYZERS, first_analyzer
+from osparse.errors import ClusterError, DeploymentConflictError
+from osparse.evaluation import Benchmark
+from osparse.opensearch_templates import render
+from osparse.progress import progress
+
+log = logging.getLogger("osparse.retrieval.bm25")
+
+ANALYZERS = {"ko": KOREAN_ANALYZERS, "en": ENGLISH_ANALYZERS}
+"""Language -> analyzers, the best first; any other language gets ``standard``."""
+META_KEY = "osparse_baseline"
+
+
+@dataclass(frozen=True)
+class Bm25:
+    """The baseline's indices."""
+
+    indices: dict[str, str]
+    """Language -> index."""
+    analyzers: dict[str, str]
+    """Language -> analyzer."""
+
+
+def prepare_bm25(cluster: Cluster, index: str, data: Benchmark) -> Bm25:
+    """Make or find ``<index>-bm25-<lang>`` for each language of the corpus.
+
+    An index of that name that osparse made from other documents is made again.
+
+    Raises:
+        DeploymentConflictError: an index of that name exists and osparse did not make it.
+    """
+    api = ClusterApi(cluster)
+    analyzers = {lang: first_analyzer(api, ANALYZERS.get(lang, ("standard",))) for lang in data.languages}
+    indices = {lang: f"{index}-bm25-{re.sub('[^a-z0-9]', '-', lang.lower())}" for lang in data.languages}
+    for lang, name in indices.items():
+        meta = {"dataset": data.fingerprint, "lang": lang, "analyzer": analyzers[lang]}
+        if not _is_whole(api, name, meta, data.languages[lang]):
+            _build(api, name, meta, data, lang)
+    return Bm25(indices, analyzers)
+
+
+def _is_whole(api: ClusterApi, name: str, meta: dict[str, str], documents: int) -> bool:
+    found = api.get_mapping(name)
+    if found is None:
+        return False
+    there = found.get(name, {}).get("mappings", {}).get("_meta", {}).get(META_KEY)
+    if there is None:
+        raise DeploymentConflictError(
+            f"the BM25 baseline wants the index name {name}, which osparse did not make; evaluate without --baseline, "
+            f"or remove it: DELETE /{name}"
+        )
+    if there == meta and api.count(name) == documents:
+        return True
+    log.info("index %s holds other documents or not all of them: making it again", name)
+    api.cluster.request("DELETE", f"/{quote(name, safe='')}")
+    return False
+
+
+def _build(api: ClusterApi, name: str, meta: dict[str, str], data: Benchmark, lang: str) -> None:
+    answer = api.create_index(name, render("bm25_index", analyzer=meta["analyzer"], meta=meta))
+    if answer.status != 200:
+        raise ClusterError(f"{api.cluster.url} refused the index {name}: {answer.reason}")
+    with progress(f"BM25 index {name}", data.languages[lang], "documents") as bar:
+        for batch in data.texts():
+            rows = [(document, {"text": text}) for document, text, found in batch if found == lang]
+            if not rows:
+                continue
+            if failed := send_bulk(api, name, rows):
+                raise ClusterError(f"{api.cluster.url} refused {failed[0].id} in index {name}: {failed[0].reason}")
+            bar.advance(len(rows))
+    api.refresh(name)

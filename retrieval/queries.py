@@ -1,0 +1,57 @@
+"""The body that asks a deployment: which kind of query it is follows from how the deployment serves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from osparse.deployer.dashboards import tokens_body
+from osparse.deployment import Deployment
+from osparse.lexicon import MAX_WEIGHT, MIN_WEIGHT
+from osparse.opensearch_templates import render
+
+
+def query_body(
+    deployment: Deployment,
+    text: str,
+    weights: Mapping[str, float],
+    *,
+    size: int,
+    lang: str | None = None,
+    filters: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any] | None:
+    """A whole ``_search`` body, or None where no document can match (no text, or no token with a weight).
+
+    - ml-commons: ``neural_sparse`` with the text; the search pipeline's enricher names the tokenizer model.
+    - client on a cluster with neural-search (raw keys): ``neural_sparse`` with ``query_tokens``.
+    - client on any other (keys with U+2024): one ``rank_feature`` clause a token, linear, the weight as its boost.
+
+    Args:
+        weights: Raw token -> query weight; looked at in client mode only.
+        size: Hits wanted.
+        lang: Only documents of this language.
+        filters: Further query clauses that a hit must satisfy and that do not change its score.
+    """
+    body = _plain_body(deployment, text, sendable(weights), size)
+    if body is None:
+        return None
+    clauses = [*([render("filter_lang", lang=lang)] if lang is not None else []), *filters]
+    if clauses:
+        body["query"] = render("query_filtered", query=body["query"], filters=clauses)
+    return body
+
+
+def sendable(weights: Mapping[str, float]) -> dict[str, float]:
+    """The weights a server takes: one outside (0, 64] fails the whole query, one below 1e-6 adds nothing."""
+    return {t: min(w, MAX_WEIGHT) for t, w in weights.items() if math.isfinite(w) and w >= MIN_WEIGHT}
+
+
+def _plain_body(deployment: Deployment, text: str, weights: dict[str, float], size: int) -> dict[str, Any] | None:
+    if deployment.mode == "ml-commons":
+        if not text.strip():
+            return None  # the server answers 400 to an empty text
+        return dict(render("query_neural_sparse_text", field=deployment.field, size=size, text=text))
+    if not weights:
+        return None  # an empty bool would match every document
+    return tokens_body(deployment, weights, size)

@@ -1,0 +1,130 @@
+"""Ask a deployed index, and see which tokens brought each hit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import numpy as np
+
+from osparse.deployer.connection import Cluster
+from osparse.deployer.reading import query_encoder, read_deployment
+from osparse.deployment import Deployment, token_of
+from osparse.encoding import QueryEncoder, quantise
+from osparse.retrieval.queries import query_body, sendable
+
+log = logging.getLogger("osparse.retrieval.search")
+
+
+class Match(NamedTuple):
+    """A token that query and document share; the contributions of a hit add up to its score."""
+
+    token: str
+    query_weight: float
+    document_weight: float
+    """As the index stores it (9 significant bits)."""
+    contribution: float
+
+
+@dataclass(frozen=True)
+class Hit:
+    id: str
+    score: float
+    title: str
+    text: str
+    lang: str
+    matched: list[Match] = field(default_factory=list)
+    """By falling contribution; filled when an explanation was asked for."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The hits of one query and what was asked."""
+
+    query: dict[str, float]
+    """Raw token -> weight."""
+    hits: list[Hit]
+    took_ms: int
+    """The cluster's own time."""
+    note: str
+    """Why there are no hits; empty when there are some."""
+
+
+class Searcher:
+    """A deployed index with its query encoder, read once and asked many times.
+
+    Raises:
+        ClusterError: there is no such index, or osparse did not deploy it.
+    """
+
+    def __init__(self, cluster: Cluster, index: str) -> None:
+        self.cluster, self.index = cluster, index
+        self.deployment: Deployment = read_deployment(cluster, index)
+        self.encoder: QueryEncoder = query_encoder(cluster, self.deployment)
+        self.path = f"/{quote(index, safe='')}/_search"
+
+    def weights(self, text: str) -> dict[str, float]:
+        """Raw token -> query weight, as they are sent."""
+        return sendable(self.encoder.encode(text))
+
+    def body(self, text: str, *, size: int, lang: str | None = None) -> dict[str, Any] | None:
+        return query_body(self.deployment, text, self.weights(text), size=size, lang=lang)
+
+    def ask(self, text: str, *, top: int = 10, lang: str | None = None, explain: bool = False) -> Answer:
+        """The ``top`` documents with the largest dot product; ``explain`` brings the tokens of each hit."""
+        weights = self.weights(text)
+        body = query_body(self.deployment, text, weights, size=top, lang=lang)
+        if body is None or not weights:
+            return Answer(weights, [], 0, _why_nothing_was_asked(text))
+        if explain:
+            body["_source"] = True
+        found = self.cluster.request("POST", self.path, body=body).body
+        hits = [self._hit(row, weights) for row in found["hits"]["hits"]]
+        note = "" if hits else _why_nothing_was_found(lang)
+        return Answer(weights, hits, int(found["took"]), note)
+
+    def document_weights(self, source: Mapping[str, Any]) -> dict[str, float]:
+        """Raw token -> weight as the index keeps it, of a document's ``_source``; empty if it was not asked for."""
+        stored: Mapping[str, float] = source.get(self.deployment.field) or {}
+        kept = quantise(np.array([float(w) for w in stored.values()], dtype=np.float32))
+        return {token_of(name, self.deployment.key_style): float(w) for name, w in zip(stored, kept, strict=True)}
+
+    def _hit(self, row: Mapping[str, Any], weights: Mapping[str, float]) -> Hit:
+        source = row["_source"]
+        shown = {name: str(source.get(name) or "") for name in ("title", "text", "lang")}
+        return Hit(row["_id"], float(row["_score"]), **shown, matched=matches(weights, self.document_weights(source)))
+
+
+def search(
+    cluster: Cluster, index: str, text: str, top: int = 10, lang: str | None = None, explain: bool = False
+) -> list[Hit]:
+    """The ``top`` hits of one query on a deployed index.
+
+    Args:
+        lang: Only documents of this language.
+        explain: Bring the matched tokens of each hit.
+
+    Raises:
+        ClusterError: there is no such index, osparse did not deploy it, or the cluster does not answer.
+    """
+    return Searcher(cluster, index).ask(text, top=top, lang=lang, explain=explain).hits
+
+
+def matches(query: Mapping[str, float], document: Mapping[str, float]) -> list[Match]:
+    """Tokens in both, by falling contribution, then by token."""
+    shared = [Match(t, w, document[t], w * document[t]) for t, w in query.items() if t in document]
+    return sorted(shared, key=lambda match: (-match.contribution, match.token))
+
+
+def _why_nothing_was_asked(text: str) -> str:
+    if not text.strip():
+        return "the query is empty: give it some text"
+    return f"no token of {text!r} is in the model's vocabulary, so no document can match"
+
+
+def _why_nothing_was_found(lang: str | None) -> str:
+    where = f" of language {lang}" if lang is not None else ""
+    return f"no document{where} has any of the query's tokens; are documents loaded? load them with: osparse index"
