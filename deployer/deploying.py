@@ -15,6 +15,10 @@ from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
 from osparse.deployer.dashboards import snippets
 from osparse.deployer.facts import AskedMode, Choice, Facts, choose_mode, look
+from osparse.deployer.ml_commons import MLCommons
+from osparse.deployer.ml_models import ModelGroup, ServedModel
+from osparse.deployer.ml_settings import MLSettings
+from osparse.deployer.pipelines import IngestPipeline, SearchPipeline
 from osparse.deployer.plan import Plan, Step, apply_all, inspect_all
 from osparse.deployer.serving_index import ServingIndex, deployment_of
 from osparse.deployment import META_KEY, Deployment
@@ -81,7 +85,7 @@ def deploy(
     facts = look(api)
     choice, deployment = _decide(api, facts, bundle, index, mode)
     log.info("mode %s: %s", choice.mode, choice.why)
-    steps = _steps(api, facts, bundle, index, deployment, allow_settings)
+    steps = _steps(api, facts, bundle, index, deployment, two_phase, allow_settings)
     findings = inspect_all(steps)
     if not plan_only:
         findings = apply_all(steps, findings)
@@ -109,11 +113,30 @@ def _existing(api: ClusterApi, name: str) -> Deployment | None:
 
 
 def _steps(
-    api: ClusterApi, facts: Facts, bundle: Bundle, index: str, deployment: Deployment, allow_settings: bool
+    api: ClusterApi,
+    facts: Facts,
+    bundle: Bundle,
+    index: str,
+    deployment: Deployment,
+    two_phase: bool,
+    allow_settings: bool,
 ) -> Sequence[Step]:
     serving = ServingIndex(api, index, names.concrete_index(index, bundle), deployment)
     part_file(bundle, "tokenizer")
     if deployment.mode == "client":
         part_file(bundle, "onnx")
         return [StoreParts(api, bundle, ("tokenizer", "onnx")), serving]
-    raise NotImplementedError
+    ml = MLCommons(api.cluster)
+    group = ModelGroup(ml, bundle)
+    encoder = ServedModel(ml, bundle, "encoder", group)
+    tokenizer = ServedModel(ml, bundle, "tokenizer", group)
+    return [
+        MLSettings(api, facts, allow_settings),
+        group,
+        encoder,
+        tokenizer,
+        StoreParts(api, bundle, ("tokenizer",)),
+        IngestPipeline(api, bundle, encoder),
+        SearchPipeline(api, bundle, tokenizer, two_phase),
+        serving,
+    ]

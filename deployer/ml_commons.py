@@ -81,9 +81,9 @@ class MLCommons:
         path = f"{_BASE}/models/{model_id}/upload_chunk/{number}"
         self.cluster.request("POST", path, body=data, timeout=300)
 
-    def deploy_model(self, model_id: str) -> str:
-        """Start deploying; returns the task's id."""
-        return str(self.cluster.request("POST", f"{_BASE}/models/{model_id}/_deploy").body["task_id"])
+    def deploy_model(self, model_id: str) -> Answer:
+        """Start deploying; the answer names the task. 400 and 500 are returned, not raised: they hold the reason."""
+        return self.cluster.request("POST", f"{_BASE}/models/{model_id}/_deploy", allow=(400, 500))
 
     def get_task(self, task_id: str) -> Task:
         body = self.cluster.request("GET", f"{_BASE}/tasks/{task_id}").body

@@ -75,8 +75,8 @@ class ServingIndex:
             if there.fingerprint != self.deployment.fingerprint:
                 raise DeploymentConflictError(
                     f"{asked} serves bundle {there.bundle} with fingerprint {there.fingerprint[:12]} (index {name}); "
-                    f"this bundle is {self.deployment.bundle} with fingerprint {self.deployment.fingerprint[:12]}; choose "
-                    f"another --index, or delete the old index first: DELETE /{name}"
+                    f"this bundle is {self.deployment.bundle} with fingerprint {self.deployment.fingerprint[:12]}; "
+                    f"choose another --index, or delete the old index first: DELETE /{name}"
                 )
             if (there.mode, there.key_style) != (self.deployment.mode, self.deployment.key_style):
                 raise DeploymentConflictError(

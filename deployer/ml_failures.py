@@ -1,0 +1,68 @@
+"""Why a model could not be deployed, node by node, and what to do about the reasons that are known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+REMEDIES: tuple[tuple[str, str], ...] = (
+    (
+        r"model content changed",
+        "the stored chunks do not make the uploaded file again, not even after a second upload: check the health of "
+        "the index .plugins-ml-model and the disks, then run osparse deploy again",
+    ),
+    (
+        r"Fail(ed)? to find model chunk|Failed to deploy model$",
+        "a chunk is missing on the server: check the health of the index .plugins-ml-model, then deploy again",
+    ),
+    (
+        r"Circuit Breaker is open|Data too large|OutOfMemory",
+        "the node is short of memory: free some, give the node more heap or memory, or raise "
+        "plugins.ml_commons.native_memory_threshold and plugins.ml_commons.jvm_heap_memory_threshold (100 is off)",
+    ),
+    (
+        r"No eligible node|no (available )?ml node",
+        "no node may run models: add a node with the ml role, or set plugins.ml_commons.only_run_on_ml_node to false",
+    ),
+    (
+        r"Exceed max (local )?model",
+        "the node runs as many models as it may: undeploy some, or raise plugins.ml_commons.max_model_on_node",
+    ),
+    (
+        r"publish\.djl\.ai|UnknownHost|native library|Failed to (download|load PyTorch)|Cannot download",
+        "the server fetches its PyTorch library at the first deploy and could not: let it reach publish.djl.ai, or put "
+        "the library where its log names it",
+    ),
+    (
+        r"Unknown builtin op|Unsupported model IR version|ORT_FAIL|Unsupported operator",
+        "the server's runtime is older than the packaged model: package it for this version, or in the other format "
+        "(osparse package --format)",
+    ),
+    (
+        r"Tokenizer file not exits|file not found in|Archive is not a ZIP|found multiple models|PytorchStreamReader|"
+        r"Model missing|Expected (a double|BEGIN_)|Bad zip entry",
+        "the zip is not what the server expects: check it with osparse verify BUNDLE, or package the model again",
+    ),
+    (r"timeout after", "the server gave up after its own time limit: look into its log"),
+)
+"""Pattern of a server's reason -> what to do."""
+
+RETRY_DEPLOY = re.compile(r"model content changed")
+"""Right after an upload this can be a slow read on the server: deploying again may do."""
+UPLOAD_AGAIN = re.compile(r"model content changed|Fail(ed)? to find model chunk|Failed to deploy model$")
+"""What is stored is not whole."""
+
+
+def remedy(reason: str) -> str | None:
+    """What to do about a server's reason, if it is a known one."""
+    return next((text for pattern, text in REMEDIES if re.search(pattern, reason, re.IGNORECASE)), None)
+
+
+def failure_text(model: str, errors: Mapping[str, str], node_names: Mapping[str, str]) -> str:
+    """One message: per node its reason, then each remedy once."""
+    lines = [f"model {model} could not be deployed:"]
+    for node, reason in errors.items():
+        where = f"node {node_names.get(node, node)}: " if node else ""
+        lines.append(f"  {where}{' '.join(reason.split())[:500]}")
+    known = dict.fromkeys(text for reason in errors.values() if (text := remedy(reason)))
+    return "\n".join([*lines, *(f"  what to do: {text}" for text in known)])

@@ -1,0 +1,37 @@
+"""Readiness is proved, not read: the served model must give the weights of the bundle's probes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from osparse.bundle import Bundle
+from osparse.deployer.ml_commons import MLCommons
+from osparse.errors import CheckError
+
+TOLERANCE = 1e-4
+"""Largest difference of a weight; a token that is not there has weight 0."""
+_TEXTS = 8
+"""Probes per call."""
+
+
+def prove(ml: MLCommons, model_id: str, bundle: Bundle, part: Literal["encoder", "tokenizer"]) -> None:
+    """Raises :class:`CheckError` naming the text and token with the largest difference, if it is above 1e-4."""
+    probes = bundle.probes()
+    for start in range(0, len(probes), _TEXTS):
+        taken = probes[start : start + _TEXTS]
+        for probe, served in zip(taken, ml.predict(model_id, [p.text for p in taken]), strict=True):
+            expected = probe.document if part == "encoder" else probe.query
+            token, difference = largest_difference(expected, served)
+            if difference > TOLERANCE:
+                raise CheckError(
+                    f"the served {part} of bundle {bundle.name} is not the proved one: for {probe.text[:40]!r} the "
+                    f"token {token!r} has {served.get(token, 0.0):.6g}, not {expected.get(token, 0.0):.6g}; is the "
+                    "bundle made for this OpenSearch version? Check it with osparse verify, and package again"
+                )
+
+
+def largest_difference(expected: Mapping[str, float], served: Mapping[str, float]) -> tuple[str, float]:
+    """The token whose weights differ most, and by how much."""
+    differences = {token: abs(expected.get(token, 0.0) - served.get(token, 0.0)) for token in {**expected, **served}}
+    return max(differences.items(), key=lambda pair: (pair[1], pair[0]), default=("", 0.0))
