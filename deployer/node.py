@@ -20,7 +20,7 @@ from osparse.deployer.node_home import START_LOCK, claim_home, lay_out
 from osparse.deployer.node_java import choose_java
 from osparse.deployer.node_lock import held
 from osparse.deployer.node_state import NodeStatus, read_record, read_status
-from osparse.errors import InputError, NodeError
+from osparse.errors import InputError
 from osparse.extras import check
 
 DEFAULT_PORT = 9210
@@ -62,10 +62,11 @@ def node_up(
     """
     home = _absolute(home)
     _check(port, heap)
-    busy = NodeError(f"another `osparse node up` has been preparing {home} for {TURN_SECONDS:.0f} s; stop it first")
+    if (status := read_status(home)).state == "running":
+        return _already(status, port)
     with node_child.explained(home):
         claim_home(home)
-        with held(home / START_LOCK, TURN_SECONDS, busy):
+        with held(home / START_LOCK, TURN_SECONDS, f"another `osparse node up` on {home}"):
             status = read_status(home)
             if status.state == "starting":  # its `up` was interrupted, the process was not
                 return node_child.wait_until_running(home, status.pid, port)

@@ -19,7 +19,16 @@ from typing import Any
 
 from osparse.deployer.node_java import Java
 from osparse.deployer.node_lock import is_held
-from osparse.deployer.node_state import HOST, LOG_FILE, NODE_LOCK, NodeStatus, log_tail, read_record, read_status
+from osparse.deployer.node_state import (
+    HOST,
+    LOG_FILE,
+    NODE_LOCK,
+    STATE_FILE,
+    NodeStatus,
+    log_tail,
+    read_record,
+    read_status,
+)
 from osparse.errors import NodeError
 
 MODULE = "osparse.deployer.node_process"
@@ -49,7 +58,7 @@ def explained(home: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NodeError(f"no space left at {place}; make room, or put the home elsewhere with --home") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise NodeError(f"{place} cannot be written ({error.strerror}); choose another --home") from error
+            raise NodeError(f"no permission to write {place} ({error.strerror}); choose another --home") from error
         raise NodeError(f"{place}: {error.strerror or error}") from error
 
 
@@ -74,6 +83,7 @@ def _port_taken(port: int) -> str:
 
 def spawn(home: Path, port: int, heap: str, java: Java, version: str, *, tied: bool) -> int:
     """Start the process in a session of its own; its process id. The log of the run before is kept beside."""
+    (home / STATE_FILE).unlink(missing_ok=True)  # the last run's must not pass for this one's
     log_file = home / LOG_FILE
     if log_file.exists():
         os.replace(log_file, log_file.with_name("node.previous.log"))
@@ -88,14 +98,17 @@ def spawn(home: Path, port: int, heap: str, java: Java, version: str, *, tied: b
     flags = [flag for flag, wanted in (("--thai-patched", java.bundled), ("--tied", tied)) if wanted]
     pairs = [text for key, value in options.items() for text in (key, str(value))]
     with log_file.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", MODULE, *pairs, *flags],
-            stdin=subprocess.PIPE if tied else subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={key: value for key, value in os.environ.items() if key not in IGNORED_VARIABLES},
-        )
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", MODULE, *pairs, *flags],
+                stdin=subprocess.PIPE if tied else subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={key: value for key, value in os.environ.items() if key not in IGNORED_VARIABLES},
+            )
+        except OSError as error:
+            raise NodeError(f"cannot start a process of {sys.executable}: {error.strerror}") from error
     _children[process.pid] = process
     return process.pid
 

@@ -120,18 +120,19 @@ def fetch_jars(jars: Sequence[Jar], cache: Path, *, offline: bool = False) -> No
         )
     require("jgo", "node")
     cache.mkdir(parents=True, exist_ok=True)
-    busy = NodeError(f"another process has been filling {cache} for {WAIT_SECONDS:.0f} s; stop it, or wait for it")
-    with held(cache / ".osparse.lock", WAIT_SECONDS, busy):
-        _fetch(missing_jars(wanted, cache), cache)
+    with held(cache / ".osparse.lock", WAIT_SECONDS, f"another process that is filling {cache}"):
+        if wanted := missing_jars(wanted, cache):
+            _fetch(wanted, cache)
 
 
 def _fetch(wanted: Sequence[Jar], cache: Path) -> None:
     from osparse.progress import progress
 
     total = sum(jar.size for jar in wanted)
+    log.info("fetching %d jars of OpenSearch (%.1f MB) into %s", len(wanted), total / 1e6, cache)
     with (
         tempfile.TemporaryDirectory(dir=cache, prefix=".osparse.") as staging,
-        progress(f"Fetching {len(wanted)} jars of OpenSearch", total, "bytes") as bar,
+        progress("OpenSearch jars", total, "bytes") as bar,
     ):
         guard = threading.Lock()
 

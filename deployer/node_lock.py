@@ -6,13 +6,18 @@ A process id in a file may be another process's by now; a held lock cannot lie.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from osparse.errors import NodeError
+
 POLL_SECONDS = 0.05
+
+log = logging.getLogger("osparse.deployer.node_lock")
 
 
 def acquire(path: Path, wait: float) -> int | None:
@@ -46,11 +51,17 @@ def is_held(path: Path) -> bool:
 
 
 @contextmanager
-def held(path: Path, wait: float, busy: Exception) -> Iterator[None]:
-    """Hold the lock while the block runs; raise ``busy`` if it cannot be had within ``wait`` seconds."""
-    descriptor = acquire(path, wait)
+def held(path: Path, wait: float, holder: str) -> Iterator[None]:
+    """Hold the lock while the block runs; ``holder`` says who else might have it.
+
+    Raises NodeError if it cannot be had within ``wait`` seconds.
+    """
+    descriptor = acquire(path, 0)
     if descriptor is None:
-        raise busy
+        log.info("waiting for %s", holder)
+        descriptor = acquire(path, wait)
+    if descriptor is None:
+        raise NodeError(f"waited {wait:.0f} s for {holder}; stop it, or run again when it is done")
     try:
         yield
     finally:

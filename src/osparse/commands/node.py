@@ -39,7 +39,10 @@ def command() -> None:
 @click.option("--heap", default="512m", show_default=True, metavar="SIZE", help="Memory for Java, such as 512m or 2g.")
 @click.option("--offline", is_flag=True, help="Fetch nothing: fail if a jar is not in the local Maven cache.")
 def up(home: Path | None, port: int, heap: str, offline: bool) -> None:
-    """Start the node and wait until it answers; says so if it runs already."""
+    """Start the node and wait until it answers.
+
+    If it runs already, says so and where.
+    """
     from osparse.deployer.node import node_up
 
     _echo(node_up(home, port, heap, offline=offline))
@@ -60,7 +63,8 @@ def down(home: Path | None) -> None:
     """Stop the node; its data stays. Succeeds when no node runs."""
     from osparse.deployer.node import node_down
 
-    _echo(node_down(home))
+    status = node_down(home)
+    _common.echo(status.to_json(), f"the node in {status.home} is stopped; its data stays there")
 
 
 def _echo(status: NodeStatus) -> None:
