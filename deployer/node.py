@@ -55,7 +55,7 @@ def node_up(
     """Start the node in ``home``, or return the one that runs there; back when it answers and its indices are open.
 
     ``port``: HTTP on 127.0.0.1, 0 for any free one. ``heap``: of Java, such as 512m or 2g. ``offline``: fetch nothing.
-    ``tied``: the node stops when this process ends, however it ends. ``seconds`` of the result is the whole wait.
+    ``tied``: the node stops when this process ends, however it ends.
 
     Raises InputError (bad port, heap or folder), MissingExtraError, NodeError (port in use, jars not to be had, no
     space, a failed or too slow start).

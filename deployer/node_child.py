@@ -105,12 +105,17 @@ def spawn(home: Path, port: int, heap: str, java: Java, version: str, *, tied: b
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={key: value for key, value in os.environ.items() if key not in IGNORED_VARIABLES},
+                env=_environment(),
             )
         except OSError as error:
             raise NodeError(f"cannot start a process of {sys.executable}: {error.strerror}") from error
     _children[process.pid] = process
     return process.pid
+
+
+def _environment() -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if key not in IGNORED_VARIABLES}
+    return kept | {"LC_ALL": "C.UTF-8"}  # or Java could not open a home whose path is not ASCII
 
 
 def wait_until_running(home: Path, pid: int | None, port: int) -> NodeStatus:
@@ -170,7 +175,7 @@ def _failure(home: Path, pid: int | None, port: int) -> str:
             f"another OpenSearch uses the data in {home}; stop it (osparse node down --home {home}), "
             "or choose another --home"
         )
-    said = cause or "its process ended without a word (killed, or out of memory?)"
+    said = cause or "its process ended before it was up (killed, or short of memory?)"
     return f"the node did not start: {said}\nThe end of {home / LOG_FILE}:\n{log_tail(home)}"
 
 

@@ -62,6 +62,8 @@ log = logging.getLogger("osparse.deployer.node_home")
 
 def claim_home(home: Path) -> None:
     """Make ``home`` if it is not there. Raises InputError for a folder that holds something else."""
+    if os.pathsep in str(home):
+        raise InputError(f"{home} has a {os.pathsep!r} in its path, which Java cannot take; choose another --home")
     if home.exists() and not home.is_dir():
         raise InputError(f"{home} is a file; --home takes a folder, which is made if it is not there")
     if home.is_dir() and not (home / START_LOCK).exists() and any(home.iterdir()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,4 +92,4 @@ def _text(status: NodeStatus) -> str:
 def _home_flag(status: NodeStatus) -> str:
     from osparse.deployer.node import default_home
 
-    return "" if status.home == default_home() else f" --home {status.home}"
+    return "" if status.home == default_home() else f" --home {shlex.quote(str(status.home))}"
