@@ -82,20 +82,26 @@ class SparseEncoder(nn.Module):
         states = self.mlm.base_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return transform(states)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """(B, T) int64 ids and mask -> (B, V) fp32 weights >= 0, before pruning."""
-        decoder = self.decoder
-        bias = decoder.bias if decoder.bias is not None else decoder.weight.new_zeros(decoder.weight.shape[0])
-        hidden = self.hidden(input_ids, attention_mask).float()
-        peak = max_over_tokens(hidden, attention_mask.bool(), decoder.weight.float(), bias.float())
-        return self.activate(peak)
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, columns: Tensor | None = None) -> Tensor:
+        """(B, T) int64 ids and mask -> (B, V) fp32 weights >= 0, before pruning.
 
-    def activate(self, peak: Tensor) -> Tensor:
-        """(B, V) largest relu-ed logits -> (B, V) weights, masked ids zero."""
+        With ``columns`` (C,) only those vocabulary ids are computed: (B, C). A ranking loss needs no others, since a
+        query touches its own tokens alone.
+        """
+        decoder = self.decoder
+        weight = decoder.weight if columns is None else decoder.weight[columns]
+        bias = decoder.bias if decoder.bias is not None else decoder.weight.new_zeros(decoder.weight.shape[0])
+        bias = bias if columns is None else bias[columns]
+        hidden = self.hidden(input_ids, attention_mask).float()
+        peak = max_over_tokens(hidden, attention_mask.bool(), weight.float(), bias.float())
+        return self.activate(peak, columns)
+
+    def activate(self, peak: Tensor, columns: Tensor | None = None) -> Tensor:
+        """(B, V) or (B, C) largest relu-ed logits -> weights of the same shape, masked ids zero."""
         weights = torch.log1p(peak)
         if self.head.activation == "log1p_log1p_relu":
             weights = torch.log1p(weights)
-        return weights * self.keep
+        return weights * (self.keep if columns is None else self.keep[columns])
 
     def prune(self, weights: Tensor) -> Tensor:
         """(B, V) -> (B, V): drop what is at most prune_ratio x the row's largest, keep the top_k largest."""

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from osparse import sparse_head
+from osparse.sparse_head import max_over_tokens
+
+
+def plain(hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    logits = hidden @ weight.T + bias
+    return logits.masked_fill(~mask[:, :, None], -torch.inf).amax(1).relu()
+
+
+def inputs(dtype: torch.dtype, batch: int = 3, length: int = 7, hidden: int = 5, vocabulary: int = 11) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    mask = torch.ones(batch, length, dtype=torch.bool)
+    mask[1, 4:] = False
+    mask[2] = False
+    shapes = [(batch, length, hidden), (vocabulary, hidden), (vocabulary,)]
+    h, w, b = (torch.randn(*s, generator=generator, dtype=dtype) for s in shapes)
+    return [h, mask, w, b]
+
+
+@pytest.mark.parametrize("block", [1, 30, 10_000])
+@pytest.mark.parametrize("road", ["_peak_by_document", "_peak_by_slice"])
+def test_equals_the_plain_formula(monkeypatch: pytest.MonkeyPatch, block: int, road: str) -> None:
+    monkeypatch.setattr(sparse_head, "BLOCK_ELEMENTS", block)
+    monkeypatch.setattr(sparse_head, "DEVICE_BLOCK_ELEMENTS", block)
+    monkeypatch.setattr(sparse_head, "_peak_by_document", getattr(sparse_head, road))
+    h, mask, w, b = inputs(torch.float32)
+    for tensor in (h, w, b):
+        tensor.requires_grad_()
+    found = max_over_tokens(h, mask, w, b)
+    torch.testing.assert_close(found, plain(h, mask, w, b), rtol=0, atol=1e-6)
+    assert not found[2].any()  # padding only
+    seed = torch.randn(found.shape, generator=torch.Generator().manual_seed(4))
+    mine = torch.autograd.grad((max_over_tokens(h, mask, w, b) * seed).sum(), (h, w, b))
+    wanted = torch.autograd.grad((plain(h, mask, w, b) * seed).sum(), (h, w, b))
+    for a, c in zip(mine, wanted, strict=True):
+        torch.testing.assert_close(a, c, rtol=0, atol=1e-5)
+
+
+def test_gradcheck_in_float64() -> None:
+    h, mask, w, b = inputs(torch.float64)
+    for tensor in (h, w, b):
+        tensor.requires_grad_()
+    assert torch.autograd.gradcheck(lambda *t: max_over_tokens(t[0], mask, t[1], t[2]), (h, w, b))
+
+
+def test_padding_to_twice_the_length_changes_nothing() -> None:
+    h, mask, w, b = inputs(torch.float32)
+    longer = torch.cat([h, torch.full_like(h, 100.0)], 1)
+    wide = torch.cat([mask, torch.zeros_like(mask)], 1)
+    torch.testing.assert_close(max_over_tokens(longer, wide, w, b), max_over_tokens(h, mask, w, b), rtol=0, atol=1e-6)
+
+
+def test_a_negative_bias_at_padding_gives_no_weight() -> None:
+    """With every real logit below zero the answer is zero, and so is the gradient."""
+    h = torch.ones(1, 2, 3, requires_grad=True)
+    w, b = torch.ones(4, 3), torch.full((4,), -5.0)
+    found = max_over_tokens(h, torch.tensor([[True, False]]), w, b)
+    found.sum().backward()  # type: ignore[no-untyped-call]
+    assert not found.any()
+    assert h.grad is not None and not h.grad.any()
+
+
+def test_columns_are_a_part_of_the_whole() -> None:
+    h, mask, w, b = inputs(torch.float32)
+    columns = torch.tensor([7, 0, 3])
+    torch.testing.assert_close(
+        max_over_tokens(h, mask, w[columns], b[columns]), max_over_tokens(h, mask, w, b)[:, columns]
+    )
+
+
+def test_inputs_stay_untouched() -> None:
+    tensors = inputs(torch.float32)
+    before = [t.clone() for t in tensors]
+    max_over_tokens(*tensors)
+    assert all(torch.equal(a, b) for a, b in zip(tensors, before, strict=True))
