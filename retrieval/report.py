@@ -122,9 +122,9 @@ def table(report: Report) -> str:
     from rich.table import Table
 
     beside = bool(report.baseline)
-    shown = Table(title=_title(report), title_justify="left", caption=_caption(report), caption_justify="left")
+    shown = Table()
     shown.add_column("direction", no_wrap=True)
-    for name in ("queries", *(("BM25",) if beside else ()), "nDCG@10", *(("gain", "p") if beside else ())):
+    for name in ("queries", *(("BM25 nDCG@10",) if beside else ()), "nDCG@10", *(("gain", "p") if beside else ())):
         shown.add_column(name, justify="right", no_wrap=True)
     for name in (HIT, RECALL):
         shown.add_column(name, justify="right", no_wrap=True)
@@ -137,7 +137,8 @@ def table(report: Report) -> str:
         shown.add_row(name, *found, style="dim" if row.no_shared_word else None)
     console = Console(file=io.StringIO(), width=WIDTH, highlight=False)
     console.print(shown)
-    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    return "\n".join([_title(report), *(line.rstrip() for line in lines), *_legend(report)])
 
 
 def _title(report: Report) -> str:
@@ -147,7 +148,7 @@ def _title(report: Report) -> str:
     )
 
 
-def _caption(report: Report) -> str:
+def _legend(report: Report) -> list[str]:
     sizes = report.non_zeros
     lines = [
         f"non-zeros per document: mean {sizes['mean']:.1f}, max {sizes['max']:,.0f} (over {sizes['documents']:,.0f})",
@@ -161,4 +162,4 @@ def _caption(report: Report) -> str:
         lines.append(
             f"BM25: k1 1.2, b 0.75, one index per language, analyzer {analyzers}; p: paired randomisation test"
         )
-    return "\n".join([*lines, *(f"note: {note}" for note in report.notes)])
+    return [*lines, *(f"note: {note}" for note in report.notes)]

@@ -21,6 +21,7 @@ TIMED = 200
 """Queries timed one by one, after the warm-up."""
 SIZED = 20_000
 """Documents looked at for the number of non-zeros."""
+_LEAN = {"_source": False, "track_total_hits": False}
 _SHOWN = "responses.hits.hits._id,responses.hits.hits._score,responses.error,responses.status"
 
 
@@ -44,7 +45,7 @@ def cluster_run(
 
 
 def _msearch(cluster: Cluster, index: str, bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    lines = ndjson(line for body in bodies for line in ({}, {**body, "_source": False}))
+    lines = ndjson(line for body in bodies for line in ({}, {**body, **_LEAN}))
     path = f"/{quote(index, safe='')}/_msearch"
     answer = cluster.request("POST", path, params={"filter_path": _SHOWN}, body=lines, timeout=300)
     return list(answer.body["responses"])
