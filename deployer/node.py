@@ -15,7 +15,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from osparse.deployer import node_child
+from osparse.deployer import node_start, node_stop
 from osparse.deployer.node_home import START_LOCK, claim_home, lay_out
 from osparse.deployer.node_java import choose_java
 from osparse.deployer.node_lock import held
@@ -64,12 +64,12 @@ def node_up(
     _check(port, heap)
     if (status := read_status(home)).state == "running":
         return _already(status, port)
-    with node_child.explained(home):
+    with node_start.explained(home):
         claim_home(home)
         with held(home / START_LOCK, TURN_SECONDS, f"another `osparse node up` on {home}"):
             status = read_status(home)
             if status.state == "starting":  # its `up` was interrupted, the process was not
-                return node_child.wait_until_running(home, status.pid, port)
+                return node_start.wait_until_running(home, status.pid, port)
             if status.state == "running":
                 return _already(status, port)
             if status.state == "crashed":
@@ -84,10 +84,11 @@ def node_down(home: Path | None = None) -> NodeStatus:
     """
     home = _absolute(home)
     if read_status(home).state in ("running", "starting"):
-        node_child.stop(home)
+        running = read_record(home)
+        node_stop.end(home, None if running is None else running.pid)
     record = read_record(home)
     if record is not None and record.phase != "stopped":  # killed or crashed: said once, and done with
-        with node_child.explained(home):
+        with node_start.explained(home):
             replace(record, phase="stopped", port=None, error=None).save(home)
     return read_status(home)
 
@@ -116,7 +117,7 @@ def _already(status: NodeStatus, port: int) -> NodeStatus:
 def _start(home: Path, port: int, heap: str, offline: bool, tied: bool) -> NodeStatus:
     check("jpype", "node")
     java = choose_java()
-    node_child.require_free_port(port)
+    node_start.require_free_port(port)
     version = lay_out(home, patch_thai=java.bundled, offline=offline)
     log.info("starting OpenSearch %s on %s", version, java)
     if java.bundled:
@@ -124,5 +125,5 @@ def _start(home: Path, port: int, heap: str, offline: bool, tied: bool) -> NodeS
             "note: this Java has no Thai dictionary, so Thai text is split by general rules; "
             "other languages are not affected"
         )
-    pid = node_child.spawn(home, port, heap, java, version, tied=tied)
-    return node_child.wait_until_running(home, pid, port)
+    pid = node_start.spawn(home, port, heap, java, version, tied=tied)
+    return node_start.wait_until_running(home, pid, port)

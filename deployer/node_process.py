@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     started = time.monotonic()
     home: Path = options.home
     os.chdir(home)
-    if acquire(home / NODE_LOCK, wait=5) is None:  # kept open, and so held, until the process ends
+    if acquire(home / NODE_LOCK, wait=1) is None:  # kept open, and so held, until the process ends
         log.error("another process runs the node in %s", home)
         return FAILED
     record = Record("starting", os.getpid(), options.opensearch, options.java_name)

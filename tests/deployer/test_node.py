@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from osparse.cli import cli
-from osparse.deployer import node, node_child
+from osparse.deployer import node, node_start, node_stop
 from osparse.deployer.node import node_down, node_status, node_up
 from osparse.deployer.node_lock import acquire, is_held
 from osparse.deployer.node_state import LOG_FILE, NODE_LOCK, Record, read_record
@@ -42,7 +42,7 @@ def behave(monkeypatch: pytest.MonkeyPatch) -> Behave:
         return "3.8.0"
 
     monkeypatch.setattr(node, "lay_out", lay_out)
-    monkeypatch.setattr(node_child, "MODULE", "fake_node")
+    monkeypatch.setattr(node_stop, "MODULE", "fake_node")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.setenv("FAKE_NODE", "well")
     return lambda how: monkeypatch.setenv("FAKE_NODE", how)
@@ -50,7 +50,7 @@ def behave(monkeypatch: pytest.MonkeyPatch) -> Behave:
 
 def exists(pid: int | None) -> bool:
     assert pid is not None
-    return node_child._running(pid)
+    return node_stop.is_running(pid)
 
 
 def test_up_status_down(home: Path, behave: Behave) -> None:
@@ -111,7 +111,7 @@ def test_a_failed_start_says_why(
     home: Path, behave: Behave, monkeypatch: pytest.MonkeyPatch, how: str, said: str
 ) -> None:
     behave(how)
-    monkeypatch.setattr(node_child, "require_free_port", lambda port: None)
+    monkeypatch.setattr(node_start, "require_free_port", lambda port: None)
     with pytest.raises(NodeError, match=said):
         node_up(home, port=9)
     assert node_status(home).state == ("stopped" if how == "dies" else "crashed")
@@ -123,7 +123,7 @@ def test_a_start_that_takes_too_long_leaves_no_process(
     home: Path, behave: Behave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     behave("hangs")
-    monkeypatch.setattr(node_child, "START_SECONDS", 2.0)
+    monkeypatch.setattr(node_start, "START_SECONDS", 2.0)
     with pytest.raises(NodeError, match=r"did not answer within 2 s and was stopped(?s:.*)so far so good"):
         node_up(home, port=0)
     record = read_record(home)
@@ -138,7 +138,7 @@ def test_an_interrupted_start_leaves_no_process(home: Path, behave: Behave, monk
             monkeypatch.undo()  # once
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(node_child.time, "sleep", interrupt)
+    monkeypatch.setattr(node_start.time, "sleep", interrupt)
     with pytest.raises(KeyboardInterrupt):
         node_up(home, port=0)
     record = read_record(home)
@@ -150,7 +150,7 @@ def test_a_node_deaf_to_sigterm_is_killed(
 ) -> None:
     behave("deaf")
     up = node_up(home, port=0)
-    monkeypatch.setattr(node_child, "STOP_SECONDS", 0.3)
+    monkeypatch.setattr(node_stop.end, "__defaults__", (0.3,))
     assert node_down(home).state == "stopped" and not exists(up.pid)
     assert "is killed" in caplog.text
 
@@ -221,7 +221,7 @@ def test_a_port_in_use_is_said_before_anything_starts(home: Path, behave: Behave
         with pytest.raises(NodeError, match=rf"port {port} on 127\.0\.0\.1 is in use .*osparse node up --port N"):
             node_up(home, port=port)
     assert not (home / LOG_FILE).exists()
-    node_child.require_free_port(port)
+    node_start.require_free_port(port)
 
 
 @pytest.mark.parametrize(("port", "heap"), [(-1, "512m"), (65536, "512m"), (0, "10q"), (0, "64m"), (0, "")])

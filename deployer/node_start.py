@@ -1,4 +1,4 @@
-"""Start, await and end the node's process; say in a sentence why it did not work."""
+"""Start the node's process and wait for it; say in a sentence why it did not work."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import http.client
 import json
 import logging
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from osparse.deployer import node_stop
 from osparse.deployer.node_java import Java
 from osparse.deployer.node_lock import is_held
 from osparse.deployer.node_state import (
@@ -31,21 +31,14 @@ from osparse.deployer.node_state import (
 )
 from osparse.errors import NodeError
 
-MODULE = "osparse.deployer.node_process"
 START_SECONDS = 180.0
 """Until the process must answer: 4 s on an idle machine, ten times that on a busy one."""
 INDEX_SECONDS = 60
 """Until the indices of an earlier run must be open."""
-STOP_SECONDS = 20.0
-"""Between SIGTERM and SIGKILL."""
-KILL_SECONDS = 10.0
-POLL_SECONDS = 0.05
 IGNORED_VARIABLES = ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS")
 """OpenSearch's own launcher ignores them too: Java flags meant for other programs do not fit a node."""
 
-log = logging.getLogger("osparse.deployer.node_child")
-_children: dict[int, subprocess.Popen[bytes]] = {}
-"""Nodes started by this very process: it must reap them."""
+log = logging.getLogger("osparse.deployer.node_start")
 
 
 @contextmanager
@@ -100,7 +93,7 @@ def spawn(home: Path, port: int, heap: str, java: Java, version: str, *, tied: b
     with log_file.open("wb") as out:
         try:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", MODULE, *pairs, *flags],
+                [sys.executable, "-P", "-m", node_stop.MODULE, *pairs, *flags],
                 stdin=subprocess.PIPE if tied else subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -109,7 +102,7 @@ def spawn(home: Path, port: int, heap: str, java: Java, version: str, *, tied: b
             )
         except OSError as error:
             raise NodeError(f"cannot start a process of {sys.executable}: {error.strerror}") from error
-    _children[process.pid] = process
+    node_stop.children[process.pid] = process
     return process.pid
 
 
@@ -133,36 +126,20 @@ def wait_until_running(home: Path, pid: int | None, port: int) -> NodeStatus:
                     f"the node did not answer within {START_SECONDS:.0f} s and was stopped; is the machine very busy, "
                     f"or short of memory? The end of {home / LOG_FILE}:\n{log_tail(home)}"
                 )
-            time.sleep(POLL_SECONDS)
+            time.sleep(node_stop.POLL_SECONDS)
         _wait_for_indices(status)
     except BaseException:
-        if is_held(home / NODE_LOCK) or (pid is not None and _running(pid)):
-            _end(home, pid, grace=0.0)
+        if is_held(home / NODE_LOCK) or (pid is not None and node_stop.is_running(pid)):
+            node_stop.end(home, pid, grace=0.0)
+        elif pid is not None:
+            node_stop.reap(pid)
         raise
     return status
 
 
 def _alive(home: Path, pid: int | None) -> bool:
     """Whether the process still tries; one just spawned does not hold its lock yet."""
-    return (pid is not None and _running(pid)) or is_held(home / NODE_LOCK)
-
-
-def _running(pid: int) -> bool:
-    """Whether the process exists and has not ended; reaps it if it is a child of this one."""
-    if (child := _children.get(pid)) is not None:
-        return child.poll() is None
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
-        return state not in ("Z", "X")
-    except OSError:
-        pass  # ended, or a system without /proc
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return (pid is not None and node_stop.is_running(pid)) or is_held(home / NODE_LOCK)
 
 
 def _failure(home: Path, pid: int | None, port: int) -> str:
@@ -192,57 +169,3 @@ def _wait_for_indices(status: NodeStatus) -> None:
         connection.close()
     if health.get("timed_out"):
         log.warning("some indices of %s did not open within %d s; see %s", status.home, INDEX_SECONDS, status.log)
-
-
-def stop(home: Path) -> None:
-    """SIGTERM, wait, SIGKILL: after it no process of the node is left. Raises NodeError if that is not ours to do."""
-    record = read_record(home)
-    _end(home, None if record is None else record.pid, grace=STOP_SECONDS)
-
-
-def _end(home: Path, pid: int | None, grace: float) -> None:
-    if pid is None or not _is_node(pid):
-        if is_held(home / NODE_LOCK):
-            raise NodeError(
-                f"{home} is in use, but by no process of this machine that osparse started (a container, another "
-                "machine?); stop the node where it was started"
-            )
-        return
-    for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, KILL_SECONDS)):
-        if seconds == 0:
-            continue
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            break
-        except PermissionError:
-            raise NodeError(f"the node in {home} (process {pid}) belongs to another user, who must stop it") from None
-        if _gone(home, pid, seconds):
-            break
-        if number == signal.SIGTERM:
-            log.warning("the node did not stop within %.0f s and is killed; its data is safe", seconds)
-    else:
-        raise NodeError(f"process {pid} of the node in {home} does not end, not even by SIGKILL; see {home / LOG_FILE}")
-    if (child := _children.pop(pid, None)) is not None:
-        if child.stdin is not None:
-            child.stdin.close()
-        child.wait()
-
-
-def _gone(home: Path, pid: int, seconds: float) -> bool:
-    until = time.monotonic() + seconds
-    while _running(pid) or is_held(home / NODE_LOCK):
-        if time.monotonic() > until:
-            return False
-        time.sleep(POLL_SECONDS)
-    return True
-
-
-def _is_node(pid: int) -> bool:
-    """Whether the process is a node: its id may be another's by now, or of another machine that shares the home."""
-    if pid in _children:
-        return True
-    try:
-        return MODULE.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return not Path("/proc/self").exists() and _running(pid)
