@@ -12,7 +12,9 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from osparse.errors import DatasetError
 from osparse.progress import progress
@@ -36,6 +38,8 @@ Dir::State "{folder}/state";
 Dir::State::Lists "{folder}/state/lists";
 Dir::Cache "{folder}/cache";
 """
+_COMPRESSED = (".lz4", ".zst", ".gz", ".xz", ".bz2", ".lzma")
+_LIST = re.compile(r".*(_Packages|_Translation-[a-z]+)")
 _FIELD = re.compile(r"([A-Za-z][A-Za-z0-9_-]*):[ \t]*(.*)")
 
 log = logging.getLogger("osparse.corpus.apt")
@@ -75,8 +79,12 @@ def fetch_lists(folder: Path) -> list[Path]:
 
 def find_lists(folder: Path) -> list[Path]:
     """The package and description lists in a folder laid out as apt's, in name order."""
-    kinds = re.compile(r".*(_Packages|_Translation-[a-z]+)(\.(lz4|zst|gz|xz|bz2|lzma))?")
-    return sorted(path for path in folder.iterdir() if path.is_file() and kinds.fullmatch(path.name))
+    lists = [path for path in folder.iterdir() if path.is_file()]
+    return sorted(path for path in lists if _LIST.fullmatch(path.name.removesuffix(_suffix(path))))
+
+
+def _suffix(path: Path) -> str:
+    return path.suffix if path.suffix in _COMPRESSED else ""
 
 
 def _of_kind(lists: Iterable[Path], kind: str) -> list[Path]:
@@ -110,19 +118,22 @@ def stanzas(path: Path) -> Iterator[tuple[int, Stanza]]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    number = 0
+    number = 1
     try:
-        if path.suffix in {".lz4", ".zst", ".gz", ".xz", ".bz2", ".lzma"}:
-            done = subprocess.run([APT_HELPER, "cat-file", path], capture_output=True, check=True)
-            raw: Iterable[bytes] = done.stdout.split(b"\n")
-        else:
-            raw = path.open("rb")
-        for number, line in enumerate(raw, start=1):  # noqa: B007 - named in the error below
-            yield line.decode("utf-8").rstrip("\r\n")
+        with _opened(path) as file:
+            for line in file:
+                yield line.decode("utf-8").rstrip("\r\n")
+                number += 1
     except UnicodeDecodeError as problem:
-        raise DatasetError(f"{path}:{number + 1}: not UTF-8: {problem}") from None
+        raise DatasetError(f"{path}:{number}: not UTF-8: {problem}") from None
     except (OSError, subprocess.CalledProcessError) as problem:
         raise DatasetError(f"{path} cannot be read: {problem}") from None
+
+
+def _opened(path: Path) -> BinaryIO:
+    if path.suffix not in _COMPRESSED:
+        return path.open("rb")
+    return BytesIO(subprocess.run([APT_HELPER, "cat-file", path], capture_output=True, check=True).stdout)
 
 
 def _run(command: list[str], folder: Path) -> int:

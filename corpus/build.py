@@ -112,14 +112,13 @@ def _collect(reader: Reader, paths: Sequence[Path], tally: Tally) -> tuple[pl.Da
         documents += record.documents
         queries += record.queries
         judgements += record.judgements
-    source = pl.lit(reader.name).alias("source")
     found = pl.DataFrame(
-        [(d.id, d.title, d.text, d.lang, d.date, d.group) for d in documents],
-        schema={name: DOCUMENTS[name] for name in ("id", "title", "text", "lang", "date", "group")},
+        [(d.id, d.title, d.text, d.lang, d.date, d.source or reader.name, d.group) for d in documents],
+        schema=DOCUMENTS,
         orient="row",
     )
     return (
-        found.with_columns(source).select(list(DOCUMENTS)),
+        found,
         pl.DataFrame([(q.id, q.text, q.lang, q.date) for q in queries], schema=QUERIES, orient="row"),
         pl.DataFrame(
             [(j.query_id, j.document_id, j.score, j.origin, j.group, j.split) for j in judgements],

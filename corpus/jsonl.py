@@ -1,10 +1,10 @@
 """JSON lines: documents with titles, query-document pairs, or teacher-scored candidates; one kind per file.
 
-    {"id", "text", "lang"?, "title"?, "date"?, "group"?}          a document; its title, if any, becomes a query that
-                                                                  every document of the same group answers
-    {"query", "pos": [...], "neg": [...]?, "lang"?}               texts judged 1 and 0
-    {"query", "docs": [...], "scores": [...], "lang"?}            texts with a teacher's scores
+    {"id", "text", "lang"?, "title"?, "date"?, "group"?, "source"?}    a document
+    {"query", "pos": [...], "neg": [...]?, "lang"?}                    texts judged 1 and 0
+    {"query", "docs": [...], "scores": [...], "lang"?}                 texts with a teacher's scores
 
+A document's title, if any, becomes a query that every document of the same group answers (translations share a group).
 A language that a row leaves out is guessed: ``ko`` from 30 % Hangul letters on, ``en`` where 90 % of the letters are
 ASCII, else ``und``. Pairs are grouped for the split by the relevant texts they share.
 """
@@ -91,7 +91,7 @@ def _documents(rows: Sequence[tuple[Where, Row]], tally: Tally) -> Iterator[Reco
     for where, row, group in kept:
         date = _date(row.get("date"), where)
         lang = row.get("lang") or guess_language(row["text"])
-        document = Document(row["id"], row["text"], lang, date=date, group=group)
+        document = Document(row["id"], row["text"], lang, date=date, group=group, source=row.get("source", ""))
         title = row.get("title", "").strip()
         if not title:
             yield Record((document,))

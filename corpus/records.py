@@ -21,6 +21,8 @@ class Document:
     date: datetime.date | None = None
     group: str = ""
     """What must stay in one split; "" belongs to no group (a shared distractor, or splits that came published)."""
+    source: str = ""
+    """Where a reader's rows come from many places; "" is the reader's name."""
 
 
 @dataclass(frozen=True)

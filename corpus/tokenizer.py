@@ -2,7 +2,8 @@
 
 Text is normalised to NFC and never stripped of accents: that would take Hangul apart into jamo. Every Hangul syllable
 that the split holds is in the vocabulary, both at the start of a word and inside it, so that no Korean word made of
-known syllables becomes [UNK]. Needs tokenizers alone; transformers and sentence-transformers read the folder.
+known syllables becomes [UNK]; so is every ASCII letter and digit. Needs tokenizers alone; transformers and
+sentence-transformers read the folder.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_letters, ascii_lowercase, digits
 from typing import Any
 
 import polars as pl
@@ -88,8 +90,13 @@ def fit(texts: Sequence[str], vocab_size: int, *, lowercase: bool = True) -> Tok
     Passing the whole alphabet as "special" tokens fixes the numbers beforehand; the finished tokenizer is then built
     from the vocabulary alone.
     """
-    counts = _word_counts(texts, lowercase)
-    alphabet = _alphabet(counts)
+    blank = _untrained(lowercase)
+    normal = [blank.normalizer.normalize_str(text) for text in track(texts, "normalising", unit="texts")]
+    words = (word for text in normal for word, _ in blank.pre_tokenizer.pre_tokenize_str(text))
+    alphabet = _alphabet(words, lowercase)
+    known = {token for token in alphabet if len(token) == 1}
+    # the trainer would glue the neighbours of a character outside the alphabet together
+    outside = str.maketrans(dict.fromkeys({c for text in normal for c in text} - known, " "))
     fixed = [*SPECIAL, *alphabet]
     if vocab_size < len(fixed):
         raise InputError(f"vocab-size {vocab_size:,} is too small: the alphabet alone takes {len(fixed):,}")
@@ -97,11 +104,11 @@ def fit(texts: Sequence[str], vocab_size: int, *, lowercase: bool = True) -> Tok
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
         special_tokens=fixed,
-        initial_alphabet=[token for token in alphabet if len(token) == 1],
-        limit_alphabet=sum(len(token) == 1 for token in alphabet),
+        initial_alphabet=sorted(known),
+        limit_alphabet=len(known),
         show_progress=log.isEnabledFor(logging.INFO),
     )
-    trained.train_from_iterator(texts, trainer, length=len(texts))
+    trained.train_from_iterator((text.translate(outside) for text in normal), trainer, length=len(normal))
     tokens = sorted(trained.get_vocab(), key=trained.get_vocab().__getitem__)
     vocabulary = {token: i for i, token in enumerate(tokens)}
     tokenizer = _untrained(lowercase, vocabulary)
@@ -124,26 +131,17 @@ def _untrained(lowercase: bool, vocabulary: dict[str, int] | None = None) -> Tok
     return tokenizer
 
 
-def _word_counts(texts: Iterable[str], lowercase: bool) -> Counter[str]:
-    blank = _untrained(lowercase)
-    counts: Counter[str] = Counter()
-    for text in track(texts, "counting words", unit="texts"):
-        normal = blank.normalizer.normalize_str(text)
-        counts.update(word for word, _ in blank.pre_tokenizer.pre_tokenize_str(normal))
-    return counts
-
-
-def _alphabet(words: Mapping[str, int]) -> list[str]:
+def _alphabet(words: Iterable[str], lowercase: bool) -> list[str]:
     """Characters as they may begin a word, then as they may go on in one (``##``), each by code point."""
     first: Counter[str] = Counter()
     inner: Counter[str] = Counter()
-    for word, count in words.items():
-        first[word[0]] += count
-        for character in word[1:]:
-            inner[character] += count
+    for word in words:
+        first[word[0]] += 1
+        inner.update(word[1:])
     total = first + inner
-    kept = {character for character, count in total.items() if count >= MIN_COUNT or is_hangul(character)}
-    inside = {character for character in kept if inner[character] or is_hangul(character)}
+    plain = set(ascii_lowercase + digits if lowercase else ascii_letters + digits)
+    kept = plain | {character for character, count in total.items() if count >= MIN_COUNT or is_hangul(character)}
+    inside = plain | {character for character in kept if inner[character] or is_hangul(character)}
     return [*sorted(kept), *(f"##{character}" for character in sorted(inside))]
 
 
@@ -179,6 +177,7 @@ def _up_to_date(output: Path, request: Mapping[str, Any]) -> bool:
 
 def _report(output: Path, dataset: Dataset, fitted: str) -> TokenizerReport:
     tokenizer = load_tokenizer(output / "tokenizer.json")
+    unknown_id = SPECIAL.index("[UNK]")
     unknown: dict[str, float] = {}
     pieces: dict[str, float] = {}
     for split in ("validation", "test", "train"):
@@ -189,10 +188,10 @@ def _report(output: Path, dataset: Dataset, fitted: str) -> TokenizerReport:
         )
         for (lang,), rows in both.collect().sort("lang", maintain_order=True).group_by("lang", maintain_order=True):
             encodings = tokenizer.encode_batch_fast(rows["text"].to_list(), add_special_tokens=False)
-            tokens = [token for encoding in encodings for token in encoding.tokens]
+            ids = [i for encoding in encodings for i in encoding.ids]
             words = sum(len(text.split()) for text in rows["text"])
-            unknown[f"{split}/{lang}"] = tokens.count("[UNK]") / max(len(tokens), 1)
-            pieces[f"{split}/{lang}"] = len(tokens) / max(words, 1)
+            unknown[f"{split}/{lang}"] = ids.count(unknown_id) / max(len(ids), 1)
+            pieces[f"{split}/{lang}"] = len(ids) / max(words, 1)
     return TokenizerReport(output, tokenizer.get_vocab_size(), unknown, pieces)
 
 

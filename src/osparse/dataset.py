@@ -86,6 +86,8 @@ class Dataset:
         problems = []
         for name, schema in {"documents": DOCUMENTS, "queries": QUERIES, **_qrels_files(manifest)}.items():
             problems += _problems_of(path / f"{name}.arrow", schema, manifest)
+        if not _qrels_files(manifest):
+            problems.append("  - it has no qrels: nothing says which document answers which query")
         if problems:
             raise DatasetError(
                 "\n".join([f"{path} is not a whole dataset; rebuild it with: osparse corpus build", *problems])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -12,7 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from osparse.errors import InputError
+from osparse.errors import InputError, OsparseError
+
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 
 def sha256_file(path: Path) -> str:
@@ -47,7 +50,8 @@ def read_json(path: Path, error: type[InputError] = InputError) -> Any:
 def read_jsonl(path: Path, error: type[InputError] = InputError) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, object) of a JSON lines file; blank lines are skipped.
 
-    Raises ``error`` with the path and line number for a line that is not UTF-8 JSON or not an object.
+    Raises ``error`` with the path and line number for a line that is not UTF-8 JSON or not an object, holds NaN, an
+    infinity, or half of a surrogate pair.
     """
     if not path.is_file():
         raise error(f"{path} is not a file")
@@ -56,28 +60,47 @@ def read_jsonl(path: Path, error: type[InputError] = InputError) -> Iterator[tup
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except (UnicodeDecodeError, json.JSONDecodeError) as problem:
-                raise error(f"{path}:{number}: not JSON: {problem}") from None
+                row = json.loads(line, parse_constant=_refuse_constant)
+                if b"\\ud" in line.lower():
+                    canonical_json(row).encode()
+            except (ValueError, RecursionError) as problem:
+                hint = "; this looks like an HTML page, not data" if line.lstrip().startswith(b"<") else ""
+                raise error(f"{path}:{number}: not JSON: {problem}{hint}") from None
             if not isinstance(row, dict):
                 raise error(f"{path}:{number}: expected a JSON object, found {type(row).__name__}")
             yield number, row
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write ``content`` beside ``path`` and rename it there, so that a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = content.encode() if isinstance(content, str) else content
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Say a full disk or a missing permission as one sentence."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        yield
+    except OSError as problem:
+        if problem.errno in _CANNOT_WRITE or "os error 28" in str(problem):
+            raise OsparseError(f"cannot write {target}: {problem}; nothing was left there") from None
         raise
 
 
@@ -89,17 +112,18 @@ def atomic_directory(target: Path, *, overwrite: bool = False) -> Iterator[Path]
     """
     if target.exists() and not overwrite and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} exists and is not empty; choose another --output, or pass --overwrite")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    os.chmod(temporary, 0o755)
-    try:
-        yield temporary
-        if target.exists():
-            old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
-            os.replace(target, old / "old")
-            os.replace(temporary, target)
-            shutil.rmtree(old)
-        else:
-            os.replace(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with _writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+        os.chmod(temporary, 0o755)
+        try:
+            yield temporary
+            if target.exists():
+                old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
+                os.replace(target, old / "old")
+                os.replace(temporary, target)
+                shutil.rmtree(old)
+            else:
+                os.replace(temporary, target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)

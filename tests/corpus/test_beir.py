@@ -1,0 +1,87 @@
+"""A BEIR folder as BEIR publishes it, and broken ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from osparse.corpus import build_dataset
+from osparse.errors import DatasetError
+
+CORPUS = [
+    {"_id": "d1", "title": "Pears", "text": "A pear tree flowers in spring.", "metadata": {}},
+    {"_id": "d2", "title": "", "text": "빵은 밀가루로 만든다."},
+    {"_id": "d3", "title": "", "text": ""},
+    {"_id": "d4", "title": "Only a title", "text": ""},
+]
+QUERIES = [{"_id": "q1", "text": "pear blossom"}, {"_id": "q2", "text": "빵 재료"}, {"_id": "q3", "text": "title"}]
+QRELS = {"train": [("q3", "d4", 1)], "dev": [("q2", "d2", 1), ("q2", "d1", 0)], "test": [("q1", "d1", 2)]}
+
+
+def write(folder: Path) -> Path:
+    (folder / "qrels").mkdir(parents=True)
+    for name, rows in (("corpus", CORPUS), ("queries", QUERIES)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for split, judged in QRELS.items():
+        lines = ["query-id\tcorpus-id\tscore", *("\t".join(map(str, row)) for row in judged)]
+        (folder / "qrels" / f"{split}.tsv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_a_folder_keeps_its_own_splits_and_grades(tmp_path: Path) -> None:
+    dataset = build_dataset("beir", [write(tmp_path / "beir")], tmp_path / "dataset")
+    found = {s: set(dataset.qrels(s).collect().iter_rows()) for s in ("train", "validation", "test")}
+    assert found == {
+        "train": {("q3", "d4", 1.0, "annotated")},
+        "validation": {("q2", "d2", 1.0, "annotated"), ("q2", "d1", 0.0, "annotated")},
+        "test": {("q1", "d1", 2.0, "annotated")},
+    }
+    documents = {d["id"]: d for d in dataset.documents.collect().to_dicts()}
+    assert documents["d1"]["text"] == "Pears A pear tree flowers in spring."
+    assert documents["d1"]["title"] == "Pears"
+    assert (documents["d2"]["lang"], documents["d1"]["lang"]) == ("ko", "en")
+    assert dataset.manifest.sources[0].dropped == {"no text": 1}
+    assert dataset.manifest.split_rule == "as the source published them"
+
+
+def test_one_split_is_enough_and_published_splits_may_share_documents(tmp_path: Path) -> None:
+    folder = write(tmp_path / "beir")
+    (folder / "qrels" / "dev.tsv").unlink()
+    (folder / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n")
+    dataset = build_dataset("beir", [folder], tmp_path / "dataset")
+    assert set(dataset.qrels("train").collect()["document_id"]) == {"d1"}
+    with pytest.raises(DatasetError, match="has no validation qrels; it has: train, test"):
+        dataset.qrels("validation")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("corpus.jsonl", '{"_id": "d1"}', "corpus.jsonl:1: text must be a string, found NoneType"),
+        ("corpus.jsonl", '{"_id": 1, "text": "t"}', "corpus.jsonl:1: _id must be a string, found int"),
+        ("corpus.jsonl", '{"_id": "a", "text": "t", "title": 3}', "corpus.jsonl:1: title must be a string"),
+        ("corpus.jsonl", '{"_id": "a", "text": "t"}\n' * 2, "corpus.jsonl:2: the _id 'a' is used twice"),
+        ("corpus.jsonl", "<html>", "corpus.jsonl:1: not JSON.*HTML page"),
+        ("queries.jsonl", '{"_id": "q1", "text": ""}', "queries.jsonl:1: a query without text"),
+        ("qrels/test.tsv", "q1\td1\t1\n", "test.tsv:1: the header must be"),
+        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\n", "test.tsv:2: expected query-id"),
+        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\tx\n", "test.tsv:2: expected query-id"),
+        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq9\td1\t1\n", "test.tsv:2: 'q9' is not in queries.jsonl"),
+        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td3\t1\n", "test.tsv:2: 'd3' is not in corpus.jsonl"),
+    ],
+)
+def test_a_malformed_row_is_named_with_its_line(tmp_path: Path, name: str, content: str, message: str) -> None:
+    folder = write(tmp_path / "beir")
+    (folder / name).write_text(content)
+    with pytest.raises(DatasetError, match=message):
+        build_dataset("beir", [folder], tmp_path / "dataset")
+    assert not (tmp_path / "dataset").exists()
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"it has no corpus.jsonl, queries.jsonl, qrels/test.tsv"):
+        build_dataset("beir", [tmp_path], tmp_path / "dataset")
+    with pytest.raises(DatasetError, match="takes one folder, found 2"):
+        build_dataset("beir", [tmp_path, tmp_path], tmp_path / "dataset")

@@ -1,0 +1,109 @@
+"""Splits: the rule against its closed form, and that nothing held back is left in training."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import Counter
+from pathlib import Path
+
+import apt_world
+import polars as pl
+import pytest
+
+from osparse.corpus import build_dataset, dataset_stats
+from osparse.corpus.splits import split_of
+from osparse.dataset import SPLITS
+from osparse.files import canonical_json
+
+
+def test_the_rule_is_the_printed_one() -> None:
+    for i in range(500):
+        number = int(hashlib.md5(f"g{i}".encode()).hexdigest(), 16)
+        expected = "test" if number % 5 == 0 else "validation" if number // 5 % 10 == 0 else "train"
+        assert split_of(f"g{i}") == expected
+    assert split_of("") == "train"
+
+
+def test_shares_are_as_the_rule_says_and_another_seed_deals_otherwise() -> None:
+    for seed in (0, 1, 2):
+        counts = Counter(split_of(f"g{i}", seed) for i in range(5000))
+        assert counts["test"] == pytest.approx(1000, rel=0.1)
+        assert counts["validation"] == pytest.approx(400, rel=0.15)
+    assert [split_of(f"g{i}", 1) for i in range(50)] != [split_of(f"g{i}", 2) for i in range(50)]
+
+
+def test_debian_splits_share_no_group_query_or_text(tmp_path: Path) -> None:
+    dataset = build_dataset("debian", [apt_world.write_lists(tmp_path / "lists", records=200)], tmp_path / "dataset")
+    stats = dataset_stats(dataset)
+    assert set(stats.splits) == set(SPLITS)
+    assert all(value == 0 for pair in stats.overlap.values() for value in pair.values())
+    groups = dict(dataset.documents.select("id", "group").collect().iter_rows())
+    for split in SPLITS:
+        for document in dataset.qrels(split).collect()["document_id"]:
+            assert split_of(groups[document]) == split
+
+
+def _write(path: Path, rows: list[dict[str, object]]) -> Path:
+    path.write_text("".join(canonical_json(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def _groups(split: str, count: int) -> list[str]:
+    return [name for name in (f"g{i}" for i in range(1000)) if split_of(name) == split][:count]
+
+
+def test_a_training_group_with_a_test_text_leaves_training_but_stays_searchable(tmp_path: Path) -> None:
+    (held,), (tied, free) = _groups("test", 1), _groups("train", 2)
+    rows: list[dict[str, object]] = [
+        {"id": "t1", "text": "the same text", "title": "held back", "group": held},
+        {"id": "a1", "text": "the same text", "title": "copy", "group": tied},
+        {"id": "a2", "text": "a sibling of the copy", "title": "sibling", "group": tied},
+        {"id": "b1", "text": "something else", "title": "free", "group": free},
+    ]
+    dataset = build_dataset("jsonl", [_write(tmp_path / "rows.jsonl", rows)], tmp_path / "dataset")
+    test = dataset.qrels("test").collect()
+    assert set(zip(test["query_id"], test["document_id"], strict=True)) == {("t1:q", "t1"), ("t1:q", "a1")}
+    assert dataset.qrels("train").collect()["query_id"].to_list() == ["b1:q"]
+    assert dataset.documents.collect()["id"].to_list() == ["t1", "a1", "a2", "b1"]
+    assert dataset.manifest.notes["judgements_removed"] == {"train: a text or query of an earlier split": 6}
+    assert dataset_stats(dataset).shared_groups == 0
+
+
+def test_a_training_query_worded_as_a_test_query_is_removed(tmp_path: Path) -> None:
+    (held,), (other, free) = _groups("test", 1), _groups("train", 2)
+    rows: list[dict[str, object]] = [
+        {"id": "t", "text": "one", "title": "same words", "group": held},
+        {"id": "a", "text": "two", "title": "same words", "group": other},
+        {"id": "b", "text": "three", "title": "own words", "group": free},
+    ]
+    dataset = build_dataset("jsonl", [_write(tmp_path / "rows.jsonl", rows)], tmp_path / "dataset")
+    assert dataset.qrels("train").collect()["query_id"].to_list() == ["b:q"]
+
+
+def test_a_held_back_text_is_no_training_negative(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"query": f"question {i}", "pos": [f"answer {i}"]} for i in range(60)]
+    for i, row in enumerate(rows):
+        row["neg"] = [f"answer {(i + 1) % 60}", "nobody's answer"]
+    dataset = build_dataset("jsonl", [_write(tmp_path / "rows.jsonl", rows)], tmp_path / "dataset")
+    relevant = {s: set(dataset.qrels(s).filter(pl.col("score") > 0).collect()["document_id"]) for s in SPLITS}
+    judged = {s: set(dataset.qrels(s).collect()["document_id"]) for s in SPLITS}
+    assert all(relevant.values())
+    for one in SPLITS:
+        for other in SPLITS:
+            assert one == other or not judged[one] & relevant[other]
+    assert len(set.intersection(*judged.values())) == 1  # the text that answers nothing may be a negative anywhere
+
+
+def test_pairs_that_share_an_answer_share_a_split_whatever_their_order(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = []
+    for i in range(150):
+        rows += [{"query": f"{way} {i}", "pos": [f"answer {i}"]} for way in ("how", "why", "when")]
+    one = build_dataset("jsonl", [_write(tmp_path / "one.jsonl", rows)], tmp_path / "one")
+    random.Random(0).shuffle(rows)
+    two = build_dataset("jsonl", [_write(tmp_path / "two.jsonl", rows)], tmp_path / "two")
+    for split in SPLITS:
+        documents = one.split_documents(split).collect()
+        assert one.split_queries(split).collect().height == 3 * documents.height
+        assert set(documents["id"]) == set(two.split_documents(split).collect()["id"])
+    assert dataset_stats(one).shared_groups == 0

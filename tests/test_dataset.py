@@ -1,0 +1,142 @@
+"""The dataset contract: what open refuses, what save refuses, and that both say all of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import world
+
+from osparse.dataset import DOCUMENTS, QRELS, QUERIES, Dataset, Source, save_dataset
+from osparse.errors import DatasetError, InputError
+
+
+@pytest.fixture
+def copy(dataset: Dataset, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(dataset.path, tmp_path / "copy"))
+
+
+def test_rows_come_back_as_they_were_saved(dataset: Dataset) -> None:
+    again = Dataset.open(str(dataset.path))
+    assert again.documents.collect_schema() == DOCUMENTS
+    assert again.queries.collect_schema() == QUERIES
+    assert again.qrels("test").collect_schema() == QRELS
+    record = world.RECORDS[0]
+    row = again.documents.filter(pl.col("id") == f"{record[0]}:ko").collect().row(0, named=True)
+    assert (row["text"], row["lang"], row["group"]) == (record[2], "ko", record[0])
+
+
+def test_a_split_holds_its_own_documents_and_queries_in_order(dataset: Dataset) -> None:
+    groups = [record[0] for record in world.RECORDS[6:]]
+    assert dataset.split_documents("test").collect()["id"].to_list() == [
+        f"{g}:{lang}" for g in groups for lang in ("ko", "en")
+    ]
+    assert dataset.split_queries("test").collect()["id"].to_list() == [
+        f"q:{g}:{lang}" for g in groups for lang in ("ko", "en")
+    ]
+
+
+def test_equal_rows_equal_fingerprint(dataset: Dataset, tmp_path: Path) -> None:
+    assert world.make_dataset(tmp_path / "again").fingerprint == dataset.fingerprint
+
+
+def test_everything_missing_or_misshapen_is_named_at_once(copy: Path) -> None:
+    (copy / "queries.arrow").unlink()
+    (copy / "qrels.train.arrow").write_bytes(b"<html>")
+    pl.DataFrame({"query_id": ["q"]}).write_ipc(copy / "qrels.validation.arrow")
+    short = pl.scan_ipc(copy / "qrels.test.arrow").head(1).collect()
+    short.write_ipc(copy / "qrels.test.arrow", compression="uncompressed")
+    with pytest.raises(DatasetError) as caught:
+        Dataset.open(copy)
+    message = str(caught.value)
+    assert "queries.arrow is missing" in message
+    assert "qrels.train.arrow is not an Arrow file" in message
+    assert "qrels.validation.arrow has columns" in message
+    assert "qrels.test.arrow has 1 rows, the manifest says 8" in message
+    assert "rebuild it with: osparse corpus build" in message
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        ("{", "manifest.json is not JSON"),
+        ("[]", "dataset schema list found, 1 wanted"),
+        ('{"schema": 2}', "dataset schema 2 found, 1 wanted"),
+        ('{"schema": 1}', "is not a dataset manifest: 'sources'"),
+        ('{"schema": 1, "sources": [{"name": "x"}]}', "is not a dataset manifest"),
+        ('{"schema": 1, "sources": [], "extra": 1}', "is not a dataset manifest"),
+    ],
+)
+def test_a_broken_manifest(copy: Path, manifest: str, message: str) -> None:
+    (copy / "manifest.json").write_text(manifest)
+    with pytest.raises(DatasetError, match=message):
+        Dataset.open(copy)
+
+
+def test_no_dataset_at_all(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path, tmp_path / "nowhere", tmp_path / "file"):
+        with pytest.raises(
+            DatasetError, match="is not a dataset: it has no manifest.json; make one with: osparse corpus"
+        ):
+            Dataset.open(path)
+
+
+def test_a_dataset_without_qrels_is_refused(copy: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text(encoding="utf-8"))
+    manifest["counts"] = {name: rows for name, rows in manifest["counts"].items() if not name.startswith("qrels")}
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DatasetError, match="it has no qrels: nothing says which document answers which query"):
+        Dataset.open(copy)
+
+
+def test_a_split_that_is_not_there(dataset: Dataset) -> None:
+    with pytest.raises(DatasetError, match="has no dev qrels; it has: train, validation, test"):
+        dataset.qrels("dev")
+
+
+def save(path: Path, dataset: Dataset, **changes: Any) -> Dataset:
+    tables: dict[str, Any] = {
+        "documents": dataset.documents.collect(),
+        "queries": dataset.queries.collect(),
+        "qrels": {"train": dataset.qrels("train").collect()},
+        "sources": dataset.manifest.sources,
+    }
+    return save_dataset(path, **{**tables, **changes}, split_rule="test", seed=0)
+
+
+def qrels(*rows: tuple[str, str, float, str]) -> dict[str, pl.DataFrame]:
+    return {"train": pl.DataFrame(rows, schema=QRELS, orient="row")}
+
+
+def test_save_refuses_tables_that_do_not_fit_together(dataset: Dataset, tmp_path: Path) -> None:
+    documents, queries = dataset.documents.collect(), dataset.queries.collect()
+    known = ("q:pear:ko", "pear:ko")
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"documents": pl.concat([documents, documents.head(1)])}, "documents: ids are not unique.*pear:ko"),
+        ({"queries": queries.with_columns(text=pl.lit(" "))}, "queries: 16 without text"),
+        ({"qrels": qrels(("q:nobody", "pear:ko", 1.0, "annotated"))}, "1 rows name unknown queries.*q:nobody"),
+        ({"qrels": qrels((known[0], "nothing", 1.0, "annotated"))}, "1 rows name unknown documents.*nothing"),
+        ({"qrels": qrels((*known, 1.0, "guessed"))}, "origin must be one of annotated, mined, distilled"),
+        ({"qrels": qrels((*known, 1.0, "mined"), (*known, 0.0, "mined"))}, "judged twice"),
+        ({"qrels": {}}, "there are no qrels"),
+        ({"qrels": qrels()}, "there are no qrels"),
+        ({"sources": [Source("s", "l", 5, 0, {"too short": 5}, "0")]}, r"source s kept 0 of 5 rows \(5 too short\)"),
+        ({"sources": [Source("s", "l", 5, 3, {"too short": 1}, "0")]}, "rows kept and dropped do not add up to 5"),
+    ]
+    for changes, message in cases:
+        with pytest.raises(DatasetError, match=message):
+            save(tmp_path / "dataset", dataset, **changes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_save_keeps_what_is_there_unless_told(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="exists and is not empty"):
+        save(tmp_path / "dataset", dataset)
+    assert (tmp_path / "dataset" / "mine.txt").read_text() == "mine"
