@@ -1,0 +1,86 @@
+"""A cluster in memory: answers the requests of the retrieval room, with the deployer tests' own scoring."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from mlcommons_search import Index, search
+
+from osparse.dataset import Dataset
+from osparse.deployer.connection import Answer
+from osparse.deployment import FIELD, Deployment, feature_name
+from osparse.encoder import TextEncoder
+from osparse.encoding import QueryEncoder
+from osparse.lexicon import load_tokenizer
+from osparse.model import Model
+from osparse.retrieval import search as search_module
+
+DEPLOYMENTS = {"client": ("client", "u2024"), "plugin": ("client", "raw"), "ml-commons": ("ml-commons", "raw")}
+"""The three ways to ask: rank_feature clauses, query_tokens, query_text."""
+
+
+class MemoryCluster:
+    """Stands in for :class:`osparse.deployer.Cluster`; ``requests`` are all it was asked, (path, body)."""
+
+    url = "memory:"
+
+    def __init__(self, deployment: Deployment, encoder: QueryEncoder) -> None:
+        self.deployment, self.encoder = deployment, encoder
+        properties = {FIELD: {"type": "rank_features"}, "lang": {"type": "keyword"}}
+        self.index = Index("world", {"mappings": {"_meta": deployment.to_meta(), "properties": properties}})
+        self.requests: list[tuple[str, Any]] = []
+
+    def request(self, method: str, path: str, *, body: Any = None, **_: Any) -> Answer:
+        self.requests.append((path, body))
+        name, _, call = path.removeprefix("/").partition("/")
+        if name not in ("world", "_search"):
+            return Answer(404, {}, {})
+        if call.startswith("_doc/"):
+            found = self.index.documents.get(unquote(call.removeprefix("_doc/")))
+            return Answer(200 if found else 404, {"found": bool(found), "_source": found}, {})
+        return Answer(200, self._answer(call, body), {})
+
+    def _answer(self, call: str, body: Any) -> Any:
+        if call == "_mapping":
+            return {"world": {"mappings": self.index.mappings}}
+        if call == "_count":
+            return {"count": len(self.index.documents)}
+        if call == "_msearch":
+            lines = [json.loads(line) for line in body.splitlines()]
+            return {"responses": [{**self._search(one), "status": 200} for one in lines[1::2]]}
+        if call == "scroll":
+            return {"_scroll_id": "1", "hits": {"hits": []}}
+        return {"_scroll_id": "1", **self._search(body)}
+
+    def _search(self, body: dict[str, Any]) -> dict[str, Any]:
+        query, part = body["query"], Index("world", {"mappings": self.index.mappings})
+        filters = query.get("bool", {}).get("filter", [])
+        for document, source in self.index.documents.items():
+            if all(source.get("lang") == one["term"]["lang"] for one in filters):
+                part.put(document, source)
+        if filters:
+            (query,) = query["bool"]["should"]
+        return search(part, {**body, "query": query}, lambda clause: self.encoder.encode(clause["query_text"]))
+
+
+@pytest.fixture
+def make_cluster(model: Model, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], MemoryCluster]:
+    """A cluster that serves ``model`` in one of :data:`DEPLOYMENTS` and holds the documents of ``dataset``."""
+
+    def make(kind: str) -> MemoryCluster:
+        mode, key_style = DEPLOYMENTS[kind]
+        deployment = Deployment(mode, "world", "f" * 64, "1", 400, 64, key_style, None, None)  # type: ignore[arg-type]
+        tokenizer = load_tokenizer(model.path / "tokenizer.json")
+        cluster = MemoryCluster(deployment, QueryEncoder(tokenizer, model.lexicon, max_length=64))
+        monkeypatch.setattr(search_module, "query_encoder", lambda *_: cluster.encoder)
+        rows = dataset.documents.select("id", "title", "text", "lang").collect().to_dicts()
+        for row, weights in zip(rows, TextEncoder.open(model).encode([r["text"] for r in rows]), strict=True):
+            stored = {feature_name(token, deployment.key_style): weight for token, weight in weights.items()}
+            cluster.index.put(row.pop("id"), {**row, FIELD: stored})
+        return cluster
+
+    return make

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from osparse.dataset import Dataset
+from osparse.encoder import TextEncoder
+from osparse.encoding import quantise
+from osparse.errors import InputError
+from osparse.evaluation import HIT, NDCG, RECALL, judged_sets, measure, open_benchmark
+from osparse.model import Model
+from osparse.ranking import paired_randomisation_test
+from osparse.retrieval import Report, evaluate_cluster, evaluate_model
+from osparse.retrieval.report import rows_of
+from osparse.retrieval.runs import latencies
+
+KINDS = ["client", "plugin", "ml-commons"]
+Make = Callable[[str], Any]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cluster_and_its_model_measure_the_same(
+    kind: str, make_cluster: Make, model: Model, dataset: Dataset
+) -> None:
+    data = open_benchmark(dataset.path)
+    served = evaluate_cluster(make_cluster(kind), "world", data)
+    local = evaluate_model(model, data)
+    assert served.rows == local.rows
+    assert served.non_zeros == local.non_zeros
+    assert served.notes == [] and served.latency_ms["sparse"]["p95"] > 0
+    assert [(r.direction, r.no_shared_word, r.queries, r.documents) for r in local.rows] == [
+        ("en->en", False, 2, 8), ("ko->ko", False, 2, 8),
+        ("en->ko", False, 2, 8), ("en->ko", True, 2, 8), ("ko->en", False, 2, 8), ("ko->en", True, 2, 8),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("quantised", [True, False])
+def test_a_model_is_measured_by_brute_force_too(quantised: bool, model: Model, dataset: Dataset) -> None:
+    data = open_benchmark(dataset.path, "train")
+    report = evaluate_model(model, data, quantised=quantised)
+    encoder = TextEncoder.open(model)
+    texts = dict(dataset.documents.select("id", "text").collect().iter_rows())
+    for judged in judged_sets(dataset, "train"):
+        vectors = np.zeros((len(judged.document_ids), len(encoder.tokens)), np.float32)
+        for rows, weights in encoder.batches([texts[i] for i in judged.document_ids]):
+            vectors[rows] = weights[:, : len(encoder.tokens)]
+        kept = quantise(vectors) if quantised else vectors
+        run = {}
+        for query, text in judged.queries.items():
+            ids = [i for i in set(encoder._tokenizer.encode(text).ids) if i not in model.lexicon.special_ids]
+            scores = kept[:, ids].astype(np.float64) @ model.lexicon.idf[ids]
+            ranked = sorted(zip(-scores, judged.document_ids, strict=True))
+            run[query] = [document for minus, document in ranked if minus < 0]
+        wanted = measure(judged.qrels, run)
+        (row,) = [r for r in report.rows if r.direction == judged.direction and not r.no_shared_word]
+        assert [row.ndcg10, row.hit1, row.r100] == pytest.approx([wanted.mean(m) for m in (NDCG, HIT, RECALL)])
+        assert row.margin == pytest.approx(wanted.margin(NDCG))
+
+
+def test_a_report_that_holds_is_not_measured_again(make_cluster: Make, dataset: Dataset, tmp_path: Path) -> None:
+    cluster, data, output = make_cluster("client"), open_benchmark(dataset.path), tmp_path / "report.json"
+    first = evaluate_cluster(cluster, "world", data, output=output)
+    before = len(cluster.requests)
+    assert evaluate_cluster(cluster, "world", data, output=output) == first == Report.open(output)
+    assert not any("search" in path for path, _ in cluster.requests[before:])
+    cluster.index.documents.popitem()
+    with pytest.raises(InputError, match="a report of another documents; pass --overwrite"):
+        evaluate_cluster(cluster, "world", data, output=output)
+    again = evaluate_cluster(cluster, "world", data, output=output, overwrite=True)
+    assert again.notes == ["the index holds 15 documents, the dataset 16: the figures are not those of the dataset"]
+    assert again.notes[0] in str(again)
+
+
+def test_what_cannot_be_measured_is_said(make_cluster: Make, dataset: Dataset, tmp_path: Path, model: Model) -> None:
+    data = open_benchmark(dataset.path)
+    cluster = make_cluster("client")
+    cluster.index.documents.clear()
+    with pytest.raises(InputError, match="index world holds no documents; load them first: osparse index"):
+        evaluate_cluster(cluster, "world", data)
+    (tmp_path / "other.json").write_text('{"schema": 1, "rows": []}')
+    with pytest.raises(InputError, match="is not a report of osparse evaluate"):
+        evaluate_model(model, data, output=tmp_path / "other.json")
+
+
+def test_a_baseline_stands_beside_each_row(dataset: Dataset) -> None:
+    judged = judged_sets(dataset, "test")[-1]
+    good = measure(judged.qrels, {query: list(found) for query, found in judged.qrels.items()})
+    none = measure(judged.qrels, {})
+    for row in rows_of(judged, good, none):
+        assert row.ndcg10 == row.hit1 == row.r100 == 1.0 and row.margin == 0
+        assert row.baseline is not None and row.baseline.ndcg10 == 0 and row.baseline.difference == 1
+        assert row.baseline.p == paired_randomisation_test([1, 1], [0, 0])
+    report = Report({}, {"name": "d", "split": "test", "documents": {"ko": 1}}, {"name": "s", "weights": "w"},
+                    rows_of(judged, good, none), {"mean": 1.5, "max": 2, "documents": 3},
+                    {"sparse": {"p50": 1.0, "p95": 2.0}}, {"name": "bm25", "analyzers": {"ko": "nori"}})  # fmt: skip
+    for part in ("ko->en", "no shared word", "1.000 ±0.000", "+1.000", "mean 1.5, max 2", "p95 2.0 ms", "nori for ko"):
+        assert part in str(report)
+
+
+def test_latencies_are_those_after_the_warm_up() -> None:
+    asked: dict[str, list[str]] = {"a": [], "b": []}
+    found = latencies({name: calls.append for name, calls in asked.items()}, [str(i) for i in range(1000)])
+    assert asked["a"] == asked["b"] and 200 <= len(asked["a"]) <= 250
+    assert set(found) == {"a", "b"} and 0 <= found["a"]["p50"] <= found["a"]["p95"]
+    assert latencies({"a": asked["a"].append}, []) == {}

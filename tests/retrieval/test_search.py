@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import world
+
+from osparse.dataset import Dataset
+from osparse.encoder import TextEncoder
+from osparse.encoding import score
+from osparse.errors import ClusterError, InputError
+from osparse.model import Model
+from osparse.retrieval.explain import explain
+from osparse.retrieval.search import Searcher, search
+
+KINDS = ["client", "plugin", "ml-commons"]
+QUERY = "tram lines 노선 ver. 2.0 달"
+Make = Callable[[str], Any]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scores_are_the_formula_and_contributions_add_up(
+    kind: str, make_cluster: Make, model: Model, dataset: Dataset
+) -> None:
+    cluster = make_cluster(kind)
+    hits = search(cluster, "world", QUERY, top=16, explain=True)
+    texts = dict(dataset.documents.select("id", "text").collect().iter_rows())
+    vectors = dict(zip(texts, TextEncoder.open(model).encode(list(texts.values())), strict=True))
+    query = cluster.encoder.encode(QUERY)
+    assert any("." in match.token for hit in hits for match in hit.matched), "a token with a dot must match"
+    assert {hit.id for hit in hits} == {i for i, vector in vectors.items() if query.keys() & vector.keys()}
+    for hit in hits:
+        assert hit.text == texts[hit.id] and hit.lang == hit.id[-2:]
+        assert hit.score == pytest.approx(score(query, vectors[hit.id]), rel=1e-6)
+        assert sum(match.contribution for match in hit.matched) == pytest.approx(hit.score, rel=1e-6)
+        assert [m.contribution for m in hit.matched] == sorted((m.contribution for m in hit.matched), reverse=True)
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+def test_top_and_language_are_kept(make_cluster: Make) -> None:
+    cluster = make_cluster("client")
+    hits = search(cluster, "world", QUERY, top=3, lang="en")
+    assert [hit.lang for hit in hits] == ["en"] * 3
+    assert all(not hit.matched for hit in hits), "weights are only read when asked for"
+    every = [hit for hit in search(cluster, "world", QUERY, top=16) if hit.lang == "en"]
+    assert [(hit.id, hit.score) for hit in hits] == [(hit.id, hit.score) for hit in every[:3]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("text", "why"), [("", "is empty"), (" ", "is empty"), ("🍐🍞", "in the model's vocabulary")])
+def test_a_query_without_tokens_says_so_and_asks_nothing(kind: str, text: str, why: str, make_cluster: Make) -> None:
+    cluster = make_cluster(kind)
+    answer = Searcher(cluster, "world").ask(text)
+    assert answer.hits == [] and why in answer.note
+    assert not any(path.endswith("_search") for path, _ in cluster.requests)
+
+
+def test_no_hit_says_why(make_cluster: Make) -> None:
+    answer = Searcher(make_cluster("client"), "world").ask(QUERY, lang="fr")
+    assert answer.hits == [] and "no document of language fr" in answer.note
+
+
+def test_an_index_that_is_not_there_is_an_error(make_cluster: Make) -> None:
+    with pytest.raises(ClusterError, match="has no index other.*osparse deploy"):
+        search(make_cluster("client"), "other", "x")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_explain_divides_the_tokens(kind: str, make_cluster: Make) -> None:
+    cluster = make_cluster(kind)
+    found = explain(cluster, "world", "tram:en", QUERY, expansions=5)
+    (hit,) = [hit for hit in search(cluster, "world", QUERY, top=16, explain=True) if hit.id == "tram:en"]
+    assert found.matched == hit.matched
+    assert found.score == pytest.approx(hit.score, rel=1e-6)
+    query = cluster.encoder.encode(QUERY)
+    assert {m.token for m in found.matched} | {t for t, _ in found.query_only} == query.keys()
+    assert not {m.token for m in found.matched} & {t for t, _ in found.query_only}
+    assert len(found.document_top) == 5 and not {t for t, _ in found.document_top} & query.keys()
+    text = next(record[4] for record in world.RECORDS if record[0] == "tram")
+    assert found.literal == cluster.encoder.encode(text).keys()
+
+
+def test_explain_of_an_unknown_document_is_an_error(make_cluster: Make) -> None:
+    with pytest.raises(InputError, match="index world has no document 'a/b c'"):
+        explain(make_cluster("client"), "world", "a/b c", "x")
