@@ -11,12 +11,11 @@ from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
 from osparse.deployer.reading import read_deployment
 from osparse.errors import InputError
-from osparse.evaluation import DEPTH, Benchmark, JudgedSet, Measures, measure
+from osparse.evaluation import DEPTH, Benchmark, JudgedSet, measure
 from osparse.model import Model
 from osparse.opensearch_templates import render
-from osparse.progress import progress, track
-from osparse.ranking import InvertedIndex
-from osparse.retrieval.bm25 import Bm25, prepare_bm25
+from osparse.retrieval.bm25 import Bm25, bm25_run, prepare_bm25
+from osparse.retrieval.model_run import encode_corpus, model_run
 from osparse.retrieval.report import Report, Row, rows_of
 from osparse.retrieval.runs import cluster_run, latencies, non_zeros
 from osparse.retrieval.search import Searcher
@@ -68,13 +67,13 @@ def evaluate_cluster(
     searcher = Searcher(cluster, index)
     bm25 = prepare_bm25(cluster, index, data) if baseline == "bm25" else None
 
-    def sparse_run(judged: JudgedSet) -> Run:
+    def sparse(judged: JudgedSet) -> Run:
         return _sparse_run(searcher, judged, _filter(data, judged))
 
-    def bm25_run(judged: JudgedSet) -> Run:
-        return _bm25_run(cluster, bm25, judged) if bm25 is not None else {}
+    def beside(judged: JudgedSet) -> Run | None:
+        return bm25_run(cluster, bm25, judged) if bm25 is not None else None
 
-    rows = _rows(data, sparse_run, bm25_run if bm25 is not None else None)
+    rows = _rows(data, sparse, beside)
     report = Report(
         key=key,
         dataset=_dataset(data),
@@ -117,7 +116,7 @@ def evaluate_model(
     if (kept := _kept(output, key, overwrite)) is not None:
         return kept
     index = encode_corpus(model, data, quantised=quantised, device=device)
-    rows = _rows(data, lambda judged: _model_run(model, index, judged), None)
+    rows = _rows(data, lambda judged: model_run(model, index, judged), lambda _: None)
     sizes = index.non_zeros()
     report = Report(
         key=key,
@@ -134,53 +133,18 @@ def evaluate_model(
     return _keep(report, output)
 
 
-def encode_corpus(model: Model, data: Benchmark, *, quantised: bool, device: str = "cpu") -> InvertedIndex:
-    """All documents of the benchmark under one inverted index over token ids."""
-    from osparse.extras import require
-
-    require("torch", "train")
-    from osparse.encoder import TextEncoder
-
-    encoder = TextEncoder.open(model, device=device)
-    index = InvertedIndex(quantised=quantised)
-    with progress("encode documents", sum(data.languages.values()), "documents") as bar:
-        for batch in data.texts():
-            for rows, weights in encoder.batches([text for _, text, _ in batch]):
-                index.add([batch[row][0] for row in rows], weights)
-                bar.advance(len(rows))
-    return index
-
-
-def _rows(data: Benchmark, run: Callable[[JudgedSet], Run], beside: Callable[[JudgedSet], Run] | None) -> list[Row]:
+def _rows(data: Benchmark, run: Callable[[JudgedSet], Run], beside: Callable[[JudgedSet], Run | None]) -> list[Row]:
     rows: list[Row] = []
     for judged in data.sets:
-        other: Measures | None = measure(judged.qrels, beside(judged)) if beside is not None else None
-        rows += rows_of(judged, measure(judged.qrels, run(judged)), other)
+        other = beside(judged)
+        baseline = measure(judged.qrels, other) if other is not None else None
+        rows += rows_of(judged, measure(judged.qrels, run(judged)), baseline)
     return rows
 
 
 def _sparse_run(searcher: Searcher, judged: JudgedSet, lang: str | None) -> Run:
     bodies = {query: searcher.body(text, size=DEPTH, lang=lang) for query, text in judged.queries.items()}
     return cluster_run(searcher.cluster, searcher.index, bodies, f"ask {judged.direction}")
-
-
-def _bm25_run(cluster: Cluster, bm25: Bm25, judged: JudgedSet) -> Run:
-    bodies = {query: render("query_match", text=text, size=DEPTH) for query, text in judged.queries.items()}
-    return cluster_run(cluster, bm25.indices[judged.document_lang], bodies, f"ask BM25 {judged.direction}")
-
-
-def _model_run(model: Model, index: InvertedIndex, judged: JudgedSet) -> Run:
-    from osparse.encoding import QueryEncoder
-    from osparse.lexicon import load_tokenizer
-
-    tokenizer = load_tokenizer(model.path / "tokenizer.json")
-    encoder = QueryEncoder(tokenizer, model.lexicon, max_length=model.head.max_length)
-    only = index.subset(judged.document_ids)
-    run: Run = {}
-    for query, text in track(judged.queries.items(), f"rank {judged.direction}", len(judged.queries), "queries"):
-        ids = encoder.ids(text)
-        run[query] = [document for document, _ in index.search(ids, model.lexicon.idf[ids], DEPTH, only=only)]
-    return run
 
 
 def _latencies(searcher: Searcher, bm25: Bm25 | None, data: Benchmark) -> dict[str, dict[str, float]]:
