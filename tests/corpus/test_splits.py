@@ -107,3 +107,33 @@ def test_pairs_that_share_an_answer_share_a_split_whatever_their_order(tmp_path:
         assert one.split_queries(split).collect().height == 3 * documents.height
         assert set(documents["id"]) == set(two.split_documents(split).collect()["id"])
     assert dataset_stats(one).shared_groups == 0
+
+
+def _debian(folder: Path, records: list[tuple[str, str, str | None]]) -> Path:
+    """Lists of (md5 digit, Korean body, source package or None for one of another architecture)."""
+    folder.mkdir()
+    ko = [apt_world.translation("ko", d * 32, f"p{d}", f"도구 {d}", body) for d, body, _ in records]
+    en = [apt_world.translation("en", d * 32, f"p{d}", f"tool {d}", f"{apt_world.LONG_EN} {d}") for d, _, _ in records]
+    packages = [apt_world.package(f"p{d}", d * 32, source) for d, _, source in records if source]
+    for name, stanzas in ((apt_world.KO, ko), (apt_world.EN, en), (apt_world.PACKAGES, packages)):
+        (folder / name).write_text("".join(stanzas), encoding="utf-8")
+    return folder
+
+
+def test_a_sibling_of_a_copy_leaves_training_too(tmp_path: Path) -> None:
+    (held,), (tied, free) = _groups("test", 1), _groups("train", 2)
+    body = apt_world.LONG_KO
+    records = [("1", body, held), ("2", body, tied), ("3", f"{body} 셋", tied), ("4", f"{body} 넷", free)]
+    dataset = build_dataset("debian", [_debian(tmp_path / "lists", records)], tmp_path / "dataset")
+    assert {q[4] for q in dataset.qrels("train").collect()["query_id"]} == {"4"}
+    assert {q[4] for q in dataset.qrels("test").collect()["query_id"]} == {"1"}
+
+
+def test_a_record_of_unknown_source_trains_unless_its_text_is_held_back(tmp_path: Path) -> None:
+    (held,), (free,) = _groups("test", 1), _groups("train", 1)
+    body = apt_world.LONG_KO
+    records = [("1", body, held), ("2", body, None), ("3", f"{body} 셋", None), ("4", f"{body} 넷", free)]
+    dataset = build_dataset("debian", [_debian(tmp_path / "lists", records)], tmp_path / "dataset")
+    assert {q[4] for q in dataset.qrels("train").collect()["query_id"]} == {"3", "4"}
+    judged = dataset.qrels("test").collect()["document_id"].to_list()
+    assert sorted(set(judged)) == [f"deb:{'1' * 32}:en", f"deb:{'1' * 32}:ko", f"deb:{'2' * 32}:ko"]
