@@ -46,6 +46,7 @@ def test_a_missing_query_counts_as_zero_and_rank_rules() -> None:
     found = measure({"a": {"x": 1}, "b": {"x": 1}, "c": {"x": 1}}, {"a": ["x"], "b": []})
     assert [found.mean(m) for m in MEASURES] == pytest.approx([1 / 3] * 3)
     assert found.queries == 3
+    assert [list(found.per_query[m]) for m in MEASURES] == [["a", "b", "c"]] * 3, "paired tests need one order"
     assert found.subset(frozenset({"b", "c"})).mean(NDCG) == 0
     for order in (["y", "x"], ["z", "x"]):  # ids before and after the relevant one: no hidden tie breaking
         assert measure({"q": {"x": 1}}, {"q": order}).mean(NDCG) == pytest.approx(1 / math.log2(3))

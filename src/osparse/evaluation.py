@@ -60,8 +60,9 @@ class Benchmark:
 
     def texts(self, batch: int = 512) -> Iterator[list[tuple[str, str, str]]]:
         """All documents as (id, text, lang), a batch at a time."""
-        for frame in self.documents.select("id", "text", "lang").collect().iter_slices(batch):
-            yield frame.rows()
+        rows = self.documents.select("id", "text", "lang")
+        for start in range(0, sum(self.languages.values()), batch):
+            yield rows.slice(start, batch).collect().rows()
 
     @cached_property
     def languages(self) -> dict[str, int]:
@@ -158,9 +159,10 @@ def _sets(documents: pl.LazyFrame, queries: pl.LazyFrame, qrels: pl.DataFrame, s
             "measuring needs grades 0, 1, 2, ..; choose another split"
         )
     asked = queries.select(query_id="id", query="text", query_lang="lang").collect()
-    answered = documents.select(document_id="id", document="text", document_lang="lang")
     judged = qrels.filter(pl.col("score") > 0).select("query_id", "document_id", pl.col("score").cast(pl.Int64))
-    judged = judged.join(asked, on="query_id").join(answered.collect(), on="document_id")
+    answers = documents.select(document_id="id", document="text", document_lang="lang")
+    answers = answers.join(judged.lazy(), on="document_id", how="semi")
+    judged = judged.join(asked, on="query_id").join(answers.collect(), on="document_id")
     if judged.is_empty():
         raise DatasetError(f"{source}: no query of this split has a relevant document; choose another split")
     corpus = {lang: ids for lang, ids in documents.group_by("lang").agg(pl.col("id")).collect().iter_rows()}
