@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -28,6 +29,8 @@ _ORDER = (*ANSWERING, "DEPLOYING", "REGISTERED", "UNDEPLOYED", "DEPLOY_FAILED", 
 """Which of several models of one name is kept: the furthest along."""
 TASK_SECONDS = 900.0
 """The server's own limit is 600."""
+FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
+"""Seconds between two looks at a task or a state; each wait is half as long again as the one before."""
 SETTLE_SECONDS = 30.0
 """For a state that follows a finished call within moments."""
 
@@ -61,8 +64,6 @@ class ServedModel:
     bundle: Bundle
     part: Literal["encoder", "tokenizer"]
     group: ModelGroup
-    poll: float = 0.2
-    """Seconds between two looks at a task; grows to five times this."""
     id: str | None = None
     _duplicates: list[Model] = field(default_factory=list)
 
@@ -156,14 +157,13 @@ class ServedModel:
 
     def _settled(self, model: Model, passing: str) -> Model:
         """The model once it has left a passing state, or as it is after :data:`SETTLE_SECONDS`."""
-        until = time.monotonic() + SETTLE_SECONDS
-        while True:
+        for last in _looks(SETTLE_SECONDS):
             found = self.ml.get_model(model.id)
             if found is None:
                 raise ClusterError(f"model {self.name} (id {model.id}) vanished; run osparse deploy again")
-            if found.state != passing or time.monotonic() > until:
-                return found
-            time.sleep(self.poll)
+            if found.state != passing or last:
+                break
+        return found or model
 
     def _deploy(self, model: Model) -> None:
         tried_again = uploaded_again = False
@@ -192,20 +192,31 @@ class ServedModel:
         return {} if task.state == "COMPLETED" else task.errors or {"": f"the task ended {task.state} without a reason"}
 
     def _finished(self, task_id: str) -> Task:
-        until, wait = time.monotonic() + TASK_SECONDS, self.poll
-        while not (task := self.ml.get_task(task_id)).done:
-            if time.monotonic() > until:
+        for last in _looks(TASK_SECONDS):
+            task = self.ml.get_task(task_id)
+            if task.done:
+                break
+            if last:
                 raise ClusterError(
                     f"deploying {self.name} is still {task.state} after {TASK_SECONDS:.0f} s (task {task_id}); look "
                     "into the server's log, then run osparse deploy again"
                 )
-            time.sleep(wait)
-            wait = min(wait * 1.3, 5 * self.poll)
         return task
 
     def _await_answer(self, model: Model) -> None:
-        until = time.monotonic() + SETTLE_SECONDS
-        while (answer := self.ml.try_predict(model.id, ["osparse"])).status != 200:
-            if time.monotonic() > until:
+        for last in _looks(SETTLE_SECONDS):
+            answer = self.ml.try_predict(model.id, ["osparse"])
+            if answer.status == 200:
+                return
+            if last:
                 raise ClusterError(f"model {self.name} is deployed but does not answer: {answer.reason}")
-            time.sleep(self.poll)
+
+
+def _looks(seconds: float) -> Iterator[bool]:
+    """One item per look, with waits between them; True with the last one, when the time is over."""
+    until, wait = time.monotonic() + seconds, FIRST_WAIT
+    while time.monotonic() <= until:
+        yield False
+        time.sleep(wait)
+        wait = min(wait * 1.5, LONGEST_WAIT)
+    yield True

@@ -16,7 +16,7 @@ from osparse.errors import InputError
 
 __all__ = ["names", "placeholders", "render", "source"]
 
-_SLOT = re.compile(r"\{\{([a-z_]+)\}\}")
+_SLOT = re.compile(r"\{\{([a-z0-9_]+)\}\}")
 
 
 def names() -> list[str]:

@@ -1,0 +1,172 @@
+"""The search side of the test server: indices with their documents, and the queries osparse sends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from osparse.encoding import quantise
+
+MIN_NORMAL = 1.1754944e-38
+
+
+class Refused(Exception):
+    """An error answer: status, type, reason, and maybe a cause."""
+
+    def __init__(self, status: int, kind: str, reason: str, cause: tuple[str, str] | None = None) -> None:
+        super().__init__(reason)
+        self.status, self.kind, self.reason, self.cause = status, kind, reason, cause
+
+    def error(self) -> dict[str, Any]:
+        head: dict[str, Any] = {"type": self.kind, "reason": self.reason}
+        if self.cause:
+            head["caused_by"] = {"type": self.cause[0], "reason": self.cause[1]}
+        return head
+
+    def body(self) -> dict[str, Any]:
+        root = {"type": self.kind, "reason": self.reason}
+        return {"error": {"root_cause": [root], **self.error()}, "status": self.status}
+
+
+class QueryRefused(Refused):
+    """A query that fails on the shard."""
+
+    def __init__(self, reason: str, index: str) -> None:
+        super().__init__(400, "query_shard_exception", f"failed to create query: {reason}")
+        self.index, self.bare = index, reason
+
+    def body(self) -> dict[str, Any]:
+        root = {"type": self.kind, "reason": self.reason, "index": self.index, "index_uuid": "uuid"}
+        cause = {"type": "illegal_argument_exception", "reason": self.bare}
+        shard = {"shard": 0, "index": self.index, "node": "node", "reason": {**root, "caused_by": cause}}
+        error = {"root_cause": [root], "type": "search_phase_execution_exception", "reason": "all shards failed",
+                 "phase": "query", "grouped": True, "failed_shards": [shard]}  # fmt: skip
+        return {"error": error, "status": 400}
+
+
+def no_such_index(name: str) -> Refused:
+    return Refused(404, "index_not_found_exception", f"no such index [{name}]")
+
+
+class Index:
+    """One index: its definition and its documents, visible at once."""
+
+    def __init__(self, name: str, body: dict[str, Any]) -> None:
+        self.name = name
+        settings = dict(body.get("settings", {}))
+        self.settings: dict[str, Any] = {**settings.pop("index", {}), **settings}
+        self.mappings: dict[str, Any] = body.get("mappings", {})
+        self.aliases: dict[str, Any] = dict(body.get("aliases", {}))
+        self.documents: dict[str, dict[str, Any]] = {}
+        self.versions: dict[str, int] = {}
+
+    def fields(self, kind: str) -> set[str]:
+        return {name for name, p in self.mappings.get("properties", {}).items() if p.get("type") == kind}
+
+    def put(self, document_id: str, source: dict[str, Any]) -> int:
+        """Store it; returns the version. Raises :class:`Refused` for a feature the field cannot hold."""
+        for field in self.fields("rank_features") & source.keys():
+            for token, weight in source[field].items():
+                if not weight >= MIN_NORMAL:
+                    cause = (
+                        f"featureValue must be a positive normal float, got: {float(weight)} for feature {token} on "
+                        f"field {field} which is less than the minimum positive normal float: 1.1754944E-38"
+                    )
+                    raise Refused(
+                        400, "mapper_parsing_exception", "failed to parse", ("illegal_argument_exception", cause)
+                    )
+        self.documents[document_id] = source
+        self.versions[document_id] = self.versions.get(document_id, 0) + 1
+        return self.versions[document_id]
+
+    def describe(self) -> dict[str, Any]:
+        mappings = {k: v for k, v in self.mappings.items()}
+        settings = {key: str(value) for key, value in self.settings.items()}
+        return {"aliases": self.aliases, "mappings": mappings, "settings": {"index": settings}}
+
+
+Tokens = Callable[[dict[str, Any]], dict[str, float]]
+"""A neural_sparse clause -> its query tokens; knows the models and the search pipeline."""
+
+
+def search(index: Index, body: dict[str, Any], tokens: Tokens) -> dict[str, Any]:
+    """Score every document; ties by id."""
+    scores = _scores(index, body.get("query", {"match_all": {}}), tokens)
+    ranked = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
+    total, size = len(ranked), body.get("size", 10)
+    excludes = (body.get("_source") or {}).get("excludes", []) if isinstance(body.get("_source"), dict) else []
+    hits = [
+        {"_index": index.name, "_id": i, "_score": score,
+         "_source": {k: v for k, v in index.documents[i].items() if k not in excludes}}
+        for i, score in ranked[body.get("from", 0) : body.get("from", 0) + size]
+    ]  # fmt: skip
+    top = ranked[0][1] if ranked else None
+    return {
+        "took": 1, "timed_out": False, "_shards": {"total": 1, "successful": 1, "skipped": 0, "failed": 0},
+        "hits": {"total": {"value": total, "relation": "eq"}, "max_score": top, "hits": hits},
+    }  # fmt: skip
+
+
+def _scores(index: Index, query: dict[str, Any], tokens: Tokens) -> dict[str, float]:
+    ((kind, clause),) = query.items()
+    if kind == "match_all":
+        return dict.fromkeys(index.documents, 1.0)
+    if kind == "ids":
+        return {i: 1.0 for i in clause["values"] if i in index.documents}
+    if kind == "neural_sparse":
+        return _neural_sparse(index, clause, tokens)
+    if kind == "rank_feature":
+        field, _, feature = clause["field"].rpartition(".")
+        return _linear(index, field, {feature: clause.get("boost", 1.0)})
+    if kind == "bool":
+        return _bool(index, clause, tokens)
+    raise Refused(400, "parsing_exception", f"unknown query [{kind}]")
+
+
+def _neural_sparse(index: Index, clause: dict[str, Any], tokens: Tokens) -> dict[str, float]:
+    clause = {k: v for k, v in clause.items() if k != "boost"}
+    ((field, body),) = clause.items()
+    if "query_text" not in body and "query_tokens" not in body:
+        reason = "either query_text field or query_tokens field must be provided for [neural_sparse] query"
+        raise Refused(400, "illegal_argument_exception", reason)
+    if body.get("query_text") == "":
+        raise Refused(400, "illegal_argument_exception", "query_text field can not be empty")
+    if body.get("model_id") and body.get("analyzer"):
+        raise Refused(400, "illegal_argument_exception", f"Cannot use both [model_id: {body['model_id']}] and [analyzer: "
+                      f"{body['analyzer']}] for neural sparse query tokenization.")  # fmt: skip
+    found = body["query_tokens"] if "query_tokens" in body else tokens({"field": field, **body})
+    if field not in index.fields("rank_features"):
+        raise QueryRefused("[neural_sparse] query only works on [rank_features] fields", index.name)
+    for weight in found.values():
+        if not 0 < np.float32(weight) <= 64:
+            raise QueryRefused(f"weight must be in (0, 64.0], got: {np.float32(weight)}", index.name)
+    boost = body.get("boost", 1.0)
+    return _linear(index, field, {token: weight * boost for token, weight in found.items()})
+
+
+def _linear(index: Index, field: str, query: dict[str, float]) -> dict[str, float]:
+    """w * S summed over the features, S as FeatureField stores it."""
+    scores = {}
+    for i, source in index.documents.items():
+        stored = source.get(field) or {}
+        shared = [token for token in query if token in stored]
+        if shared:
+            kept = quantise(np.array([stored[t] for t in shared], np.float32))
+            scores[i] = float(
+                np.float32(sum(float(np.float32(query[t])) * float(s) for t, s in zip(shared, kept, strict=True)))
+            )
+    return scores
+
+
+def _bool(index: Index, clause: dict[str, Any], tokens: Tokens) -> dict[str, float]:
+    def many(name: str) -> list[dict[str, float]]:
+        given = clause.get(name, [])
+        return [_scores(index, one, tokens) for one in (given if isinstance(given, list) else [given])]
+
+    should, must = many("should"), many("must") + [dict.fromkeys(found, 0.0) for found in many("filter")]
+    ids = set(index.documents) if must else set().union(*should) if should else set()
+    for found in must:
+        ids &= found.keys()
+    return {i: sum(found.get(i, 0.0) for found in [*should, *must]) for i in ids}
