@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from osparse.cli import cli
+from osparse.errors import InputError
+from osparse.trainer.monitor import curve, monitor
+from osparse.trainer.runlog import RunLog
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    log = RunLog(tmp_path / "model.run")
+    for step in (1, 11, 20):
+        log.write("step", stage="ranking", step=step, steps=40, lr=0.1, loss=4.0 / step)
+    log.write("validation", stage="ranking", step=20, ndcg=0.5, directions={"ko->en": 0.4321}, nonzeros=99.0, empty=0.0)
+    return tmp_path / "model.run"
+
+
+def test_the_picture_says_where_the_run_is(run: Path) -> None:
+    console = Console(width=120, record=True, file=io.StringIO())
+    monitor(run, once=True, console=console)
+    text = console.export_text()
+    for word in ("ranking", "step 20 of 40", "loss", "0.2", "ko->en", "0.432", "99", "left"):
+        assert word in text, word
+
+
+def test_curves() -> None:
+    assert curve([1, 2, 3], 10) == "▁▄█" or curve([1, 2, 3], 10) == "▁▅█"
+    assert curve([5, 5]) == "▁▁" and curve([]) == ""
+    assert len(curve(list(range(1000)), 40)) == 40
+
+
+def test_a_model_directory_is_not_a_run(run: Path) -> None:
+    with pytest.raises(InputError, match="did you mean .*model.run"):
+        monitor(run.with_name("model"), once=True)
+
+
+def test_command_prints_once_and_json(run: Path) -> None:
+    shown = CliRunner().invoke(cli, ["monitor", str(run), "--once"])
+    assert shown.exit_code == 0 and "step 20 of 40" in shown.output
+    rows = json.loads(CliRunner().invoke(cli, ["monitor", str(run), "--json"]).output)["metrics"]
+    assert [row["kind"] for row in rows] == ["step"] * 3 + ["validation"]
+
+
+def test_importing_the_room_and_its_commands_imports_no_torch() -> None:
+    code = (
+        "import sys, osparse.trainer, osparse.trainer.monitor, osparse.commands.train; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

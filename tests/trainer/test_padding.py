@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import world
+
+from osparse.lexicon import load_tokenizer
+from osparse.trainer.padding import Frame, buckets, window
+
+
+def test_frame_is_what_the_tokenizer_puts_around(tmp_path: Path) -> None:
+    path = world.make_tokenizer(tmp_path / "tokenizer.json")
+    frame, loaded = Frame.of(path), load_tokenizer(path)
+    ids = loaded.encode("moon and rain", add_special_tokens=False).ids
+    assert [*frame.before, *ids, *frame.after] == loaded.encode("moon and rain").ids
+    assert frame.mask == loaded.token_to_id("[MASK]") and frame.pad == loaded.token_to_id("[PAD]")
+
+
+def test_buckets_hold_every_sequence_once_with_little_padding() -> None:
+    frame = Frame(np.array([2]), np.array([3]), 0, 4)
+    sequences = [np.arange(10, 10 + n) for n in (1, 30, 2, 29, 3, 28, 0)]
+    seen = {}
+    for chosen, ids, mask in buckets(sequences, frame, rows=3):
+        assert ids.shape == mask.shape and ids.shape[1] - mask.sum(1).min() <= 27
+        for row, i in enumerate(chosen):
+            seen[int(i)] = ids[row, mask[row].bool()]
+            assert (ids[row, ~mask[row].bool()] == 0).all()
+    for i, sequence in enumerate(sequences):
+        assert torch.equal(seen[i], torch.from_numpy(np.concatenate([[2], sequence, [3]])))
+
+
+def test_windows_are_parts_of_the_text() -> None:
+    ids, generator = np.arange(50), np.random.default_rng(0)
+    starts = set()
+    for _ in range(200):
+        part = window(ids, 20, generator)
+        assert np.array_equal(part, np.arange(part[0], part[0] + 20))
+        starts.add(int(part[0]))
+    assert {0, 30} <= starts and len(starts) == 31
+    assert np.array_equal(window(ids, 50, generator), ids)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import world
+
+from osparse.dataset import Dataset
+from osparse.encoder import SparseEncoder
+from osparse.encoding import Head, QueryEncoder
+from osparse.lexicon import load_tokenizer
+from osparse.model import Model
+from osparse.trainer.config import Ranking, SparsityConfig
+from osparse.trainer.padding import Frame
+from osparse.trainer.ranking import RankingStage
+from osparse.trainer.records import read_records
+
+
+@pytest.fixture(scope="module")
+def stage(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> RankingStage:
+    from transformers import AutoModelForMaskedLM
+
+    model = world.make_model(tmp_path_factory.mktemp("ranking") / "model", extra_rows=3)
+    tokenizer = model.path / "tokenizer.json"
+    mlm = AutoModelForMaskedLM.from_pretrained(model.path).eval()
+    encoder = SparseEncoder(mlm, Head(max_length=64, masked_ids=model.head.masked_ids))
+    ranking = Ranking(
+        steps=10, batch=3, lr=1e-3, schedule="linear", warmup=0.0, max_length=64, temperature=2.0, spans=2,
+        span_weight=0.5,
+    )  # fmt: skip
+    records = read_records(dataset, tokenizer, model.lexicon)
+    sparsity = SparsityConfig(weight=0.0, warmup=0.0, columns=50)
+    return RankingStage(encoder, ranking, sparsity, records, model.lexicon.idf, Frame.of(tokenizer), 1)
+
+
+def test_records_are_the_connected_parts(stage: RankingStage) -> None:
+    assert len(stage.records) == 5 and stage.records.languages == ("en", "ko")
+    assert all(len(r.queries) == 2 and len(r.documents) == 2 for r in stage.records.records)
+
+
+def test_queries_are_what_the_served_tokenizer_makes(stage: RankingStage, model: Model, dataset: Dataset) -> None:
+    served = QueryEncoder(load_tokenizer(model.path / "tokenizer.json"), model.lexicon)
+    texts = dict(dataset.queries.select("id", "text").collect().rows())
+    records = read_records(dataset, model.path / "tokenizer.json", model.lexicon)
+    for record in records.records:
+        for query in record.queries:
+            assert query.ids.tolist() == served.ids(texts[query.id])
+
+
+def test_no_candidate_is_a_known_positive_or_of_another_language(stage: RankingStage) -> None:
+    batch = stage.batch(0, np.random.default_rng(0))
+    allowed = batch.candidates()
+    assert len(batch.documents) == 6 and len(batch.queries) == 3 * (2 * 2 + 2 * 2)
+    for row, target in enumerate(batch.targets):
+        found = [batch.documents[i] for i in np.flatnonzero(allowed[row])]
+        assert {d.lang for d in found} == {batch.documents[target].lang}
+        assert [d.id for d in found if d.id in batch.relevant[row]] in ([batch.documents[target].id], [])
+        assert allowed[row, target] and len(found) == 3
+
+
+def test_a_copy_of_the_target_is_no_negative(stage: RankingStage) -> None:
+    batch = stage.batch(0, np.random.default_rng(0))
+    target = batch.targets[0]
+    twin = next(i for i, d in enumerate(batch.documents) if i != target and d.lang == batch.documents[target].lang)
+    copy = type(batch.documents[0])("twin", batch.documents[target].lang, batch.documents[target].ids)
+    batch.documents[twin] = copy
+    assert not batch.candidates()[0, twin]
+
+
+def test_the_loss_equals_the_full_vocabulary_formula(stage: RankingStage) -> None:
+    """Chosen columns against every column, dense query vectors, one document at a time, plain softmax."""
+    parts = stage.backward(0).parts
+    batch = stage.batch(0, np.random.default_rng([*stage.seed, 1, 0]))
+    frame = stage.frame
+    rows = []
+    with torch.inference_mode():
+        for ids in batch.inputs:
+            framed = torch.from_numpy(np.concatenate([frame.before, ids, frame.after]))[None]
+            rows.append(stage.encoder(framed, torch.ones_like(framed))[0])
+    documents = torch.stack(rows)
+    losses, allowed = [], batch.candidates()
+    for row, (query, target) in enumerate(zip(batch.queries, batch.targets, strict=True)):
+        vector = torch.zeros(documents.shape[1])
+        vector[query] = stage.idf[query]
+        scores = (documents @ vector / stage.config.temperature).exp() * torch.from_numpy(allowed[row])
+        losses.append(-torch.log(scores[target] / scores.sum()) * batch.weights[row])
+    assert parts["ranking"] == pytest.approx(float(torch.stack(losses).sum()) / sum(batch.weights), rel=1e-4)
+
+
+def test_the_gradient_reaches_every_parameter_but_masked_rows(stage: RankingStage) -> None:
+    stage.encoder.zero_grad()
+    stage.backward(1)
+    gradient = stage.encoder.decoder.bias.grad
+    assert gradient is not None and gradient.abs().sum() > 0
+    assert not gradient[list(stage.encoder.head.masked_ids)].any()

@@ -1,0 +1,211 @@
+"""Whole runs on the tests' small world: equal seeds, interruption, bad input, what is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+import world
+from safetensors.torch import load_file
+
+import osparse.trainer.loop as loop
+from osparse.dataset import Dataset, save_dataset
+from osparse.encoder import TextEncoder
+from osparse.errors import CheckError, ConfigError, DatasetError, InputError
+from osparse.model import Model
+from osparse.settings import read_settings
+from osparse.trainer import TrainConfig, run_folder, train
+from osparse.trainer.runlog import read_log
+
+CONFIG = """
+seed: 3
+threads: 1
+tokenizer: {folder}
+idf: {folder}/idf.json
+checkpoint_every: 2
+encoder: {{layers: 1, hidden: 16, heads: 2, feed_forward: 32, dropout: 0.1}}
+head: {{activation: log1p_relu, max_length: 64, top_k: 30}}
+stages:
+- {{task: warm_start, share: 0.8, norm: 0.6}}
+- {{task: mlm, steps: 5, batch: 3, lr: 1e-3, schedule: linear, warmup: 0.2, max_length: 32,
+   masked: 0.2, translated: 0.3, kept: 0.1, active_terms: 60}}
+- {{task: ranking, steps: 7, batch: 3, lr: 1e-3, schedule: cosine, warmup: 0.2, max_length: 32,
+   temperature: 2.0, spans: 1, span_weight: 0.5}}
+sparsity: {{weight: 1e-3, warmup: 0.5, columns: 100}}
+validation: {{every: 3, documents: 2}}
+"""
+
+
+@pytest.fixture(scope="module")
+def yaml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("inputs")
+    lexicon = world.make_lexicon(world.make_tokenizer(folder / "tokenizer.json"))
+    (folder / "idf.json").write_text(lexicon.to_json(), encoding="utf-8")
+    (folder / "run.yaml").write_text(CONFIG.format(folder=folder), encoding="utf-8")
+    return folder / "run.yaml"
+
+
+@pytest.fixture(autouse=True)
+def keep_threads() -> Any:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def trained(yaml: Path, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return train(yaml, dataset, tmp_path_factory.mktemp("trained") / "model")
+
+
+def weights(model: Model) -> dict[str, torch.Tensor]:
+    return load_file(model.path / "model.safetensors")
+
+
+def same(a: Model, b: Model) -> bool:
+    return all(torch.equal(tensor, weights(b)[name]) for name, tensor in weights(a).items())
+
+
+def test_the_model_is_whole_and_encodes(trained: Model, dataset: Dataset) -> None:
+    assert trained.metrics["split"] == "validation" and trained.metrics["stage"] == "ranking"
+    assert trained.training["dataset"] == dataset.fingerprint and trained.training["steps"] == 12
+    assert "provenance" in trained.idf
+    vectors = TextEncoder.open(trained).encode([r[2] for r in world.RECORDS] + world.ODD_TEXTS)
+    special = {trained.lexicon.tokens[i] for i in trained.lexicon.special_ids}
+    assert all(len(vector) <= 30 for vector in vectors) and any(vectors)
+    assert all(weight > 0 for vector in vectors for weight in vector.values())
+    assert not any(special & set(vector) for vector in vectors)
+    assert "nDCG@10" in (trained.path / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_log_has_every_stage(trained: Model) -> None:
+    rows = read_log(run_folder(trained.path))
+    assert {row["stage"] for row in rows if row["kind"] == "step"} == {"mlm", "ranking"}
+    assert [row["step"] for row in rows if row["kind"] == "validation" and row["stage"] == "ranking"] == [3, 6, 7]
+    assert rows[-1]["kind"] == "end"
+    best = max(row["ndcg"] for row in rows if row["kind"] == "validation" and row["stage"] == "ranking")
+    assert trained.metrics["ndcg"] == best
+
+
+def test_equal_seeds_give_equal_weights(trained: Model, yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
+    assert same(trained, train(yaml, dataset, tmp_path / "again"))
+    assert not same(trained, train(yaml, dataset, tmp_path / "other", overrides=["seed=4"]))
+
+
+@pytest.mark.parametrize("at", [1, 4, 5, 8, 10, 12])
+def test_stopped_and_resumed_equals_uninterrupted(
+    at: int, trained: Model, yaml: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM comes during the at-th step, in the middle and at the ends of both stages."""
+    done = 0
+    step = loop._step
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal done
+        done += 1
+        if done == at:
+            signal.raise_signal(signal.SIGTERM)
+        return step(*arguments)
+
+    monkeypatch.setattr(loop, "_step", counted)
+    with pytest.raises(KeyboardInterrupt):
+        train(yaml, dataset, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    torch.rand(7)  # the random state of the second sitting is another
+    model = train(yaml, dataset, tmp_path / "model", resume=True)
+    assert same(trained, model)
+    assert {k: v for k, v in model.metrics.items()} == trained.metrics
+    steps = [row["step"] for row in read_log(run_folder(model.path)) if row["kind"] == "step"]
+    assert len(steps) == len(set(steps)) + len({1, 5}) - 1 or len(steps) >= 4
+
+
+def test_killed_between_checkpoints(
+    trained: Model, yaml: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No warning at all: the run goes on from the last checkpoint, two steps before."""
+    step = loop._step
+
+    def killed(run: Any, stage: Any, number: int, *rest: Any) -> Any:
+        if type(stage).__name__ == "RankingStage" and number == 5:
+            raise RuntimeError("killed")
+        return step(run, stage, number, *rest)
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+        patch.setattr(loop, "_step", killed)
+        train(yaml, dataset, tmp_path / "model")
+    assert same(trained, train(yaml, dataset, tmp_path / "model", resume=True))
+
+
+def test_made_again_is_up_to_date_and_other_inputs_are_refused(trained: Model, yaml: Path, dataset: Dataset) -> None:
+    before = (trained.path / "model.safetensors").stat().st_mtime_ns
+    assert train(yaml, dataset, trained.path).fingerprint == trained.fingerprint
+    assert (trained.path / "model.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(InputError, match="--overwrite"):
+        train(yaml, dataset, trained.path, overrides=["seed=9"])
+
+
+def test_a_checkpoint_of_another_run_is_refused(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no checkpoint"):
+        train(yaml, dataset, tmp_path / "model", resume=True)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(CheckError, match=r"q:.*:(ko|en)"):
+        train(yaml, dataset, tmp_path / "model", overrides=["stages.ranking.lr=1", "stages.ranking.temperature=1e-38"])
+    assert (run_folder(tmp_path / "model") / "checkpoint" / "state.json").is_file()
+    assert not (tmp_path / "model").exists()
+
+
+def test_starts_from_a_checkpoint_whose_vocabulary_is_larger(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
+    start = world.make_model(tmp_path / "start", extra_rows=9)
+    config = dataclasses.replace(
+        read_settings(TrainConfig, yaml),
+        encoder=dataclasses.replace(read_settings(TrainConfig, yaml).encoder, start=start.path, layers=0, hidden=0),
+    )
+    made = train(dataclasses.replace(config, stages=config.stages[1:]), dataset, tmp_path / "model")
+    rows = len(made.lexicon.tokens)
+    assert set(range(rows, rows + 9)) <= set(made.head.masked_ids)
+
+
+def test_a_checkpoint_with_a_smaller_vocabulary_is_refused(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
+    from transformers import BertConfig, BertForMaskedLM
+
+    BertForMaskedLM(
+        BertConfig(vocab_size=50, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
+    ).save_pretrained(tmp_path / "small")
+    sets = [
+        f"encoder={{start: {tmp_path}/small}}",
+        "stages=[{task: ranking, steps: 1, batch: 2, lr: 1e-3, schedule: constant, warmup: 0, max_length: 8, temperature: 1, spans: 0, span_weight: 0}]",
+    ]
+    with pytest.raises(ConfigError, match="50 vocabulary rows"):
+        train(yaml, dataset, tmp_path / "model", overrides=sets)
+
+
+def test_a_dataset_without_positives_is_refused(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
+    zero = {split: dataset.qrels(split).collect() for split in ("train", "validation")}
+    zero["train"] = zero["train"].with_columns(score=pl.lit(0.0))
+    empty = save_dataset(
+        tmp_path / "data", documents=dataset.documents.collect(), queries=dataset.queries.collect(), qrels=zero,
+        sources=dataset.manifest.sources, split_rule="", seed=0,
+    )  # fmt: skip
+    with pytest.raises(DatasetError, match="score above 0"):
+        train(yaml, empty, tmp_path / "model")
+    del zero["validation"]
+    alone = save_dataset(
+        tmp_path / "alone", documents=dataset.documents.collect(), queries=dataset.queries.collect(),
+        qrels={"train": dataset.qrels("train").collect()}, sources=dataset.manifest.sources, split_rule="", seed=0,
+    )  # fmt: skip
+    with pytest.raises(DatasetError, match="no validation qrels"):
+        train(yaml, alone, tmp_path / "model")
+
+
+def test_the_quickstart_configuration_is_valid() -> None:
+    config = read_settings(TrainConfig, Path(__file__).parents[2] / "configs" / "quickstart.yaml")
+    assert config.head.top_k is not None and config.head.top_k <= 250
+    assert str(config.tokenizer) == "build/quickstart/tokenizer"
+    assert np.isfinite(config.sparsity.weight)

@@ -1,0 +1,127 @@
+"""The masked-LM stage: labels are hidden tokens, the token itself, or its translation in the record's other text."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from osparse.encoder import SparseEncoder
+from osparse.errors import ConfigError
+from osparse.sparse_head import max_over_tokens
+from osparse.trainer.config import MaskedLm
+from osparse.trainer.padding import Frame, Ids, buckets, window
+from osparse.trainer.records import Records
+from osparse.trainer.sampling import BatchSampler
+from osparse.trainer.stage import StepResult
+from osparse.trainer.translation import Translations
+
+log = logging.getLogger("osparse.trainer.masked_lm")
+IGNORE = -100
+CALIBRATION_RECORDS = 64
+
+
+class MaskedLmStage:
+    """Computes the gradients of one step at a time."""
+
+    def __init__(self, encoder: SparseEncoder, config: MaskedLm, records: Records, frame: Frame, seed: int) -> None:
+        if config.masked > 0 and frame.mask is None:
+            raise ConfigError("stages.mlm", ["masked: the tokenizer has neither [MASK] nor <mask>; set masked: 0"])
+        self.encoder, self.config, self.records, self.frame = encoder, config, records, frame
+        self.seed = (seed, 1)
+        self.sampler = BatchSampler(records.groups, config.batch, (*self.seed, 0))
+        vocabulary = encoder.decoder.weight.shape[0]
+        self.translations = {
+            (a, b): Translations(
+                [r.tokens(a, 2 * config.max_length) for r in records.records],
+                [r.tokens(b, 2 * config.max_length) for r in records.records],
+                vocabulary,
+            )
+            for a in records.languages
+            for b in records.languages
+            if a != b and config.translated > 0
+        }
+
+    def backward(self, step: int) -> StepResult:
+        """Accumulate the gradients of step's loss."""
+        generator = np.random.default_rng([*self.seed, 1, step])
+        inputs, labels, names = [], [], []
+        for number in self.sampler.at(step):
+            record = self.records.records[number]
+            names += [q.id for q in record.queries]
+            for lang in self.records.languages:
+                there = [d for d in record.documents if d.lang == lang]
+                if there:
+                    text = there[int(generator.integers(len(there)))]
+                    ids = window(text.ids, self.config.max_length - self.frame.size, generator)
+                    given, label = self._label(int(number), lang, ids, generator)
+                    inputs.append(given)
+                    labels.append(label)
+        asked = max(1, sum(int((label >= 0).sum()) for label in labels))
+        total = 0.0
+        for chosen, ids_, mask in buckets(inputs, self.frame):
+            label = torch.full_like(ids_, IGNORE)
+            for row, i in enumerate(chosen):
+                start = len(self.frame.before)
+                label[row, start : start + len(labels[i])] = torch.from_numpy(labels[i])
+            total += self._loss(ids_, mask, label, asked)
+        return StepResult({"loss": total, "labels": float(asked)}, names)
+
+    def _loss(self, ids: Tensor, mask: Tensor, label: Tensor, asked: int) -> float:
+        """Cross entropy of one bucket over the whole step's count of labels; goes back at once to free its logits."""
+        at = label != IGNORE
+        if not at.any():
+            return 0.0
+        device = self.encoder.keep.device
+        hidden = self.encoder.hidden(ids.to(device), mask.to(device)).float()
+        logits = self.encoder.decoder(hidden[at.to(device)])  # (labels, V)
+        loss = torch.nn.functional.cross_entropy(logits, label[at].to(device), reduction="sum") / asked
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
+
+    def _label(self, number: int, lang: str, ids: Ids, generator: np.random.Generator) -> tuple[Ids, Ids]:
+        """Input ids with masks, and (n,) labels with :data:`IGNORE` where nothing is asked."""
+        draw = generator.random(len(ids))
+        masked = draw < self.config.masked
+        translated = ~masked & (draw < self.config.masked + self.config.translated)
+        kept = draw >= 1 - self.config.kept
+        label = np.full(len(ids), IGNORE, dtype=np.int64)
+        label[masked | kept] = ids[masked | kept]
+        others = [b for b in self.records.languages if (lang, b) in self.translations]
+        if others:
+            other = others[int(generator.integers(len(others)))]
+            found = self.translations[lang, other].sample(number, ids, generator)
+            label = np.where(translated & (found >= 0), found, label)
+        given = ids.copy()
+        if self.frame.mask is not None:
+            given[masked] = self.frame.mask
+        return given, label
+
+    def finish(self) -> None:
+        """Shift the output bias so that a training document has ``active_terms`` positive logits on average."""
+        chosen = np.linspace(0, len(self.records) - 1, min(CALIBRATION_RECORDS, len(self.records))).astype(int)
+        texts = [
+            d.ids[: self.config.max_length - self.frame.size] for n in chosen for d in self.records.records[n].documents
+        ]
+        shift = calibrate(self.encoder, texts, self.frame, self.config.active_terms)
+        log.info("output bias shifted by %.3f for %d active terms", -shift, self.config.active_terms)
+
+
+def calibrate(encoder: SparseEncoder, texts: list[NDArray[np.int64]], frame: Frame, active: int) -> float:
+    """Lower the decoder bias by one number so that on average ``active`` terms are positive; returns the number."""
+    decoder, device = encoder.decoder, encoder.keep.device
+    lifted = 1e4
+    peaks = []
+    with torch.no_grad():
+        for _, ids, mask in buckets(texts, frame):
+            hidden = encoder.hidden(ids.to(device), mask.to(device)).float()
+            peak = max_over_tokens(hidden, mask.bool().to(device), decoder.weight, decoder.bias + lifted)
+            peaks.append((peak - lifted)[:, encoder.keep > 0])  # lifted: so that the head's relu cuts nothing
+        values = torch.cat(peaks).flatten()
+        rank = max(1, values.numel() - active * len(texts))
+        shift = float(values.kthvalue(rank).values)
+        decoder.bias -= shift
+    return shift

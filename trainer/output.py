@@ -1,0 +1,100 @@
+"""The trained model as a model directory, with its card."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import osparse
+from osparse.encoder import SparseEncoder
+from osparse.files import pretty_json, read_json
+from osparse.lexicon import Lexicon
+from osparse.model import Model, save_model
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
+
+
+def write_model(
+    output: Path,
+    encoder: SparseEncoder,
+    *,
+    tokenizer: Path,
+    lexicon: Lexicon,
+    idf: Path,
+    training: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    overwrite: bool,
+) -> Model:
+    """Save weights, tokenizer, IDF table, head and card in one step; ``tokenizer`` is a folder."""
+
+    def write_weights(folder: Path) -> None:
+        encoder.mlm.save_pretrained(folder)
+        for name in TOKENIZER_FILES:
+            if (tokenizer / name).is_file():
+                shutil.copyfile(tokenizer / name, folder / name)
+        if not (tokenizer / "tokenizer_config.json").is_file():
+            (folder / "tokenizer_config.json").write_text(
+                pretty_json({"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}),
+                encoding="utf-8",
+            )
+
+    return save_model(
+        output,
+        write_weights=write_weights,
+        lexicon=lexicon,
+        head=encoder.head,
+        idf=idf_provenance(idf),
+        training=training,
+        metrics=metrics,
+        card=card(output.name, encoder, training, metrics),
+        overwrite=overwrite,
+    )
+
+
+def idf_provenance(idf: Path) -> dict[str, Any]:
+    """What idf.json's sibling idf.meta.json says of where the weights come from; says so when it is not there."""
+    meta = idf.with_name(f"{idf.stem}.meta.json")
+    found = read_json(meta) if meta.is_file() else {"provenance": f"unknown: {idf.name} came without {meta.name}"}
+    return dict(found)
+
+
+def card(name: str, encoder: SparseEncoder, training: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    """README.md of the model directory."""
+    config, head = encoder.mlm.config, encoder.head
+    rows = "\n".join(f"| {direction} | {value:.3f} |" for direction, value in metrics["directions"].items())
+    parameters = sum(p.numel() for p in encoder.parameters())
+    return f"""---
+library_name: osparse
+tags: [sparse-encoder, learned-sparse-retrieval, opensearch, inference-free]
+---
+# {name}
+
+An inference-free sparse encoder trained by osparse {osparse.__version__}: a document becomes weighted tokens by this
+network, a query is tokenised and looked up in `idf.json`. Serve it with `osparse package`, `osparse deploy`.
+
+- {config.model_type}, {parameters:,} parameters, {config.num_hidden_layers} layers, width {config.hidden_size},
+  vocabulary {config.vocab_size:,}
+- activation {head.activation}, at most {head.max_length} tokens in,
+  at most {head.top_k or "any number of"} non-zeros out
+- trained for {training["steps"]} steps in {training["seconds"]:.0f} s
+
+## Validation
+
+nDCG@10 on the validation split against {metrics["documents"]:,} documents (its own and a draw of training documents):
+it chose the checkpoint (step {metrics["step"]} of {metrics["stage"]}). Measure the held-back test split with
+`osparse evaluate --model`.
+
+| direction | nDCG@10 |
+|---|---|
+{rows}
+
+Non-zeros per document: {metrics["nonzeros"]:.1f} on average, {metrics["nonzeros_max"]} at most.
+
+## Configuration
+
+```json
+{pretty_json(training["config"]).strip()}
+```
+"""

@@ -1,0 +1,117 @@
+"""The training split as records: the queries and documents that belong together, tokenised once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osparse.dataset import Dataset
+from osparse.errors import DatasetError
+from osparse.lexicon import Lexicon, load_tokenizer
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Text:
+    """One query or document."""
+
+    id: str
+    lang: str
+    ids: Ids
+    """Token ids without special ones, in order; a query's are distinct."""
+
+
+@dataclass
+class Record:
+    """A connected part of the judgements: every query here answers to documents here and nowhere else."""
+
+    group: str = ""
+    queries: list[Text] = field(default_factory=list)
+    documents: list[Text] = field(default_factory=list)
+
+    def tokens(self, lang: str, limit: int) -> Ids:
+        """Queries first, then at most ``limit`` tokens of each document, in one language; may be empty."""
+        parts = [q.ids for q in self.queries if q.lang == lang]
+        parts += [d.ids[:limit] for d in self.documents if d.lang == lang]
+        return np.concatenate([np.zeros(0, np.int64), *parts])
+
+
+@dataclass(frozen=True)
+class Records:
+    """Everything a training run reads of its dataset."""
+
+    records: list[Record]
+    languages: tuple[str, ...]
+    """Of the documents, sorted."""
+    relevant: dict[str, frozenset[str]]
+    """Query id -> ids of its relevant documents."""
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @cached_property
+    def groups(self) -> NDArray[np.int64]:
+        """(R,) number of each record's group; records of one group never share a batch."""
+        names = sorted({record.group for record in self.records})
+        number = {name: i for i, name in enumerate(names)}
+        return np.array([number[record.group] for record in self.records], dtype=np.int64)
+
+
+def read_records(dataset: Dataset, tokenizer: Path, lexicon: Lexicon) -> Records:
+    """Read the training split; raises :class:`DatasetError` when it has no positives or a text has no token."""
+    relevant: dict[str, set[str]] = {}
+    for query, document, score in dataset.qrels("train").select("query_id", "document_id", "score").collect().rows():
+        if score > 0:
+            relevant.setdefault(query, set()).add(document)
+    if not relevant:
+        raise DatasetError(f"{dataset.path}: no judgement of the train split has a score above 0; nothing to train on")
+    documents = dataset.split_documents("train").select("id", "text", "lang", "group").sort("id").collect().rows()
+    queries = dataset.split_queries("train").select("id", "text", "lang").sort("id").collect().rows()
+    loaded = load_tokenizer(tokenizer)
+    special = np.array(lexicon.special_ids, dtype=np.int64)
+
+    def tokenise(texts: Iterable[str]) -> list[Ids]:
+        found = (np.array(e.ids, dtype=np.int64) for e in loaded.encode_batch_fast(list(texts), False))
+        return [ids[~np.isin(ids, special)] for ids in found]
+
+    root = _components(relevant)
+    parts: dict[str, Record] = {}
+    for (name, _, lang, group), ids in zip(documents, tokenise(row[1] for row in documents), strict=True):
+        if name in root and len(ids):
+            record = parts.setdefault(root[name], Record())
+            record.group = record.group or group or root[name]
+            record.documents.append(Text(name, lang, ids))
+    for (name, _, lang), ids in zip(queries, tokenise(row[1] for row in queries), strict=True):
+        if name in relevant and len(ids) and root["?" + name] in parts:
+            parts[root["?" + name]].queries.append(Text(name, lang, np.array(list(dict.fromkeys(ids.tolist())))))
+    records = [parts[key] for key in sorted(parts) if parts[key].queries]
+    if not records:
+        raise DatasetError(f"{dataset.path}: every query or document of the train split tokenises to nothing")
+    languages = tuple(sorted({d.lang for record in records for d in record.documents}))
+    return Records(records, languages, {query: frozenset(found) for query, found in relevant.items()})
+
+
+def _components(relevant: dict[str, set[str]]) -> dict[str, str]:
+    """Document id, or "?" + query id, -> the smallest document id of its connected part."""
+    parent: dict[str, str] = {}
+
+    def find(node: str) -> str:
+        while parent.setdefault(node, node) != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for documents in relevant.values():
+        first, *rest = sorted(documents)
+        for document in rest:
+            a, b = sorted((find(first), find(document)))
+            parent[b] = a
+        find(first)
+    roots = {node: find(node) for node in list(parent)}
+    return roots | {"?" + query: roots[min(documents)] for query, documents in relevant.items()}

@@ -1,0 +1,236 @@
+"""One training run, from a configuration and a dataset to a model directory. Imports torch only when there is work."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from osparse.dataset import Dataset
+from osparse.encoding import Head
+from osparse.errors import ConfigError, InputError
+from osparse.extras import require
+from osparse.files import fingerprint, pretty_json, sha256_file, write_atomic
+from osparse.lexicon import Lexicon
+from osparse.model import Model
+from osparse.settings import read_settings, to_plain
+from osparse.trainer.config import MaskedLm, Ranking, TrainConfig, WarmStart
+
+if TYPE_CHECKING:
+    from osparse.encoder import SparseEncoder
+    from osparse.trainer.padding import Frame
+    from osparse.trainer.records import Records
+    from osparse.trainer.stage import Stage
+
+log = logging.getLogger("osparse.trainer.run")
+RECIPE = 1
+"""Raised when the same configuration would train another model."""
+
+
+def run_folder(output: Path) -> Path:
+    """Where a run keeps its log and checkpoint: beside the output."""
+    return output.with_name(f"{output.name}.run")
+
+
+def train(
+    config: TrainConfig | Path | str,
+    dataset: Dataset | Path | str,
+    output: Path | str,
+    *,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Model:
+    """Train an inference-free sparse encoder and write it as a model directory.
+
+    Args:
+        config: A YAML file (see configs/) or the configuration itself.
+        dataset: With train and validation judgements; the test split is never read.
+        output: Model directory to make. The run's log and checkpoint go to ``<output>.run``.
+        overrides: ``key=value`` changes to the YAML, such as ``stages.ranking.lr=1e-4``.
+        resume: Go on from the run's checkpoint; the result equals the uninterrupted run's to the bit on one machine.
+        overwrite: Replace an output made from other inputs.
+
+    Returns:
+        The model; if the output was made from the same inputs before, that one, at once.
+
+    Raises:
+        ConfigError: every problem of the configuration together.
+        DatasetError, ModelError: the inputs do not fit.
+        CheckError: the loss became NaN or infinite; the last checkpoint is kept.
+    """
+    output = Path(output)
+    if not isinstance(config, TrainConfig):
+        config = read_settings(TrainConfig, Path(config), overrides)
+    elif overrides:
+        raise InputError("overrides change a YAML file; give dataclasses.replace(config, ...) instead")
+    dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
+    lexicon = Lexicon.open(config.tokenizer / "tokenizer.json", config.idf)
+    inputs = {
+        "config": to_plain(config),
+        "dataset": dataset.fingerprint,
+        "tokenizer": sha256_file(config.tokenizer / "tokenizer.json"),
+        "idf": sha256_file(config.idf),
+        "start": _start_fingerprint(config),
+        "recipe": RECIPE,
+    }
+    name = fingerprint(inputs)
+    if output.exists() and not overwrite:
+        if _made_from(output) == name:
+            log.info("%s is up to date", output)
+            return Model.open(output)
+        raise InputError(f"{output} exists and was made from other inputs; pass --overwrite or another --output")
+    for module in ("torch", "transformers", "safetensors", "sklearn"):
+        require(module, "train")
+    return _train(config, dataset, lexicon, output, inputs, name, resume=resume)
+
+
+def _train(
+    config: TrainConfig,
+    dataset: Dataset,
+    lexicon: Lexicon,
+    output: Path,
+    inputs: dict[str, Any],
+    name: str,
+    *,
+    resume: bool,
+) -> Model:
+    import torch
+
+    from osparse.trainer.checkpoint import FOLDER, Progress, load_weights, read_progress
+    from osparse.trainer.loop import Run, run_stages
+    from osparse.trainer.output import write_model
+    from osparse.trainer.padding import Frame
+    from osparse.trainer.records import read_records
+    from osparse.trainer.runlog import RunLog
+    from osparse.trainer.validation import Validation
+
+    folder = run_folder(output)
+    progress = read_progress(folder, name) if resume else Progress(name)
+    if not resume:
+        shutil.rmtree(folder / FOLDER, ignore_errors=True)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    tokenizer = config.tokenizer / "tokenizer.json"
+    run_log = RunLog(folder, keep=_before(config, progress) if resume else None)
+    write_atomic(folder / "config.json", pretty_json(inputs))
+    validation = Validation(
+        dataset, tokenizer, lexicon, distractors=config.validation.documents, seed=config.seed
+    )  # fmt: skip
+    records = read_records(dataset, tokenizer, lexicon)
+    log.info("%d records, %d queries, languages %s", len(records), len(records.relevant), ", ".join(records.languages))
+    encoder = new_encoder(config, lexicon).to("cuda" if torch.cuda.is_available() else "cpu")
+    if not resume:
+        _warm_start(config, encoder, records, lexicon)
+    run = Run(
+        folder, encoder, _stages(config, encoder, records, lexicon, Frame.of(tokenizer)), validation,
+        config.validation.every, config.checkpoint_every, run_log,
+    )  # fmt: skip
+    run_stages(run, progress, resume=resume)
+    best = progress.best or {"stage": "start", "step": 0, **validation.measure(encoder)}
+    if progress.best_weights:
+        load_weights(encoder, progress.best_weights)
+    steps = sum(stage.steps for stage, _ in run.stages)
+    training = {**inputs, "fingerprint": name, "steps": steps, "seconds": round(run_log.seconds, 1)}
+    model = write_model(
+        output, encoder.cpu().eval(), tokenizer=config.tokenizer, lexicon=lexicon, idf=config.idf,
+        training=training, metrics={"split": "validation", **best}, overwrite=True,
+    )  # fmt: skip
+    run_log.write("end", best=best)
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+    log.info("%s: validation nDCG@10 %.4f, %.0f non-zeros", output, best["ndcg"], best["nonzeros"])
+    return model
+
+
+def new_encoder(config: TrainConfig, lexicon: Lexicon) -> SparseEncoder:
+    """The encoder a run starts from; raises :class:`ConfigError` if a checkpoint's vocabulary is too small."""
+    from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM
+
+    from osparse.encoder import SparseEncoder
+
+    size = config.encoder
+    if size.start is not None:
+        mlm = AutoModelForMaskedLM.from_pretrained(
+            size.start, attn_implementation="sdpa", local_files_only=True
+        ).float()
+        rows = mlm.get_output_embeddings().weight.shape[0]
+        if rows < len(lexicon.tokens):
+            raise ConfigError(
+                "encoder.start",
+                [f"{size.start} has {rows} vocabulary rows, {config.tokenizer} has {len(lexicon.tokens)} tokens; "
+                 "give the tokenizer that belongs to the checkpoint"],
+            )  # fmt: skip
+    else:
+        rows = len(lexicon.tokens)
+        mlm = BertForMaskedLM._from_config(
+            BertConfig(
+                vocab_size=rows, hidden_size=size.hidden, num_hidden_layers=size.layers, num_attention_heads=size.heads,
+                intermediate_size=size.feed_forward, max_position_embeddings=512,
+                hidden_dropout_prob=size.dropout, attention_probs_dropout_prob=size.dropout,
+            ),
+            attn_implementation="sdpa",
+        )  # fmt: skip
+    unused = [i for i, token in enumerate(lexicon.tokens) if not token or token.startswith("[unused")]
+    masked = sorted({*lexicon.special_ids, *unused, *range(len(lexicon.tokens), rows)})
+    return SparseEncoder(mlm, Head(**{**asdict(config.head), "masked_ids": tuple(masked)}))
+
+
+def _warm_start(config: TrainConfig, encoder: SparseEncoder, records: Records, lexicon: Lexicon) -> None:
+    for stage in config.stages:
+        if isinstance(stage, WarmStart):
+            from osparse.trainer.warm_start import warm_start
+
+            warm_start(encoder.mlm, stage, records, lexicon.idf, config.seed)
+
+
+def _stages(
+    config: TrainConfig, encoder: SparseEncoder, records: Records, lexicon: Lexicon, frame: Frame
+) -> list[tuple[MaskedLm | Ranking, Callable[[], Stage]]]:
+    from osparse.trainer.masked_lm import MaskedLmStage
+    from osparse.trainer.ranking import RankingStage
+
+    made: list[tuple[MaskedLm | Ranking, Callable[[], Stage]]] = []
+    for number, stage in enumerate(config.stages):
+        seed = 1000 * config.seed + number  # a task may come twice
+        if isinstance(stage, MaskedLm):
+            made.append((stage, lambda s=stage, n=seed: MaskedLmStage(encoder, s, records, frame, n)))
+        elif isinstance(stage, Ranking):
+            made.append(
+                (
+                    stage,
+                    lambda s=stage, n=seed: RankingStage(encoder, s, config.sparsity, records, lexicon.idf, frame, n),
+                )
+            )
+    return made
+
+
+def _before(config: TrainConfig, progress: Any) -> Callable[[dict[str, Any]], bool]:
+    """Which lines of the log were written before the checkpoint."""
+    tasks = [stage.task for stage in config.stages if not isinstance(stage, WarmStart)]
+
+    def keep(row: dict[str, Any]) -> bool:
+        if row.get("stage") not in tasks:
+            return False
+        stage = tasks.index(row["stage"])
+        return stage < progress.stage or (stage == progress.stage and row["step"] <= progress.step)
+
+    return keep
+
+
+def _made_from(output: Path) -> str:
+    return str(Model.open(output).training.get("fingerprint", ""))
+
+
+def _start_fingerprint(config: TrainConfig) -> str | None:
+    if config.encoder.start is None:
+        return None
+    weights = config.encoder.start / "model.safetensors"
+    if not weights.is_file():
+        raise ConfigError(
+            "encoder.start", [f"{config.encoder.start} has no model.safetensors; a masked-LM folder is wanted"]
+        )
+    return sha256_file(weights)

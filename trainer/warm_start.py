@@ -1,0 +1,65 @@
+"""Embeddings to start from: latent semantic analysis in which a record's texts, in all its languages, are one column.
+
+Tokens that occur in the same records, or in each other's translations, start near each other (cross-lingual LSA,
+Dumais et al. 1997). The masked-LM transform starts as the identity, so that a document keeps its own tokens.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.utils.extmath import randomized_svd
+
+from osparse.trainer.config import WarmStart
+from osparse.trainer.records import Records
+
+log = logging.getLogger("osparse.trainer.warm_start")
+IDENTITY_SHIFT = 3.0
+"""Added before the transform's GELU, which is the identity far above 0; the layer norm after it takes it out again."""
+
+
+def warm_start(mlm: Any, config: WarmStart, records: Records, idf: NDArray[np.float32], seed: int) -> None:
+    """Write the embeddings of a new BERT in place; its tied decoder follows."""
+    rows, hidden = mlm.get_input_embeddings().weight.shape
+    latent = lsa(records, idf, hidden, seed)
+    generator = np.random.default_rng([seed, 0])
+    noise = _unit(generator.standard_normal((rows, hidden)))
+    known = np.zeros((rows, hidden))
+    known[: len(latent)] = latent
+    mixed = _unit(config.share * known + np.sqrt(1 - config.share**2) * noise) * config.norm
+    with torch.no_grad():
+        embeddings, transform = mlm.bert.embeddings, mlm.cls.predictions.transform
+        embeddings.word_embeddings.weight.copy_(torch.from_numpy(mixed))
+        embeddings.position_embeddings.weight.zero_()
+        embeddings.token_type_embeddings.weight.zero_()
+        transform.dense.weight.copy_(torch.eye(hidden))
+        transform.dense.bias.fill_(IDENTITY_SHIFT)
+    log.info("warm start: %d tokens from %d records, %d dimensions", len(latent), len(records), hidden)
+
+
+def lsa(records: Records, idf: NDArray[np.float32], dimensions: int, seed: int) -> NDArray[np.float64]:
+    """(V, dimensions) unit rows, zero for tokens that no record holds: left singular vectors times sqrt(values)."""
+    rows, columns, values = [], [], []
+    for column, record in enumerate(records.records):
+        texts = [*record.queries, *record.queries, *record.documents]  # titles count twice
+        tokens, counts = np.unique(np.concatenate([text.ids for text in texts]), return_counts=True)
+        weights = (1 + np.log(counts)) * idf[tokens]
+        rows.append(tokens)
+        columns.append(np.full(len(tokens), column))
+        values.append(weights / np.linalg.norm(weights))
+    shape = (len(idf), len(records))
+    coordinates = (np.concatenate(rows), np.concatenate(columns))
+    matrix = sparse.csr_matrix((np.concatenate(values), coordinates), shape=shape)
+    rank = min(dimensions, *shape)
+    left, singular, _ = randomized_svd(matrix, rank, n_iter=3, random_state=seed)
+    return _unit(np.pad(left * np.sqrt(singular), ((0, 0), (0, dimensions - rank))))
+
+
+def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows of length 1; zero rows stay zero."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
