@@ -41,7 +41,8 @@ test: setup setup-base lint unit e2e ## lint, types and all tests, the real node
 lint: setup links ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy src tests
+	$(BIN)/mypy src
+	$(BIN)/mypy tests --allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls --allow-any-generics
 
 unit: setup ## the tests that need no node
 	$(BIN)/python -m pytest -m 'not e2e'
