@@ -76,6 +76,8 @@ class MaskedLm:
     """Share of tokens, left as they are, whose label is a token of the aligned text."""
     kept: float = setting(low=0, high=1)
     """Share of tokens, left as they are, whose label is themselves."""
+    columns: int = setting(low=0)
+    """Random vocabulary columns of the softmax, beside all tokens of the step; 0 takes the whole vocabulary."""
     active_terms: int = setting(low=1)
     """Mean number of positive logits per document that the output bias is set for at the end of the stage."""
     task: Literal["mlm"] = "mlm"
@@ -100,6 +102,8 @@ class Ranking:
     """Divides IDF-weighted dot products."""
     spans: int = setting(low=0, high=64)
     """Extra queries per document: spans of 3 to 12 tokens of the other language's document."""
+    neighbours: int = setting(low=0, high=1024)
+    """Records of a batch that are drawn beside each record because they resemble it: harder in-batch negatives."""
     span_weight: float = setting(low=0, high=10)
     """Weight of a span query's loss; a judged query has 1."""
     task: Literal["ranking"] = "ranking"

@@ -18,7 +18,7 @@ from osparse.trainer.config import Ranking, SparsityConfig
 from osparse.trainer.losses import flops, idf_scores, info_nce
 from osparse.trainer.padding import Frame, Ids, buckets, window
 from osparse.trainer.records import Record, Records, Text
-from osparse.trainer.sampling import BatchSampler
+from osparse.trainer.sampling import BatchSampler, nearest
 from osparse.trainer.schedules import quadratic_warmup
 from osparse.trainer.stage import StepResult
 
@@ -69,7 +69,8 @@ class RankingStage:
         self.encoder, self.config, self.sparsity, self.records, self.frame = encoder, config, sparsity, records, frame
         self.idf = torch.from_numpy(idf)
         self.seed = (seed, 2)
-        self.sampler = BatchSampler(records.groups, config.batch, (*self.seed, 0))
+        similar = nearest(records, idf, config.neighbours) if config.neighbours else None
+        self.sampler = BatchSampler(records.groups, config.batch, (*self.seed, 0), similar)
 
     def backward(self, step: int) -> StepResult:
         """Accumulate the gradients of step's loss: InfoNCE + lambda(step) x FLOPS."""

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from sklearn.utils.extmath import randomized_svd
 
 from osparse.trainer.config import WarmStart
 from osparse.trainer.records import Records
+from osparse.trainer.sampling import tf_idf
 
 log = logging.getLogger("osparse.trainer.warm_start")
 IDENTITY_SHIFT = 3.0
@@ -44,22 +44,13 @@ def warm_start(mlm: Any, config: WarmStart, records: Records, idf: NDArray[np.fl
 
 def lsa(records: Records, idf: NDArray[np.float32], dimensions: int, seed: int) -> NDArray[np.float64]:
     """(V, dimensions) unit rows, zero for tokens that no record holds: left singular vectors times sqrt(values)."""
-    rows, columns, values = [], [], []
-    for column, record in enumerate(records.records):
-        texts = [*record.queries, *record.queries, *record.documents]  # titles count twice
-        tokens, counts = np.unique(np.concatenate([text.ids for text in texts]), return_counts=True)
-        weights = (1 + np.log(counts)) * idf[tokens]
-        rows.append(tokens)
-        columns.append(np.full(len(tokens), column))
-        values.append(weights / np.linalg.norm(weights))
-    shape = (len(idf), len(records))
-    coordinates = (np.concatenate(rows), np.concatenate(columns))
-    matrix = sparse.csr_matrix((np.concatenate(values), coordinates), shape=shape)
-    rank = min(dimensions, *shape)
+    matrix = tf_idf(records, idf)
+    rank = min(dimensions, *matrix.shape)
     left, singular, _ = randomized_svd(matrix, rank, n_iter=3, random_state=seed)
     return _unit(np.pad(left * np.sqrt(singular), ((0, 0), (0, dimensions - rank))))
 
 
 def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rows of length 1; zero rows stay zero."""
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    """Rows of length 1; rows that are nothing but rounding become zero."""
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.where(norms > 1e-9, rows / np.maximum(norms, 1e-9), 0.0)

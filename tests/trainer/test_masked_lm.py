@@ -15,7 +15,7 @@ from osparse.trainer.warm_start import lsa, warm_start
 
 CONFIG = MaskedLm(
     steps=4, batch=3, lr=1e-3, schedule="linear", warmup=0.0, max_length=32, masked=0.3, translated=0.4, kept=0.2,
-    active_terms=40,
+    active_terms=40, columns=0,
 )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ def stage(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Ranking
     encoder = SparseEncoder(mlm, Head(max_length=64, masked_ids=model.head.masked_ids))
     ranking = Ranking(
         steps=10, batch=3, lr=1e-3, schedule="linear", warmup=0.0, max_length=64, temperature=2.0, spans=2,
+        neighbours=0,
         span_weight=0.5,
     )  # fmt: skip
     records = read_records(dataset, tokenizer, model.lexicon)

@@ -34,9 +34,9 @@ head: {{activation: log1p_relu, max_length: 64, top_k: 30}}
 stages:
 - {{task: warm_start, share: 0.8, norm: 0.6}}
 - {{task: mlm, steps: 5, batch: 3, lr: 1e-3, schedule: linear, warmup: 0.2, max_length: 32,
-   masked: 0.2, translated: 0.3, kept: 0.1, active_terms: 60}}
+   masked: 0.2, translated: 0.3, kept: 0.1, active_terms: 60, columns: 40}}
 - {{task: ranking, steps: 7, batch: 3, lr: 1e-3, schedule: cosine, warmup: 0.2, max_length: 32,
-   temperature: 2.0, spans: 1, span_weight: 0.5}}
+   temperature: 2.0, spans: 1, neighbours: 1, span_weight: 0.5}}
 sparsity: {{weight: 1e-3, warmup: 0.5, columns: 100}}
 validation: {{every: 3, documents: 2}}
 """
@@ -180,7 +180,7 @@ def test_a_checkpoint_with_a_smaller_vocabulary_is_refused(yaml: Path, dataset: 
     ).save_pretrained(tmp_path / "small")
     sets = [
         f"encoder={{start: {tmp_path}/small}}",
-        "stages=[{task: ranking, steps: 1, batch: 2, lr: 1e-3, schedule: constant, warmup: 0, max_length: 8, temperature: 1, spans: 0, span_weight: 0}]",
+        "stages=[{task: ranking, steps: 1, batch: 2, lr: 1e-3, schedule: constant, warmup: 0, max_length: 8, temperature: 1, spans: 0, neighbours: 0, span_weight: 0}]",
     ]
     with pytest.raises(ConfigError, match="50 vocabulary rows"):
         train(yaml, dataset, tmp_path / "model", overrides=sets)
