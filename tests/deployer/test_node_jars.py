@@ -17,6 +17,7 @@ from osparse.deployer import node_jars
 from osparse.deployer.node_home import MODULES
 from osparse.deployer.node_jars import Jar, fetch_jars, missing_jars, opensearch_version, read_lock
 from osparse.errors import MissingExtraError, NodeError
+from osparse.progress import Bar
 
 CONTENTS = {
     "org.a:one:jar:1.0": b"one" * 9000,
@@ -154,9 +155,10 @@ def test_an_absent_jar_and_an_unreachable_repository(
 def test_progress_ends_at_the_total(
     repository: Repository, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = f"/{JARS[0].cache_path}"
+    """Also when a jar had to be fetched twice."""
     real = node_jars._download
     tries = Counter[str]()
+    told: list[int] = []
 
     def first_one_fails(jar: Jar, staging: Path, counter: node_jars._Counter) -> Path:
         tries[jar.coordinate] += 1
@@ -166,10 +168,12 @@ def test_progress_ends_at_the_total(
         return done
 
     monkeypatch.setattr(node_jars, "_download", first_one_fails)
+    monkeypatch.setattr(Bar, "advance", lambda self, n: told.append(n))
     with caplog.at_level("INFO", logger="osparse"):
         fetch_jars(JARS, tmp_path)
-    assert repository.asked[path] == 2
-    assert f"{sum(jar.size for jar in JARS) / 1e6:,.1f} MB in" in caplog.text
+    assert tries[JARS[0].coordinate] == 2
+    assert sum(told) == sum(jar.size for jar in JARS) and len(told) > len(JARS)
+    assert "fetching 3 jars of OpenSearch (0.1 MB)" in caplog.text
 
 
 def test_without_jgo_the_pip_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
