@@ -1,0 +1,64 @@
+"""Bulk: split by size, busy documents again, every failure with its reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from mlcommons_server import MLCommonsServer
+from mlcommons_search import Refused
+
+from osparse.deployer import bulk
+from osparse.deployer.bulk import send_bulk
+from osparse.deployer.cluster_api import ClusterApi
+
+from .conftest import client
+
+MAPPINGS = {"mappings": {"properties": {"e": {"type": "rank_features"}}}}
+
+
+def lines(count: int) -> list[bulk.Line]:
+    return [(str(n), {"text": "x" * 100, "e": {"a": 1.0 + n}}) for n in range(count)]
+
+
+def test_documents_arrive_in_bodies_of_bounded_size(server: MLCommonsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    client(server).request("PUT", "/i", body=MAPPINGS)
+    monkeypatch.setattr(bulk, "MAX_BYTES", 1000)
+    assert send_bulk(ClusterApi(client(server)), "i", [*lines(20), ("big", {"text": "y" * 3000})]) == []
+    assert len(server.indices["i"].documents) == 21
+    sizes = [int(h["content-length"]) for c, h in zip(server.calls, server.headers_seen, strict=True) if "_bulk" in c.path]
+    assert len(sizes) > 3 and max(sizes[:-1]) <= 1000 < sizes[-1]
+
+
+def test_a_failing_document_is_told_and_the_others_are_indexed(server: MLCommonsServer) -> None:
+    client(server).request("PUT", "/i", body=MAPPINGS)
+    (failure,) = send_bulk(ClusterApi(client(server)), "i", [*lines(3), ("bad", {"e": {"a": 0.0}})])
+    assert failure.id == "bad" and failure.reason.startswith("400: failed to parse; featureValue must be a positive")
+    assert len(server.indices["i"].documents) == 3
+
+
+def test_busy_documents_are_sent_again_and_only_they(server: MLCommonsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    client(server).request("PUT", "/i", body=MAPPINGS)
+    index, put, refused = server.indices["i"], server.indices["i"].put, []
+
+    def sometimes(document_id: str, source: dict[str, Any]) -> int:
+        if document_id in ("1", "3") and refused.count(document_id) < 2:
+            refused.append(document_id)
+            raise Refused(429, "rejected_execution_exception", "rejected execution of coordinating operation")
+        return put(document_id, source)
+
+    monkeypatch.setattr(index, "put", sometimes)
+    assert send_bulk(ClusterApi(client(server)), "i", lines(5), backoff=0.001) == []
+    assert index.versions == dict.fromkeys("01234", 1) and len(refused) == 4
+
+
+def test_a_document_that_stays_refused_is_a_failure(server: MLCommonsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    client(server).request("PUT", "/i", body=MAPPINGS)
+
+    def never(document_id: str, source: dict[str, Any]) -> int:
+        raise Refused(429, "rejected_execution_exception", "rejected execution")
+
+    monkeypatch.setattr(server.indices["i"], "put", never)
+    failures = send_bulk(ClusterApi(client(server)), "i", lines(2), backoff=0.0001)
+    assert [f.reason for f in failures] == ["429: rejected execution"] * 2
+    assert len([c for c in server.calls if "_bulk" in c.path]) == bulk.TRIES
