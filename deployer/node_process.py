@@ -19,6 +19,7 @@ from typing import Any
 
 from osparse.deployer.node_lock import acquire
 from osparse.deployer.node_state import HOST, NODE_LOCK, Record
+from osparse.errors import NodeError, OsparseError
 from osparse.extras import require
 
 TRANSPORT_PORTS = "9350-9449"
@@ -92,7 +93,7 @@ def _start_java(home: Path, options: argparse.Namespace) -> Any:
         convertStrings=False,
     )
     if not options.thai_patched and not _knows_thai(jpype):
-        raise RuntimeError(
+        raise NodeError(
             f"{options.java_name} lacks locale data that OpenSearch's analysis needs (Thai); unset JAVA_HOME, "
             "or install a full JDK 21 or later"
         )
@@ -154,6 +155,8 @@ def _start_node(java: Any, home: Path, port: int) -> Any:
 
 def _root_cause(error: Exception) -> str:
     """Class and message of the innermost cause; Java's exceptions carry theirs in getCause()."""
+    if isinstance(error, OsparseError):
+        return str(error)
     cause: Any = error
     while hasattr(cause, "getCause") and cause.getCause() is not None:
         cause = cause.getCause()
