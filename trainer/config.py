@@ -10,7 +10,7 @@ from osparse.encoding import SERVER_MAX_TOKENS, Activation
 from osparse.settings import setting
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
     """A new BERT of this size, or a masked-LM checkpoint to start from."""
 
@@ -32,7 +32,7 @@ class EncoderConfig:
         return [f"hidden: {self.hidden} is not a multiple of heads {self.heads}"] if self.hidden % self.heads else []
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HeadConfig:
     """How logits become weights; see osparse.encoding.Head."""
 
@@ -45,7 +45,7 @@ class HeadConfig:
     """Share of the document's largest weight below which weights are dropped."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WarmStart:
     """Embeddings of a new encoder by cross-lingual latent semantic analysis of the training records."""
 
@@ -56,7 +56,7 @@ class WarmStart:
     task: Literal["warm_start"] = "warm_start"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MaskedLm:
     """Masked-LM whose labels are partly the translations aligned with a token."""
 
@@ -87,7 +87,7 @@ class MaskedLm:
         return [] if 0 < total <= 1 else [f"masked + translated + kept: {total} is not within (0, 1]"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ranking:
     """InfoNCE over in-batch documents, queries looked up in the IDF table; FLOPS for sparsity."""
 
@@ -109,7 +109,7 @@ class Ranking:
     task: Literal["ranking"] = "ranking"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SparsityConfig:
     """FLOPS regularisation of the ranking stage: lambda(t) = weight * min(1, (t / warm-up))^2."""
 
@@ -128,7 +128,7 @@ class SparsityConfig:
         return []
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ValidationConfig:
     every: int = setting(low=1)
     """Ranking steps between two measurements; the end of training is always measured."""
@@ -136,7 +136,7 @@ class ValidationConfig:
     """Training documents per language added to the validation documents as distractors."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """One training run. Paths are relative to the working directory."""
 

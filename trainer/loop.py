@@ -95,7 +95,13 @@ def _run_stage(
             last = progress.step == config.steps
             if step % LOG_EVERY == 0 or last:
                 run.log.write(
-                    "step", stage=config.task, step=progress.step, steps=config.steps, lr=rate, **result.parts
+                    "step",
+                    part=progress.stage,
+                    stage=config.task,
+                    step=progress.step,
+                    steps=config.steps,
+                    lr=rate,
+                    **result.parts,
                 )
             if last:
                 stage.finish()
@@ -132,7 +138,7 @@ def _step(run: Run, stage: Stage, step: int, rate: float, optimiser: torch.optim
 def _validate(run: Run, progress: Progress, task: str, *, final: bool) -> None:
     """Measure; with ``final`` the weights compete to be the run's best."""
     found = run.validation.measure(run.encoder)
-    run.log.write("validation", stage=task, step=progress.step, **found)
+    run.log.write("validation", part=progress.stage, stage=task, step=progress.step, **found)
     if found["empty"] > 0:
         log.warning("%.1f%% of the documents have no weight left: lower sparsity.weight", 100 * found["empty"])
     log.info(

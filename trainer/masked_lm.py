@@ -63,7 +63,7 @@ class MaskedLmStage:
                     labels.append(label)
         asked = max(1, sum(int((label >= 0).sum()) for label in labels))
         columns = self._columns([*inputs, *labels], generator)
-        loss = torch.stack([part for part in self._losses(inputs, labels, columns)]).sum() / asked
+        loss = torch.stack(list(self._losses(inputs, labels, columns))).sum() / asked
         loss.backward()  # type: ignore[no-untyped-call]
         return StepResult({"loss": float(loss.detach()), "labels": float(asked)}, names)
 
@@ -125,15 +125,15 @@ class MaskedLmStage:
 def calibrate(encoder: SparseEncoder, texts: list[NDArray[np.int64]], frame: Frame, active: int) -> float:
     """Lower the decoder bias by one number so that on average ``active`` terms are positive; returns the number."""
     decoder, device = encoder.decoder, encoder.keep.device
-    lifted = 1e4
+    lifted = 128.0  # added so that the head's relu cuts nothing
     peaks = []
     with torch.no_grad():
         for _, ids, mask in buckets(texts, frame):
             hidden = encoder.hidden(ids.to(device), mask.to(device)).float()
             peak = max_over_tokens(hidden, mask.bool().to(device), decoder.weight, decoder.bias + lifted)
-            peaks.append((peak - lifted)[:, encoder.keep > 0])  # lifted: so that the head's relu cuts nothing
+            peaks.append((peak - lifted)[:, encoder.keep > 0])
         values = torch.cat(peaks).flatten()
         rank = max(1, values.numel() - active * len(texts))
         shift = float(values.kthvalue(rank).values)
-        decoder.bias -= shift
+        decoder.bias.sub_(shift)
     return shift

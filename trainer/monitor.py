@@ -75,7 +75,7 @@ def _curves(steps: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("", "now", ""):
         table.add_column(name, no_wrap=True)
-    about = {"kind", "stage", "step", "steps", "seconds"}
+    about = {"kind", "part", "stage", "step", "steps", "seconds"}
     for name in [key for key in steps[-1] if key not in about]:
         values = [float(row[name]) for row in steps if name in row]
         table.add_row(name, f"{values[-1]:.4g}", curve(values))

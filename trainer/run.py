@@ -6,6 +6,7 @@ import logging
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from osparse.trainer.config import MaskedLm, Ranking, TrainConfig, WarmStart
 
 if TYPE_CHECKING:
     from osparse.encoder import SparseEncoder
+    from osparse.trainer.checkpoint import Progress
     from osparse.trainer.padding import Frame
     from osparse.trainer.records import Records
     from osparse.trainer.stage import Stage
@@ -116,7 +118,7 @@ def _train(
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     tokenizer = config.tokenizer / "tokenizer.json"
-    run_log = RunLog(folder, keep=_before(config, progress) if resume else None)
+    run_log = RunLog(folder, keep=_before(progress) if resume else None)
     write_atomic(folder / "config.json", pretty_json(inputs))
     validation = Validation(
         dataset, tokenizer, lexicon, distractors=config.validation.documents, seed=config.seed
@@ -166,14 +168,13 @@ def new_encoder(config: TrainConfig, lexicon: Lexicon) -> SparseEncoder:
             )  # fmt: skip
     else:
         rows = len(lexicon.tokens)
-        mlm = BertForMaskedLM._from_config(
-            BertConfig(
-                vocab_size=rows, hidden_size=size.hidden, num_hidden_layers=size.layers, num_attention_heads=size.heads,
-                intermediate_size=size.feed_forward, max_position_embeddings=512,
-                hidden_dropout_prob=size.dropout, attention_probs_dropout_prob=size.dropout,
-            ),
-            attn_implementation="sdpa",
+        shape = BertConfig(
+            vocab_size=rows, hidden_size=size.hidden, num_hidden_layers=size.layers, num_attention_heads=size.heads,
+            intermediate_size=size.feed_forward, max_position_embeddings=512,
+            hidden_dropout_prob=size.dropout, attention_probs_dropout_prob=size.dropout,
         )  # fmt: skip
+        shape._attn_implementation = "sdpa"
+        mlm = BertForMaskedLM(shape)
     unused = [i for i, token in enumerate(lexicon.tokens) if not token or token.startswith("[unused")]
     masked = sorted({*lexicon.special_ids, *unused, *range(len(lexicon.tokens), rows)})
     return SparseEncoder(mlm, Head(**{**asdict(config.head), "masked_ids": tuple(masked)}))
@@ -193,30 +194,23 @@ def _stages(
     from osparse.trainer.masked_lm import MaskedLmStage
     from osparse.trainer.ranking import RankingStage
 
-    made: list[tuple[MaskedLm | Ranking, Callable[[], Stage]]] = []
-    for number, stage in enumerate(config.stages):
-        seed = 1000 * config.seed + number  # a task may come twice
+    def make(stage: MaskedLm | Ranking, seed: int) -> Stage:
         if isinstance(stage, MaskedLm):
-            made.append((stage, lambda s=stage, n=seed: MaskedLmStage(encoder, s, records, frame, n)))
-        elif isinstance(stage, Ranking):
-            made.append(
-                (
-                    stage,
-                    lambda s=stage, n=seed: RankingStage(encoder, s, config.sparsity, records, lexicon.idf, frame, n),
-                )
-            )
-    return made
+            return MaskedLmStage(encoder, stage, records, frame, seed)
+        return RankingStage(encoder, stage, config.sparsity, records, lexicon.idf, frame, seed)
+
+    return [
+        (stage, partial(make, stage, 1000 * config.seed + number))  # a task may come twice
+        for number, stage in enumerate(config.stages)
+        if not isinstance(stage, WarmStart)
+    ]
 
 
-def _before(config: TrainConfig, progress: Any) -> Callable[[dict[str, Any]], bool]:
+def _before(progress: Progress) -> Callable[[dict[str, Any]], bool]:
     """Which lines of the log were written before the checkpoint."""
-    tasks = [stage.task for stage in config.stages if not isinstance(stage, WarmStart)]
 
     def keep(row: dict[str, Any]) -> bool:
-        if row.get("stage") not in tasks:
-            return False
-        stage = tasks.index(row["stage"])
-        return stage < progress.stage or (stage == progress.stage and row["step"] <= progress.step)
+        return "part" in row and (row["part"], row["step"]) <= (progress.stage, progress.step)
 
     return keep
 

@@ -1,7 +1,7 @@
 """A run's metrics.jsonl: one JSON object per line, written while training, read by ``osparse monitor``.
 
-{"kind": "step", "stage": "ranking", "step": 120, "steps": 600, "seconds": 80.1, "loss": 1.2, ...}
-{"kind": "validation", "stage": "ranking", "step": 200, "ndcg": 0.61, "directions": {...}, "nonzeros": 180.2, ...}
+{"kind": "step", "part": 1, "stage": "ranking", "step": 120, "steps": 600, "seconds": 80.1, "loss": 1.2, ...}
+{"kind": "validation", "part": 1, "stage": "ranking", "step": 200, "ndcg": 0.61, "directions": {...}, ...}
 {"kind": "end", "seconds": 350.0}
 """
 

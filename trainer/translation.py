@@ -66,4 +66,5 @@ class Translations:
             expected /= np.bincount(column, expected)[column]
             counts = np.bincount(which, expected, minlength=len(unique))
             t = counts / np.bincount(source, counts, minlength=vocabulary)[source]
-        return t.astype(np.float32)[which]
+        shared: NDArray[np.float32] = t.astype(np.float32)
+        return shared[which]

@@ -89,9 +89,10 @@ class SparseEncoder(nn.Module):
         query touches its own tokens alone.
         """
         decoder = self.decoder
-        weight = decoder.weight if columns is None else decoder.weight.index_select(0, columns)
-        bias = decoder.bias if decoder.bias is not None else decoder.weight.new_zeros(decoder.weight.shape[0])
-        bias = bias if columns is None else bias.index_select(0, columns)
+        weight: Tensor = decoder.weight
+        bias: Tensor = decoder.bias if decoder.bias is not None else weight.new_zeros(weight.shape[0])
+        if columns is not None:
+            weight, bias = weight.index_select(0, columns), bias.index_select(0, columns)
         hidden = self.hidden(input_ids, attention_mask).float()
         peak = max_over_tokens(hidden, attention_mask.bool(), weight.float(), bias.float())
         return self.activate(peak, columns)

@@ -51,7 +51,7 @@ def _peak_by_document(hidden: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
     buffer = hidden.new_empty(block, vocabulary)
     peak = hidden.new_full((hidden.shape[0], vocabulary), -torch.inf)
     for b in range(hidden.shape[0]):
-        for rows in hidden[b][mask[b]].split(block):
+        for rows in torch.split(hidden[b][mask[b]], block):
             if len(rows):
                 logits = torch.mm(rows, weight.T, out=buffer[: len(rows)])
                 torch.maximum(peak[b], logits.amax(0), out=peak[b])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 import world
@@ -19,7 +21,7 @@ CONFIG = MaskedLm(
 )  # fmt: skip
 
 
-def make(dataset: Dataset, folder) -> tuple[MaskedLmStage, np.ndarray]:
+def make(dataset: Dataset, folder: Path) -> tuple[MaskedLmStage, np.ndarray]:
     from transformers import BertConfig, BertForMaskedLM
 
     path = world.make_tokenizer(folder / "tokenizer.json")
@@ -37,7 +39,7 @@ def make(dataset: Dataset, folder) -> tuple[MaskedLmStage, np.ndarray]:
     return MaskedLmStage(encoder, CONFIG, read_records(dataset, path, lexicon), Frame.of(path), 0), lexicon.idf
 
 
-def test_labels_are_hidden_own_or_aligned_tokens(dataset: Dataset, tmp_path) -> None:
+def test_labels_are_hidden_own_or_aligned_tokens(dataset: Dataset, tmp_path: Path) -> None:
     stage, _ = make(dataset, tmp_path)
     record = stage.records.records[0]
     document = next(d for d in record.documents if d.lang == "ko")
@@ -56,7 +58,7 @@ def test_labels_are_hidden_own_or_aligned_tokens(dataset: Dataset, tmp_path) -> 
     assert abs(kinds["masked"] / sum(kinds.values()) - 0.3) < 0.05
 
 
-def test_bias_is_set_for_the_asked_number_of_terms(dataset: Dataset, tmp_path) -> None:
+def test_bias_is_set_for_the_asked_number_of_terms(dataset: Dataset, tmp_path: Path) -> None:
     stage, _ = make(dataset, tmp_path)
     texts = [d.ids for r in stage.records.records for d in r.documents]
     calibrate(stage.encoder, texts, stage.frame, 40)
@@ -68,7 +70,7 @@ def test_bias_is_set_for_the_asked_number_of_terms(dataset: Dataset, tmp_path) -
     assert abs(np.mean(counts) - 40) <= 1
 
 
-def test_warm_start_puts_translations_together_and_keeps_own_tokens(dataset: Dataset, tmp_path) -> None:
+def test_warm_start_puts_translations_together_and_keeps_own_tokens(dataset: Dataset, tmp_path: Path) -> None:
     stage, idf = make(dataset, tmp_path)
     latent = lsa(stage.records, idf, 4, 0)
     norms = np.linalg.norm(latent, axis=1)
