@@ -37,8 +37,8 @@ class MaskedLmStage:
         vocabulary = encoder.decoder.weight.shape[0]
         self.translations = {
             (a, b): Translations(
-                [r.tokens(a, 2 * config.max_length) for r in records.records],
-                [r.tokens(b, 2 * config.max_length) for r in records.records],
+                [r.tokens(a, config.max_length) for r in records.records],
+                [r.tokens(b, config.max_length) for r in records.records],
                 vocabulary,
             )
             for a in records.languages

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import world
 
+from osparse.dataset import Dataset
 from osparse.errors import DatasetError
-from osparse.trainer.sampling import BatchSampler
+from osparse.trainer.records import read_records
+from osparse.trainer.sampling import BatchSampler, nearest, tf_idf
 
 GROUPS = np.array([0, 0, 0, 1, 2, 3, 3, 4, 5, 6, 7, 8])
 
@@ -31,3 +36,27 @@ def test_a_batch_above_the_groups_is_cut_and_one_group_is_refused() -> None:
     assert len(BatchSampler(GROUPS, 100, (1,)).at(3)) == 9
     with pytest.raises(DatasetError, match="at least two"):
         BatchSampler(np.zeros(5, np.int64), 2, (1,))
+
+
+def test_resembling_records_come_into_one_batch() -> None:
+    similar = np.array([[r ^ 1] for r in range(12)])
+    groups = np.arange(12)
+    sampler = BatchSampler(groups, 4, (1,), similar)
+    seen: list[int] = []
+    for step in range(3):
+        batch = sampler.at(step).tolist()
+        assert all(record ^ 1 in batch for record in batch)
+        seen += batch
+    assert sorted(seen) == list(range(12))
+
+
+def test_nearest_is_the_largest_cosine_of_another_group(dataset: Dataset, tmp_path: Path) -> None:
+    path = world.make_tokenizer(tmp_path / "tokenizer.json")
+    lexicon = world.make_lexicon(path)
+    records = read_records(dataset, path, lexicon)
+    dense = tf_idf(records, lexicon.idf).toarray().T
+    np.testing.assert_allclose(np.linalg.norm(dense, axis=1), 1)
+    cosine = dense @ dense.T
+    np.fill_diagonal(cosine, -1)
+    assert np.array_equal(nearest(records, lexicon.idf, 2), np.argsort(-cosine, axis=1)[:, :2])
+    assert nearest(records, lexicon.idf, 99).shape == (5, 4)

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import world
+
+from osparse.encoder import ARCHITECTURES, SparseEncoder, TextEncoder
+from osparse.encoding import Head, document_weights
+from osparse.encoding import prune as plain_prune
+from osparse.errors import ModelError
+from osparse.model import Model
+
+TEXTS = [record[2] for record in world.RECORDS] + world.ODD_TEXTS
+
+
+def tiny(kind: str) -> Any:
+    from transformers import AutoConfig, AutoModelForMaskedLM
+
+    names = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    if kind == "distilbert":
+        names = {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 24}
+    if kind == "electra":
+        names |= {"embedding_size": 12}
+    torch.manual_seed(0)
+    special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
+    made = AutoModelForMaskedLM.from_config(AutoConfig.for_model(kind, vocab_size=50, **names, **special))
+    return made.eval()
+
+
+@pytest.mark.parametrize("kind", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("activation", ["log1p_relu", "log1p_log1p_relu"])
+def test_every_architecture_equals_its_own_masked_lm(kind: str, activation: Any) -> None:
+    mlm, head = tiny(kind), Head(activation=activation, max_length=32, masked_ids=(0, 1, 2))
+    encoder = SparseEncoder(mlm, head).eval()
+    with torch.no_grad():
+        encoder.decoder.bias.uniform_(0, 1, generator=torch.Generator().manual_seed(1))
+    ids = torch.randint(3, 50, (3, 9), generator=torch.Generator().manual_seed(2))
+    mask = torch.ones_like(ids)
+    mask[1, 5:] = 0
+    with torch.inference_mode():
+        logits = mlm(input_ids=ids, attention_mask=mask).logits.numpy()
+        found = encoder.prune(encoder(ids, mask)).numpy()
+        columns = torch.tensor([7, 1, 30])
+        part = encoder(ids, mask, columns).numpy()
+    wanted = np.stack([document_weights(z, m.bool().numpy(), head) for z, m in zip(logits, mask, strict=True)])
+    assert (found > 0).any()
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    np.testing.assert_allclose(part, wanted[:, [7, 1, 30]], atol=1e-5)
+
+
+def test_an_unknown_architecture_is_refused() -> None:
+    class Unknown:
+        class config:
+            model_type = "t5"
+
+    with pytest.raises(ModelError, match="'t5' has no known masked-LM head"):
+        SparseEncoder(Unknown(), Head())
+
+
+def test_batching_and_padding_change_nothing(model: Model) -> None:
+    encoder = TextEncoder.open(model)
+    alone = [encoder.encode([text])[0] for text in TEXTS]
+    for size in (2, 32):
+        for one, other in zip(alone, encoder.encode(TEXTS, size), strict=True):
+            assert one.keys() == other.keys()
+            assert all(abs(one[token] - other[token]) < 1e-5 for token in one)
+
+
+def test_special_and_unused_ids_have_no_weight(tmp_path: Any) -> None:
+    made = world.make_model(tmp_path / "model", extra_rows=7)
+    encoder = TextEncoder.open(made)
+    for _, weights in encoder.batches(TEXTS):
+        assert not weights[:, list(made.head.masked_ids)].any()
+        assert weights.shape[1] == len(made.lexicon.tokens) + 7
+
+
+@pytest.mark.parametrize("head", [Head(top_k=3), Head(prune_ratio=0.5), Head(top_k=100, prune_ratio=0.2)])
+def test_prune_is_the_formulas(model: Model, head: Head) -> None:
+    weights = torch.rand(4, 60, generator=torch.Generator().manual_seed(0)).relu()
+    weights[2] = 0
+    encoder = SparseEncoder(tiny("bert"), head)
+    wanted = np.stack([plain_prune(row, head) for row in weights.numpy()])
+    np.testing.assert_array_equal(encoder.prune(weights).numpy(), wanted)
+    assert not wanted[2].any()
+
+
+def test_weights_that_do_not_fit_the_tokenizer_are_refused(tmp_path: Any) -> None:
+    import shutil
+
+    from transformers import BertConfig, BertForMaskedLM
+
+    made = world.make_model(tmp_path / "model")
+    small = BertForMaskedLM(
+        BertConfig(vocab_size=50, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
+    )
+    small.save_pretrained(tmp_path / "small")
+    for name in ("config.json", "model.safetensors"):
+        shutil.copyfile(tmp_path / "small" / name, made.path / name)
+    with pytest.raises(ModelError, match="do not belong together"):
+        TextEncoder.open(made.path)
