@@ -125,7 +125,9 @@ class TextEncoder:
     def open(cls, model: Model | Path | str, *, device: str = "cpu") -> TextEncoder:
         """Load a model directory; raises :class:`ModelError` if its weights do not fit its tokenizer."""
         from transformers import AutoModelForMaskedLM
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # osparse shows its own
         model = model if isinstance(model, Model) else Model.open(model)
         mlm = AutoModelForMaskedLM.from_pretrained(model.path, attn_implementation="eager", local_files_only=True)
         encoder = SparseEncoder(mlm.float(), model.head).to(device)
