@@ -54,6 +54,8 @@ class Runtime:
         folder = f"<data>/ml_cache/models_cache/models/{model_id}/{document['model_version']}/{name}"
         self.encodes = document["algorithm"] == "SPARSE_ENCODING"
         self.idf: dict[str, float | None] | None = {}
+        self.session: Any = None
+        self.module: Any = None
         if self.encodes:
             self._load_model(document["model_format"], name, folder)
         self._load_tokenizer(folder)
@@ -90,7 +92,6 @@ class Runtime:
         if not found:
             raise LoadError(f"{name}{suffix} file not found in: {folder}")
         data = self.zip.read(found[0])
-        self.session, self.module = None, None
         if model_format == "ONNX":
             self._load_onnx(data)
         else:
@@ -118,7 +119,9 @@ class Runtime:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            self.module = torch.jit.load(io.BytesIO(data), map_location="cpu")
+            self.module = torch.jit.load(  # type: ignore[no-untyped-call]
+                io.BytesIO(data), map_location="cpu"
+            )
 
     def _load_tokenizer(self, folder: str) -> None:
         if "tokenizer.json" not in self.zip.namelist():
@@ -139,14 +142,15 @@ class Runtime:
         ids = np.array([self._ids(text)], dtype=np.int64)
         if self.session is not None:
             feed = {"input1.input_ids": ids, "input1.attention_mask": np.ones_like(ids)}
-            return np.asarray(self.session.run(None, feed)[0])[0]
+            run: np.ndarray = self.session.run(None, feed)[0][0]
+            return run
         import torch
 
         with torch.no_grad():
             ready = torch.from_numpy(ids)
             output = self.module({"input_ids": ready, "attention_mask": torch.ones_like(ready)})
         output = next(iter(output.values())) if isinstance(output, dict) else output
-        return output.numpy()[0]
+        return np.asarray(output.numpy()[0])
 
     def _encode(self, text: str, form: str) -> dict[str, float | None]:
         weights = self._forward(text)

@@ -51,7 +51,12 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Bundl
             for text in TEXTS:
                 ids = tokenizer.encode(text).ids
                 weights = document_weights(table[ids], np.ones(len(ids), bool), head)
-                row = {"text": text, "lang": "xx", "document": sparse_dict(weights, lexicon.tokens), "query": query.encode(text)}
+                row = {
+                    "text": text,
+                    "lang": "xx",
+                    "document": sparse_dict(weights, lexicon.tokens),
+                    "query": query.encode(text),
+                }
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
         write_manifest(
             folder, name=name, model="0" * 64, idf_version=lexicon.version, head=head, vocabulary=size,
@@ -139,7 +144,10 @@ def lookup_graph(table: np.ndarray, masked: tuple[int, ...]) -> bytes:
     graph = helper.make_graph(
         nodes,
         "lookup",
-        [helper.make_tensor_value_info(f"input1.{n}", TensorProto.INT64, ["b", "l"]) for n in ("input_ids", "attention_mask")],
+        [
+            helper.make_tensor_value_info(f"input1.{n}", TensorProto.INT64, ["b", "l"])
+            for n in ("input_ids", "attention_mask")
+        ],
         [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["b", table.shape[1]])],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from mlcommons_server import MLCommonsServer
 from mlcommons_search import Refused
+from mlcommons_server import MLCommonsServer
 
 from osparse.deployer import bulk
 from osparse.deployer.bulk import send_bulk
@@ -26,7 +26,9 @@ def test_documents_arrive_in_bodies_of_bounded_size(server: MLCommonsServer, mon
     monkeypatch.setattr(bulk, "MAX_BYTES", 1000)
     assert send_bulk(ClusterApi(client(server)), "i", [*lines(20), ("big", {"text": "y" * 3000})]) == []
     assert len(server.indices["i"].documents) == 21
-    sizes = [int(h["content-length"]) for c, h in zip(server.calls, server.headers_seen, strict=True) if "_bulk" in c.path]
+    sizes = [
+        int(h["content-length"]) for c, h in zip(server.calls, server.headers_seen, strict=True) if "_bulk" in c.path
+    ]
     assert len(sizes) > 3 and max(sizes[:-1]) <= 1000 < sizes[-1]
 
 
@@ -39,7 +41,8 @@ def test_a_failing_document_is_told_and_the_others_are_indexed(server: MLCommons
 
 def test_busy_documents_are_sent_again_and_only_they(server: MLCommonsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     client(server).request("PUT", "/i", body=MAPPINGS)
-    index, put, refused = server.indices["i"], server.indices["i"].put, []
+    index, put = server.indices["i"], server.indices["i"].put
+    refused: list[str] = []
 
     def sometimes(document_id: str, source: dict[str, Any]) -> int:
         if document_id in ("1", "3") and refused.count(document_id) < 2:

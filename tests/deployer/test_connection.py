@@ -49,7 +49,9 @@ def test_a_password_in_the_address_is_refused_and_not_repeated(url: str) -> None
     assert SECRET not in str(raised.value)
 
 
-def test_401_and_403(server: MLCommonsServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_401_and_403(
+    server: MLCommonsServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     server.password = ("admin", SECRET)
     with pytest.raises(AccessError, match=r"401; credentials sent: none.*OSPARSE_USERNAME"):
         client(server).request("GET", "/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,8 @@ from osparse.errors import BundleError, ClusterError, DeploymentConflictError, I
 from .conftest import TEXTS, client
 
 
-def documents(folder: Path, extra: list[dict[str, object]] | None = None) -> Path:
-    rows = [{"id": str(n), "text": text, "lang": "xx"} for n, text in enumerate(TEXTS)] + (extra or [])
+def documents(folder: Path, extra: Sequence[Mapping[str, object]] = ()) -> Path:
+    rows = [{"id": str(n), "text": text, "lang": "xx"} for n, text in enumerate(TEXTS)] + [dict(row) for row in extra]
     path = folder / "documents.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
@@ -161,9 +162,13 @@ def test_client_mode_needs_the_onnx_part(core: MLCommonsServer, small_bundle: Bu
     folder = tmp_path / "bundle"
     shutil.copytree(small_bundle.path, folder)
     (folder / "encoder.onnx.zip").rename(folder / "encoder.torchscript.zip")
-    zipped = dataclasses.replace(small_bundle.files["onnx"], name="encoder.torchscript.zip", model_format="TORCH_SCRIPT")
+    zipped = dataclasses.replace(
+        small_bundle.files["onnx"], name="encoder.torchscript.zip", model_format="TORCH_SCRIPT"
+    )
     files = {"torchscript": zipped, "tokenizer": small_bundle.files["tokenizer"]}
-    write_manifest(folder, name="tiny", model="0" * 64, idf_version="0" * 12, head=small_bundle.head, vocabulary=400, files=files)
+    write_manifest(
+        folder, name="tiny", model="0" * 64, idf_version="0" * 12, head=small_bundle.head, vocabulary=400, files=files
+    )
     with pytest.raises(BundleError, match="osparse package MODEL --format onnx"):
         deploy(Bundle.open(folder), client(core), "products")
     assert not core.indices

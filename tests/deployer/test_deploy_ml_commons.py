@@ -9,14 +9,14 @@ import pytest
 from mlcommons_server import DEFAULTS, Fault, MLCommonsServer, mlcommons_server
 
 from osparse.bundle import Bundle
-from osparse.deployer import deploy, ml_models, read_deployment, status
+from osparse.deployer import DeployResult, deploy, ml_models, read_deployment, status
 from osparse.encoding import score
 from osparse.errors import CheckError, ClusterError, DeploymentConflictError, MissingPluginError, OsparseError
 
 from .conftest import TEXTS, client
 
 
-def actions(result) -> list[str]:
+def actions(result: DeployResult) -> list[str]:
     return [finding.action for finding in result.plan.findings]
 
 
@@ -32,7 +32,9 @@ def test_a_fresh_deploy_serves_queries_by_text(server: MLCommonsServer, small_bu
     hits = cluster.request("POST", "/products/_search", body=body).body["hits"]["hits"]
     query = small_bundle.probes()[0].query
     expected = {str(n): score(query, probe.document) for n, probe in enumerate(small_bundle.probes())}
-    assert {hit["_id"]: hit["_score"] for hit in hits} == pytest.approx({k: v for k, v in expected.items() if v}, rel=1e-6)
+    assert {hit["_id"]: hit["_score"] for hit in hits} == pytest.approx(
+        {k: v for k, v in expected.items() if v}, rel=1e-6
+    )
 
 
 def test_a_second_deploy_changes_nothing(server: MLCommonsServer, small_bundle: Bundle) -> None:
@@ -72,7 +74,9 @@ def test_what_is_registered(server: MLCommonsServer, small_bundle: Bundle, monke
 
 
 @pytest.mark.parametrize("kind", ["drop", "lose"])
-def test_a_deploy_killed_at_any_call_converges(kind: str, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deploy_killed_at_any_call_converges(
+    kind: str, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From call k on nothing gets through (drop), or call k is done but unheard of (lose); the next run finishes it."""
     monkeypatch.setattr(ml_models, "CHUNK", 300_000)
     with mlcommons_server() as whole:
@@ -94,7 +98,9 @@ def test_a_deploy_killed_at_any_call_converges(kind: str, small_bundle: Bundle, 
 
 
 @pytest.mark.parametrize("fault", [(429, None), (503, None), (429, "0")])
-def test_a_busy_cluster_is_asked_again(server: MLCommonsServer, small_bundle: Bundle, fault: tuple[int, str | None]) -> None:
+def test_a_busy_cluster_is_asked_again(
+    server: MLCommonsServer, small_bundle: Bundle, fault: tuple[int, str | None]
+) -> None:
     status_code, retry_after = fault
     server.faults = [
         Fault("status", matching=pattern, times=2, status=status_code, retry_after=retry_after)
@@ -150,7 +156,8 @@ def test_weights_that_were_not_proved_stop_the_deploy(server: MLCommonsServer, s
     deploy(small_bundle, client(server), "products")
     (runtime,) = [r for r in server.runtimes.values() if not r.encodes]
     token = next(iter(small_bundle.probes()[0].query))
-    runtime.idf[token] += 0.001
+    assert runtime.idf is not None
+    runtime.idf[token] = small_bundle.probes()[0].query[token] + 0.001
     with pytest.raises(CheckError, match=re.escape(repr(token))):
         deploy(small_bundle, client(server), "products")
 

@@ -44,7 +44,9 @@ def test_client_mode_can_be_asked_for_anywhere() -> None:
 
 
 def test_another_search_engine(server: MLCommonsServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "root", lambda request: {"version": {"number": "9.1.0"}, "tagline": "You Know, for Search"})
+    monkeypatch.setattr(
+        server, "root", lambda request: {"version": {"number": "9.1.0"}, "tagline": "You Know, for Search"}
+    )
     with pytest.raises(ClusterError, match="You Know, for Search"):
         look(ClusterApi(client(server)))
     monkeypatch.setattr(server, "root", lambda request: {"hello": "world"})

@@ -84,7 +84,7 @@ def test_two_ups_at_once_start_one(home: Path, behave: Behave) -> None:
 def test_a_killed_node_is_a_crash_with_its_log(home: Path, behave: Behave) -> None:
     up = node_up(home, port=0)
     os.kill(up.pid or 0, signal.SIGKILL)
-    while exists(up.pid):
+    while node_status(home).state == "running":
         time.sleep(0.01)
     crashed = node_status(home)
     assert crashed.state == "crashed" and crashed.error is not None and crashed.url is None
@@ -93,9 +93,10 @@ def test_a_killed_node_is_a_crash_with_its_log(home: Path, behave: Behave) -> No
     assert again.state == "running" and again.pid != up.pid
     assert (home / "logs/node.previous.log").is_file()
     os.kill(again.pid or 0, signal.SIGKILL)
-    while exists(again.pid):
+    while node_status(home).state == "running":
         time.sleep(0.01)
     assert node_down(home).state == "stopped" and node_status(home).state == "stopped"
+    assert not node_stop.children and not Path(f"/proc/{again.pid}").exists()  # nor a zombie of it
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,285 @@
+"""Model groups, models, chunks, tasks and predictions, as ML Commons answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from mlcommons_http import Request
+from mlcommons_models import InferenceError, LoadError, Runtime, assemble
+from mlcommons_search import Refused
+from mlcommons_state import NODE, State
+
+ALGORITHMS = {"SPARSE_ENCODING", "SPARSE_TOKENIZE", "TEXT_EMBEDDING"}
+MAX_CHUNK = 10_000_000
+PLAIN = re.compile(r"""[\w\s.,!?():@\-_'/"]*""")
+BAD_WORDS = """can only contain letters, numbers, spaces, and basic punctuation (.,!?():@-_'/");"""
+
+
+class ModelCalls(State):
+    """The /_plugins/_ml part."""
+
+    # model groups
+
+    def group_register(self, request: Request) -> Any:
+        body = request.json
+        for what, text in (("name", body["name"]), ("description", body.get("description", ""))):
+            if not PLAIN.fullmatch(text):
+                reason = f"Validation Failed: 1: Model group {what} {BAD_WORDS}"
+                raise Refused(400, "action_request_validation_exception", reason)
+        for i, group in self.groups.items():
+            if group["name"] == body["name"]:
+                reason = f"The name you provided is already being used by a model group with ID: {i}."
+                raise Refused(400, "illegal_argument_exception", reason)
+        return {"model_group_id": self._new_group(body["name"], body.get("description", "")), "status": "CREATED"}
+
+    def _new_group(self, name: str, description: str) -> str:
+        group_id = self._new_id()
+        self.groups[group_id] = {"name": name, "latest_version": 0, "description": description, "access": "public"}
+        return group_id
+
+    def group_get(self, request: Request) -> Any:
+        if request.parts[0] not in self.groups:
+            reason = f"Failed to find model group with the provided model group id: {request.parts[0]}"
+            raise Refused(404, "status_exception", reason)
+        if request.method == "DELETE":
+            if any(m["model_group_id"] == request.parts[0] for m in self.models.values()):
+                reason = "Cannot delete the model group when it has associated model versions"
+                raise Refused(409, "status_exception", reason)
+            del self.groups[request.parts[0]]
+            return {"_index": ".plugins-ml-model-group", "_id": request.parts[0], "result": "deleted"}
+        if request.method == "PUT":
+            self.groups[request.parts[0]] |= request.json
+            return {"status": "Updated"}
+        return self.groups[request.parts[0]]
+
+    def group_search(self, request: Request) -> Any:
+        return _hits(".plugins-ml-model-group", _matching(self.groups, request.json["query"]))
+
+    # models
+
+    def model_register_meta(self, request: Request) -> Any:
+        if self._setting("allow_registering_model_via_local_file") != "true":
+            reason = (
+                "To upload custom model from local file, user needs to enable allow_registering_model_via_local_file "
+                "settings. Otherwise please use opensearch pre-trained models"
+            )
+            raise Refused(400, "illegal_argument_exception", reason)
+        body = request.json
+        algorithm = str(body.get("function_name", "TEXT_EMBEDDING")).upper()
+        self._check_meta(body, algorithm)
+        group_id = body.get("model_group_id") or self._group_named(body["name"])
+        if group_id not in self.groups:
+            raise Refused(500, "m_l_resource_not_found_exception", "Fail to find model group")
+        self.groups[group_id]["latest_version"] += 1
+        model_id = self._new_id()
+        self.models[model_id] = {
+            "name": body["name"], "model_group_id": group_id, "algorithm": algorithm,
+            "model_version": str(self.groups[group_id]["latest_version"]),
+            **({"description": body["description"]} if "description" in body else {}),
+            "model_format": body["model_format"], "model_state": "REGISTERING",
+            "model_content_size_in_bytes": body.get("model_content_size_in_bytes"),
+            "model_content_hash_value": body["model_content_hash_value"],
+            "total_chunks": body["total_chunks"], "is_hidden": False,
+        }  # fmt: skip
+        self.chunks[model_id] = {}
+        return {"model_id": model_id, "status": "CREATED"}
+
+    def model_register_url(self, request: Request) -> Any:
+        """Only what is refused before a download is known here."""
+        if self._setting("allow_registering_model_via_url") != "true":
+            reason = (
+                "To upload custom model user needs to enable allow_registering_model_via_url settings. Otherwise please "
+                "use OpenSearch pre-trained models."
+            )
+            raise Refused(400, "illegal_argument_exception", reason)
+        for what, text in (("name", request.json["name"]), ("description", request.json.get("description", ""))):
+            if not PLAIN.fullmatch(text):
+                reason = f"Validation Failed: 1: Model {what} {BAD_WORDS}"
+                raise Refused(400, "action_request_validation_exception", reason)
+        task_id = self._new_id()
+        error = "Connection refused"
+        self.tasks[task_id] = {"task_type": "REGISTER_MODEL", "state": "FAILED", "error": error, "is_async": True}
+        return {"task_id": task_id, "status": "CREATED"}
+
+    def _check_meta(self, body: dict[str, Any], algorithm: str) -> None:
+        def refuse(reason: str) -> Refused:
+            return Refused(400, "illegal_argument_exception", reason)
+
+        if algorithm not in ALGORITHMS:
+            raise refuse("Wrong function name")
+        if body.get("model_format", "ONNX") not in ("TORCH_SCRIPT", "ONNX"):
+            raise refuse("Wrong model format")
+        for key, words in (("name", "model name is null"), ("model_format", "model format is null")):
+            if body.get(key) is None:
+                raise refuse(words)
+        if algorithm == "TEXT_EMBEDDING" and "model_config" not in body:
+            raise refuse("model config is null")
+        if "model_config" in body and "model_type" not in body["model_config"]:
+            raise refuse("model type is null")
+        for key, words in (
+            ("model_content_hash_value", "model content hash value is null"),
+            ("total_chunks", "total chunks field is null"),
+        ):
+            if body.get(key) is None:
+                raise refuse(words)
+
+    def _group_named(self, name: str) -> str:
+        found = next((i for i, group in self.groups.items() if group["name"] == name), None)
+        return found or self._new_group(name, "")
+
+    def model_chunk(self, request: Request) -> Any:
+        model_id, number = request.parts
+        if not re.fullmatch(r"-?\d+", number):
+            raise Refused(400, "number_format_exception", f'For input string: "{number}"')
+        if model_id not in self.models:
+            raise Refused(500, "m_l_resource_not_found_exception", "Failed to find model")
+        model = self.models[model_id]
+        if int(number) >= model["total_chunks"]:
+            raise Refused(500, "exception", "Chunk number exceeds total chunks")
+        if not request.data:
+            raise Refused(500, "exception", "Chunk size either 0 or null")
+        if len(request.data) > MAX_CHUNK:
+            raise Refused(500, "exception", "Chunk size exceeds 10MB")
+        self.chunks[model_id][int(number)] = request.data
+        if int(number) == model["total_chunks"] - 1:
+            self._soon(self.settle_seconds, lambda: self._registered(model))
+        return {"status": "Uploaded"}
+
+    def _registered(self, model: dict[str, Any]) -> None:
+        """Whatever else is missing; and the description is lost."""
+        model["model_state"] = "REGISTERED"
+        model.pop("description", None)
+
+    def model_get(self, request: Request) -> Any:
+        model_id = request.parts[0]
+        if model_id not in self.models:
+            kind = " to update" if request.method == "PUT" else ""
+            reason = f"Failed to find model{kind} with the provided model id: {model_id}"
+            if request.method == "DELETE":
+                reason = "Failed to find model"
+            raise Refused(404, "status_exception", reason)
+        model = self.models[model_id]
+        if request.method == "PUT":
+            reason = f"The function category {model['algorithm']} is not supported at this time."
+            raise Refused(403, "status_exception", reason)
+        if request.method == "DELETE":
+            if model["model_state"] in ("DEPLOYED", "DEPLOYING", "PARTIALLY_DEPLOYED"):
+                reason = "Model cannot be deleted in deploying or deployed state. Try undeploy model first then delete"
+                raise Refused(400, "status_exception", reason)
+            del self.models[model_id], self.chunks[model_id]
+            return {"_index": ".plugins-ml-model", "_id": model_id, "result": "deleted"}
+        return model
+
+    def model_search(self, request: Request) -> Any:
+        chunks = {
+            f"{i}_{n}": {"chunk_number": n, "model_id": i, "model_group_id": self.models[i]["model_group_id"]}
+            for i, parts in self.chunks.items() for n in parts
+        }  # fmt: skip
+        return _hits(".plugins-ml-model", _matching({**chunks, **self.models}, request.json["query"]))
+
+    def model_deploy(self, request: Request) -> Any:
+        model_id = request.parts[0]
+        model = self._model(model_id)
+        if self._setting("only_run_on_ml_node") == "true" and "ml" not in self.roles:
+            reason = "No eligible node found to execute this request. It's best practice to provision ML nodes."
+            raise Refused(400, "illegal_argument_exception", reason)
+        task_id = self._new_id()
+        task = {
+            "model_id": model_id, "task_type": "DEPLOY_MODEL", "function_name": model["algorithm"],
+            "state": "CREATED", "worker_node": [NODE], "is_async": True,
+        }  # fmt: skip
+        self.tasks[task_id] = task
+        if model["model_state"] != "DEPLOYED":
+            model["model_state"] = "DEPLOYING"
+        self._soon(self.task_seconds / 2, lambda: task.update(state="RUNNING"))
+        self._soon(self.task_seconds, lambda: self._finish(task, model_id))
+        return {"task_id": task_id, "task_type": "DEPLOY_MODEL", "status": "CREATED"}
+
+    def _finish(self, task: dict[str, Any], model_id: str) -> None:
+        if model_id not in self.models:
+            return
+        model = self.models[model_id]
+        try:
+            asked = self.fail_deploy(model["name"])
+            if asked is not None:
+                raise LoadError(asked)
+            if model_id not in self.runtimes:
+                self.runtimes[model_id] = Runtime(model, assemble(model, self.chunks[model_id], model_id), model_id)
+        except LoadError as problem:
+            model["model_state"] = "DEPLOY_FAILED"
+            task.update(state="FAILED", error=json.dumps({NODE: str(problem)}, separators=(",", ":")))
+            return
+        model["model_state"] = "DEPLOYED"
+        task["state"] = "COMPLETED"
+
+    def model_undeploy(self, request: Request) -> Any:
+        ids = [request.parts[0]] if request.parts[0] else request.json["model_ids"]
+        stats = {}
+        for model_id in ids:
+            model = self._model(model_id)
+            there = self.runtimes.pop(model_id, None) is not None
+            if model["model_state"] in ("DEPLOYED", "PARTIALLY_DEPLOYED"):
+                model["model_state"] = "UNDEPLOYED"
+            stats[model_id] = "undeployed" if there else "not_found"
+        return {NODE: {"stats": stats}}
+
+    def model_predict(self, request: Request) -> Any:
+        algorithm, model_id = request.parts if len(request.parts) == 2 else ("sparse_encoding", request.parts[0])
+        if algorithm.upper() not in ALGORITHMS:
+            raise Refused(400, "illegal_argument_exception", "Wrong function name")
+        self._model(model_id)
+        body = request.json
+        form = str((body.get("parameters") or {}).get("sparse_embedding_format", "WORD")).upper()
+        if form not in ("WORD", "TOKEN_ID"):
+            enum = "org.opensearch.ml.common.input.parameter.textembedding.SparseEmbeddingFormat"
+            raise Refused(400, "illegal_argument_exception", f"No enum constant {enum}.{form}")
+        texts = body.get("text_docs", [])
+        if not isinstance(texts, list):
+            reason = (
+                'Cannot invoke "org.opensearch.ml.common.input.MLInput.setAlgorithm(org.opensearch.ml.common.FunctionName)"'
+                ' because "mlInput" is null'
+            )
+            raise Refused(500, "null_pointer_exception", reason)
+        if not texts:
+            raise Refused(400, "illegal_argument_exception", "Empty text docs")
+        return {"inference_results": [{"output": [self._output(model_id, text, form)]} for text in texts]}
+
+    def _output(self, model_id: str, text: Any, form: str) -> dict[str, Any]:
+        runtime = self._running(model_id)
+        try:
+            response = runtime.predict(text, form)
+        except InferenceError as problem:
+            reason = f"Failed to inference {self.models[model_id]['algorithm']} model: {model_id}"
+            raise Refused(500, "m_l_exception", reason, ("null_pointer_exception", str(problem))) from None
+        name = {"name": runtime.output_name} if runtime.output_name else {}
+        return {**name, "dataAsMap": {"response": [response]}}
+
+    def task_get(self, request: Request) -> Any:
+        if request.parts[0] not in self.tasks:
+            raise Refused(404, "status_exception", "Failed to find task")
+        return self.tasks[request.parts[0]]
+
+
+def _matching(rows: dict[str, dict[str, Any]], query: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    clause = query.get("bool", {"must": [query]})
+    musts, nots = clause.get("must", []), clause.get("must_not", [])
+    return {
+        i: row for i, row in rows.items() if all(_fits(row, q) for q in musts) and not any(_fits(row, q) for q in nots)
+    }
+
+
+def _fits(row: dict[str, Any], query: dict[str, Any]) -> bool:
+    ((kind, body),) = query.items()
+    if kind == "exists":
+        return body["field"] in row
+    ((name, value),) = body.items()
+    found = str(row.get(name.removesuffix(".keyword"), ""))
+    return found == value if kind == "term" else value.split("-")[0] in found
+
+
+def _hits(index: str, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    hits = [{"_index": index, "_id": i, "_score": 1.0, "_source": row} for i, row in rows.items()]
+    total = {"value": len(hits), "relation": "eq"}
+    return {"took": 0, "timed_out": False, "hits": {"total": total, "max_score": 1.0 if hits else None, "hits": hits}}

@@ -1,0 +1,117 @@
+"""What the test server remembers, and what a test asks about."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from mlcommons_http import Call, Fault
+from mlcommons_models import Runtime
+from mlcommons_search import Index, Refused, no_such_index
+
+ML_PLUGINS = ("opensearch-job-scheduler", "opensearch-knn", "opensearch-ml", "opensearch-neural-search")
+NODE = "43f__YrxTVKXLcL1iKRVww"
+DEFAULTS = {
+    "plugins.ml_commons.only_run_on_ml_node": "true",
+    "plugins.ml_commons.allow_registering_model_via_local_file": "false",
+    "plugins.ml_commons.allow_registering_model_via_url": "false",
+    "plugins.ml_commons.native_memory_threshold": "90",
+    "plugins.ml_commons.jvm_heap_memory_threshold": "85",
+}
+OPEN = {
+    "plugins.ml_commons.only_run_on_ml_node": "false",
+    "plugins.ml_commons.allow_registering_model_via_local_file": "true",
+    "plugins.ml_commons.native_memory_threshold": "100",
+}
+"""The settings the recorded server ran with."""
+
+
+class State:
+    """Every attribute may be changed by a test."""
+
+    def __init__(self, plugins: tuple[str, ...] = ML_PLUGINS, settings: dict[str, str] | None = None) -> None:
+        self.plugins, self.persistent = list(plugins), dict(OPEN if settings is None else settings)
+        self.roles = ["cluster_manager", "data", "ingest", "remote_cluster_client"]
+        self.analyzers = {"standard", "english", "cjk", "whitespace"}
+        self.password: tuple[str, str] | None = None
+        self.authorization: str | None = None
+        self.forbidden = ""
+        self.memory_percent = 50
+        self.task_seconds = 0.03
+        self.settle_seconds = 0.02
+        self.fail_deploy: Callable[[str], str | None] = lambda name: None
+        self.faults: list[Fault] = []
+        self.calls: list[Call] = []
+        self.headers_seen: list[dict[str, str]] = []
+        self.groups: dict[str, dict[str, Any]] = {}
+        self.models: dict[str, dict[str, Any]] = {}
+        self.chunks: dict[str, dict[int, bytes]] = {}
+        self.tasks: dict[str, dict[str, Any]] = {}
+        self.runtimes: dict[str, Runtime] = {}
+        self.ingest: dict[str, dict[str, Any]] = {}
+        self.pipelines: dict[str, dict[str, Any]] = {}
+        self.indices: dict[str, Index] = {}
+        self.lock = threading.RLock()
+        self._later: list[tuple[float, Callable[[], None]]] = []
+        self._ids = 0
+        self.url = ""
+
+    # what a test asks about
+
+    def state(self) -> dict[str, Any]:
+        """What a deploy leaves, without ids: equal states, same result."""
+        models = sorted((m["name"], m["model_state"], m["model_content_hash_value"]) for m in self.models.values())
+        names = {i: m["name"] for i, m in self.models.items()}
+        wired = json.dumps([self.ingest, self.pipelines], sort_keys=True)
+        for model_id, name in names.items():
+            wired = wired.replace(model_id, name)
+        return {
+            "groups": sorted(g["name"] for g in self.groups.values()),
+            "models": models,
+            "pipelines": wired,
+            "indices": {n: (i.aliases, i.mappings, i.settings, sorted(i.documents)) for n, i in self.indices.items()},
+        }
+
+    def restart(self) -> None:
+        """The node restarts: models still read DEPLOYED and no longer answer."""
+        self.runtimes.clear()
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        due, self._later = [x for x in self._later if x[0] <= now], [x for x in self._later if x[0] > now]
+        for _, act in due:
+            act()
+
+    def _soon(self, seconds: float, act: Callable[[], None]) -> None:
+        self._later.append((time.monotonic() + seconds, act))
+
+    def _new_id(self) -> str:
+        self._ids += 1
+        return f"id{self._ids:04}_aEBr7WC3Jr2"
+
+    def _setting(self, name: str) -> str:
+        key = f"plugins.ml_commons.{name}"
+        return self.persistent.get(key, DEFAULTS[key])
+
+    def _model(self, model_id: str) -> dict[str, Any]:
+        if model_id not in self.models:
+            raise Refused(404, "status_exception", "Failed to find model")
+        return self.models[model_id]
+
+    def _running(self, model_id: str) -> Runtime:
+        self._model(model_id)
+        if model_id not in self.runtimes:
+            reason = "Model not ready yet. Please deploy the model first."
+            raise Refused(400, "illegal_argument_exception", reason)
+        return self.runtimes[model_id]
+
+    def _indices(self, name: str) -> list[Index]:
+        if name in self.indices:
+            return [self.indices[name]]
+        found = [index for index in self.indices.values() if name in index.aliases]
+        if not found:
+            raise no_such_index(name)
+        return found
