@@ -86,6 +86,7 @@ def node_down(home: Path | None = None) -> NodeStatus:
     if read_status(home).state in ("running", "starting"):
         running = read_record(home)
         node_stop.end(home, None if running is None else running.pid)
+    node_stop.forget_ended()
     record = read_record(home)
     if record is not None and record.phase != "stopped":  # killed or crashed: said once, and done with
         with node_start.explained(home):

@@ -66,7 +66,8 @@ def claim_home(home: Path) -> None:
         raise InputError(f"{home} has a {os.pathsep!r} in its path, which Java cannot take; choose another --home")
     if home.exists() and not home.is_dir():
         raise InputError(f"{home} is a file; --home takes a folder, which is made if it is not there")
-    if home.is_dir() and not (home / START_LOCK).exists() and any(home.iterdir()):
+    # In this order: another process that claims it now puts the lock into it first.
+    if home.is_dir() and any(home.iterdir()) and not (home / START_LOCK).exists():
         raise InputError(f"{home} is not empty and not a node's home; give --home an empty or a new folder")
     home.mkdir(parents=True, exist_ok=True)
 

@@ -76,6 +76,7 @@ def _port_taken(port: int) -> str:
 
 def spawn(home: Path, port: int, heap: str, java: Java, version: str, *, tied: bool) -> int:
     """Start the process in a session of its own; its process id. The log of the run before is kept beside."""
+    node_stop.forget_ended()
     (home / STATE_FILE).unlink(missing_ok=True)  # the last run's must not pass for this one's
     log_file = home / LOG_FILE
     if log_file.exists():

@@ -49,6 +49,12 @@ def end(home: Path, pid: int | None, grace: float = STOP_SECONDS) -> None:
     reap(pid)
 
 
+def forget_ended() -> None:
+    """Reap the children of this process that ended unasked, such as a crashed node."""
+    for pid in [pid for pid, child in children.items() if child.poll() is not None]:
+        reap(pid)
+
+
 def is_running(pid: int) -> bool:
     """Whether the process exists and has not ended."""
     if (child := children.get(pid)) is not None:
