@@ -82,44 +82,40 @@ def _run_stage(
     optimiser: torch.optim.Optimizer,
     stopped: threading.Event,
 ) -> None:
+    """All steps of a stage that are left; a checkpoint follows its last, an interruption and a loss gone wrong."""
     stage = make()
-    ranking = isinstance(config, Ranking)
     with show_progress(config.task, config.steps, "steps") as bar:
-        bar.done = progress.step
+        bar.advance(progress.step)
         while progress.step < config.steps:
-            step = progress.step
-            rate = learning_rate(config.schedule, step, config.steps, peak=config.lr, warmup=config.warmup)
-            result = _step(run, stage, step, rate, optimiser)
-            progress.step += 1
+            try:
+                result = _step(run, config, stage, progress, optimiser)
+            except CheckError:
+                save_checkpoint(run.folder, progress, run.encoder, optimiser)
+                raise
             bar.advance(1, _note(result, progress.best))
             last = progress.step == config.steps
-            if step % LOG_EVERY == 0 or last:
-                run.log.write(
-                    "step",
-                    part=progress.stage,
-                    stage=config.task,
-                    step=progress.step,
-                    steps=config.steps,
-                    lr=rate,
-                    **result.parts,
-                )
             if last:
                 stage.finish()
-            if last or (ranking and progress.step % run.validate_every == 0):
-                _validate(run, progress, config.task, final=ranking)
-            if not last and (progress.step % run.checkpoint_every == 0 or stopped.is_set()):
+            if last or (isinstance(config, Ranking) and progress.step % run.validate_every == 0):
+                _validate(run, progress, config)
+            if last:
+                progress.stage, progress.step = progress.stage + 1, 0
+                save_checkpoint(run.folder, progress, run.encoder, None)
+            elif progress.step % run.checkpoint_every == 0 or stopped.is_set():
                 save_checkpoint(run.folder, progress, run.encoder, optimiser)
-            if stopped.is_set() and not last:
-                log.warning("stopped at step %d of %s; go on with --resume", progress.step, config.task)
+            if stopped.is_set():
+                log.warning("stopped in the stage %s; go on with --resume", config.task)
                 raise KeyboardInterrupt
-    progress.stage, progress.step = progress.stage + 1, 0
-    save_checkpoint(run.folder, progress, run.encoder, None)
-    if stopped.is_set():
-        log.warning("stopped after the stage %s; go on with --resume", config.task)
-        raise KeyboardInterrupt
+            if last:
+                return
 
 
-def _step(run: Run, stage: Stage, step: int, rate: float, optimiser: torch.optim.Optimizer) -> StepResult:
+def _step(
+    run: Run, config: MaskedLm | Ranking, stage: Stage, progress: Progress, optimiser: torch.optim.Optimizer
+) -> StepResult:
+    """One optimiser step; raises :class:`CheckError`, and leaves the weights alone, if its loss is not a number."""
+    step = progress.step
+    rate = learning_rate(config.schedule, step, config.steps, peak=config.lr, warmup=config.warmup)
     for group in optimiser.param_groups:
         group["lr"] = rate
     optimiser.zero_grad(set_to_none=True)
@@ -127,25 +123,28 @@ def _step(run: Run, stage: Stage, step: int, rate: float, optimiser: torch.optim
     norm = float(nn.utils.clip_grad_norm_(run.encoder.parameters(), CLIP))
     if not math.isfinite(result.parts["loss"]) or not math.isfinite(norm):
         raise CheckError(
-            f"step {step}: the loss is {result.parts['loss']} and the gradient norm {norm}; the weights of the last "
-            f"checkpoint in {run.folder} are kept. Lower the learning rate, or look at the batch's queries: "
+            f"{config.task}, step {step}: the loss is {result.parts['loss']} and the gradient norm {norm}; the weights "
+            f"before it are in {run.folder}. Lower the learning rate, or look at the batch's queries: "
             + ", ".join(result.queries[:20])
         )
     optimiser.step()
+    progress.step += 1
+    if step % LOG_EVERY == 0 or progress.step == config.steps:
+        about = {"part": progress.stage, "stage": config.task, "step": progress.step, "steps": config.steps}
+        run.log.write("step", **about, lr=rate, **result.parts)
     return result
 
 
-def _validate(run: Run, progress: Progress, task: str, *, final: bool) -> None:
-    """Measure; with ``final`` the weights compete to be the run's best."""
+def _validate(run: Run, progress: Progress, config: MaskedLm | Ranking) -> None:
+    """Measure, and keep the weights if they are the best of the last stage so far."""
     found = run.validation.measure(run.encoder)
-    run.log.write("validation", part=progress.stage, stage=task, step=progress.step, **found)
+    about = {"stage": config.task, "step": progress.step}
+    run.log.write("validation", part=progress.stage, **about, **found)
+    log.info("validation nDCG@10 %.4f, %.0f non-zeros, %s step %d", found["ndcg"], found["nonzeros"], *about.values())
     if found["empty"] > 0:
         log.warning("%.1f%% of the documents have no weight left: lower sparsity.weight", 100 * found["empty"])
-    log.info(
-        "validation nDCG@10 %.4f at %s step %d, %.0f non-zeros", found["ndcg"], task, progress.step, found["nonzeros"]
-    )
-    if final and found["ndcg"] > progress.best.get("ndcg", -1.0):
-        progress.best = {"stage": task, "step": progress.step, **found}
+    if progress.stage == len(run.stages) - 1 and found["ndcg"] > progress.best.get("ndcg", -1.0):
+        progress.best = {**about, **found}
         progress.best_weights = weights_of(run.encoder)
 
 

@@ -133,8 +133,8 @@ def _train(
         config.validation.every, config.checkpoint_every, run_log,
     )  # fmt: skip
     run_stages(run, progress, resume=resume)
-    best = progress.best or {"stage": "start", "step": 0, **validation.measure(encoder)}
-    if progress.best_weights:
+    best = progress.best or {"stage": "warm_start", "step": 0, **validation.measure(encoder)}
+    if progress.best_weights:  # none where there is no stage but the warm start
         load_weights(encoder, progress.best_weights)
     steps = sum(stage.steps for stage, _ in run.stages)
     training = {**inputs, "fingerprint": name, "steps": steps, "seconds": round(run_log.seconds, 1)}
