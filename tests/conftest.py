@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import world
 
+from osparse.bundle import Bundle
 from osparse.dataset import Dataset
 from osparse.model import Model
 
@@ -17,3 +18,11 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return world.make_model(tmp_path_factory.mktemp("model") / "model")
+
+
+@pytest.fixture(scope="session")
+def bundle(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Both formats of ``model``."""
+    from osparse.packager import package
+
+    return package(model, tmp_path_factory.mktemp("bundle") / "bundle")

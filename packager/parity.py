@@ -1,0 +1,114 @@
+"""Parity: the packaged graphs give the weights of the model they were made from, on the same ids and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osparse.encoding import Head
+from osparse.errors import CheckError
+from osparse.onnx_encoder import pad
+
+TOLERANCE = 1e-4
+"""Largest difference of a weight."""
+SET_FLOOR = 1e-3
+"""Weights above it must be non-zero on both sides."""
+_SHOWN = 12
+"""Lines of a failure's table."""
+
+Runner = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
+"""(B, T) ids, (B, T) mask -> (B, V) weights."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call: a batch of ids with its mask, both (B, T) int64."""
+
+    name: str
+    ids: NDArray[np.int64]
+    mask: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What one case showed."""
+
+    case: str
+    largest: float
+    """Largest absolute difference of a weight; NaN if either side has one."""
+    only_one: int
+    """Weights above ``SET_FLOOR`` that the other side does not have."""
+
+    @property
+    def ok(self) -> bool:
+        return self.largest <= TOLERANCE and self.only_one == 0
+
+
+def make_cases(texts: Iterable[Sequence[int]], ordinary_ids: Sequence[int], longest: int) -> list[Case]:
+    """Texts (as ids) alone and in padded batches of up to 8, and random ids of 1, 2, 17, 65 and ``longest`` tokens."""
+    rows = [list(text) for text in texts]
+    cases = [Case(f"text {n}, {len(row)} tokens", *pad([row])) for n, row in enumerate(rows, start=1)]
+    short = [row for row in rows if len(row) <= 80]
+    for start in range(0, len(short), 8):
+        part = short[start : start + 8]
+        cases.append(Case(f"{len(part)} texts padded to {max(map(len, part))}", *pad(part)))
+    random = np.random.default_rng(0)
+    for length in sorted({n for n in (1, 2, 17, 65) if n < longest} | {longest}):
+        cases.append(Case(f"random, {length} tokens", *pad([random.choice(ordinary_ids, length).tolist()])))
+    lengths = np.linspace(1, min(longest, 80), 8).astype(int)
+    cases.append(Case("8 random, padded", *pad([random.choice(ordinary_ids, n).tolist() for n in lengths])))
+    return cases
+
+
+def compare(case: Case, found: NDArray[np.float32], wanted: NDArray[np.float32], head: Head) -> Difference:
+    """``found`` against ``wanted``, (B, V) each; a weight on the very edge of pruning may fall on either side."""
+    if found.shape != wanted.shape:
+        return Difference(f"{case.name}: shapes {found.shape} and {wanted.shape}", float("nan"), 0)
+    larger = np.maximum(found, wanted)
+    lone = (found == 0) != (wanted == 0)
+    edge = lone & _on_the_edge(larger, wanted, head)
+    gap = np.where(edge, 0, np.abs(found - wanted))
+    return Difference(case.name, float(gap.max(initial=0)), int((lone & ~edge & (larger > SET_FLOOR)).sum()))
+
+
+def require_parity(
+    runners: Mapping[str, Runner], wanted: Runner, cases: Sequence[Case], head: Head
+) -> dict[str, float]:
+    """Largest difference per format; raises :class:`CheckError` with a table of what differed."""
+    largest = dict.fromkeys(runners, 0.0)
+    failed: list[tuple[str, Difference]] = []
+    for case in cases:
+        weights = wanted(case.ids, case.mask)
+        for form, run in runners.items():
+            difference = compare(case, run(case.ids, case.mask), weights, head)
+            largest[form] = max(largest[form], difference.largest)
+            if not difference.ok:
+                failed.append((form, difference))
+    if failed:
+        rows = [("format", "case", "largest difference", "on one side only")]
+        rows += [(form, d.case, f"{d.largest:.2g}", str(d.only_one)) for form, d in failed[:_SHOWN]]
+        raise CheckError(
+            f"the packaged encoder does not give the model's weights in {len(failed)} comparisons (a difference of "
+            f"{TOLERANCE:g} is allowed); nothing was written:\n{table(rows)}"
+        )
+    return largest
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Columns under each other, two spaces in."""
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))] if rows else []
+    return "\n".join(("  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True))).rstrip() for row in rows)
+
+
+def _on_the_edge(values: NDArray[np.float32], wanted: NDArray[np.float32], head: Head) -> NDArray[np.bool_]:
+    """Where a value is within the tolerance of what pruning cuts at: (B, V) -> (B, V)."""
+    edge = np.zeros(values.shape, bool)
+    if head.prune_ratio > 0:
+        edge |= np.abs(values - head.prune_ratio * wanted.max(1, keepdims=True, initial=0)) <= TOLERANCE
+    if head.top_k is not None:
+        smallest = np.where(wanted > 0, wanted, np.inf).min(1, keepdims=True, initial=np.inf)
+        edge |= np.abs(values - smallest) <= TOLERANCE
+    return edge

@@ -1,0 +1,115 @@
+"""The model to package, loaded once and found fit: weights finite, special tokens masked, positions enough."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from osparse.encoder import SparseEncoder, TextEncoder
+from osparse.encoding import SERVER_MAX_TOKENS, QueryEncoder
+from osparse.errors import CheckError, ModelError
+from osparse.model import Model
+from osparse.packager.tokenizer import load, packaged_tokenizer
+
+log = logging.getLogger("osparse.packager.source")
+MAX_DENSITY = 0.995
+"""Share of the ordinary vocabulary that may be non-zero in the median probe; above it nothing is sparse."""
+HIGH_DENSITY = 0.1
+"""Share above which the user is told what an index will make of it."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model ready to be packaged."""
+
+    model: Model
+    encoder: SparseEncoder
+    tokenizer_json: bytes
+    """As it goes into every zip."""
+    ordinary_ids: tuple[int, ...]
+    """Ids that may carry weight."""
+
+    @classmethod
+    def open(cls, model: Model) -> Source:
+        """Raises :class:`ModelError` or :class:`BundleError` saying what does not fit."""
+        tokenizer_json = packaged_tokenizer(model.path / "tokenizer.json", model.head.max_length)
+        encoder = TextEncoder.open(model).encoder.requires_grad_(False)
+        _require_finite(model, encoder)
+        tokens, masked = model.lexicon.tokens, set(model.head.masked_ids)
+        unmasked = [i for i in model.lexicon.special_ids if i not in masked]
+        unmasked += [i for i in range(len(encoder.keep)) if i not in masked and (i >= len(tokens) or not tokens[i])]
+        if unmasked:
+            raise ModelError(
+                f"{model.path}/osparse.json: head.masked_ids lacks {len(unmasked)} special or unused ids "
+                f"({unmasked[:5]}), which the server would answer as tokens; add them and evaluate again"
+            )
+        if _positions(encoder) < model.head.max_length:
+            raise ModelError(
+                f"{model.path}: head.max_length is {model.head.max_length}, the model has {_positions(encoder)} "
+                "positions; lower max_length in osparse.json"
+            )
+        ordinary = tuple(i for i in range(len(tokens)) if i not in masked)
+        return cls(model, encoder, tokenizer_json, ordinary)
+
+    @property
+    def longest(self) -> int:
+        """Tokens the encoder is checked with: the server's limit, or the model's if that is lower."""
+        return min(SERVER_MAX_TOKENS, _positions(self.encoder))
+
+    @property
+    def shared(self) -> dict[str, bytes]:
+        """The files that every zip holds."""
+        return {"tokenizer.json": self.tokenizer_json, "idf.json": self.model.lexicon.to_json().encode()}
+
+    def tokenizer(self) -> Tokenizer:
+        """The packaged tokenizer, truncating as the server will."""
+        return load(self.tokenizer_json, str(self.model.path / "tokenizer.json"))
+
+    def query_encoder(self) -> QueryEncoder:
+        return QueryEncoder(self.tokenizer(), self.model.lexicon, max_length=self.model.head.max_length)
+
+    def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The model itself, in torch as it was trained: (B, T), (B, T) -> (B, V) pruned weights."""
+        with torch.inference_mode():
+            weights = self.encoder.prune(self.encoder(torch.from_numpy(ids), torch.from_numpy(mask)))
+        found: NDArray[np.float32] = weights.numpy()
+        return found
+
+    def require_sparse(self, nonzeros: list[int]) -> None:
+        """``nonzeros`` of each probe; raises :class:`CheckError` for an encoder that is no sparse encoder."""
+        if not any(nonzeros):
+            raise CheckError(f"{self.model.path}: every probe text gets no weight at all; train the model further")
+        median = sorted(nonzeros)[len(nonzeros) // 2]
+        if median > MAX_DENSITY * len(self.ordinary_ids):
+            raise CheckError(
+                f"{self.model.path}: the median probe text has {median:,} of {len(self.ordinary_ids):,} tokens "
+                "non-zero, which no index can serve; train with more regularisation, or set head.prune_ratio or top_k"
+            )
+        if median > HIGH_DENSITY * len(self.ordinary_ids):
+            log.warning(
+                "the median probe text has %s of %s tokens non-zero: the index will be large and queries slow",
+                f"{median:,}",
+                f"{len(self.ordinary_ids):,}",
+            )
+
+
+def _require_finite(model: Model, encoder: SparseEncoder) -> None:
+    bad = [name for name, tensor in encoder.mlm.named_parameters() if not bool(torch.isfinite(tensor).all())]
+    if bad:
+        raise ModelError(
+            f"{model.path}/model.safetensors has NaN or infinite weights in {len(bad)} tensors, like {bad[0]}; "
+            "train again with: osparse train"
+        )
+
+
+def _positions(encoder: SparseEncoder) -> int:
+    config = encoder.mlm.config
+    positions = int(getattr(config, "max_position_embeddings", SERVER_MAX_TOKENS))
+    if config.model_type in ("roberta", "xlm-roberta"):  # they count positions from pad_token_id + 1
+        positions -= int(config.pad_token_id) + 1
+    return positions

@@ -1,0 +1,151 @@
+"""TorchScript for ML Commons: forward takes one Dict[str, Tensor] and returns {"output": (B, V)}.
+
+torch.jit is deprecated upstream, but it is what the server runs (libtorch 2.5.1 on 3.x), so all of it is in this file
+and its DeprecationWarning is silenced here alone. The encoder is traced as a *function*: its weights become constants,
+a tied matrix is stored once, and no module path or mangled class name depends on what was traced before.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from osparse.encoder import SparseEncoder
+
+_jit: Any = torch.jit
+"""Its functions are not annotated."""
+CHUNK_ELEMENTS = 2_000_000
+"""Logits held at a time for each of up to four texts of a batch (8 MB in fp32)."""
+
+LIBTORCH_2_5_1 = frozenset(
+    (
+        "Int ScalarImplicit __and__ __derive_index __floordiv__ __getitem__ __isnot__ __range_length abs add add_ "
+        "amax arange argmax bitwise_and bitwise_not cat chunk clamp contiguous cos cumsum detach div dropout "
+        "embedding eq erf expand expand_as fill_ flatten floor_divide floordiv full full_like gather ge gelu gt index "
+        "layer_norm le linear log log1p logical_and lt masked_fill matmul max maximum mean mm mul ne neg new_ones "
+        "new_zeros numpy_T ones ones_like permute pow relu reshape rsqrt rsub scalar_tensor select sigmoid silu sin "
+        "size slice softmax split split_with_sizes sqrt squeeze stack sub sum t tanh tensor to topk transpose type_as "
+        "unbind unsqueeze view where zeros zeros_like "
+    ).split()
+)
+"""aten operators that have been in libtorch since before 2.5.1 with the arguments tracing gives them."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences what torch says about torch.jit, tracing and export, which is known here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", category=_jit.TracerWarning)
+        warnings.filterwarnings("ignore", category=UserWarning, module="torch")
+        yield
+
+
+def _peak(hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor, elements: int) -> Tensor:
+    """relu(max over real tokens of hidden @ weight.T + bias): (B, T, H), (B, T) -> (B, V), no (B, T, V) tensor.
+
+    Padding is given the first real token's states, so it changes no maximum; the bias is added after the maximum
+    (rounding is monotone: the result is the same); rows are laid out token by token so that a chunk is one product.
+    """
+    batch, length, width = hidden.size(0), hidden.size(1), hidden.size(2)
+    chunk = max(1, elements * min(batch, 4) // (batch * weight.size(0))) * batch
+    # float, because ONNX Runtime 1.16.3 has no ArgMax of int64
+    first = mask.to(hidden.dtype).argmax(1).unsqueeze(1).unsqueeze(2).expand(batch, 1, width)
+    filled = torch.where((mask != 0).unsqueeze(2), hidden, hidden.gather(1, first))
+    rows = filled.transpose(0, 1).reshape(length * batch, width)
+    columns = weight.t()
+    best = torch.full([batch, weight.size(0)], float("-inf"), dtype=hidden.dtype, device=hidden.device)
+    for start in range(0, length * batch, chunk):
+        logits = torch.mm(rows[start : start + chunk], columns)
+        best = torch.maximum(best, logits.reshape(-1, batch, weight.size(0)).amax(0))
+    return torch.relu(best + bias) * mask.amax(1, keepdim=True)
+
+
+with quiet():
+    peak: Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor] = _jit.script(_peak)
+"""``_peak`` as TorchScript: its loop stays a loop in a trace and becomes a Loop in ONNX."""
+
+
+class Graph(nn.Module):
+    """(B, T) int64 ids and mask -> (B, V) fp32 document weights, activated, masked and pruned; what is packaged."""
+
+    def __init__(self, encoder: SparseEncoder, elements: int = CHUNK_ELEMENTS) -> None:
+        super().__init__()
+        self.encoder = encoder.eval().requires_grad_(False)
+        self.elements = elements
+        self.eval()
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        decoder = self.encoder.decoder
+        bias = decoder.bias if decoder.bias is not None else decoder.weight.new_zeros(decoder.weight.shape[0])
+        hidden = self.encoder.hidden(input_ids, attention_mask)
+        best = peak(hidden, attention_mask, decoder.weight, bias, self.elements)
+        return self.encoder.prune(self.encoder.activate(best))
+
+
+def example() -> tuple[Tensor, Tensor]:
+    """Ids and mask to trace with: two texts, one padded."""
+    ids = torch.arange(14).reshape(2, 7) % 5
+    mask = torch.ones_like(ids)
+    mask[1, 5:] = 0
+    return ids, mask
+
+
+def export(graph: Graph) -> bytes:
+    """The .pt file; the same weights give the same bytes."""
+
+    def forward(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"output": graph(inputs["input_ids"], inputs["attention_mask"])}
+
+    ids, mask = example()
+    with quiet(), torch.no_grad():
+        traced: Any = _jit.trace(
+            forward, ({"input_ids": ids, "attention_mask": mask},), strict=False, check_trace=False
+        )
+        buffer = io.BytesIO()
+        _jit.save(traced, buffer)
+    return _without_debug(buffer.getvalue())
+
+
+def _without_debug(data: bytes) -> bytes:
+    """Drop the debug records: they hold this machine's source paths."""
+    reader = torch._C.PyTorchFileReader(io.BytesIO(data))
+    out = io.BytesIO()
+    writer = torch._C.PyTorchFileWriter(out)
+    for name in reader.get_all_records():
+        if not name.endswith(".debug_pkl") and name != "byteorder" and not name.startswith(".data/"):
+            record = reader.get_record(name)
+            writer.write_record(name, record, len(record))
+    writer.write_record("byteorder", b"little", len(b"little"))
+    writer.write_end_of_file()
+    return out.getvalue()
+
+
+class Runner:
+    """Runs a .pt file as the server does."""
+
+    def __init__(self, data: bytes) -> None:
+        with quiet():
+            self.module = _jit.load(io.BytesIO(data), map_location="cpu").eval()
+
+    def __call__(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(B, T), (B, T) -> (B, V)."""
+        with torch.inference_mode():
+            found = self.module({"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)})
+        weights: NDArray[np.float32] = found["output"].numpy()
+        return weights
+
+    def unknown_operators(self) -> list[str]:
+        """aten operators not known to be in libtorch 2.5.1."""
+        used = set(re.findall(r"\baten::(\w+)", str(self.module.inlined_graph)))
+        return sorted(used - LIBTORCH_2_5_1)

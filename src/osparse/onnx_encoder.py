@@ -1,0 +1,144 @@
+"""Encode texts with a bundle's ONNX zip: tokenizers and ONNX Runtime, no torch. The deploy side's document encoder.
+
+encoder = OnnxEncoder.open("build/bundle")
+encoder.encode(["배나무는 봄에 하얀 꽃이 핀다"])   # [{"배": 1.21, ...}]
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from osparse.bundle import Bundle, read_member
+from osparse.encoding import SERVER_MAX_TOKENS, QueryEncoder, sparse_dict
+from osparse.errors import BundleError, ModelError
+from osparse.lexicon import Lexicon, load_tokenizer, read_vocabulary
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+INPUTS = ("input1.input_ids", "input1.attention_mask")
+
+
+class OnnxEncoder:
+    """Texts -> document vectors, as the served encoder gives them."""
+
+    def __init__(self, session: InferenceSession, tokenizer: Tokenizer, tokens: tuple[str, ...]) -> None:
+        """``tokenizer`` truncates by itself and does not pad; ``tokens`` are the raw tokens by id."""
+        self.tokens = tokens
+        self._session = session
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def open(cls, source: Bundle | Path | str, *, threads: int | None = None) -> OnnxEncoder:
+        """Open a bundle directory, or an encoder.onnx.zip; ``threads`` defaults to every core this process may use.
+
+        Raises :class:`BundleError` for a bundle without ONNX and a zip that is unsafe, broken or not an encoder.
+        """
+        archive = source if isinstance(source, Path | str) and Path(source).is_file() else None
+        if archive is None:
+            bundle = source if isinstance(source, Bundle) else Bundle.open(source)
+            archive = bundle.zip_path("onnx")
+        archive = Path(archive)
+        tokenizer, tokens, _ = read_tokenizer(archive)
+        return cls(open_session(read_member(archive, "model.onnx"), str(archive), threads), tokenizer, tokens)
+
+    def encode(self, texts: Sequence[str], batch_size: int = 32) -> list[dict[str, float]]:
+        """{raw token: weight} of each text, in the order given."""
+        found: list[dict[str, float]] = [{} for _ in texts]
+        for rows, weights in self.batches(texts, batch_size):
+            for row, vector in zip(rows, weights, strict=True):
+                found[row] = sparse_dict(vector, self.tokens)
+        return found
+
+    def batches(self, texts: Sequence[str], batch_size: int = 32) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        """Yield (positions in ``texts``, (B, V) weights), longest texts first so that little is padded."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        lengths = [len(encoding.ids) for encoding in encodings]
+        order = sorted(range(len(texts)), key=lambda i: (-lengths[i], i))
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            ids, mask = pad([encodings[i].ids for i in rows])
+            yield rows, self.run(ids, mask)
+
+    def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(B, T), (B, T) -> (B, V); ids past the vocabulary are left out, as the server leaves them out."""
+        weights: NDArray[np.float32] = self._session.run(None, dict(zip(INPUTS, (ids, mask), strict=True)))[0]
+        if weights.shape[1] < len(self.tokens):
+            raise BundleError(
+                f"the encoder gives {weights.shape[1]} weights, its tokenizer has {len(self.tokens)} tokens; they do "
+                "not belong together; run: osparse package"
+            )
+        return weights[:, : len(self.tokens)]
+
+
+def open_query_encoder(tokenizer_zip: Path | str) -> QueryEncoder:
+    """The query encoder of a bundle's tokenizer.zip, truncating where its tokenizer.json says."""
+    _, tokens, length = read_tokenizer(Path(tokenizer_zip))
+    with tempfile.TemporaryDirectory(prefix="osparse-") as folder:
+        tokenizer, idf = _extract(Path(tokenizer_zip), Path(folder), "tokenizer.json", "idf.json")
+        try:
+            lexicon = Lexicon.open(tokenizer, idf)
+        except ModelError as problem:
+            raise BundleError(f"{tokenizer_zip}: {str(problem).replace(folder + '/', '')}") from None
+        return QueryEncoder(load_tokenizer(tokenizer), lexicon, max_length=length)
+
+
+def read_tokenizer(archive: Path) -> tuple[Tokenizer, tuple[str, ...], int]:
+    """A zip's tokenizer with its truncation and no padding, the raw token of each id, and the truncation length."""
+    with tempfile.TemporaryDirectory(prefix="osparse-") as folder:
+        (path,) = _extract(archive, Path(folder), "tokenizer.json")
+        try:
+            tokens, _ = read_vocabulary(path)
+        except ModelError as problem:
+            raise BundleError(f"{archive}: {str(problem).replace(folder + '/', '')}") from None
+        tokenizer = Tokenizer.from_file(str(path))
+    length = min((tokenizer.truncation or {}).get("max_length", SERVER_MAX_TOKENS), SERVER_MAX_TOKENS)
+    tokenizer.enable_truncation(length)
+    tokenizer.no_padding()
+    return tokenizer, tokens, length
+
+
+def open_session(model: bytes, source: str, threads: int | None = None) -> InferenceSession:
+    """An ONNX Runtime session on the CPU; raises :class:`BundleError` for a file it, or the server, cannot use."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or _cores()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as problem:  # noqa: BLE001 - onnxruntime raises its own classes, all bare Exceptions
+        raise BundleError(f"{source}: ONNX Runtime cannot load the model: {problem}; run: osparse package") from None
+    names = {i.name for i in session.get_inputs()}
+    if names != set(INPUTS):
+        raise BundleError(f"{source}: the model's inputs are {sorted(names)}, not {list(INPUTS)}; run: osparse package")
+    return session
+
+
+def pad(rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ids of several texts -> (B, T) ids padded with 0, and the (B, T) mask of the real ones."""
+    longest = max(map(len, rows))
+    ids = np.zeros((len(rows), longest), np.int64)
+    mask = np.zeros_like(ids)
+    for number, row in enumerate(rows):
+        ids[number, : len(row)] = row
+        mask[number, : len(row)] = 1
+    return ids, mask
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _extract(archive: Path, folder: Path, *names: str) -> list[Path]:
+    for name in names:
+        (folder / name).write_bytes(read_member(archive, name))
+    return [folder / name for name in names]
