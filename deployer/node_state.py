@@ -7,7 +7,7 @@ running node from one that died, whatever process has its id by now.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,16 +84,15 @@ def read_status(home: Path) -> NodeStatus:
             break
     if record is None:
         return NodeStatus(home, "starting" if held else "stopped")
-    common = {"version": record.version, "java": record.java, "seconds": record.seconds}
+    seen = NodeStatus(home, "stopped", version=record.version, java=record.java, seconds=record.seconds)
     if held and record.phase == "running":
-        url = f"http://{HOST}:{record.port}"
-        return NodeStatus(home, "running", record.pid, record.port, url, **common)
+        return replace(seen, state="running", pid=record.pid, port=record.port, url=f"http://{HOST}:{record.port}")
     if held:
-        return NodeStatus(home, "starting", record.pid, **common)
+        return replace(seen, state="starting", pid=record.pid)
     if record.phase == "stopped":
-        return NodeStatus(home, "stopped", **common)
+        return seen
     cause = record.error or f"process {record.pid} ended without closing the node (killed, or out of memory)"
-    return NodeStatus(home, "crashed", **common, error=f"{cause}\n{log_tail(home)}".rstrip())
+    return replace(seen, state="crashed", error=f"{cause}\n{log_tail(home)}".rstrip())
 
 
 def log_tail(home: Path, lines: int = 5) -> str:

@@ -139,7 +139,7 @@ def test_an_interrupted_start_leaves_no_process(home: Path, behave: Behave, monk
             monkeypatch.undo()  # once
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(node_start.time, "sleep", interrupt)
+    monkeypatch.setattr("osparse.deployer.node_start.time.sleep", interrupt)
     with pytest.raises(KeyboardInterrupt):
         node_up(home, port=0)
     record = read_record(home)

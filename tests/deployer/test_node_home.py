@@ -36,16 +36,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         + [("org.apache.lucene:lucene-analysis-common:jar:10.5.0", thai.read_bytes())],
         **{f"modules/{name}": [(f"m:{name}:jar:3.8.0", name.encode())] for name in MODULES},
     }
-    lock = {
-        place: [[name, hashlib.sha256(data).hexdigest(), len(data)] for name, data in rows]
-        for place, rows in wanted.items()
-    }
+    lock: dict[str, list[list[str | int]]] = {}
     for place, rows in wanted.items():
-        for (name, data), row in zip(rows, lock[place], strict=True):
-            path = folder / Jar(place, *row).cache_path
+        for name, data in rows:
+            jar = Jar(place, name, hashlib.sha256(data).hexdigest(), len(data))
+            lock.setdefault(place, []).append([jar.coordinate, jar.sha256, jar.size])
+            path = folder / jar.cache_path
             path.parent.mkdir(parents=True)
             path.write_bytes(data)
-            assert row[0] == name
     (tmp_path / "lock.json").write_text(json.dumps(lock))
     monkeypatch.setenv("M2_REPO", str(folder))
     monkeypatch.setattr(node_home, "read_lock", lambda: read_lock(tmp_path / "lock.json"))

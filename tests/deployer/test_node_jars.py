@@ -6,7 +6,7 @@ import hashlib
 import http.server
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def repository(monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
     made = Repository()
     monkeypatch.setitem(_core.DEFAULT_REMOTE_REPOS, "central", made.url)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(node_jars.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("osparse.deployer.node_jars.time.sleep", lambda seconds: None)
     thread = threading.Thread(target=made.server.serve_forever)
     thread.start()
     yield made
@@ -113,7 +113,9 @@ def test_two_that_fetch_at_once_share_the_work(repository: Repository, tmp_path:
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:100], lambda data: bytes(len(data))], ids=["short", "changed"])
-def test_a_damaged_jar_is_fetched_again(repository: Repository, tmp_path: Path, damage) -> None:
+def test_a_damaged_jar_is_fetched_again(
+    repository: Repository, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
     fetch_jars(JARS, tmp_path)
     victim = tmp_path / JARS[0].cache_path
     victim.write_bytes(damage(victim.read_bytes()))
