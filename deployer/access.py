@@ -5,6 +5,7 @@ Credentials come from the environment: OSPARSE_USERNAME and OSPARSE_PASSWORD, or
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
 from collections.abc import Mapping
@@ -33,8 +34,11 @@ class Credentials:
         """Read the variables; raises :class:`InputError` for half a pair, or more than one kind at once."""
         env = os.environ if environment is None else environment
         user, password = env.get("OSPARSE_USERNAME", ""), env.get("OSPARSE_PASSWORD", "")
-        found = {"OSPARSE_API_KEY": env.get("OSPARSE_API_KEY"), "OSPARSE_BEARER": env.get("OSPARSE_BEARER")}
+        found = {name: env.get(name, "").strip() for name in ("OSPARSE_API_KEY", "OSPARSE_BEARER")}
         given = [name for name, value in found.items() if value]
+        unusable = [name for name in given if not (found[name].isascii() and found[name].isprintable())]
+        if unusable:
+            raise InputError(f"{unusable[0]} holds characters that no HTTP header may have; set it again")
         if bool(user) != bool(password):
             missing = "OSPARSE_PASSWORD" if user else "OSPARSE_USERNAME"
             raise InputError(f"{missing} is not set, but its partner is; set both, or neither")
@@ -44,13 +48,14 @@ class Credentials:
         if user:
             return cls("basic", user, password)
         if given:
-            return cls("api key" if given[0] == "OSPARSE_API_KEY" else "bearer", "", found[given[0]] or "")
+            return cls("api key" if given[0] == "OSPARSE_API_KEY" else "bearer", "", found[given[0]])
         return cls("none")
 
     def connection_arguments(self) -> dict[str, object]:
         """For opensearch-py's connection."""
         if self.kind == "basic":
-            return {"http_auth": (self._username, self._secret)}
+            pair = base64.b64encode(f"{self._username}:{self._secret}".encode()).decode("ascii")
+            return {"headers": {"authorization": f"Basic {pair}"}}
         if self.kind == "none":
             return {}
         scheme = "ApiKey" if self.kind == "api key" else "Bearer"

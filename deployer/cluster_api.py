@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from osparse.deployer.connection import Answer, Cluster
+from osparse.errors import ClusterError
 
 NDJSON = "application/x-ndjson"
 
@@ -62,7 +63,7 @@ class ClusterApi:
 
     def all_meta(self) -> dict[str, Any]:
         """Concrete index -> ``_meta`` of every index, hidden ones too, that has any."""
-        params = {"filter_path": "*.mappings._meta", "expand_wildcards": "all"}
+        params = {"filter_path": "*.mappings._meta", "expand_wildcards": "open,hidden"}
         body = _object(self.cluster.request("GET", "/_all/_mapping", params=params))
         return {name: found["mappings"]["_meta"] for name, found in body.items()}
 
@@ -70,9 +71,12 @@ class ClusterApi:
         answer = self.cluster.request("GET", f"/{_q(index)}/_alias")
         return sorted(name for found in _object(answer).values() for name in found.get("aliases", {}))
 
-    def create_index(self, name: str, body: Mapping[str, Any]) -> Answer:
-        """400 is returned, not raised: the index may have come into being meanwhile."""
-        return self.cluster.request("PUT", f"/{_q(name)}", body=body, allow=(400,))
+    def create_index(self, name: str, body: Mapping[str, Any]) -> bool:
+        """False if an index of that name was there already; raises :class:`ClusterError` for any other refusal."""
+        answer = self.cluster.request("PUT", f"/{_q(name)}", body=body, allow=(400,))
+        if answer.status == 400 and "resource_already_exists" not in str(answer.body):
+            raise ClusterError(f"{self.cluster.url} refused the index {name}: {answer.reason}")
+        return answer.status != 400
 
     def update_aliases(self, body: Mapping[str, Any]) -> None:
         self.cluster.request("POST", "/_aliases", body=body)

@@ -59,6 +59,10 @@ def reason_of(body: Any) -> str:
     return "; ".join(words) or (json.dumps(body, ensure_ascii=False)[:300] if body else "no reason given")
 
 
+class _TimedOutError(ClusterUnreachableError):
+    """No answer within the time allowed."""
+
+
 class Cluster:
     """A cluster's address and the one way requests reach it; thread-safe. Nothing is sent until the first request.
 
@@ -115,29 +119,29 @@ class Cluster:
         Raises:
             ClusterUnreachableError, AccessError, ClusterBusyError, ClusterError.
         """
-        attempt = 0
+        tries = 0
         while True:
+            tries += 1
             try:
                 answer = self._send(method, path, params, body, content_type, timeout)
+            except _TimedOutError:
+                raise  # the cluster may be at it still: asking again would only add to its load
             except ClusterUnreachableError:
-                if not repeatable or attempt >= min(self._retries, 2):
+                if not repeatable or tries > min(self._retries, 2):
                     raise
-                wait = self._pause(attempt, None)
+                wait = self._pause(tries, None)
             else:
                 busy = answer.status == 429 or (repeatable and answer.status in (502, 503, 504))
-                if not busy or answer.status in allow:
-                    return self._judge(method, path, answer, allow)
-                if attempt >= self._retries:
-                    return self._judge(method, path, answer, ())
-                wait = self._pause(attempt, answer.headers.get("retry-after"))
-            attempt += 1
-            log.debug("%s %s: try %d in %.1f s", method, path, attempt + 1, wait)
+                if not busy or answer.status in allow or tries > self._retries:
+                    return self._judge(method, path, answer, allow, tries)
+                wait = self._pause(tries, answer.headers.get("retry-after"))
+            log.debug("%s %s: try %d in %.1f s", method, path, tries + 1, wait)
             time.sleep(wait)
 
-    def _pause(self, attempt: int, retry_after: str | None) -> float:
+    def _pause(self, tries: int, retry_after: str | None) -> float:
         if retry_after is not None and retry_after.isdigit() and float(retry_after) <= _LONGEST_WAIT:
             return float(retry_after)
-        return float(min(self._backoff * 2**attempt, 10.0) * (0.5 + random.random() / 2))
+        return float(min(self._backoff * 2 ** (tries - 1), 10.0) * (0.5 + random.random() / 2))
 
     def _send(
         self,
@@ -167,7 +171,7 @@ class Cluster:
                 "certificate authority with --ca-file, or skip the check with --insecure"
             )
         if isinstance(problem, ConnectionTimeout):
-            return ClusterUnreachableError(f"{self.url} did not answer in time; is the cluster overloaded?")
+            return _TimedOutError(f"{self.url} did not answer in time; is the cluster overloaded?")
         hint = (
             "the cluster may want https://" if not self._https and "RemoteDisconnected" in words else "is it running?"
         )
@@ -187,7 +191,7 @@ class Cluster:
             f"{self.url} answers, but not as OpenSearch does: status {status}, {kind}{hint}; check the address"
         )
 
-    def _judge(self, method: str, path: str, answer: Answer, allow: Collection[int]) -> Answer:
+    def _judge(self, method: str, path: str, answer: Answer, allow: Collection[int], tries: int) -> Answer:
         if answer.status < 300 or answer.status in allow:
             return answer
         if answer.status < 400:
@@ -203,9 +207,8 @@ class Cluster:
                 f"{self.url} does not let these credentials ({self._credentials}) do {method} {path}: {answer.reason}"
             )
         if answer.status in (429, 502, 503, 504):
-            tries = f"after {self._retries + 1} tries" if self._retries else "at once"
             raise ClusterBusyError(
-                f"{self.url} is too busy for {method} {path} ({answer.status}, {tries}): {answer.reason}; "
+                f"{self.url} is too busy for {method} {path} ({answer.status} at try {tries}): {answer.reason}; "
                 "try again later"
             )
         raise ClusterError(f"{self.url} refused {method} {path} ({answer.status}): {answer.reason}")

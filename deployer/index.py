@@ -85,12 +85,14 @@ def index_documents(
         raise InputError(f"the batch must hold at least 1 document, not {batch}")
     total = count_documents(paths)
     load = _Load(ClusterApi(cluster), index, read_deployment(cluster, index))
-    with progress(f"index {index}", total, "documents") as bar, ThreadPoolExecutor(1) as sender:
-        load.run(read_documents(paths), batch, sender, bar)
+    try:
+        with progress(f"index {index}", total, "documents") as bar, ThreadPoolExecutor(1) as sender:
+            load.run(read_documents(paths), batch, sender, bar)
+    finally:
+        if load.failed:
+            lines = (json.dumps(asdict(failure), ensure_ascii=False) for failure in load.failed)
+            write_atomic(failures, "\n".join(lines) + "\n")
     load.api.refresh(index)
-    if load.failed:
-        lines = (json.dumps(asdict(failure), ensure_ascii=False) for failure in load.failed)
-        write_atomic(failures, "\n".join(lines) + "\n")
     return IndexResult(
         index=index,
         indexed=load.indexed,

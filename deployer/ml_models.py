@@ -124,7 +124,9 @@ class ServedModel:
         for model in self._duplicates:
             log.info("deleting an unfinished copy of %s (id %s, %s)", self.name, model.id, model.state)
             self.ml.undeploy_model(model.id)
-            self.ml.delete_model(model.id)
+            answer = self.ml.delete_model(model.id)
+            if answer.status not in (200, 404):
+                log.warning("%s (id %s) could not be deleted: %s", self.name, model.id, answer.reason)
 
     def _register(self) -> Model:
         chunks = -(-self.file.size // CHUNK)

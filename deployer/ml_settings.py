@@ -29,21 +29,23 @@ class MLSettings:
     allow: bool
 
     def inspect(self) -> Finding:
-        """Raises :class:`ClusterError` with the call to make when settings are wrong and may not be changed."""
         needed = needed_settings(self.api, self.facts)
         if not needed:
             return Finding("keep", "cluster settings", "models can be uploaded and run")
         reasons = "; ".join(why for _, why in needed.values())
-        if not self.allow:
-            raise ClusterError(
-                f"ML Commons on {self.api.cluster.url} cannot take these models: {reasons}. Run deploy again with "
-                f"--allow-settings, or make this call:\n{settings_call(needed)}"
-            )
+        reasons += "" if self.allow else "; pass --allow-settings to let osparse change them"
         changes = ", ".join(f"{name}={json.dumps(value)}" for name, (value, _) in needed.items())
         return Finding("change", f"cluster settings {changes}", reasons)
 
     def apply(self) -> None:
+        """Raises :class:`ClusterError` with the call to make when the settings may not be changed."""
         needed = needed_settings(self.api, self.facts)
+        if not self.allow:
+            raise ClusterError(
+                f"ML Commons on {self.api.cluster.url} cannot take these models: "
+                f"{'; '.join(why for _, why in needed.values())}. Run deploy again with --allow-settings, or make this "
+                f"call:\n{settings_call(needed)}"
+            )
         self.api.put_settings(_body(needed))
 
 

@@ -10,7 +10,7 @@ from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
 from osparse.deployer.ml_commons import MLCommons
 from osparse.deployer.names import BUNDLES_INDEX
-from osparse.deployment import META_KEY, Deployment
+from osparse.deployment import META_KEY, SCHEMA_VERSION, Deployment
 from osparse.errors import ClusterError
 
 
@@ -61,7 +61,9 @@ def status(cluster: Cluster, index: str | None = None) -> list[DeploymentStatus]
         ClusterError: ``index`` is given and there is no deployment of that name.
     """
     api = ClusterApi(cluster)
-    made = {name: meta for name, meta in api.all_meta().items() if "schema" in meta.get(META_KEY, {})}
+    made = {
+        name: meta for name, meta in api.all_meta().items() if meta.get(META_KEY, {}).get("schema") == SCHEMA_VERSION
+    }
     found = [_one(api, name, Deployment.from_meta(meta, name)) for name, meta in sorted(made.items())]
     if index is None:
         return found

@@ -11,7 +11,7 @@ from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.facts import ENGLISH_ANALYZERS, KOREAN_ANALYZERS, first_analyzer
 from osparse.deployer.plan import Finding
 from osparse.deployment import META_KEY, Deployment
-from osparse.errors import ClusterError, DeploymentConflictError
+from osparse.errors import DeploymentConflictError
 from osparse.opensearch_templates import render
 
 
@@ -40,12 +40,8 @@ class ServingIndex:
         return Finding("change", what, "the index exists without its alias")
 
     def apply(self) -> None:
-        answer = self.api.create_index(self.name, self.body())
-        if answer.status == 200:
-            return
-        if "resource_already_exists" not in str(answer.body):
-            raise ClusterError(f"{self.api.cluster.url} refused the index {self.name}: {answer.reason}")
-        self.api.update_aliases(render("alias_add", index=self.name, alias=self.alias))
+        if not self.api.create_index(self.name, self.body()):
+            self.api.update_aliases(render("alias_add", index=self.name, alias=self.alias))
 
     def body(self) -> dict[str, Any]:
         body: dict[str, Any] = render(

@@ -7,6 +7,7 @@ descriptions do not.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -53,14 +54,19 @@ class Deployment:
             raise ClusterError(
                 f"index {index} was not deployed by osparse; make one with: osparse deploy BUNDLE --index NAME"
             )
-        return cls(**raw)
+        try:
+            return cls(**raw)
+        except TypeError as problem:
+            raise ClusterError(f"index {index}: its _meta.{META_KEY} is not readable: {problem}") from None
 
 
 def feature_name(token: str, key_style: KeyStyle) -> str:
-    """The rank_features key of a raw token."""
-    return token.replace(".", "\u2024") if key_style == "u2024" else token
+    """The rank_features key of a raw token; a U+2024 that is the token's own is followed by U+200B."""
+    return token.replace("\u2024", "\u2024\u200b").replace(".", "\u2024") if key_style == "u2024" else token
 
 
 def token_of(feature: str, key_style: KeyStyle) -> str:
     """The raw token of a rank_features key: :func:`feature_name` backwards."""
-    return feature.replace("\u2024", ".") if key_style == "u2024" else feature
+    if key_style == "raw":
+        return feature
+    return re.sub("\u2024(\u200b?)", lambda found: "\u2024" if found[1] else ".", feature)
