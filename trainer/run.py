@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from osparse.dataset import Dataset
 from osparse.encoding import Head
-from osparse.errors import ConfigError, InputError
+from osparse.errors import ConfigError, InputError, ModelError
 from osparse.extras import require
 from osparse.files import fingerprint, pretty_json, sha256_file, write_atomic
 from osparse.lexicon import Lexicon
@@ -80,11 +80,11 @@ def train(
         "recipe": RECIPE,
     }
     name = fingerprint(inputs)
-    if output.exists() and not overwrite:
+    if output.exists() and not overwrite and not (output.is_dir() and not any(output.iterdir())):
         if _made_from(output) == name:
             log.info("%s is up to date", output)
             return Model.open(output)
-        raise InputError(f"{output} exists and was made from other inputs; pass --overwrite or another --output")
+        raise InputError(f"{output} exists and was not made from these inputs; pass --overwrite or another --output")
     for module in ("torch", "transformers", "safetensors", "sklearn"):
         require(module, "train")
     return _train(config, dataset, lexicon, output, inputs, name, resume=resume)
@@ -216,7 +216,12 @@ def _before(progress: Progress) -> Callable[[dict[str, Any]], bool]:
 
 
 def _made_from(output: Path) -> str:
-    return str(Model.open(output).training.get("fingerprint", ""))
+    """The fingerprint an existing output was trained with; empty if it is no model of ours."""
+    try:
+        return str(Model.open(output).training.get("fingerprint", ""))
+    except ModelError as problem:
+        log.debug("%s", problem)
+        return ""
 
 
 def _start_fingerprint(config: TrainConfig) -> str | None:

@@ -143,17 +143,38 @@ def test_killed_between_checkpoints(
     assert same(trained, train(yaml, dataset, tmp_path / "model", resume=True))
 
 
-def test_made_again_is_up_to_date_and_other_inputs_are_refused(trained: Model, yaml: Path, dataset: Dataset) -> None:
-    before = (trained.path / "model.safetensors").stat().st_mtime_ns
+def test_made_again_is_up_to_date_and_other_inputs_are_refused(
+    trained: Model, yaml: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: str) -> None:
+        raise AssertionError("nothing heavy may be imported")
+
+    monkeypatch.setattr("osparse.trainer.run.require", refuse)
     assert train(yaml, dataset, trained.path).fingerprint == trained.fingerprint
-    assert (trained.path / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(InputError, match="--overwrite"):
         train(yaml, dataset, trained.path, overrides=["seed=9"])
+    (tmp_path / "notes.txt").write_text("not a model", encoding="utf-8")
+    with pytest.raises(InputError, match="--overwrite"):
+        train(yaml, dataset, tmp_path)
+    assert (tmp_path / "notes.txt").exists()
 
 
-def test_a_checkpoint_of_another_run_is_refused(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
+def test_a_checkpoint_that_is_missing_or_of_another_run_is_refused(
+    yaml: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(InputError, match="no checkpoint"):
         train(yaml, dataset, tmp_path / "model", resume=True)
+    step = loop._step
+
+    def stop(*arguments: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return step(*arguments)
+
+    monkeypatch.setattr(loop, "_step", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(yaml, dataset, tmp_path / "model")
+    with pytest.raises(InputError, match="another configuration"):
+        train(yaml, dataset, tmp_path / "model", overrides=["seed=9"], resume=True)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
