@@ -82,7 +82,8 @@ class Searcher:
         if explain:
             body["_source"] = True
         found = self.cluster.request("POST", self.path, body=body).body
-        hits = [self._hit(row, weights) for row in found["hits"]["hits"]]
+        ranked = sorted(found["hits"]["hits"], key=lambda row: (-row["_score"], row["_id"]))  # ties always one way
+        hits = [self._hit(row, weights) for row in ranked]
         note = "" if hits else _why_nothing_was_found(lang)
         return Answer(weights, hits, int(found["took"]), note)
 

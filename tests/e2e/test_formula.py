@@ -57,6 +57,8 @@ def close(a: Vector, b: Vector) -> bool:
     return np.allclose([a.get(t, 0) for t in tokens], [b.get(t, 0) for t in tokens], rtol=0, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 @pytest.mark.parametrize("form", ["torchscript", "onnx"])
 def test_packaged_vectors_are_the_trained_ones(form: str, bundle: Bundle, trained: list[Vector]) -> None:
     """The zip run as ML Commons runs it: one text at a time, its own tokenizer, decoded keys."""

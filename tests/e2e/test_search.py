@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,13 @@ from osparse.deployer import deploy, index_documents, open_cluster
 pytestmark = pytest.mark.e2e
 INDEX = "asked"
 QUERY = "phases of the moon 2.0"
+
+
+@pytest.fixture(autouse=True)
+def quiet_after() -> Iterator[None]:
+    """A command's log handler writes to the captured stream of its own test."""
+    yield
+    logging.getLogger("osparse").handlers.clear()
 
 
 @pytest.fixture(scope="module")
