@@ -26,7 +26,8 @@ def tiny(kind: str) -> Any:
         names |= {"embedding_size": 12}
     torch.manual_seed(0)
     special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
-    made = AutoModelForMaskedLM.from_config(AutoConfig.for_model(kind, vocab_size=50, **names, **special))
+    config = AutoConfig.for_model(kind, vocab_size=50, **names, **special)
+    made = AutoModelForMaskedLM.from_config(config)  # type: ignore[no-untyped-call]
     return made.eval()
 
 
