@@ -101,8 +101,9 @@ def _up_to_date(output: Path, model: Model, formats: list[Format], name: str, ov
 def _fill(folder: Path, model: Model, formats: list[Format], name: str) -> None:
     from osparse.packager.probes import make_probes, write_probes
     from osparse.packager.source import Source
+    from osparse.packager.torchscript import one_thread
 
-    with progress("packaging", total=4 + len(formats), unit="steps") as bar:
+    with one_thread(), progress("packaging", total=4 + len(formats), unit="steps") as bar:
         source = Source.open(model)
         bar.advance(note="exporting")
         files: dict[str, BundleFile] = {}

@@ -71,7 +71,7 @@ def open_runners(zips: Mapping[str, Path]) -> dict[str, parity.Runner]:
 
         found["torchscript"] = Runner(read_member(zips["torchscript"], MODEL_FILES["torchscript"]))
     if "onnx" in zips:
-        session = open_session(read_member(zips["onnx"], MODEL_FILES["onnx"]), str(zips["onnx"]))
+        session = open_session(read_member(zips["onnx"], MODEL_FILES["onnx"]), str(zips["onnx"]), threads=1)
 
         def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
             weights: NDArray[np.float32] = session.run(None, dict(zip(INPUTS, (ids, mask), strict=True)))[0]

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -92,7 +94,7 @@ class Bundle:
             files = {key: BundleFile(**row) for key, row in raw["files"].items()}
             fields = {k: v for k, v in raw.items() if k not in ("schema", "fingerprint", "head", "files", "targets")}
             bundle = cls(path=path, head=head, files=files, targets=tuple(raw["targets"]), **fields)
-        except (KeyError, TypeError) as problem:
+        except (AttributeError, KeyError, TypeError) as problem:
             raise BundleError(
                 f"{path}/manifest.json is not a bundle manifest: {problem}; run: osparse package"
             ) from None
@@ -168,7 +170,8 @@ def read_member(archive: Path, name: str) -> bytes:
             return opened.read(name)
         except KeyError:
             raise BundleError(f"{archive} has no {name}; run: osparse package") from None
-        except zipfile.BadZipFile as problem:
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as problem:
+            # RuntimeError: encrypted, or compressed in a way zipfile does not know
             raise BundleError(f"{archive} is corrupt: {problem}; run: osparse package") from None
 
 
@@ -179,17 +182,19 @@ def open_zip(archive: Path) -> zipfile.ZipFile:
     except (zipfile.BadZipFile, OSError) as problem:
         raise BundleError(f"{archive} is not a readable zip: {problem}; run: osparse package") from None
     infos = opened.infolist()
-    unsafe = [
-        i.filename for i in infos if PurePosixPath(i.filename).name != i.filename or "\\" in i.filename or _is_link(i)
-    ]
+    unsafe = [i.filename for i in infos if not _is_plain(i)]
+    names = [i.filename for i in infos]
+    unsafe += sorted(name for name, times in Counter(names).items() if times > 1)
     if unsafe:
         opened.close()
-        raise BundleError(f"{archive}: only plain files at the root are allowed, found {unsafe[:3]}")
+        raise BundleError(f"{archive}: only plain files at the root, each once, are allowed; found {unsafe[:3]}")
     if sum(i.file_size for i in infos) > MAX_UNPACKED:
         opened.close()
         raise BundleError(f"{archive} would unpack to more than {MAX_UNPACKED:,} bytes")
     return opened
 
 
-def _is_link(info: zipfile.ZipInfo) -> bool:
-    return (info.external_attr >> 16) & 0o170000 == 0o120000
+def _is_plain(info: zipfile.ZipInfo) -> bool:
+    name = info.filename
+    link = (info.external_attr >> 16) & 0o170000 == 0o120000
+    return PurePosixPath(name).name == name and name != ".." and not link and not any(c in name for c in "\\:")
