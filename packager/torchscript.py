@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from osparse.encoder import SparseEncoder
+from osparse.errors import BundleError
 
 _jit: Any = torch.jit
 """Its functions are not annotated."""
@@ -145,9 +146,14 @@ def _without_debug(data: bytes) -> bytes:
 class Runner:
     """Runs a .pt file as the server does."""
 
-    def __init__(self, data: bytes) -> None:
-        with quiet():
-            self.module = _jit.load(io.BytesIO(data), map_location="cpu").eval()
+    def __init__(self, data: bytes, source: str = "the .pt file") -> None:
+        """Raises :class:`BundleError` naming ``source`` if torch cannot load it."""
+        try:
+            with quiet():
+                self.module = _jit.load(io.BytesIO(data), map_location="cpu").eval()
+        except RuntimeError as problem:
+            first = str(problem).strip().splitlines()[0]
+            raise BundleError(f"{source}: torch cannot load the model: {first}; run: osparse package") from None
 
     def __call__(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """(B, T), (B, T) -> (B, V)."""

@@ -69,7 +69,9 @@ def open_runners(zips: Mapping[str, Path]) -> dict[str, parity.Runner]:
     if "torchscript" in zips and importlib.util.find_spec("torch") is not None:
         from osparse.packager.torchscript import Runner
 
-        found["torchscript"] = Runner(read_member(zips["torchscript"], MODEL_FILES["torchscript"]))
+        found["torchscript"] = Runner(
+            read_member(zips["torchscript"], MODEL_FILES["torchscript"]), str(zips["torchscript"])
+        )
     if "onnx" in zips:
         session = open_session(read_member(zips["onnx"], MODEL_FILES["onnx"]), str(zips["onnx"]), threads=1)
 

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from osparse.encoding import Head, prune
+from osparse.errors import CheckError
+from osparse.packager.parity import Case, compare, make_cases, require_parity
+from osparse.packager.probes import _is_sharp
+
+CASE = Case("one", np.zeros((1, 1), np.int64), np.ones((1, 1), np.int64))
+WANTED = np.array([[0.0, 0.5, 2.0, 1.0]], np.float32)
+
+
+def changed(column: int, value: float) -> np.ndarray:
+    found = WANTED.copy()
+    found[0, column] = value
+    return found
+
+
+@pytest.mark.parametrize(
+    ("found", "ok"),
+    [
+        (WANTED, True),
+        (changed(2, 2.00009), True),
+        (changed(2, 2.0002), False),
+        (changed(0, 5e-5), True),
+        (changed(0, 2e-3), False),
+        (changed(1, np.nan), False),
+        (changed(1, np.inf), False),
+        (WANTED[:, :3], False),
+    ],
+)
+def test_what_is_equal(found: np.ndarray, ok: bool) -> None:
+    assert compare(CASE, found, WANTED, Head()).ok is ok
+
+
+def test_only_a_weight_on_the_edge_of_pruning_may_fall_on_either_side() -> None:
+    assert compare(CASE, changed(1, 0.0), WANTED, Head(prune_ratio=0.25)).ok  # 0.25 x 2.0 is the floor
+    assert not compare(CASE, changed(1, 0.0), WANTED, Head(prune_ratio=0.2)).ok
+    assert not compare(CASE, changed(3, 0.0), WANTED, Head(prune_ratio=0.25)).ok
+    assert compare(CASE, changed(0, 0.50005), WANTED, Head(top_k=3)).ok  # ties with the third
+    assert not compare(CASE, changed(0, 0.7), WANTED, Head(top_k=3)).ok
+    assert not compare(CASE, changed(1, 0.5002), WANTED, Head(prune_ratio=0.25)).ok  # on both sides: no excuse
+
+
+def test_cases_cover_lengths_batches_and_padding() -> None:
+    cases = make_cases([[2, 3], [2, 9, 9, 3]], range(5, 50), 512)
+    assert {1, 2, 512} <= {case.ids.shape[1] for case in cases}
+    assert {1, 2, 8} == {len(case.ids) for case in cases}
+    assert any(not case.mask.all() for case in cases)
+    assert all(case.ids.dtype == case.mask.dtype == np.int64 for case in cases)
+    again = make_cases([[2, 3], [2, 9, 9, 3]], range(5, 50), 512)
+    assert all((a.ids == b.ids).all() for a, b in zip(cases, again, strict=True))
+
+
+def test_a_table_says_what_differed() -> None:
+    with pytest.raises(CheckError, match=r"(?s)1 comparisons.*onnx  +one  +0\.5 +0") as caught:
+        require_parity(
+            {"torchscript": lambda *_: WANTED, "onnx": lambda *_: changed(2, 2.5)}, lambda *_: WANTED, [CASE], Head()
+        )
+    assert caught.value.exit_code == 3 and "torchscript" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("head", "weights", "sharp"),
+    [
+        (Head(), [1.0, 1e-9], True),
+        (Head(prune_ratio=0.5), [1.0, 0.6, 0.4], True),
+        (Head(prune_ratio=0.5), [1.0, 0.500001, 0.4], False),
+        (Head(prune_ratio=0.5), [1.0, 0.6, 0.499999], False),
+        (Head(top_k=2), [1.0, 0.6, 0.4], True),
+        (Head(top_k=2), [1.0, 0.6, 0.599999], False),
+        (Head(top_k=3), [1.0, 0.6, 0.599999], True),
+    ],
+)
+def test_a_probe_has_no_weight_on_the_edge(head: Head, weights: list[float], sharp: bool) -> None:
+    every = np.array(weights, np.float32)
+    assert _is_sharp(prune(every, head), every, head) is sharp
