@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from osparse.deployer.deploying import DeployResult, deploy
     from osparse.deployer.diagnosis import doctor
     from osparse.deployer.index import IndexResult, index_documents
+    from osparse.deployer.node import node_down, node_status, node_up
     from osparse.deployer.readiness import status
     from osparse.deployer.reading import query_encoder, read_deployment
 
@@ -29,6 +30,9 @@ __all__ = [
     "deploy",
     "doctor",
     "index_documents",
+    "node_down",
+    "node_status",
+    "node_up",
     "open_cluster",
     "query_encoder",
     "read_deployment",
@@ -43,6 +47,9 @@ _HOME = {
     "deploy": "deploying",
     "doctor": "diagnosis",
     "index_documents": "index",
+    "node_down": "node",
+    "node_status": "node",
+    "node_up": "node",
     "open_cluster": "connection",
     "query_encoder": "reading",
     "read_deployment": "reading",

@@ -24,6 +24,7 @@ def names() -> list[str]:
     return sorted(file.name.removesuffix(".json") for file in _folder().iterdir() if file.name.endswith(".json"))
 
 
+@cache
 def source(name: str) -> str:
     """The template's text; raises :class:`InputError` for a name that is not one of :func:`names`."""
     if name not in _known():

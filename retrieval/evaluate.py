@@ -18,7 +18,7 @@ from osparse.retrieval.bm25 import Bm25, bm25_run, prepare_bm25
 from osparse.retrieval.model_run import encode_corpus, model_run
 from osparse.retrieval.report import Report, Row, rows_of
 from osparse.retrieval.runs import cluster_run, latencies, non_zeros
-from osparse.retrieval.search import Searcher
+from osparse.retrieval.searching import Searcher
 
 log = logging.getLogger("osparse.retrieval.evaluate")
 

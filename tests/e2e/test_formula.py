@@ -17,7 +17,7 @@ from osparse.encoder import TextEncoder
 from osparse.encoding import QueryEncoder, quantise, score
 from osparse.lexicon import load_tokenizer
 from osparse.model import Model
-from osparse.retrieval import Searcher, ask
+from osparse.retrieval import Searcher, search
 
 pytestmark = pytest.mark.e2e
 INDEX = "formula"
@@ -96,7 +96,7 @@ def test_served_scores_are_the_formula(served: Cluster, model: Model, trained: l
     compared, stepped, dotted = 0, 0, 0
     for text in TEXTS:
         query = encoder.encode(text)
-        hits = ask(served, INDEX, text, top=100, explain=True)
+        hits = search(served, INDEX, text, top=100, explain=True)
         assert {hit.id for hit in hits} == {i for i, v in vectors.items() if query.keys() & v.keys()}, text[:80]
         for hit in hits:
             stored = {match.token: match.document_weight for match in hit.matched}

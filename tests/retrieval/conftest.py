@@ -19,7 +19,7 @@ from osparse.encoder import TextEncoder
 from osparse.encoding import QueryEncoder
 from osparse.lexicon import load_tokenizer
 from osparse.model import Model
-from osparse.retrieval import search as search_module
+from osparse.retrieval import searching as search_module
 
 DEPLOYMENTS = {"client": ("client", "u2024"), "plugin": ("client", "raw"), "ml-commons": ("ml-commons", "raw")}
 """The three ways to ask: rank_feature clauses, query_tokens, query_text."""

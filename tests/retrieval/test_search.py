@@ -11,8 +11,8 @@ from osparse.encoder import TextEncoder
 from osparse.encoding import score
 from osparse.errors import ClusterError, InputError
 from osparse.model import Model
-from osparse.retrieval.explain import explain
-from osparse.retrieval.search import Searcher, search
+from osparse.retrieval.explaining import explain
+from osparse.retrieval.searching import Searcher, search
 
 KINDS = ["client", "plugin", "ml-commons"]
 QUERY = "tram lines 노선 ver. 2.0 달"

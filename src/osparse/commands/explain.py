@@ -28,9 +28,9 @@ osparse explain --cluster http://localhost:9210 --index products --document vlc:
 @click.argument("text")
 def explain_command(cluster: Cluster, index: str, document: str, expansions: int, text: str) -> None:
     """Show why a document matches the query TEXT, or does not, token by token."""
-    from osparse.retrieval import why
+    from osparse.retrieval import explain
 
-    found = why(cluster, index, document, text, expansions=expansions)
+    found = explain(cluster, index, document, text, expansions=expansions)
     echo(_result(found, text), lambda: "\n".join(_lines(found, text)))
 
 

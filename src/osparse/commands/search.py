@@ -12,7 +12,7 @@ from osparse.commands._common import command, echo
 
 if TYPE_CHECKING:
     from osparse.deployer import Cluster
-    from osparse.retrieval.search import Answer, Match
+    from osparse.retrieval.searching import Answer, Match
 
 SHOWN = 110
 """Characters of a document shown."""
@@ -32,7 +32,7 @@ osparse search --cluster http://127.0.0.1:9210 --index quickstart --lang en --to
 @click.argument("text")
 def search_command(cluster: Cluster, index: str, top: int, lang: str | None, explain: bool, text: str) -> None:
     """Ask a deployed index: TEXT is only tokenised and looked up, no model is called."""
-    from osparse.retrieval.search import Searcher
+    from osparse.retrieval.searching import Searcher
 
     answer = Searcher(cluster, index).ask(text, top=top, lang=lang, explain=explain)
     hits = [{**asdict(hit), "matched": [match._asdict() for match in hit.matched]} for hit in answer.hits]

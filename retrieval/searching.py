@@ -16,7 +16,7 @@ from osparse.deployment import Deployment, token_of
 from osparse.encoding import QueryEncoder, quantise
 from osparse.retrieval.queries import query_body, sendable
 
-log = logging.getLogger("osparse.retrieval.search")
+log = logging.getLogger("osparse.retrieval.searching")
 
 
 class Match(NamedTuple):

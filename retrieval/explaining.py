@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from osparse.deployer.connection import Cluster
 from osparse.errors import InputError
-from osparse.retrieval.search import Match, Searcher, matches
+from osparse.retrieval.searching import Match, Searcher, matches
 
 
 @dataclass(frozen=True)
