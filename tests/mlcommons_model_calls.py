@@ -207,7 +207,7 @@ class ModelCalls(State):
                 raise LoadError(asked)
             if model_id not in self.runtimes:
                 self.runtimes[model_id] = Runtime(model, assemble(model, self.chunks[model_id], model_id), model_id)
-        except LoadError as problem:
+        except Exception as problem:  # noqa: BLE001 - whatever happens, the task must end, as on the server
             model["model_state"] = "DEPLOY_FAILED"
             task.update(state="FAILED", error=json.dumps({NODE: str(problem)}, separators=(",", ":")))
             return

@@ -118,7 +118,7 @@ class Runtime:
         import torch
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore")  # torch.jit is deprecated, and what the server runs
             self.module = torch.jit.load(  # type: ignore[no-untyped-call]
                 io.BytesIO(data), map_location="cpu"
             )

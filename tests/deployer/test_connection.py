@@ -84,7 +84,7 @@ def test_half_or_double_credentials() -> None:
         Credentials.from_environment({"OSPARSE_USERNAME": "u"})
     with pytest.raises(InputError, match="keep one") as raised:
         Credentials.from_environment({"OSPARSE_API_KEY": "s3cret", "OSPARSE_BEARER": "s3cret"})
-    assert SECRET not in str(raised.value)
+    assert "s3cret" not in str(raised.value)
 
 
 def test_a_busy_cluster_is_asked_again_then_given_up(server: MLCommonsServer) -> None:

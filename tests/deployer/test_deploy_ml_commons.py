@@ -227,3 +227,22 @@ def test_two_phase_goes_into_the_search_pipeline(server: MLCommonsServer, small_
     assert [next(iter(p)) for p in pipeline["request_processors"]] == [
         "neural_query_enricher", "neural_sparse_two_phase_processor",
     ]  # fmt: skip
+
+
+def test_a_packaged_model_is_served_as_torchscript(server: MLCommonsServer, bundle: Bundle) -> None:
+    """The packager's own zip runs under the server's rules and gives the probes' weights."""
+    deploy(bundle, client(server), "products")
+    (encoder,) = [model for model in server.models.values() if model["algorithm"] == "SPARSE_ENCODING"]
+    assert encoder["model_format"] == "TORCH_SCRIPT"
+    assert encoder["model_content_hash_value"] == bundle.files["torchscript"].sha256
+    assert not deploy(bundle, client(server), "products").plan.changes
+
+
+def test_models_that_are_gone_are_made_again_and_wired_anew(server: MLCommonsServer, small_bundle: Bundle) -> None:
+    deploy(small_bundle, client(server), "products")
+    wanted, before = server.state(), set(server.models)
+    for store in (server.models, server.chunks, server.runtimes):
+        store.clear()
+    deploy(small_bundle, client(server), "products")
+    assert server.state() == wanted and not before & set(server.models)
+    client(server).request("PUT", "/products/_doc/1", body={"text": TEXTS[0]})
