@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ def copied(bundle: Bundle, tmp_path: Path) -> Path:
     return Path(shutil.copytree(bundle.path, tmp_path / "bundle"))
 
 
-def edit(folder: Path, change: Callable[[dict], object]) -> None:
+def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path = folder / "manifest.json"
     raw = json.loads(path.read_text())
     change(raw)
@@ -54,7 +55,7 @@ def test_every_damaged_file_is_named(copied: Path) -> None:
         (lambda raw: raw.update(fingerprint="0" * 64), "fingerprint"),
     ],
 )
-def test_a_wrong_manifest_is_refused(copied: Path, change: Callable[[dict], object], said: str) -> None:
+def test_a_wrong_manifest_is_refused(copied: Path, change: Callable[[dict[str, Any]], object], said: str) -> None:
     edit(copied, change)
     with pytest.raises(BundleError, match=said):
         Bundle.open(copied)

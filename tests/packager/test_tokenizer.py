@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def wordpiece(path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("make", "was_lossy"), [(byte_level, True), (metaspace, True), (wordpiece, False)])
-def test_every_id_keeps_its_own_token(make, was_lossy: bool, tmp_path: Path) -> None:
+def test_every_id_keeps_its_own_token(make: Callable[[Path], Path], was_lossy: bool, tmp_path: Path) -> None:
     path = make(tmp_path / "tokenizer.json")
     original = Tokenizer.from_file(str(path))
     # WordPiece's decoder glues "##ing" to what stands before it, and strips nothing from it alone.
