@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
 
 from osparse.deployer.cluster_api import ClusterApi, ndjson
 from osparse.deployer.connection import reason_of
+from osparse.errors import InputError
 
 log = logging.getLogger("osparse.deployer.bulk")
 
@@ -19,8 +24,14 @@ BUSY = (429, 503)
 TRIES = 8
 _LONGEST_WAIT = 10.0
 
-Line = tuple[str, dict[str, Any]]
-"""Document id and what is stored of it."""
+
+class Line(NamedTuple):
+    """A document to send."""
+
+    id: str
+    source: dict[str, Any]
+    ingest: bool = True
+    """Whether it goes through the index's default ingest pipeline."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,46 @@ class Failure:
 
     id: str
     reason: str
+
+
+class FailureLog:
+    """Failures as they come: each in the file, only their number and the first few in memory; thread-safe.
+
+    The file is written from its start at the first failure, and not touched if there is none.
+
+    Raises:
+        InputError: the path cannot be a file; said before anything is loaded.
+    """
+
+    SHOWN = 3
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.count, self.first = path, 0, list[Failure]()
+        self._file: TextIO | None = None
+        self._lock = threading.Lock()
+        folder = next(parent for parent in path.absolute().parents if os.path.exists(parent))
+        if os.path.isdir(path) or not folder.is_dir() or not os.access(folder, os.W_OK):
+            found = "is a directory" if os.path.isdir(path) else f"cannot be made in {folder}"
+            raise InputError(f"{path} {found}; the failures are listed in a file, pass another one with --failures")
+
+    def add(self, failures: Sequence[Failure]) -> None:
+        if not failures:
+            return
+        with self._lock:
+            file = self._open()
+            file.writelines(json.dumps(asdict(failure), ensure_ascii=False) + "\n" for failure in failures)
+            self.first += failures[: self.SHOWN - len(self.first)]
+            self.count += len(failures)
+
+    def _open(self) -> TextIO:
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("w", encoding="utf-8", errors="replace")
+        return self._file
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
 
 def send_bulk(api: ClusterApi, index: str, lines: Sequence[Line], *, backoff: float = 0.5) -> list[Failure]:
@@ -46,7 +97,7 @@ def _send_one(api: ClusterApi, index: str, body: bytes, lines: list[Line], backo
             if status in BUSY and attempt < TRIES - 1:
                 busy.append(line)
             elif status >= 300:
-                failed.append(Failure(line[0], f"{status}: {reason_of(result)}"))
+                failed.append(Failure(line.id, f"{status}: {reason_of(result)}"))
         if not busy:
             break
         wait = min(backoff * 2**attempt, _LONGEST_WAIT)
@@ -70,4 +121,5 @@ def _bodies(lines: Sequence[Line]) -> Iterator[tuple[bytes, list[Line]]]:
 
 
 def _encoded(line: Line) -> bytes:
-    return ndjson([{"index": {"_id": line[0]}}, line[1]])
+    action = {"_id": line.id} if line.ingest else {"_id": line.id, "pipeline": "_none"}
+    return ndjson([{"index": action}, line.source])

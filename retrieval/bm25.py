@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from osparse.deployer.bulk import send_bulk
+from osparse.deployer.bulk import Line, send_bulk
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
 from osparse.deployer.facts import ENGLISH_ANALYZERS, KOREAN_ANALYZERS, first_analyzer
@@ -73,7 +73,7 @@ def _build(api: ClusterApi, name: str, meta: dict[str, str], data: Benchmark, la
     api.create_index(name, render("bm25_index", analyzer=meta["analyzer"], meta=meta))
     with progress(f"BM25 index {name}", data.languages[lang], "documents") as bar:
         for batch in data.texts():
-            rows = [(document, {"text": text}) for document, text, found in batch if found == lang]
+            rows = [Line(document, {"text": text}) for document, text, found in batch if found == lang]
             if not rows:
                 continue
             if failed := send_bulk(api, name, rows):

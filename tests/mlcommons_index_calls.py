@@ -174,7 +174,8 @@ class IndexCalls(State):
             index = self._indices(meta.get("_index") or request.parts[0])[0]
             item = {"_index": index.name, "_id": meta["_id"]}
             try:
-                encoded = source if request.query.get("pipeline") == "_none" else self._ingested(index, source)
+                named = meta.get("pipeline") or request.query.get("pipeline")
+                encoded = source if named == "_none" else self._ingested(index, source)
                 version = index.put(meta["_id"], encoded)
                 item |= {"_version": version, "result": "created" if version == 1 else "updated", "status": 201}
             except Refused as refused:

@@ -18,13 +18,13 @@ MAPPINGS = {"mappings": {"properties": {"e": {"type": "rank_features"}}}}
 
 
 def lines(count: int) -> list[bulk.Line]:
-    return [(str(n), {"text": "x" * 100, "e": {"a": 1.0 + n}}) for n in range(count)]
+    return [bulk.Line(str(n), {"text": "x" * 100, "e": {"a": 1.0 + n}}) for n in range(count)]
 
 
 def test_documents_arrive_in_bodies_of_bounded_size(server: MLCommonsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     client(server).request("PUT", "/i", body=MAPPINGS)
     monkeypatch.setattr(bulk, "MAX_BYTES", 1000)
-    assert send_bulk(ClusterApi(client(server)), "i", [*lines(20), ("big", {"text": "y" * 3000})]) == []
+    assert send_bulk(ClusterApi(client(server)), "i", [*lines(20), bulk.Line("big", {"text": "y" * 3000})]) == []
     assert len(server.indices["i"].documents) == 21
     sizes = [
         int(h["content-length"]) for c, h in zip(server.calls, server.headers_seen, strict=True) if "_bulk" in c.path
@@ -34,7 +34,7 @@ def test_documents_arrive_in_bodies_of_bounded_size(server: MLCommonsServer, mon
 
 def test_a_failing_document_is_told_and_the_others_are_indexed(server: MLCommonsServer) -> None:
     client(server).request("PUT", "/i", body=MAPPINGS)
-    (failure,) = send_bulk(ClusterApi(client(server)), "i", [*lines(3), ("bad", {"e": {"a": 0.0}})])
+    (failure,) = send_bulk(ClusterApi(client(server)), "i", [*lines(3), bulk.Line("bad", {"e": {"a": 0.0}})])
     assert failure.id == "bad" and failure.reason.startswith("400: failed to parse; featureValue must be a positive")
     assert len(server.indices["i"].documents) == 3
 
