@@ -53,6 +53,11 @@ def test_every_damaged_file_is_named(copied: Path) -> None:
         (lambda raw: raw["files"]["onnx"].update(colour="red"), "colour"),
         (lambda raw: raw["files"]["onnx"].update(name="../encoder.onnx.zip"), "not a plain file name"),
         (lambda raw: raw.update(fingerprint="0" * 64), "fingerprint"),
+        (lambda raw: raw.update(name="../../etc/x"), r"'../../etc/x' becomes a file name on the server"),
+        (lambda raw: raw.update(name=["a"]), "not a bundle manifest"),
+        (lambda raw: raw["files"]["onnx"].update(name=7), "not a bundle manifest"),
+        (lambda raw: raw["files"]["onnx"].update(sha256=None), "onnx.zip: sha256"),
+        (lambda raw: raw.update(probes_sha256=7), "probes.jsonl: sha256"),
     ],
 )
 def test_a_wrong_manifest_is_refused(copied: Path, change: Callable[[dict[str, Any]], object], said: str) -> None:

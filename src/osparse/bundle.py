@@ -94,11 +94,12 @@ class Bundle:
             files = {key: BundleFile(**row) for key, row in raw["files"].items()}
             fields = {k: v for k, v in raw.items() if k not in ("schema", "fingerprint", "head", "files", "targets")}
             bundle = cls(path=path, head=head, files=files, targets=tuple(raw["targets"]), **fields)
+            check_name(bundle.name)  # it becomes a path on the server, and this manifest may be anyone's
+            bundle._check_files(raw)
         except (AttributeError, KeyError, TypeError) as problem:
             raise BundleError(
                 f"{path}/manifest.json is not a bundle manifest: {problem}; run: osparse package"
             ) from None
-        bundle._check_files(raw)
         return bundle
 
     @cached_property
@@ -137,7 +138,7 @@ class Bundle:
             elif not path.is_file():
                 problems.append(f"  - {name} is missing")
             elif (found := sha256_file(path)) != sha256:
-                problems.append(f"  - {name}: sha256 {found[:12]}.. does not match the manifest's {sha256[:12]}..")
+                problems.append(f"  - {name}: sha256 {found[:12]}.. does not match the manifest's {str(sha256)[:12]}..")
         if not problems and raw.get("fingerprint") != self.fingerprint:
             problems.append("  - the manifest's fingerprint is not that of its files")
         if problems:
