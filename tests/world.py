@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from osparse.dataset import Dataset, Source, save_dataset
 from osparse.encoding import Head
@@ -26,16 +26,24 @@ RECORDS = [
 
 ODD_TEXTS = ["", " ", "한국어 english 섞인 text 2.0", "🍐🍞 emoji", "한글", "the the the the", "빵 " * 2000]
 """Empty, blank, mixed, emoji, NFD Hangul, repeated, and 2,000 tokens."""
+VOCABULARY = 400
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
-def make_tokenizer(path: Path, *, vocabulary: int = 400) -> Path:
-    """A WordPiece tokenizer.json fitted on :data:`RECORDS`."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=SPECIAL, show_progress=False)
-    tokenizer.train_from_iterator([text for record in RECORDS for text in record[1:]], trainer)
+def make_tokenizer(path: Path) -> Path:
+    """A WordPiece tokenizer.json made of :data:`RECORDS`: their characters, every other word, some pairs of letters."""
+    normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    splitter = pre_tokenizers.BertPreTokenizer()
+    texts = [normalizer.normalize_str(text) for record in RECORDS for text in record[1:]]
+    words = sorted({word for text in texts for word, _ in splitter.pre_tokenize_str(text)})
+    letters = sorted(set("".join(words)))
+    pieces = sorted({f"##{word[i : i + 2]}" for word in words for i in range(1, len(word) - 1)})
+    tokens = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters), *(w for w in words[1::2] if len(w) > 1)]
+    tokens += pieces[: VOCABULARY - len(tokens)]
+    tokenizer = Tokenizer(models.WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="[UNK]"))
+    tokenizer.add_special_tokens(SPECIAL)
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = splitter
     pair = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=pair
