@@ -40,8 +40,14 @@ def default_home() -> Path:
 
 
 def node_status(home: Path | None = None) -> NodeStatus:
-    """The state of the node in ``home``, read from its files in a few milliseconds."""
-    return read_status(_absolute(home))
+    """The state of the node in ``home``, read from its files in a few milliseconds.
+
+    Raises InputError when ``home`` is a file, NodeError when it cannot be read.
+    """
+    home = _absolute(home)
+    with node_start.explained(home):
+        _require_folder(home)
+        return read_status(home)
 
 
 def node_up(
@@ -62,9 +68,10 @@ def node_up(
     """
     home = _absolute(home)
     _check(port, heap)
-    if (status := read_status(home)).state == "running":
-        return _already(status, port)
     with node_start.explained(home):
+        _require_folder(home)
+        if (status := read_status(home)).state == "running":
+            return _already(status, port)
         claim_home(home)
         with held(home / START_LOCK, TURN_SECONDS, f"another `osparse node up` on {home}"):
             status = read_status(home)
@@ -80,18 +87,26 @@ def node_up(
 def node_down(home: Path | None = None) -> NodeStatus:
     """Stop the node in ``home`` and leave no process; its data stays. Succeeds when none runs.
 
-    Raises NodeError when the process is another user's or another machine's.
+    Raises InputError when ``home`` is a file, NodeError when the process is another user's or another machine's.
     """
     home = _absolute(home)
-    if read_status(home).state in ("running", "starting"):
-        running = read_record(home)
-        node_stop.end(home, None if running is None else running.pid)
-    node_stop.forget_ended()
-    record = read_record(home)
-    if record is not None and record.phase != "stopped":  # killed or crashed: said once, and done with
-        with node_start.explained(home):
+    with node_start.explained(home):
+        _require_folder(home)
+        if read_status(home).state in ("running", "starting"):
+            running = read_record(home)
+            node_stop.end(home, None if running is None else running.pid)
+        node_stop.forget_ended()
+        record = read_record(home)
+        if record is not None and record.phase != "stopped":  # killed or crashed: said once, and done with
             replace(record, phase="stopped", port=None, error=None).save(home)
-    return read_status(home)
+        return read_status(home)
+
+
+def _require_folder(home: Path) -> None:
+    """What is there must be a folder; nothing there is a node that was never started."""
+    there = next((place for place in (home, *home.parents) if place.exists()), home)
+    if there.exists() and not there.is_dir():
+        raise InputError(f"{there} is a file, not a folder; give the node another --home")
 
 
 def _absolute(home: Path | None) -> Path:

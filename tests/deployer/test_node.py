@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from osparse.cli import cli
-from osparse.deployer import node, node_start, node_stop
+from osparse.deployer import node, node_start, node_state, node_stop
 from osparse.deployer.node import node_down, node_status, node_up
 from osparse.deployer.node_lock import acquire, is_held
 from osparse.deployer.node_state import LOG_FILE, NODE_LOCK, Record, read_record
@@ -256,6 +256,28 @@ def test_a_refusal_of_the_system_is_explained(
     monkeypatch.setattr(node, "claim_home", refuse)
     with pytest.raises(NodeError, match=said):
         node_up(home, port=0)
+
+
+@pytest.mark.parametrize("below", ["", "deeper/home"])
+@pytest.mark.parametrize("call", [node_up, node_status, node_down])
+def test_a_file_is_no_home(call: Callable[[Path], object], below: str, tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("kept", encoding="utf-8")
+    with pytest.raises(InputError, match="notes.txt is a file, not a folder; give the node another --home"):
+        call(file / below)
+    assert file.read_text(encoding="utf-8") == "kept"
+
+
+@pytest.mark.parametrize("call", [node_up, node_status, node_down])
+def test_a_home_that_cannot_be_read_is_explained(
+    call: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(node_state, "is_held", refuse)
+    with pytest.raises(NodeError, match=r"no permission to write .*choose another --home"):
+        call(tmp_path)
 
 
 def test_the_default_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
