@@ -18,16 +18,19 @@ from typing import Any
 from opensearchpy.connection import Urllib3HttpConnection
 from opensearchpy.exceptions import ConnectionError as NoConnection
 from opensearchpy.exceptions import ConnectionTimeout, SSLError
+from urllib3.exceptions import LocationValueError
 
 from osparse.deployer.access import Credentials, check_url, connection_arguments
-from osparse.errors import AccessError, ClusterBusyError, ClusterError, ClusterUnreachableError
+from osparse.errors import AccessError, ClusterBusyError, ClusterError, ClusterUnreachableError, InputError
 
 log = logging.getLogger("osparse.deployer.connection")
 logging.getLogger("opensearch").addHandler(logging.NullHandler())  # or Python prints its warnings on standard error
 
 _ALL_STATUSES = range(300, 600)
+_SAID_BY_PROXIES = (401, 403, 407, 413, 429, 500, 502, 503, 504)
+"""Statuses whose meaning is plain although the body is a page and not JSON."""
 _LONGEST_WAIT = 60.0
-"""Seconds; a Retry-After beyond it is not obeyed."""
+"""Seconds; of a Retry-After beyond it no more is waited."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,10 @@ class Cluster:
         self._credentials = credentials.kind
         self._https = parts.scheme == "https"
         arguments: Any = connection_arguments(parts, credentials, ca_file, insecure)
-        self._connection = Urllib3HttpConnection(timeout=60, pool_maxsize=8, **arguments)
+        try:
+            self._connection = Urllib3HttpConnection(timeout=60, pool_maxsize=8, **arguments)
+        except LocationValueError:
+            raise InputError(f"{url!r} names no host that can be; write it like http://localhost:9200") from None
 
     def __repr__(self) -> str:
         return f"Cluster({self.url!r}, credentials={self._credentials!r})"
@@ -139,8 +145,8 @@ class Cluster:
             time.sleep(wait)
 
     def _pause(self, tries: int, retry_after: str | None) -> float:
-        if retry_after is not None and retry_after.isdigit() and float(retry_after) <= _LONGEST_WAIT:
-            return float(retry_after)
+        if retry_after is not None and retry_after.isdecimal():
+            return min(float(retry_after), _LONGEST_WAIT)
         return float(min(self._backoff * 2 ** (tries - 1), 10.0) * (0.5 + random.random() / 2))
 
     def _send(
@@ -152,7 +158,7 @@ class Cluster:
         content_type: str,
         timeout: float | None,
     ) -> Answer:
-        data = body if body is None or isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
+        data = body if body is None or isinstance(body, bytes) else _encoded(body)
         headers = {"content-type": content_type} if data is not None else {}
         try:
             status, raw_headers, text = self._connection.perform_request(
@@ -164,6 +170,10 @@ class Cluster:
         return Answer(status, self._parse(text, lowered, status), lowered)
 
     def _unreachable(self, problem: NoConnection) -> ClusterError:
+        if isinstance(problem.info, UnicodeDecodeError):
+            return ClusterError(
+                f"{self.url} answers, but not as OpenSearch does: its answer is no UTF-8; check the address"
+            )
         words = f"{problem.info}"
         if isinstance(problem, SSLError) or "SSL" in words or "certificate" in words.lower():
             return AccessError(
@@ -183,7 +193,7 @@ class Cluster:
         try:
             return json.loads(text)
         except json.JSONDecodeError:
-            if status in (401, 403, 429, 502, 503, 504):
+            if 300 <= status < 400 or status in _SAID_BY_PROXIES:
                 return {"error": _short(text)}
         kind = headers.get("content-type", "no content type")
         hint = " (it speaks TLS: use https://)" if "plain HTTP" in text else ""
@@ -206,12 +216,22 @@ class Cluster:
             raise AccessError(
                 f"{self.url} does not let these credentials ({self._credentials}) do {method} {path}: {answer.reason}"
             )
+        if answer.status == 413:
+            raise ClusterError(
+                f"{self.url} or a proxy before it refuses bodies of the size of {method} {path} (413); raise its "
+                "limit: osparse sends up to 10 MB"
+            )
         if answer.status in (429, 502, 503, 504):
             raise ClusterBusyError(
                 f"{self.url} is too busy for {method} {path} ({answer.status} at try {tries}): {answer.reason}; "
                 "try again later"
             )
         raise ClusterError(f"{self.url} refused {method} {path} ({answer.status}): {answer.reason}")
+
+
+def _encoded(body: Any) -> bytes:
+    """As UTF-8; half a surrogate pair, which no JSON may hold, becomes a question mark."""
+    return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _short(words: str) -> str:

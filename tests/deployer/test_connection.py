@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from mlcommons_http import Handler
 from mlcommons_server import Fault, MLCommonsServer
 
 from osparse.deployer import Cluster, open_cluster
@@ -35,7 +36,18 @@ def test_an_address_where_nothing_listens() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:9200", "ftp://x:1", "http://", "http://h:99999", "http://h:1?a=b", "", "http://h:1#x"]
+    "url",
+    [
+        "localhost:9200",
+        "ftp://x:1",
+        "http://",
+        "http://h:99999",
+        "http://h:1?a=b",
+        "",
+        "http://h:1#x",
+        "http://a b:9200",
+        "http://[x]:1",
+    ],
 )
 def test_an_address_that_is_none(url: str) -> None:
     with pytest.raises(InputError, match="write it like http://localhost:9200"):
@@ -118,6 +130,48 @@ def test_something_that_is_no_opensearch(server: MLCommonsServer, kind: str) -> 
     server.faults = [Fault(kind, matching="GET /$", status=200)]
     with pytest.raises(ClusterError, match="not as OpenSearch does"):
         client(server).request("GET", "/")
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (301, "redirects to https://elsewhere/; give that address"),
+        (407, r"refused GET / \(407\): .*said by a proxy"),
+        (413, "a proxy before it refuses bodies of the size of GET /.*raise its limit.*10 MB"),
+        (500, r"refused GET / \(500\): .*said by a proxy"),
+        (404, "not as OpenSearch does: status 404, text/html"),
+    ],
+)
+def test_a_page_of_a_proxy_is_read_by_its_status(
+    server: MLCommonsServer, monkeypatch: pytest.MonkeyPatch, status: int, said: str
+) -> None:
+    headers = {"content-type": "text/html", "location": "https://elsewhere/"}
+    cluster = client(server)
+    monkeypatch.setattr(
+        cluster._connection, "perform_request", lambda *_, **__: (status, headers, "<html>said by a proxy</html>")
+    )
+    with pytest.raises(ClusterError, match=said):
+        cluster.request("GET", "/")
+
+
+def test_an_answer_that_is_no_text(server: MLCommonsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Handler._reply
+    monkeypatch.setattr(Handler, "_reply", lambda self, status, _, headers: plain(self, status, b"\xff\xfe{}", headers))
+    with pytest.raises(ClusterError, match="not as OpenSearch does: its answer is no UTF-8"):
+        client(server).request("GET", "/")
+
+
+def test_a_long_retry_after_is_cut(server: MLCommonsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    server.faults = [Fault("status", matching="GET /$", status=429, retry_after="3600")]
+    client(server).request("GET", "/")
+    assert slept == [60.0]
+
+
+def test_half_a_surrogate_pair_can_be_sent(server: MLCommonsServer) -> None:
+    client(server).request("PUT", "/i/_doc/1", body={"text": "a\udcff"})
+    assert server.indices["i"].documents["1"] == {"text": "a?"}
 
 
 def test_an_allowed_status_is_returned(server: MLCommonsServer) -> None:
