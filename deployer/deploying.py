@@ -131,7 +131,7 @@ def _steps(
     encoder = ServedModel(ml, bundle, "encoder", group)
     tokenizer = ServedModel(ml, bundle, "tokenizer", group)
     return [
-        MLSettings(api, facts, allow_settings),
+        MLSettings(api, facts, (encoder, tokenizer), allow_settings),
         group,
         encoder,
         tokenizer,

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from osparse.deployer.connection import Answer, Cluster
-from osparse.errors import ClusterError
+from osparse.deployer.ml_failures import with_remedy
+from osparse.errors import ClusterBusyError, ClusterError
 from osparse.opensearch_templates import render
 
 _BASE = "/_plugins/_ml"
 CHUNK = 10_000_000
 """Bytes of one uploaded chunk; the server refuses more ("Chunk size exceeds 10MB")."""
-DONE = ("COMPLETED", "COMPLETED_WITH_ERROR", "FAILED", "CANCELLED")
+DONE = ("COMPLETED", "COMPLETED_WITH_ERROR", "FAILED", "CANCELLED", "EXPIRED", "UNREACHABLE")
 """Task states after which nothing more happens."""
 
 
@@ -91,17 +92,23 @@ class MLCommons:
 
     def predict(self, model_id: str, texts: Sequence[str]) -> list[dict[str, float]]:
         """{token: weight} of each text; raises :class:`ClusterError` if the model does not answer."""
-        answer = self.try_predict(model_id, texts)
+        try:
+            answer = self._predict(model_id, texts, (400, 404, 500))
+        except ClusterBusyError as busy:
+            raise ClusterBusyError(with_remedy(str(busy))) from None
         if answer.status != 200:
-            raise ClusterError(f"model {model_id} does not answer ({answer.status}): {answer.reason}")
+            raise ClusterError(with_remedy(f"model {model_id} does not answer ({answer.status}): {answer.reason}"))
         results = answer.body["inference_results"]
         return [dict(result["output"][0]["dataAsMap"]["response"][0]) for result in results]
 
     def try_predict(self, model_id: str, texts: Sequence[str]) -> Answer:
-        """The bare answer; 400, 404 and 500 are returned, not raised."""
+        """The bare answer, at once: 400, 404, 429 (an open circuit breaker), 500 and 503 are returned, not raised."""
+        return self._predict(model_id, texts, (400, 404, 429, 500, 503))
+
+    def _predict(self, model_id: str, texts: Sequence[str], allow: Collection[int]) -> Answer:
         path = f"{_BASE}/models/{model_id}/_predict"
         body = render("model_predict", texts=list(texts))
-        return self.cluster.request("POST", path, body=body, allow=(400, 404, 500), timeout=300)
+        return self.cluster.request("POST", path, body=body, allow=allow, timeout=300)
 
     def undeploy_model(self, model_id: str) -> None:
         self.cluster.request("POST", f"{_BASE}/models/{model_id}/_undeploy", allow=(404,))

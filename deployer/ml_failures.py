@@ -58,6 +58,12 @@ def remedy(reason: str) -> str | None:
     return next((text for pattern, text in REMEDIES if re.search(pattern, reason, re.IGNORECASE)), None)
 
 
+def with_remedy(message: str) -> str:
+    """The message, followed by what to do about the reason in it, if it is a known one."""
+    known = remedy(message)
+    return f"{message}; what to do: {known}" if known else message
+
+
 def failure_text(model: str, errors: Mapping[str, str], node_names: Mapping[str, str]) -> str:
     """One message: per node its reason, then each remedy once."""
     lines = [f"model {model} could not be deployed:"]

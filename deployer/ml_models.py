@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -90,8 +90,9 @@ class ServedModel:
             return Finding("change", what, f"{len(self._duplicates)} unfinished copies of it are in the way")
         if model.state not in ANSWERING:
             return Finding("change", what, f"it is {model.state}")
-        if self.ml.try_predict(model.id, ["osparse"]).status != 200:
-            return Finding("change", what, f"it is {model.state} but does not answer")
+        answer = self.ml.try_predict(model.id, ["osparse"])
+        if answer.status != 200:
+            return Finding("change", what, f"it is {model.state} but does not answer: {answer.reason}")
         prove(self.ml, model.id, self.bundle, self.part)
         return Finding("keep", what, "deployed, answers as proved")
 
@@ -101,7 +102,7 @@ class ServedModel:
         if model.state == "REGISTERING":
             self._upload(model)
         if model.state == "DEPLOYING":
-            model = self._settled(model, "DEPLOYING")
+            model = self._settled(model, ("DEPLOYING",))
         self._deploy(model)
         self._await_answer(model)
         prove(self.ml, model.id, self.bundle, self.part)
@@ -154,16 +155,18 @@ class ServedModel:
             for number in range(chunks):
                 self.ml.upload_chunk(model.id, number, file.read(CHUNK))
                 bar.advance()
-        if self._settled(model, "REGISTERING").state == "REGISTERING":
-            raise ClusterError(f"model {self.name} stays REGISTERING after its last chunk; run osparse deploy again")
+        # The server writes REGISTERED a while after the last chunk: deployed before that, it would be overwritten.
+        state = self._settled(model, set(_ORDER) - {"REGISTERED"}).state
+        if state != "REGISTERED":
+            raise ClusterError(f"model {self.name} stays {state} after its last chunk; run osparse deploy again")
 
-    def _settled(self, model: Model, passing: str) -> Model:
-        """The model once it has left a passing state, or as it is after :data:`SETTLE_SECONDS`."""
+    def _settled(self, model: Model, passing: Collection[str]) -> Model:
+        """The model once it has left the passing states, or as it is after :data:`SETTLE_SECONDS`."""
         for last in _looks(SETTLE_SECONDS):
             found = self.ml.get_model(model.id)
             if found is None:
                 raise ClusterError(f"model {self.name} (id {model.id}) vanished; run osparse deploy again")
-            if found.state != passing or last:
+            if found.state not in passing or last:
                 break
         return found or model
 
@@ -194,15 +197,18 @@ class ServedModel:
         return {} if task.state == "COMPLETED" else task.errors or {"": f"the task ended {task.state} without a reason"}
 
     def _finished(self, task_id: str) -> Task:
-        for last in _looks(TASK_SECONDS):
-            task = self.ml.get_task(task_id)
-            if task.done:
-                break
-            if last:
-                raise ClusterError(
-                    f"deploying {self.name} is still {task.state} after {TASK_SECONDS:.0f} s (task {task_id}); look "
-                    "into the server's log, then run osparse deploy again"
-                )
+        started = time.monotonic()
+        with progress(f"deploy {self.name}", unit="seconds") as bar:
+            for last in _looks(TASK_SECONDS):
+                task = self.ml.get_task(task_id)
+                bar.advance(int(time.monotonic() - started) - bar.done, note=task.state)
+                if task.done or last:
+                    break
+        if not task.done:
+            raise ClusterError(
+                f"deploying {self.name} is still {task.state} after {TASK_SECONDS:.0f} s (task {task_id}); look into "
+                "the server's log, then run osparse deploy again"
+            )
         return task
 
     def _await_answer(self, model: Model) -> None:
@@ -211,7 +217,9 @@ class ServedModel:
             if answer.status == 200:
                 return
             if last:
-                raise ClusterError(f"model {self.name} is deployed but does not answer: {answer.reason}")
+                raise ClusterError(
+                    ml_failures.with_remedy(f"model {self.name} is deployed but does not answer: {answer.reason}")
+                )
 
 
 def _looks(seconds: float) -> Iterator[bool]:

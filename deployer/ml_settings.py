@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.facts import Facts
-from osparse.deployer.plan import Finding
+from osparse.deployer.plan import Finding, Step
 from osparse.errors import ClusterError
 from osparse.opensearch_templates import render
 
@@ -26,12 +27,16 @@ class MLSettings:
 
     api: ClusterApi
     facts: Facts
+    models: Sequence[Step]
+    """What the settings are for: models that are served already need none of them."""
     allow: bool
 
     def inspect(self) -> Finding:
         needed = needed_settings(self.api, self.facts)
         if not needed:
             return Finding("keep", "cluster settings", "models can be uploaded and run")
+        if all(model.inspect().action == "keep" for model in self.models):
+            return Finding("keep", "cluster settings", "the models are served already")
         reasons = "; ".join(why for _, why in needed.values())
         reasons += "" if self.allow else "; pass --allow-settings to let osparse change them"
         changes = ", ".join(f"{name}={json.dumps(value)}" for name, (value, _) in needed.items())

@@ -9,6 +9,7 @@ from osparse.deployer.artifacts import chunk_ids, stored_parts
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
 from osparse.deployer.ml_commons import MLCommons
+from osparse.deployer.ml_failures import remedy
 from osparse.deployer.names import BUNDLES_INDEX
 from osparse.deployment import META_KEY, SCHEMA_VERSION, Deployment
 from osparse.errors import ClusterError
@@ -95,10 +96,11 @@ def _models(ml: MLCommons, api: ClusterApi, deployment: Deployment) -> tuple[lis
         if not there:
             problems.append(f"model {name} is gone; run osparse deploy again")
         for model in there:
-            answers = ml.try_predict(model.id, ["osparse"]).status == 200
-            models.append(ModelStatus(name, model.id, model.state, answers))
-            if not answers:
-                problems.append(f"model {name} is {model.state} and does not answer; run osparse deploy again")
+            answer = ml.try_predict(model.id, ["osparse"])
+            models.append(ModelStatus(name, model.id, model.state, answer.status == 200))
+            if answer.status != 200:
+                what = remedy(answer.reason) or "run osparse deploy again"
+                problems.append(f"model {name} is {model.state} and does not answer ({answer.reason}); {what}")
     if deployment.ingest_pipeline and api.get_ingest_pipeline(deployment.ingest_pipeline) is None:
         problems.append(f"ingest pipeline {deployment.ingest_pipeline} is gone; run osparse deploy again")
     if deployment.search_pipeline and api.get_search_pipeline(deployment.search_pipeline) is None:
