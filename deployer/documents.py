@@ -137,5 +137,7 @@ def _document(place: str, row: dict[str, Any]) -> Document | Unusable:
             fields[name] = value
     if row.get("date") not in (None, ""):
         value = row["date"]
+        if isinstance(value, bool) or not isinstance(value, (str, int, date, datetime)):
+            return Unusable(found, f"{place}: date must be a date, a text or whole milliseconds, found {value!r}")
         fields["date"] = value.isoformat() if isinstance(value, (date, datetime)) else value
     return Document(found, fields)

@@ -6,7 +6,9 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
+from osparse.beir import NO_LANGUAGE
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
 from osparse.deployer.reading import read_deployment
@@ -14,7 +16,7 @@ from osparse.errors import InputError
 from osparse.evaluation import DEPTH, Benchmark, JudgedSet, measure
 from osparse.model import Model
 from osparse.opensearch_templates import render
-from osparse.retrieval.bm25 import Bm25, bm25_run, prepare_bm25
+from osparse.retrieval.bm25 import Bm25, bm25_run, choose_analyzers, prepare_bm25
 from osparse.retrieval.model_run import encode_corpus, model_run
 from osparse.retrieval.report import Report, Row, rows_of
 from osparse.retrieval.runs import cluster_run, latencies, non_zeros
@@ -42,8 +44,8 @@ def evaluate_cluster(
 
     Args:
         baseline: "bm25" measures the cluster's own BM25 beside it, in indices ``<index>-bm25-<lang>``.
-        output: Where the report is kept; one of the same dataset, deployment and number of documents is returned as
-            it is.
+        output: Where the report is kept; one of the same dataset, deployment, content of the index and baseline is
+            returned as it is.
         overwrite: Replace a report of anything else.
 
     Raises:
@@ -58,9 +60,12 @@ def evaluate_cluster(
         **_data_key(data),
         "deployment": deployment.fingerprint,
         "mode": deployment.mode,
+        "search pipeline": deployment.search_pipeline,
         "index": index,
         "documents": documents,
+        "content": _content(cluster, index),
         "baseline": baseline,
+        "analyzers": choose_analyzers(cluster, data) if baseline == "bm25" else None,
     }
     if (kept := _kept(output, key, overwrite)) is not None:
         return kept
@@ -89,7 +94,7 @@ def evaluate_cluster(
         non_zeros=non_zeros(cluster, index, deployment.field),
         latency_ms=_latencies(searcher, bm25, data),
         baseline={"name": "bm25", "analyzers": bm25.analyzers} if bm25 is not None else {},
-        notes=_notes(documents, data),
+        notes=_notes(cluster, index, documents, data, bm25),
     )
     return _keep(report, output)
 
@@ -170,13 +175,44 @@ def _filter(data: Benchmark, judged: JudgedSet) -> str | None:
     return judged.document_lang if len(data.languages) > 1 else None
 
 
-def _notes(documents: int, data: Benchmark) -> list[str]:
-    wanted = sum(data.languages.values())
-    if documents == wanted:
-        return []
-    return [
-        f"the index holds {documents:,} documents, the dataset {wanted:,}: the figures are not those of the dataset"
-    ]
+def _content(cluster: Cluster, index: str) -> dict[str, int]:
+    """Uuid of the concrete index -> number of the last write to it: no other index, and no other time, has the same.
+
+    Both outlive a restart of the node, unlike the counters of ``_stats``.
+    """
+    shown = "indices.*.uuid,indices.*.shards.*.routing.primary,indices.*.shards.*.seq_no.max_seq_no"
+    params = {"level": "shards", "filter_path": shown}
+    found = cluster.request("GET", f"/{quote(index, safe='')}/_stats", params=params).body
+    return {
+        one["uuid"]: sum(
+            copy["seq_no"]["max_seq_no"] + 1
+            for copies in one["shards"].values()
+            for copy in copies
+            if copy["routing"]["primary"]
+        )
+        for one in found["indices"].values()
+    }
+
+
+def _notes(cluster: Cluster, index: str, documents: int, data: Benchmark, bm25: Bm25 | None) -> list[str]:
+    notes, wanted = [], sum(data.languages.values())
+    if documents != wanted:
+        notes.append(
+            f"the index holds {documents:,} documents, the dataset {wanted:,}: the figures are not those of the dataset"
+        )
+    for lang in sorted({lang for judged in data.sets if (lang := _filter(data, judged)) is not None}):
+        body = {"query": render("filter_lang", lang=lang)}
+        if not cluster.request("POST", f"/{quote(index, safe='')}/_count", body=body).body["count"]:
+            notes.append(
+                f"no document of the index has lang {lang}, so nothing is found in that language: load the documents "
+                "with their lang, as the dataset has it"
+            )
+    if bm25 is not None and NO_LANGUAGE in bm25.analyzers:
+        notes.append(
+            "BM25 took the standard analyzer, which does not stem, for documents without a language: give the corpus "
+            "a lang to compare with the analyzer made for it"
+        )
+    return notes
 
 
 def _data_key(data: Benchmark) -> dict[str, Any]:

@@ -33,13 +33,18 @@ def query_body(
         lang: Only documents of this language.
         filters: Further query clauses that a hit must satisfy and that do not change its score.
     """
-    body = _plain_body(deployment, text, sendable(weights), size)
+    body = _plain_body(deployment, well_formed(text), sendable(weights), size)
     if body is None:
         return None
     clauses = [*([render("filter_lang", lang=lang)] if lang is not None else []), *filters]
     if clauses:
         body["query"] = render("query_filtered", query=body["query"], filters=clauses)
     return body
+
+
+def well_formed(text: str) -> str:
+    """A byte of the command line that was no UTF-8 (half a surrogate pair in Python) becomes a question mark."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def sendable(weights: Mapping[str, float]) -> dict[str, float]:

@@ -14,7 +14,7 @@ from osparse.deployer.connection import Cluster
 from osparse.deployer.reading import query_encoder, read_deployment
 from osparse.deployment import Deployment, token_of
 from osparse.encoding import QueryEncoder, quantise
-from osparse.retrieval.queries import query_body, sendable
+from osparse.retrieval.queries import query_body, sendable, well_formed
 
 log = logging.getLogger("osparse.retrieval.searching")
 
@@ -68,7 +68,7 @@ class Searcher:
 
     def weights(self, text: str) -> dict[str, float]:
         """Raw token -> query weight, as they are sent."""
-        return sendable(self.encoder.encode(text))
+        return sendable(self.encoder.encode(well_formed(text)))
 
     def body(self, text: str, *, size: int, lang: str | None = None) -> dict[str, Any] | None:
         return query_body(self.deployment, text, self.weights(text), size=size, lang=lang)

@@ -56,6 +56,19 @@ def test_a_bad_row_is_told_with_its_place_and_the_others_go_on(tmp_path: Path) -
     assert found[1].id == "7" and "d.jsonl:1: id must be" in reasons[0] and "lang" in reasons[2]
 
 
+@pytest.mark.parametrize("value", [float("nan"), b"2024", True, 1.5, [2024]])
+def test_a_date_that_is_none_makes_its_row_unusable(value: object, tmp_path: Path) -> None:
+    path = tmp_path / "d.parquet"
+    pl.DataFrame({"id": ["a"], "text": ["x"], "date": [value]}).write_parquet(path)
+    (row,) = read_documents([path])
+    assert isinstance(row, Unusable) and row.id == "a" and "date must be a date, a text or whole milli" in row.reason
+
+
+def test_milliseconds_are_a_date(tmp_path: Path) -> None:
+    (row,) = read_documents([write_jsonl(tmp_path / "d.jsonl", [{"id": "a", "text": "x", "date": 1704067200000}])])
+    assert isinstance(row, Document) and row.fields["date"] == 1704067200000
+
+
 def test_what_cannot_be_read(tmp_path: Path) -> None:
     broken = tmp_path / "broken.jsonl"
     broken.write_text('{"id": "a", "text": "x"}\n{"id": "b"\n', encoding="utf-8")

@@ -29,15 +29,19 @@ class MemoryCluster:
     """Stands in for :class:`osparse.deployer.Cluster`; ``requests`` are all it was asked, (path, body)."""
 
     url = "memory:"
+    uuid = "u1"
 
     def __init__(self, deployment: Deployment, encoder: QueryEncoder) -> None:
         self.deployment, self.encoder = deployment, encoder
         properties = {FIELD: {"type": "rank_features"}, "lang": {"type": "keyword"}}
         self.index = Index("world", {"mappings": {"_meta": deployment.to_meta(), "properties": properties}})
+        self.analyzers = ["nori", "english"]
         self.requests: list[tuple[str, Any]] = []
 
     def request(self, method: str, path: str, *, body: Any = None, **options: Any) -> Answer:
         self.requests.append((path, body))
+        if path == "/_analyze":
+            return Answer(200 if body["analyzer"] in self.analyzers else 400, {}, {})
         name, _, call = path.removeprefix("/").partition("/")
         if name not in ("world", "_search"):
             return Answer(404, {}, {})
@@ -50,7 +54,12 @@ class MemoryCluster:
         if call == "_mapping":
             return {"world": {"mappings": self.index.mappings}}
         if call == "_count":
-            return {"count": len(self.index.documents)}
+            lang = body["query"]["term"]["lang"] if body else None
+            return {"count": sum(lang in (None, source.get("lang")) for source in self.index.documents.values())}
+        if call == "_stats":
+            primary = {"routing": {"primary": True}, "seq_no": {"max_seq_no": sum(self.index.versions.values()) - 1}}
+            replica = {"routing": {"primary": False}, "seq_no": {"max_seq_no": 7}}
+            return {"indices": {"world-1": {"uuid": self.uuid, "shards": {"0": [primary, replica]}}}}
         if call == "_msearch":
             lines = [json.loads(line) for line in body.splitlines()]
             return {"responses": [{**self._search(one), "status": 200} for one in lines[1::2]]}

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 
 from osparse.dataset import Dataset
+from osparse.deployer.cluster_api import ClusterApi
+from osparse.deployer.connection import Answer
 from osparse.encoder import TextEncoder
 from osparse.encoding import quantise
 from osparse.errors import InputError
 from osparse.evaluation import HIT, NDCG, RECALL, judged_sets, measure, open_benchmark
 from osparse.model import Model
 from osparse.ranking import paired_randomisation_test
-from osparse.retrieval import Report, evaluate_cluster, evaluate_model
+from osparse.retrieval import Report, bm25, evaluate, evaluate_cluster, evaluate_model
+from osparse.retrieval.bm25 import Bm25, choose_analyzers
 from osparse.retrieval.report import rows_of
 from osparse.retrieval.runs import latencies
 
@@ -73,6 +76,56 @@ def test_a_report_that_holds_is_not_measured_again(make_cluster: Make, dataset: 
     again = evaluate_cluster(cluster, "world", data, output=output, overwrite=True)
     assert again.notes == ["the index holds 15 documents, the dataset 16: the figures are not those of the dataset"]
     assert again.notes[0] in str(again)
+
+
+def test_a_report_of_other_content_does_not_hold(make_cluster: Make, dataset: Dataset, tmp_path: Path) -> None:
+    cluster, data, output = make_cluster("client"), open_benchmark(dataset.path), tmp_path / "report.json"
+    evaluate_cluster(cluster, "world", data, output=output)
+    document, source = next(iter(cluster.index.documents.items()))
+    cluster.index.put(document, {**source, "sparse_embedding": {}})
+    with pytest.raises(InputError, match="a report of another content; pass --overwrite"):
+        evaluate_cluster(cluster, "world", data, output=output)
+    evaluate_cluster(cluster, "world", data, output=output, overwrite=True)
+    cluster.uuid = "u2"
+    with pytest.raises(InputError, match="a report of another content; pass --overwrite"):
+        evaluate_cluster(cluster, "world", data, output=output)
+
+
+def test_the_analyzers_follow_the_cluster(make_cluster: Make, dataset: Dataset) -> None:
+    cluster, data = make_cluster("client"), open_benchmark(dataset.path)
+    assert choose_analyzers(cluster, data) == {"en": "english", "ko": "nori"}
+    cluster.analyzers.clear()
+    assert choose_analyzers(cluster, data) == {"en": "standard", "ko": "standard"}
+
+
+def test_documents_without_a_language_are_noticed(make_cluster: Make, dataset: Dataset) -> None:
+    cluster, data = make_cluster("client"), open_benchmark(dataset.path)
+    for source in cluster.index.documents.values():
+        if source["lang"] == "ko":
+            del source["lang"]
+    (note,) = evaluate_cluster(cluster, "world", data).notes
+    assert "no document of the index has lang ko" in note
+
+
+def test_a_baseline_without_stemming_is_noticed(make_cluster: Make, dataset: Dataset) -> None:
+    cluster, data = make_cluster("client"), open_benchmark(dataset.path)
+    (note,) = evaluate._notes(cluster, "world", 16, data, Bm25({"und": "i"}, {"und": "standard"}))
+    assert "BM25 took the standard analyzer, which does not stem" in note
+
+
+def test_a_baseline_that_vanishes_is_made_again(dataset: Dataset) -> None:
+    calls: list[tuple[str, tuple[int, ...]]] = []
+
+    class Vanishing:
+        url = "memory:"
+
+        def request(self, method: str, path: str, *, allow: tuple[int, ...] = (), **_: Any) -> Answer:
+            calls.append((method, allow))
+            meta = {"mappings": {"_meta": {"osparse_baseline": {"dataset": "old"}}}}
+            return Answer(404, {}, {}) if method == "DELETE" else Answer(200, {"n": meta, "count": 1}, {})
+
+    assert not bm25._is_whole(ClusterApi(Vanishing()), "n", {"dataset": "new"}, 1)  # type: ignore[arg-type]
+    assert calls[-1] == ("DELETE", (404,))
 
 
 def test_what_cannot_be_measured_is_said(make_cluster: Make, dataset: Dataset, tmp_path: Path, model: Model) -> None:

@@ -61,6 +61,15 @@ def test_no_hit_says_why(make_cluster: Make) -> None:
     assert answer.hits == [] and "no document of language fr" in answer.note
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_byte_that_is_no_text_is_a_question_mark(kind: str, make_cluster: Make) -> None:
+    cluster = make_cluster(kind)
+    hits = search(cluster, "world", "tram\udcff lines", top=5)
+    assert hits and hits == search(cluster, "world", "tram? lines", top=5)
+    asked = [body for _, body in cluster.requests if body]
+    assert asked[-1] == asked[-2]
+
+
 def test_an_index_that_is_not_there_is_an_error(make_cluster: Make) -> None:
     with pytest.raises(ClusterError, match="has no index other.*osparse deploy"):
         search(make_cluster("client"), "other", "x")

@@ -32,8 +32,10 @@ osparse search --cluster http://127.0.0.1:9210 --index quickstart --lang en --to
 @click.argument("text")
 def search_command(cluster: Cluster, index: str, top: int, lang: str | None, explain: bool, text: str) -> None:
     """Ask a deployed index: TEXT is only tokenised and looked up, no model is called."""
+    from osparse.retrieval.queries import well_formed
     from osparse.retrieval.searching import Searcher
 
+    text = well_formed(text)
     answer = Searcher(cluster, index).ask(text, top=top, lang=lang, explain=explain)
     hits = [{**asdict(hit), "matched": [match._asdict() for match in hit.matched]} for hit in answer.hits]
     result = {"text": text, "query": answer.query, "hits": hits, "took_ms": answer.took_ms, "note": answer.note}
