@@ -135,7 +135,7 @@ def table(report: Report) -> str:
             found[1:1] = [f"{row.baseline.ndcg10:.3f}"]
             found[3:3] = [f"{row.baseline.difference:+.3f}", f"{row.baseline.p:.4f}"]
         shown.add_row(name, *found, style="dim" if row.no_shared_word else None)
-    console = Console(file=io.StringIO(), width=WIDTH, highlight=False)
+    console = Console(file=io.StringIO(), width=WIDTH, highlight=False, force_jupyter=False)
     console.print(shown)
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     return "\n".join([_title(report), *(line.rstrip() for line in lines), *_legend(report)])
