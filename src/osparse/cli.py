@@ -50,7 +50,18 @@ class _Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+_EPILOG = """\b
+Examples:
+  osparse doctor
+  osparse package build/model --output build/bundle
+  osparse deploy build/bundle --cluster http://localhost:9210 --index products
+  osparse COMMAND --help
+"""
+
+
+@click.group(
+    cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(osparse.__version__, prog_name="osparse")
 @click.option("--json", "as_json", is_flag=True, help="Print one machine-readable result on standard output.")
 @click.option("--quiet", is_flag=True, help="No progress and no notes; errors and the result only.")

@@ -12,8 +12,14 @@ from osparse.commands._common import FOLDER, echo
 from osparse.commands._common import command as make_command
 from osparse.errors import CheckError
 
+EPILOG = """\b
+Examples:
+  osparse corpus build --source debian --output data/deb-koen
+  osparse corpus stats data/deb-koen
+"""
 
-@click.group("corpus")
+
+@click.group("corpus", epilog=EPILOG)
 def command() -> None:
     """Build and inspect datasets from raw text."""
 

@@ -21,7 +21,15 @@ HOME = click.option(
 )
 
 
-@click.group("node")
+EPILOG = """\b
+Examples:
+  osparse node up
+  osparse node status
+  osparse node down
+"""
+
+
+@click.group("node", epilog=EPILOG)
 def command() -> None:
     """Run a real OpenSearch on this machine.
 
