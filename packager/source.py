@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from osparse.encoder import SparseEncoder, TextEncoder
+from osparse.encoder import SparseEncoder, TextEncoder, positions
 from osparse.encoding import SERVER_MAX_TOKENS, QueryEncoder
 from osparse.errors import CheckError, ModelError
 from osparse.model import Model
@@ -48,9 +48,9 @@ class Source:
                 f"{model.path}/osparse.json: head.masked_ids lacks {len(unmasked)} special or unused ids "
                 f"({unmasked[:5]}), which the server would answer as tokens; add them and evaluate again"
             )
-        if _positions(encoder) < model.head.max_length:
+        if positions(encoder.mlm) < model.head.max_length:
             raise ModelError(
-                f"{model.path}: head.max_length is {model.head.max_length}, the model has {_positions(encoder)} "
+                f"{model.path}: head.max_length is {model.head.max_length}, the model has {positions(encoder.mlm)} "
                 "positions; lower max_length in osparse.json"
             )
         ordinary = tuple(i for i in range(len(tokens)) if i not in masked)
@@ -59,7 +59,7 @@ class Source:
     @property
     def longest(self) -> int:
         """Tokens the encoder is checked with: the server's limit, or the model's if that is lower."""
-        return min(SERVER_MAX_TOKENS, _positions(self.encoder))
+        return min(SERVER_MAX_TOKENS, positions(self.encoder.mlm))
 
     @property
     def shared(self) -> dict[str, bytes]:
@@ -105,11 +105,3 @@ def _require_finite(model: Model, encoder: SparseEncoder) -> None:
             f"{model.path}/model.safetensors has NaN or infinite weights in {len(bad)} tensors, like {bad[0]}; "
             "train again with: osparse train"
         )
-
-
-def _positions(encoder: SparseEncoder) -> int:
-    config = encoder.mlm.config
-    positions = int(getattr(config, "max_position_embeddings", SERVER_MAX_TOKENS))
-    if config.model_type in ("roberta", "xlm-roberta"):  # they count positions from pad_token_id + 1
-        positions -= int(config.pad_token_id) + 1
-    return positions

@@ -7,7 +7,7 @@ import pytest
 import torch
 import world
 
-from osparse.encoder import ARCHITECTURES, SparseEncoder, TextEncoder
+from osparse.encoder import ARCHITECTURES, SparseEncoder, TextEncoder, load_masked_lm
 from osparse.encoding import Head, document_weights
 from osparse.encoding import prune as plain_prune
 from osparse.errors import ModelError
@@ -102,3 +102,59 @@ def test_weights_that_do_not_fit_the_tokenizer_are_refused(tmp_path: Any) -> Non
         shutil.copyfile(tmp_path / "small" / name, made.path / name)
     with pytest.raises(ModelError, match="do not belong together"):
         TextEncoder.open(made.path)
+
+
+def copied(model: Model, folder: Any) -> Any:
+    import shutil
+
+    return shutil.copytree(model.path, folder)
+
+
+@pytest.mark.parametrize("kind", sorted(ARCHITECTURES))
+def test_a_whole_checkpoint_of_every_architecture_loads(kind: str, tmp_path: Any) -> None:
+    made = tiny(kind)
+    made.save_pretrained(tmp_path)
+    loaded = load_masked_lm(tmp_path, "eager")
+    assert all(torch.equal(a, b) for a, b in zip(made.parameters(), loaded.parameters(), strict=True))
+
+
+def test_missing_weights_are_refused(model: Model, tmp_path: Any) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = copied(model, tmp_path / "model")
+    tensors = load_file(path / "model.safetensors")
+    del tensors["bert.encoder.layer.1.output.dense.weight"], tensors["bert.encoder.layer.1.output.dense.bias"]
+    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"lacks 2 tensors of config.json, like bert\.encoder\.layer\.1"):
+        TextEncoder.open(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("model.safetensors", "garbage"), ("config.json", "{"), ("config.json", "{}")]
+)
+def test_files_that_are_no_model_are_refused(name: str, content: str, model: Model, tmp_path: Any) -> None:
+    path = copied(model, tmp_path / "model")
+    (path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(ModelError, match="cannot be read as a masked-LM"):
+        TextEncoder.open(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [("max_length", "256", "max_length '256'"), ("masked_ids", [0, "1"], "masked_ids"), ("top_k", 2.5, "top_k 2.5"),
+     ("prune_ratio", "0", "prune_ratio '0'"), ("masked_ids", [-1], "masked_ids")],
+)  # fmt: skip
+def test_a_head_of_wrong_types_is_refused(key: str, value: Any, said: str, model: Model, tmp_path: Any) -> None:
+    import json
+
+    path = copied(model, tmp_path / "model")
+    raw = json.loads((path / "osparse.json").read_text(encoding="utf-8"))
+    raw["head"][key] = value
+    (path / "osparse.json").write_text(json.dumps(raw), encoding="utf-8")
+    with pytest.raises(ModelError, match=said):
+        Model.open(path)
+
+
+def test_masked_ids_beyond_the_decoder_are_refused() -> None:
+    with pytest.raises(ModelError, match="masked_ids has 50, the decoder 50 rows"):
+        SparseEncoder(tiny("bert"), Head(masked_ids=(0, 50)))

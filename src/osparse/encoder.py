@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from osparse.encoding import Head, sparse_dict
+from osparse.encoding import SERVER_MAX_TOKENS, Head, sparse_dict
 from osparse.errors import ModelError
 from osparse.lexicon import load_tokenizer, read_vocabulary
 from osparse.model import Model
@@ -53,6 +54,44 @@ ARCHITECTURES: dict[str, Callable[[Any], Parts]] = {
 """transformers' ``config.model_type`` -> how its masked-LM head comes apart."""
 
 
+def load_masked_lm(folder: Path, attention: str) -> Any:
+    """The fp32 masked-LM of a folder with config.json and model.safetensors; ``attention``: eager or sdpa.
+
+    Raises :class:`ModelError` if it cannot be read, or lacks weights, which transformers would make up at random.
+    """
+    from transformers import AutoModelForMaskedLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # osparse shows its own
+    try:
+        mlm, found = AutoModelForMaskedLM.from_pretrained(
+            folder, attn_implementation=attention, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as problem:
+        # whatever transformers meets in a file that is not what its name says
+        first = str(problem).strip().partition("\n")[0]
+        raise ModelError(
+            f"{folder}: config.json and model.safetensors cannot be read as a masked-LM "
+            f"({type(problem).__name__}: {first}); train again with: osparse train"
+        ) from None
+    lacking = sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])})
+    if lacking:
+        raise ModelError(
+            f"{folder}/model.safetensors lacks {len(lacking)} tensors of config.json, like {lacking[0]}; "
+            "they would be random; train again with: osparse train"
+        )
+    return mlm.float()
+
+
+def positions(mlm: Any) -> int:
+    """Ids that a text may have, special ones included, by the model's position embeddings."""
+    config = mlm.config
+    found = int(getattr(config, "max_position_embeddings", SERVER_MAX_TOKENS))
+    if config.model_type in ("roberta", "xlm-roberta"):  # they count positions from pad_token_id + 1
+        found -= int(config.pad_token_id) + 1
+    return found
+
+
 class SparseEncoder(nn.Module):
     """(B, T) ids and mask -> (B, V) document weights; the formula of ``osparse.encoding``, differentiable."""
 
@@ -68,7 +107,12 @@ class SparseEncoder(nn.Module):
             )
         self.mlm = mlm
         self.head = head
-        keep = torch.ones(self.decoder.weight.shape[0])
+        rows = self.decoder.weight.shape[0]
+        if max(head.masked_ids, default=-1) >= rows:
+            raise ModelError(
+                f"head.masked_ids has {max(head.masked_ids)}, the decoder {rows} rows; they do not belong together"
+            )
+        keep = torch.ones(rows)
         keep[list(head.masked_ids)] = 0.0
         self.register_buffer("keep", keep, persistent=False)
 
@@ -105,7 +149,10 @@ class SparseEncoder(nn.Module):
         return weights * (self.keep if columns is None else self.keep[columns])
 
     def prune(self, weights: Tensor) -> Tensor:
-        """(B, V) -> (B, V): drop what is at most prune_ratio x the row's largest, keep the top_k largest."""
+        """(B, V) -> (B, V): drop what is at most prune_ratio x the row's largest, keep the top_k largest.
+
+        Ties with the k-th weight are kept, so a row may keep more than top_k.
+        """
         kept = weights * (weights > self.head.prune_ratio * weights.amax(1, keepdim=True))
         if self.head.top_k is not None and self.head.top_k < kept.shape[1]:
             kept = kept * (kept >= kept.topk(self.head.top_k, dim=1).values[:, -1:])
@@ -123,14 +170,9 @@ class TextEncoder:
 
     @classmethod
     def open(cls, model: Model | Path | str, *, device: str = "cpu") -> TextEncoder:
-        """Load a model directory; raises :class:`ModelError` if its weights do not fit its tokenizer."""
-        from transformers import AutoModelForMaskedLM
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # osparse shows its own
+        """Load a model directory; raises :class:`ModelError` if its weights are not whole or do not fit."""
         model = model if isinstance(model, Model) else Model.open(model)
-        mlm = AutoModelForMaskedLM.from_pretrained(model.path, attn_implementation="eager", local_files_only=True)
-        encoder = SparseEncoder(mlm.float(), model.head).to(device)
+        encoder = SparseEncoder(load_masked_lm(model.path, "eager"), model.head).to(device)
         if encoder.decoder.weight.shape[0] < len(model.lexicon.tokens):
             raise ModelError(
                 f"{model.path}: the decoder has {encoder.decoder.weight.shape[0]} rows, "

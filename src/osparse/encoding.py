@@ -53,7 +53,10 @@ def document_weights(logits: NDArray[np.float32], mask: NDArray[np.bool_], head:
 
 
 def prune(weights: NDArray[np.float32], head: Head) -> NDArray[np.float32]:
-    """Drop weights at or below prune_ratio x max, and all below the top_k-th largest; (V,) -> (V,)."""
+    """Drop weights at or below prune_ratio x max, and all below the top_k-th largest; (V,) -> (V,).
+
+    Ties with the k-th weight are kept, so more than top_k may stay.
+    """
     floor = head.prune_ratio * weights.max(initial=0)
     kept = np.where(weights > floor, weights, 0)
     if head.top_k is not None and np.count_nonzero(kept) > head.top_k:

@@ -104,7 +104,9 @@ def _read_head(raw: Any, path: Path) -> Head:
         raise ModelError(
             f"{path}/osparse.json: the head is not readable: {problem}; train again with: osparse train"
         ) from None
-    problems = []
+    problems = _wrong_types(head)
+    if problems:
+        raise ModelError(f"{path}/osparse.json: " + "; ".join(problems) + "; train again with: osparse train")
     if head.activation not in ACTIVATIONS:
         problems.append(f"activation {head.activation!r} is not one of {', '.join(ACTIVATIONS)}")
     if not 2 <= head.max_length <= SERVER_MAX_TOKENS:
@@ -116,3 +118,18 @@ def _read_head(raw: Any, path: Path) -> Head:
     if problems:
         raise ModelError(f"{path}/osparse.json: " + "; ".join(problems))
     return head
+
+
+def _wrong_types(head: Head) -> list[str]:
+    """What JSON of another type than the head's fields would break later, far from the file."""
+    problems = []
+    if type(head.max_length) is not int:
+        problems.append(f"max_length {head.max_length!r} is not an integer")
+    if type(head.prune_ratio) not in (int, float):
+        problems.append(f"prune_ratio {head.prune_ratio!r} is not a number")
+    if head.top_k is not None and type(head.top_k) is not int:
+        problems.append(f"top_k {head.top_k!r} is neither an integer nor null")
+    wrong = [i for i in head.masked_ids if type(i) is not int or i < 0]
+    if wrong:
+        problems.append(f"masked_ids holds {wrong[0]!r}, which is no token id")
+    return problems
