@@ -97,7 +97,7 @@ def fetch_part(api: ClusterApi, deployment: Deployment, part: str) -> Path:
     if listed is None:
         raise ClusterError(
             f"{api.cluster.url} holds no {part} part of bundle {deployment.bundle}; store it with: osparse deploy "
-            "BUNDLE --mode client"
+            "BUNDLE --index NAME"
         )
     sha256, size = str(listed["sha256"]), int(str(listed["size"]))
     path = cache_folder() / sha256 / str(Path(str(listed["name"])).name)

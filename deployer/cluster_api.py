@@ -33,9 +33,9 @@ class ClusterApi:
         return dict(_object(answer).get("nodes", {}))
 
     def node_memory(self) -> dict[str, Any]:
-        """Node id -> name, ``os.mem`` and ``jvm.mem`` usage."""
-        filters = "nodes.*.name,nodes.*.os.mem,nodes.*.jvm.mem.heap_used_percent"
-        answer = self.cluster.request("GET", "/_nodes/stats/os,jvm", params={"filter_path": filters})
+        """Node id -> name and ``os.mem`` usage."""
+        filters = "nodes.*.name,nodes.*.os.mem"
+        answer = self.cluster.request("GET", "/_nodes/stats/os", params={"filter_path": filters})
         return dict(_object(answer).get("nodes", {}))
 
     def settings(self) -> dict[str, str]:
@@ -60,6 +60,19 @@ class ClusterApi:
         """Concrete index -> mappings, of an index or alias; None if there is none."""
         answer = self.cluster.request("GET", f"/{_q(name)}/_mapping", allow=(404,))
         return None if answer.status == 404 else _object(answer)
+
+    def put_mapping(self, name: str, body: Mapping[str, Any]) -> None:
+        self.cluster.request("PUT", f"/{_q(name)}/_mapping", body=body)
+
+    def get_index_settings(self, name: str) -> dict[str, str]:
+        """The settings of one concrete index, flat (``index.default_pipeline``); those never set are not there."""
+        params = {"flat_settings": "true"}
+        body = _object(self.cluster.request("GET", f"/{_q(name)}/_settings", params=params))
+        return dict(body.get(name, {}).get("settings", {}))
+
+    def put_index_settings(self, name: str, body: Mapping[str, Any]) -> None:
+        """Flat; a value of None takes the setting away."""
+        self.cluster.request("PUT", f"/{_q(name)}/_settings", body=body)
 
     def all_meta(self) -> dict[str, Any]:
         """Concrete index -> ``_meta`` of every index, hidden ones too, that has any."""

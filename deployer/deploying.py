@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from osparse.bundle import Bundle
@@ -22,6 +22,7 @@ from osparse.deployer.pipelines import IngestPipeline, SearchPipeline
 from osparse.deployer.plan import Plan, Step, apply_all, inspect_all
 from osparse.deployer.serving_index import ServingIndex, deployment_of
 from osparse.deployment import META_KEY, Deployment
+from osparse.errors import InputError
 
 log = logging.getLogger("osparse.deployer.deploying")
 
@@ -78,12 +79,14 @@ def deploy(
         MissingPluginError, AccessError, ClusterUnreachableError, ClusterBusyError, ClusterError: see their text.
         CheckError: the served models do not give the weights the bundle was proved with.
         BundleError: client mode, and the bundle has no onnx part.
+        InputError: ``index`` cannot be a name, or ``two_phase`` in client mode.
     """
     started = time.monotonic()
     names.check_index_name(index)
     api = ClusterApi(cluster)
     facts = look(api)
-    choice, deployment = _decide(api, facts, bundle, index, mode)
+    choice, deployment = _decide(api, facts, bundle, index, mode, two_phase)
+    _check_flags(choice, two_phase, allow_settings)
     log.info("mode %s: %s", choice.mode, choice.why)
     steps = _steps(api, facts, bundle, index, deployment, two_phase, allow_settings)
     findings = inspect_all(steps)
@@ -95,16 +98,31 @@ def deploy(
     )
 
 
-def _decide(api: ClusterApi, facts: Facts, bundle: Bundle, index: str, asked: str) -> tuple[Choice, Deployment]:
+def _decide(
+    api: ClusterApi, facts: Facts, bundle: Bundle, index: str, asked: str, two_phase: bool
+) -> tuple[Choice, Deployment]:
     """An index of this bundle that is there decides for "auto"; otherwise the plugins do."""
     there = _existing(api, names.concrete_index(index, bundle))
     if asked == "auto" and there is not None and there.fingerprint == bundle.fingerprint:
-        return Choice(there.mode, "the index exists and was made so"), there
+        search = names.search_pipeline(bundle, two_phase) if there.mode == "ml-commons" else None
+        return Choice(there.mode, "the index exists and was made so"), replace(there, search_pipeline=search)
     choice = choose_mode(facts, asked)
-    deployment = deployment_of(bundle, choice.mode, facts.key_style)
+    deployment = deployment_of(bundle, choice.mode, facts.key_style, two_phase)
     if choice.mode == "client" and there is not None and there.mode == "client":
         deployment = deployment_of(bundle, "client", there.key_style)
     return choice, deployment
+
+
+def _check_flags(choice: Choice, two_phase: bool, allow_settings: bool) -> None:
+    if choice.mode != "client":
+        return
+    if two_phase:
+        raise InputError(
+            f"--two-phase is for mode ml-commons, and this is mode client ({choice.why}): its queries go through no "
+            "search pipeline; leave the flag out"
+        )
+    if allow_settings:
+        log.warning("--allow-settings does nothing in mode client: no cluster setting is needed")
 
 
 def _existing(api: ClusterApi, name: str) -> Deployment | None:

@@ -11,7 +11,7 @@ from osparse.bundle import Bundle
 from osparse.errors import InputError
 
 BUNDLES_INDEX = "osparse-bundles"
-"""Hidden index that holds bundle parts for client mode."""
+"""Hidden index that holds the bundle parts that other machines encode with."""
 _INDEX = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _MAX_INDEX = 200
 """Characters; OpenSearch allows 255 bytes and the concrete index adds 13."""
@@ -47,5 +47,6 @@ def ingest_pipeline(bundle: Bundle) -> str:
     return f"osparse-{bundle.name}-{bundle.short}-ingest"
 
 
-def search_pipeline(bundle: Bundle) -> str:
-    return f"osparse-{bundle.name}-{bundle.short}-search"
+def search_pipeline(bundle: Bundle, two_phase: bool = False) -> str:
+    """Each variant has its own, so that one index's choice is not another's."""
+    return f"osparse-{bundle.name}-{bundle.short}-search{'-2p' if two_phase else ''}"

@@ -47,13 +47,16 @@ class SearchPipeline:
     tokenizer: ServedModel
     two_phase: bool = False
 
+    @property
+    def name(self) -> str:
+        return names.search_pipeline(self.bundle, self.two_phase)
+
     def inspect(self) -> Finding:
-        what = f"search pipeline {names.search_pipeline(self.bundle)}"
-        there = self.api.get_search_pipeline(names.search_pipeline(self.bundle))
-        return _compare(what, there, self.body(), "request_processors")
+        there = self.api.get_search_pipeline(self.name)
+        return _compare(f"search pipeline {self.name}", there, self.body(), "request_processors")
 
     def apply(self) -> None:
-        self.api.put_search_pipeline(names.search_pipeline(self.bundle), self.body())
+        self.api.put_search_pipeline(self.name, self.body())
 
     def body(self) -> dict[str, Any]:
         template = "search_enricher_two_phase" if self.two_phase else "search_enricher"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from osparse.deployer.connection import Cluster
 from osparse.deployer.ml_commons import MLCommons
 from osparse.deployer.ml_failures import remedy
 from osparse.deployer.names import BUNDLES_INDEX
+from osparse.deployer.serving_index import pipeline_drift
 from osparse.deployment import META_KEY, SCHEMA_VERSION, Deployment
 from osparse.errors import ClusterError
 
@@ -62,17 +64,26 @@ def status(cluster: Cluster, index: str | None = None) -> list[DeploymentStatus]
         ClusterError: ``index`` is given and there is no deployment of that name.
     """
     api = ClusterApi(cluster)
-    made = {
-        name: meta for name, meta in api.all_meta().items() if meta.get(META_KEY, {}).get("schema") == SCHEMA_VERSION
-    }
-    found = [_one(api, name, Deployment.from_meta(meta, name)) for name, meta in sorted(made.items())]
     if index is None:
-        return found
-    chosen = [one for one in found if index == one.index or index in one.aliases]
-    if not chosen:
-        there = ", ".join(sorted({alias for one in found for alias in one.aliases})) or "none"
-        raise ClusterError(f"{cluster.url} has no deployment {index}; it has: {there}")
-    return chosen
+        meta = api.all_meta()
+    else:
+        mappings = api.get_mapping(index) or {}
+        meta = {name: body.get("mappings", {}).get("_meta") for name, body in mappings.items()}
+    found = [_one(api, name, deployment) for name, deployment in _made(meta).items()]
+    if index is not None and not found:
+        there = {alias for name in _made(api.all_meta()) for alias in api.aliases(name)}
+        raise ClusterError(f"{cluster.url} has no deployment {index}; it has: {', '.join(sorted(there)) or 'none'}")
+    return found
+
+
+def _made(found: Mapping[str, object]) -> dict[str, Deployment]:
+    """Those that osparse made, of concrete index -> ``_meta``; anything may stand in another's."""
+    made: dict[str, Deployment] = {}
+    for name, meta in sorted(found.items()):
+        ours = meta.get(META_KEY) if isinstance(meta, Mapping) else None
+        if isinstance(meta, Mapping) and isinstance(ours, Mapping) and ours.get("schema") == SCHEMA_VERSION:
+            made[name] = Deployment.from_meta(meta, name)
+    return made
 
 
 def _one(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentStatus:
@@ -82,8 +93,8 @@ def _one(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentStatus
     if deployment.mode == "ml-commons":
         models, wrong = _models(MLCommons(api.cluster), api, deployment)
         problems += wrong
-    else:
-        problems += _parts(api, deployment)
+    problems += _parts(api, deployment)
+    problems += [f"{drift}; run osparse deploy again" for drift in pipeline_drift(api, name, deployment)]
     return DeploymentStatus(name, aliases, deployment, api.count(name), models, problems)
 
 
@@ -109,9 +120,10 @@ def _models(ml: MLCommons, api: ClusterApi, deployment: Deployment) -> tuple[lis
 
 
 def _parts(api: ClusterApi, deployment: Deployment) -> list[str]:
+    """Queries are encoded away from the cluster in either mode, documents in client mode only."""
     listed = stored_parts(api, deployment.fingerprint)
     problems = []
-    for part in ("tokenizer", "onnx"):
+    for part in ("tokenizer",) if deployment.mode == "ml-commons" else ("tokenizer", "onnx"):
         if part not in listed:
             problems.append(f"the {part} part is not in {BUNDLES_INDEX}; run osparse deploy again")
             continue

@@ -23,7 +23,6 @@ class ServingIndex:
     alias: str
     name: str
     deployment: Deployment
-    shards: int = 1
 
     def inspect(self) -> Finding:
         """Raises :class:`DeploymentConflictError` if the alias or the index is taken by anything else."""
@@ -32,7 +31,8 @@ class ServingIndex:
         if found is not None:
             self._check_same(found, self.alias)
         if found is not None and self.name in found:
-            return Finding("keep", what, "exists, same fingerprint")
+            drift = self._drift(found[self.name])
+            return Finding("change", what, "; ".join(drift)) if drift else Finding("keep", what, "exists, as it should")
         behind = self.api.get_index(self.name)
         if behind is None:
             return Finding("create", what, "there is none of that name")
@@ -42,23 +42,29 @@ class ServingIndex:
     def apply(self) -> None:
         if not self.api.create_index(self.name, self.body()):
             self.api.update_aliases(render("alias_add", index=self.name, alias=self.alias))
+            self.api.put_index_settings(self.name, render("index_pipelines", **_pipelines(self.deployment)))
+            self.api.put_mapping(self.name, render("index_meta", meta=self.deployment.to_meta()))
 
     def body(self) -> dict[str, Any]:
         body: dict[str, Any] = render(
             "index_rank_features",
             alias=self.alias,
-            shards=self.shards,
             field=self.deployment.field,
             meta=self.deployment.to_meta(),
             korean_analyzer=first_analyzer(self.api, KOREAN_ANALYZERS),
             english_analyzer=first_analyzer(self.api, ENGLISH_ANALYZERS),
         )
-        settings = body["settings"]["index"]
-        if self.deployment.ingest_pipeline:
-            settings["default_pipeline"] = self.deployment.ingest_pipeline
-        if self.deployment.search_pipeline:
-            settings["search.default_pipeline"] = self.deployment.search_pipeline
+        settings = render("index_pipelines", **_pipelines(self.deployment))
+        given = {name.removeprefix("index."): value for name, value in settings.items() if value is not None}
+        body["settings"]["index"].update(given)
         return body
+
+    def _drift(self, found: dict[str, Any]) -> list[str]:
+        """What differs from the deployment wanted; the pipelines first, as a person would see them."""
+        there = Deployment.from_meta(found["mappings"]["_meta"], self.name)
+        named = there.search_pipeline or "none"
+        meta = [] if there == self.deployment else [f"its _meta names search pipeline {named}"]
+        return [*pipeline_drift(self.api, self.name, self.deployment), *meta]
 
     def _check_same(self, found: dict[str, Any], asked: str) -> None:
         for name, body in found.items():
@@ -82,7 +88,22 @@ class ServingIndex:
                 )
 
 
-def deployment_of(bundle: Bundle, mode: Any, key_style: Any) -> Deployment:
+def pipeline_drift(api: ClusterApi, name: str, deployment: Deployment) -> list[str]:
+    """Where an index's default pipelines are not its deployment's: documents or queries would go unencoded."""
+    there = api.get_index_settings(name)
+    wanted: dict[str, str | None] = render("index_pipelines", **_pipelines(deployment))
+    return [
+        f"its {setting} is {there.get(setting, 'not set')}, not {value or 'unset'}"
+        for setting, value in wanted.items()
+        if there.get(setting) != value
+    ]
+
+
+def _pipelines(deployment: Deployment) -> dict[str, str | None]:
+    return {"ingest_pipeline": deployment.ingest_pipeline, "search_pipeline": deployment.search_pipeline}
+
+
+def deployment_of(bundle: Bundle, mode: Any, key_style: Any, two_phase: bool = False) -> Deployment:
     """What the index's ``_meta`` will say."""
     ml = mode == "ml-commons"
     return Deployment(
@@ -94,5 +115,5 @@ def deployment_of(bundle: Bundle, mode: Any, key_style: Any) -> Deployment:
         max_length=bundle.head.max_length,
         key_style="raw" if ml else key_style,
         ingest_pipeline=names.ingest_pipeline(bundle) if ml else None,
-        search_pipeline=names.search_pipeline(bundle) if ml else None,
+        search_pipeline=names.search_pipeline(bundle, two_phase) if ml else None,
     )

@@ -98,7 +98,24 @@ class IndexCalls(State):
         del self.indices[request.parts[0]]
         return {"acknowledged": True}
 
+    def settings_of_index(self, request: Request) -> Any:
+        """Flat, as asked for; a value of null takes a setting away."""
+        indices = self._indices(request.parts[0])
+        if request.method == "PUT":
+            for key, value in request.json.items():
+                name = key.removeprefix("index.")
+                for index in indices:
+                    index.settings.pop(name, None)
+                    if value is not None:
+                        index.settings[name] = value
+            return {"acknowledged": True}
+        return {i.name: {"settings": {f"index.{k}": str(v) for k, v in i.settings.items()}} for i in indices}
+
     def mapping_get(self, request: Request) -> Any:
+        if request.method == "PUT":
+            for index in self._indices(request.parts[0]):
+                index.mappings = {**index.mappings, **request.json}
+            return {"acknowledged": True}
         if request.parts[0] == "_all":
             wanted = request.query.get("filter_path") == "*.mappings._meta"
             return {

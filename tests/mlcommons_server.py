@@ -54,8 +54,7 @@ class MLCommonsServer(ModelCalls, IndexCalls):
         return {"nodes": {NODE: {"name": "n1", "version": "3.4.0", "roles": self.roles}}}
 
     def node_stats(self, request: Request) -> Any:
-        memory = {"os": {"mem": {"used_percent": self.memory_percent}}, "jvm": {"mem": {"heap_used_percent": 40}}}
-        return {"nodes": {NODE: {"name": "n1", **memory}}}
+        return {"nodes": {NODE: {"name": "n1", "os": {"mem": {"used_percent": self.memory_percent}}}}}
 
     def settings(self, request: Request) -> Any:
         if request.method == "PUT":
@@ -87,7 +86,7 @@ ROUTES = (
     (r"/", "GET", "root"),
     (r"/_cat/plugins", "GET", "cat_plugins"),
     (r"/_nodes/plugins", "GET", "nodes"),
-    (r"/_nodes/stats/os,jvm", "GET", "node_stats"),
+    (r"/_nodes/stats/os", "GET", "node_stats"),
     (r"/_cluster/settings", "GET PUT", "settings"),
     (r"/_analyze", "POST", "analyze"),
     (rf"{_ML}/model_groups/_register", "POST", "group_register"),
@@ -110,7 +109,8 @@ ROUTES = (
     (r"/_aliases", "POST", "aliases_post"),
     (r"/(_all)/_mapping", "GET", "mapping_get"),
     (r"/()_bulk", "POST", "bulk"),
-    (rf"/{_N}/_mapping", "GET", "mapping_get"),
+    (rf"/{_N}/_mapping", "GET PUT", "mapping_get"),
+    (rf"/{_N}/_settings", "GET PUT", "settings_of_index"),
     (rf"/{_N}/_alias", "GET", "alias_of_index"),
     (rf"/{_N}/_refresh", "POST", "refresh"),
     (rf"/{_N}/_count", "GET POST", "count"),
