@@ -1,7 +1,7 @@
 """Checkpoints: one folder, written whole or not at all, with everything that a step depends on.
 
     state.json           stage, step, best validation, fingerprint of the run
-    tensors.safetensors  model.*, adam.*, best.* (weights of the best validation), rng
+    tensors.safetensors  model.*, adam.*, best.* (weights of the best validation), rng, cuda_rng.*
 
 Schedules, batches and random windows are functions of the step's number, so they need no state of their own.
 """
@@ -53,6 +53,8 @@ def save_checkpoint(run: Path, progress: Progress, model: nn.Module, optimiser: 
     tensors = {f"model.{name}": tensor for name, tensor in weights_of(model).items()}
     tensors |= {f"best.{name}": tensor for name, tensor in progress.best_weights.items()}
     tensors["rng"] = torch.get_rng_state()
+    if torch.cuda.is_available():  # dropout draws there
+        tensors |= {f"cuda_rng.{n}": state for n, state in enumerate(torch.cuda.get_rng_state_all())}
     for number, state in (optimiser.state_dict()["state"] if optimiser else {}).items():
         tensors |= {f"adam.{number}.{key}": value.detach().cpu().contiguous() for key, value in state.items()}
     state = {key: value for key, value in asdict(progress).items() if key != "best_weights"}
@@ -66,7 +68,12 @@ def read_progress(run: Path, fingerprint: str) -> Progress:
     path = run / FOLDER / "state.json"
     if not path.is_file():
         raise InputError(f"there is no checkpoint in {run} to resume; leave --resume out to start from the beginning")
-    progress = Progress(**read_json(path))
+    raw = read_json(path)
+    if not isinstance(raw, dict) or raw.keys() != {"fingerprint", "stage", "step", "best"}:
+        raise InputError(
+            f"{path} is not a checkpoint's of this version; leave --resume out to start from the beginning"
+        )
+    progress = Progress(**raw)
     if progress.fingerprint != fingerprint:
         raise InputError(
             f"{run}/{FOLDER} was written with another configuration, dataset, tokenizer or IDF table; "
@@ -90,6 +97,9 @@ def restore(
     load_weights(model, _part(tensors, "model."))
     progress.best_weights = _part(tensors, "best.")
     torch.set_rng_state(tensors["rng"])
+    if torch.cuda.is_available():  # devices of both sittings; another machine promises no equal bits anyway
+        for device, state in list(_part(tensors, "cuda_rng.").items())[: torch.cuda.device_count()]:
+            torch.cuda.set_rng_state(state, int(device))
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in _part(tensors, "adam.").items():
         number, key = name.split(".", 1)

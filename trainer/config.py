@@ -26,7 +26,8 @@ class EncoderConfig:
     def problems(self) -> list[str]:
         sizes = (self.layers, self.hidden, self.heads, self.feed_forward)
         if self.start is not None:
-            return ["start: a checkpoint has its own sizes; leave them out"] if any(sizes) else []
+            given = any(sizes) or self.dropout > 0
+            return ["start: a checkpoint has its own sizes and dropout; leave them out"] if given else []
         if not all(sizes):
             return ["layers, hidden, heads, feed_forward: all wanted for a new encoder (or start: a checkpoint)"]
         return [f"hidden: {self.hidden} is not a multiple of heads {self.heads}"] if self.hidden % self.heads else []

@@ -21,7 +21,7 @@ WIDTH = 40
 
 
 def monitor(run: Path, *, once: bool = False, console: Console | None = None) -> list[dict[str, Any]]:
-    """Show a run until it ends, or once; returns the log's lines.
+    """Show a run until it ends or stops, or once; returns the log's lines.
 
     Raises :class:`InputError` if ``run`` is not a run folder.
     """
@@ -31,7 +31,7 @@ def monitor(run: Path, *, once: bool = False, console: Console | None = None) ->
         console.print(picture(rows))
         return rows
     with Live(picture(rows), console=console, auto_refresh=False) as live:
-        while not any(row["kind"] == "end" for row in rows):
+        while not _ended(rows):
             time.sleep(REFRESH_SECONDS)
             rows = read_log(run)
             live.update(picture(rows), refresh=True)
@@ -45,11 +45,15 @@ def picture(rows: list[dict[str, Any]]) -> Group:
     if not steps:
         return Group(Text("no step yet"))
     last = steps[-1]
-    ended = any(row["kind"] == "end" for row in rows)
-    left = "" if ended else f", about {_seconds_left(steps):.0f} s left in this stage"
+    stopped = "; stopped: osparse train --resume goes on from its checkpoint" if rows[-1]["kind"] == "stopped" else ""
+    left = stopped if _ended(rows) else f", about {_seconds_left(steps):.0f} s left in this stage"
     head = Text(f"{last['stage']}: step {last['step']} of {last['steps']}, {rows[-1]['seconds']:.0f} s{left}")
     bar = ProgressBar(total=last["steps"], completed=last["step"], width=2 * WIDTH)
     return Group(head, bar, _curves([row for row in steps if row["stage"] == last["stage"]]), _validations(rows))
+
+
+def _ended(rows: list[dict[str, Any]]) -> bool:
+    return any(row["kind"] in ("end", "stopped") for row in rows)
 
 
 def curve(values: list[float], width: int = WIDTH) -> str:

@@ -64,9 +64,16 @@ class Records:
 
 
 def read_records(dataset: Dataset, tokenizer: Path, lexicon: Lexicon) -> Records:
-    """Read the training split; raises :class:`DatasetError` when it has no positives or a text has no token."""
+    """Read the training split; raises :class:`DatasetError` when it has no positives, or a teacher's scores."""
     relevant: dict[str, set[str]] = {}
-    for query, document, score in dataset.qrels("train").select("query_id", "document_id", "score").collect().rows():
+    columns = ("query_id", "document_id", "score", "origin")
+    for query, document, score, origin in dataset.qrels("train").select(columns).collect().rows():
+        if origin == "distilled":
+            raise DatasetError(
+                f"{dataset.path}: the train split has judgements of origin 'distilled', like {query!r} and "
+                f"{document!r}; this version's losses do not use teacher scores and would take each for a positive. "
+                "Leave them out, or turn the teacher's best into 'mined' judgements"
+            )
         if score > 0:
             relevant.setdefault(query, set()).add(document)
     if not relevant:

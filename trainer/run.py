@@ -72,7 +72,7 @@ def train(
     dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
     lexicon = Lexicon.open(config.tokenizer / "tokenizer.json", config.idf)
     inputs = {
-        "config": to_plain(config),
+        "config": _without_places(config),
         "dataset": dataset.fingerprint,
         "tokenizer": sha256_file(config.tokenizer / "tokenizer.json"),
         "idf": sha256_file(config.idf),
@@ -112,32 +112,36 @@ def _train(
 
     folder = run_folder(output)
     progress = read_progress(folder, name) if resume else Progress(name)
-    if not resume:
-        shutil.rmtree(folder / FOLDER, ignore_errors=True)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     tokenizer = config.tokenizer / "tokenizer.json"
-    run_log = RunLog(folder, keep=_before(progress) if resume else None)
-    write_atomic(folder / "config.json", pretty_json(inputs))
     validation = Validation(
         dataset, tokenizer, lexicon, distractors=config.validation.documents, seed=config.seed
     )  # fmt: skip
     records = read_records(dataset, tokenizer, lexicon)
     log.info("%d records, %d queries, languages %s", len(records), len(records.relevant), ", ".join(records.languages))
     encoder = new_encoder(config, lexicon).to("cuda" if torch.cuda.is_available() else "cpu")
+    stages = _stages(config, encoder, records, lexicon, Frame.of(tokenizer))
+    # The inputs are found good; only now may an earlier sitting's log and checkpoint go.
     if not resume:
-        _warm_start(config, encoder, records, lexicon)
-    run = Run(
-        folder, encoder, _stages(config, encoder, records, lexicon, Frame.of(tokenizer)), validation,
-        config.validation.every, config.checkpoint_every, run_log,
-    )  # fmt: skip
-    run_stages(run, progress, resume=resume)
+        _drop_checkpoint(folder / FOLDER)
+    shown = {**inputs, "config": _with_names(config)}
+    run_log = RunLog(folder, keep=_before(progress) if resume else None)
+    write_atomic(folder / "config.json", pretty_json(shown))
+    run = Run(folder, encoder, stages, validation, config.validation.every, config.checkpoint_every, run_log)
+    try:
+        if not resume:
+            _warm_start(config, encoder, records, lexicon)
+        run_stages(run, progress, resume=resume)
+    except BaseException:
+        run_log.write("stopped")  # a monitor ends with it
+        raise
     best = progress.best or {"stage": "warm_start", "step": 0, **validation.measure(encoder)}
     if progress.best_weights:  # none where there is no stage but the warm start
         load_weights(encoder, progress.best_weights)
     steps = sum(stage.steps for stage, _ in run.stages)
-    training = {**inputs, "fingerprint": name, "steps": steps, "seconds": round(run_log.seconds, 1)}
+    training = {**shown, "fingerprint": name, "steps": steps, "seconds": round(run_log.seconds, 1)}
     model = write_model(
         output, encoder.cpu().eval(), tokenizer=config.tokenizer, lexicon=lexicon, idf=config.idf,
         training=training, metrics={"split": "validation", **best}, overwrite=True,
@@ -149,23 +153,18 @@ def _train(
 
 
 def new_encoder(config: TrainConfig, lexicon: Lexicon) -> SparseEncoder:
-    """The encoder a run starts from; raises :class:`ConfigError` if a checkpoint's vocabulary is too small."""
-    from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM
+    """The encoder a run starts from.
+
+    Raises :class:`ConfigError` if a checkpoint is not whole, or has too few vocabulary rows or positions.
+    """
+    from transformers import BertConfig, BertForMaskedLM
 
     from osparse.encoder import SparseEncoder
 
     size = config.encoder
     if size.start is not None:
-        mlm = AutoModelForMaskedLM.from_pretrained(
-            size.start, attn_implementation="sdpa", local_files_only=True
-        ).float()
+        mlm = _started(config, size.start, lexicon)
         rows = mlm.get_output_embeddings().weight.shape[0]
-        if rows < len(lexicon.tokens):
-            raise ConfigError(
-                "encoder.start",
-                [f"{size.start} has {rows} vocabulary rows, {config.tokenizer} has {len(lexicon.tokens)} tokens; "
-                 "give the tokenizer that belongs to the checkpoint"],
-            )  # fmt: skip
     else:
         rows = len(lexicon.tokens)
         shape = BertConfig(
@@ -178,6 +177,48 @@ def new_encoder(config: TrainConfig, lexicon: Lexicon) -> SparseEncoder:
     unused = [i for i, token in enumerate(lexicon.tokens) if not token or token.startswith("[unused")]
     masked = sorted({*lexicon.special_ids, *unused, *range(len(lexicon.tokens), rows)})
     return SparseEncoder(mlm, Head(**{**asdict(config.head), "masked_ids": tuple(masked)}))
+
+
+def _started(config: TrainConfig, start: Path, lexicon: Lexicon) -> Any:
+    """The masked-LM of ``encoder.start``, found to fit the tokenizer and the head."""
+    from osparse.encoder import load_masked_lm, positions
+
+    try:
+        mlm = load_masked_lm(start, "sdpa")
+    except ModelError as problem:
+        raise ConfigError("encoder.start", [str(problem)]) from None
+    rows, longest = mlm.get_output_embeddings().weight.shape[0], positions(mlm)
+    problems = []
+    if rows < len(lexicon.tokens):
+        problems.append(
+            f"{start} has {rows} vocabulary rows, {config.tokenizer} has {len(lexicon.tokens)} tokens; "
+            "give the tokenizer that belongs to the checkpoint"
+        )
+    if longest < config.head.max_length:
+        problems.append(f"{start} has {longest} positions, head.max_length is {config.head.max_length}; lower it")
+    if problems:
+        raise ConfigError("encoder.start", problems)
+    return mlm
+
+
+def _drop_checkpoint(checkpoint: Path) -> None:
+    if checkpoint.exists():
+        log.warning("%s is dropped and training starts from the beginning; --resume would have gone on", checkpoint)
+        shutil.rmtree(checkpoint)
+
+
+def _without_places(config: TrainConfig) -> dict[str, Any]:
+    """What makes the model: no paths, as their sha256 stand beside, and not how often a checkpoint is written."""
+    plain = {k: v for k, v in to_plain(config).items() if k not in ("tokenizer", "idf", "checkpoint_every")}
+    return {**plain, "encoder": {k: v for k, v in plain["encoder"].items() if k != "start"}}
+
+
+def _with_names(config: TrainConfig) -> dict[str, Any]:
+    """The whole configuration, with the names of files and folders in place of their paths."""
+    plain = to_plain(config)
+    start = config.encoder.start
+    encoder = {**plain["encoder"], "start": start.resolve().name if start else None}
+    return {**plain, "tokenizer": config.tokenizer.resolve().name, "idf": config.idf.name, "encoder": encoder}
 
 
 def _warm_start(config: TrainConfig, encoder: SparseEncoder, records: Records, lexicon: Lexicon) -> None:
@@ -227,9 +268,8 @@ def _made_from(output: Path) -> str:
 def _start_fingerprint(config: TrainConfig) -> str | None:
     if config.encoder.start is None:
         return None
-    weights = config.encoder.start / "model.safetensors"
-    if not weights.is_file():
-        raise ConfigError(
-            "encoder.start", [f"{config.encoder.start} has no model.safetensors; a masked-LM folder is wanted"]
-        )
-    return sha256_file(weights)
+    start, names = config.encoder.start, ("config.json", "model.safetensors")
+    missing = [name for name in names if not (start / name).is_file()]
+    if missing:
+        raise ConfigError("encoder.start", [f"{start} has no {' and no '.join(missing)}; a masked-LM folder is wanted"])
+    return fingerprint({name: sha256_file(start / name) for name in names})

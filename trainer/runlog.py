@@ -2,7 +2,7 @@
 
 {"kind": "step", "part": 1, "stage": "ranking", "step": 120, "steps": 600, "seconds": 80.1, "loss": 1.2, ...}
 {"kind": "validation", "part": 1, "stage": "ranking", "step": 200, "ndcg": 0.61, "directions": {...}, ...}
-{"kind": "end", "seconds": 350.0}
+{"kind": "end", "seconds": 350.0}, or "stopped" where training was interrupted or failed
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from osparse.errors import InputError
-from osparse.files import read_jsonl, write_atomic
+from osparse.files import write_atomic
 
 FILE = "metrics.jsonl"
 
@@ -26,7 +26,7 @@ class RunLog:
         """``keep``: which lines of an earlier sitting stay; without it the log starts anew."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / FILE
-        kept = [row for _, row in read_jsonl(path) if keep(row)] if keep is not None and path.is_file() else []
+        kept = [row for row in _rows(path) if keep(row)] if keep is not None and path.is_file() else []
         write_atomic(path, "".join(_line(row) for row in kept))
         self.path = path
         self._started = time.monotonic() - (kept[-1].get("seconds", 0.0) if kept else 0.0)
@@ -48,7 +48,16 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
         beside = folder.with_name(f"{folder.name}.run")
         hint = f"; did you mean {beside}?" if (beside / FILE).is_file() else "; osparse train makes one at OUTPUT.run"
         raise InputError(f"{folder} is not a training run: it has no {FILE}{hint}")
-    return [row for _, row in read_jsonl(path)]
+    return _rows(path)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The whole lines; a last one without its end is being written, or a kill cut it off."""
+    lines = path.read_bytes().split(b"\n")[:-1]
+    try:
+        return [json.loads(line) for line in lines if line.strip()]
+    except ValueError as problem:
+        raise InputError(f"{path} is not a run's log: {problem}; train again without --resume") from None
 
 
 def _line(row: dict[str, Any]) -> str:

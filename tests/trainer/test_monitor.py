@@ -56,3 +56,15 @@ def test_importing_the_room_and_its_commands_imports_no_torch() -> None:
         "import sys, osparse.trainer, osparse.trainer.monitor, osparse.commands.train; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_stopped_run_ends_the_monitor_and_half_a_line_is_no_line(run: Path) -> None:
+    RunLog(run, keep=lambda row: True).write("stopped")
+    with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"kind": "st')
+    console = Console(width=120, record=True, file=io.StringIO())
+    assert monitor(run, console=console)[-1]["kind"] == "stopped"
+    assert "--resume" in console.export_text()
+    log = RunLog(run, keep=lambda row: row["kind"] == "step")
+    log.write("end")
+    assert [row["kind"] for row in monitor(run, once=True, console=console)] == ["step", "step", "step", "end"]

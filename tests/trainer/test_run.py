@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import torch
 import world
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import osparse.trainer.loop as loop
 from osparse.dataset import Dataset, save_dataset
@@ -207,6 +207,126 @@ def test_a_checkpoint_with_a_smaller_vocabulary_is_refused(yaml: Path, dataset: 
     ]
     with pytest.raises(ConfigError, match="50 vocabulary rows"):
         train(yaml, dataset, tmp_path / "model", overrides=sets)
+
+
+ONE_STEP = (
+    "{task: ranking, steps: 1, batch: 2, lr: 1e-3, schedule: constant, warmup: 0, max_length: 8, temperature: 1, "
+    "spans: 1, neighbours: 0, span_weight: 1}"
+)
+
+
+def started(folder: Path, *more: str) -> list[str]:
+    return [f"encoder={{start: {folder}}}", f"stages=[{ONE_STEP}]", *more]
+
+
+def test_a_start_that_lacks_weights_or_files_is_refused(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
+    start = world.make_model(tmp_path / "start").path
+    tensors = load_file(start / "model.safetensors")
+    save_file({k: t for k, t in tensors.items() if "layer.1" not in k}, start / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ConfigError, match="lacks 16 tensors"):
+        train(yaml, dataset, tmp_path / "model", overrides=started(start))
+    (start / "model.safetensors").write_text("garbage", encoding="utf-8")
+    with pytest.raises(ConfigError, match="cannot be read as a masked-LM"):
+        train(yaml, dataset, tmp_path / "model", overrides=started(start))
+    (start / "config.json").unlink()
+    with pytest.raises(ConfigError, match="has no config.json"):
+        train(yaml, dataset, tmp_path / "model", overrides=started(start))
+
+
+def test_a_start_with_too_few_positions_is_refused_before_training(
+    yaml: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    from transformers import BertConfig, BertForMaskedLM
+
+    rows = len(world.make_lexicon(yaml.parent / "tokenizer.json").tokens)
+    BertForMaskedLM(
+        BertConfig(
+            vocab_size=rows, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8,
+            max_position_embeddings=40,
+        )
+    ).save_pretrained(tmp_path / "short")  # fmt: skip
+    with pytest.raises(ConfigError, match="40 positions, head.max_length is 64"):
+        train(yaml, dataset, tmp_path / "model", overrides=started(tmp_path / "short"))
+    assert not run_folder(tmp_path / "model").exists()
+
+
+def test_dropout_beside_a_start_is_refused(yaml: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="sizes and dropout"):
+        read_settings(TrainConfig, yaml, [f"encoder={{start: {tmp_path}, dropout: 0.1}}", f"stages=[{ONE_STEP}]"])
+
+
+def test_a_checkpoint_survives_wrong_inputs_and_its_end_is_said(
+    yaml: Path, dataset: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoint = run_folder(tmp_path / "model") / "checkpoint"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "state.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ConfigError):
+        train(yaml, dataset, tmp_path / "model", overrides=started(tmp_path))
+    with pytest.raises(InputError, match="is not a checkpoint's"):
+        train(yaml, dataset, tmp_path / "model", resume=True)
+    no_positives = {split: dataset.qrels(split).collect() for split in ("train", "validation")}
+    no_positives["train"] = no_positives["train"].with_columns(score=pl.lit(0.0))
+    with pytest.raises(DatasetError):
+        train(yaml, other_qrels(dataset, tmp_path / "data", no_positives), tmp_path / "model")
+    assert checkpoint.exists()
+    train(yaml, dataset, tmp_path / "model", overrides=[f"stages=[{ONE_STEP}]"])
+    assert not checkpoint.exists() and "--resume" in caplog.text
+
+
+def other_qrels(dataset: Dataset, path: Path, qrels: dict[str, pl.DataFrame]) -> Dataset:
+    return save_dataset(
+        path, documents=dataset.documents.collect(), queries=dataset.queries.collect(), qrels=qrels,
+        sources=dataset.manifest.sources, split_rule="", seed=0,
+    )  # fmt: skip
+
+
+def test_distilled_judgements_are_refused(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
+    qrels = {split: dataset.qrels(split).collect() for split in ("train", "validation")}
+    qrels["train"] = qrels["train"].with_columns(origin=pl.lit("distilled"))
+    with pytest.raises(DatasetError, match="teacher scores"):
+        train(yaml, other_qrels(dataset, tmp_path / "data", qrels), tmp_path / "model")
+
+
+def test_a_monolingual_dataset_trains_from_a_checkpoint(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
+    english = pl.col("lang") == "en"
+    qrels = {
+        split: dataset.qrels(split).collect().filter(
+            pl.col("query_id").str.ends_with(":en") & pl.col("document_id").str.ends_with(":en")
+        )
+        for split in ("train", "validation")
+    }  # fmt: skip
+    data = save_dataset(
+        tmp_path / "data", documents=dataset.documents.collect().filter(english),
+        queries=dataset.queries.collect().filter(english), qrels=qrels, sources=dataset.manifest.sources,
+        split_rule="", seed=0,
+    )  # fmt: skip
+    start = world.make_model(tmp_path / "start")
+    mlm = (
+        "{task: mlm, steps: 2, batch: 2, lr: 1e-3, schedule: linear, warmup: 0, max_length: 32, masked: 0.2, "
+        "translated: 0.3, kept: 0.1, active_terms: 60, columns: 0}"
+    )
+    sets = [f"encoder={{start: {start.path}}}", f"stages=[{mlm}, {ONE_STEP}]"]
+    made = train(yaml, data, tmp_path / "model", overrides=sets)
+    assert set(made.metrics["directions"]) >= {"en->en"}
+
+
+def test_paths_and_checkpoints_are_no_part_of_what_a_model_is(
+    trained: Model, yaml: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    import shutil
+
+    folder = Path(shutil.copytree(yaml.parent, tmp_path / "elsewhere"))
+    sets = [f"tokenizer={folder}", f"idf={folder}/idf.json", "checkpoint_every=5"]
+    assert train(yaml, dataset, trained.path, overrides=sets).fingerprint == trained.fingerprint  # up to date
+    for name in ("osparse.json", "README.md"):
+        assert str(yaml.parent) not in (trained.path / name).read_text(encoding="utf-8")
+
+
+def test_a_run_that_fails_says_so_in_its_log(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(CheckError):
+        train(yaml, dataset, tmp_path / "model", overrides=["stages.ranking.lr=1", "stages.ranking.temperature=1e-38"])
+    assert read_log(run_folder(tmp_path / "model"))[-1]["kind"] == "stopped"
 
 
 def test_a_dataset_without_positives_is_refused(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
