@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from mlcommons_server import Fault, MLCommonsServer, mlcommons_server
 
 from osparse.bundle import Bundle
+from osparse.cli import cli
 from osparse.deployer import artifacts, deploy, index_documents, query_encoder, read_deployment, status
 from osparse.deployer.names import BUNDLES_INDEX
 from osparse.deployment import feature_name
@@ -72,6 +74,18 @@ def test_failed_documents_are_listed(core: MLCommonsServer, small_bundle: Bundle
     assert (load.indexed, load.failed) == (5, 1)
     (line,) = (tmp_path / "out" / "failed.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(line)["id"] == "x" and "text must be a text" in line and "text must be a text" in str(load)
+
+
+@pytest.mark.parametrize("command", [["search"], ["explain"]])
+def test_a_query_with_an_undecodable_byte(
+    command: list[str], core: MLCommonsServer, small_bundle: Bundle, tmp_path: Path
+) -> None:
+    deploy(small_bundle, client(core), "products")
+    index_documents(client(core), "products", [documents(tmp_path)])
+    arguments = ["pears\udcff"] if command == ["search"] else ["--document", "0", "pears\udcff"]
+    shown = CliRunner().invoke(cli, [*command, "--cluster", core.url, "--index", "products", *arguments])
+    assert shown.exit_code == 0, shown.exception
+    assert "pears?" in shown.stdout
 
 
 def test_a_second_deploy_changes_nothing(core: MLCommonsServer, small_bundle: Bundle) -> None:

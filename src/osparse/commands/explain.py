@@ -29,7 +29,9 @@ osparse explain --cluster http://localhost:9210 --index products --document vlc:
 def explain_command(cluster: Cluster, index: str, document: str, expansions: int, text: str) -> None:
     """Show why a document matches the query TEXT, or does not, token by token."""
     from osparse.retrieval import explain
+    from osparse.retrieval.queries import well_formed
 
+    text = well_formed(text)
     found = explain(cluster, index, document, text, expansions=expansions)
     echo(_result(found, text), lambda: "\n".join(_lines(found, text)))
 
