@@ -90,8 +90,14 @@ def connection_arguments(
     local = parts.hostname in _LOCAL
     if parts.scheme == "http" and credentials.kind != "none" and not local:
         log.warning("credentials go unencrypted to %s; use https://", parts.hostname)
-    if insecure:
+    if insecure and parts.scheme == "https":
         log.warning("--insecure: the certificate of %s is not checked", parts.hostname)
+    useless = [flag for flag, given in (("--ca-file", ca_file is not None), ("--insecure", insecure)) if given]
+    if parts.scheme == "http" and useless:
+        raise InputError(
+            f"{' and '.join(useless)} {'are' if len(useless) > 1 else 'is'} about a certificate, and http:// has none; "
+            f"write https://{parts.netloc}, or leave it out"
+        )
     if ca_file is not None and not Path(ca_file).is_file():
         raise InputError(f"the CA file {ca_file} does not exist")
     https = parts.scheme == "https"

@@ -14,7 +14,7 @@ from osparse.deployer.artifacts import StoreParts, part_file
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
 from osparse.deployer.dashboards import snippets
-from osparse.deployer.facts import AskedMode, Choice, Facts, choose_mode, look
+from osparse.deployer.facts import OLDEST_TWO_PHASE, AskedMode, Choice, Facts, choose_mode, look
 from osparse.deployer.ml_commons import MLCommons
 from osparse.deployer.ml_models import ModelGroup, ServedModel
 from osparse.deployer.ml_settings import MLSettings
@@ -79,14 +79,14 @@ def deploy(
         MissingPluginError, AccessError, ClusterUnreachableError, ClusterBusyError, ClusterError: see their text.
         CheckError: the served models do not give the weights the bundle was proved with.
         BundleError: client mode, and the bundle has no onnx part.
-        InputError: ``index`` cannot be a name, or ``two_phase`` in client mode.
+        InputError: ``index`` cannot be a name, or ``two_phase`` in client mode or below 2.15.
     """
     started = time.monotonic()
     names.check_index_name(index)
     api = ClusterApi(cluster)
     facts = look(api)
     choice, deployment = _decide(api, facts, bundle, index, mode, two_phase)
-    _check_flags(choice, two_phase, allow_settings)
+    _check_flags(facts, choice, two_phase, allow_settings)
     log.info("mode %s: %s", choice.mode, choice.why)
     steps = _steps(api, facts, bundle, index, deployment, two_phase, allow_settings)
     findings = inspect_all(steps)
@@ -113,7 +113,9 @@ def _decide(
     return choice, deployment
 
 
-def _check_flags(choice: Choice, two_phase: bool, allow_settings: bool) -> None:
+def _check_flags(facts: Facts, choice: Choice, two_phase: bool, allow_settings: bool) -> None:
+    if two_phase and choice.mode == "ml-commons" and not facts.at_least(OLDEST_TWO_PHASE):
+        raise InputError(f"--two-phase needs OpenSearch 2.15 or newer, this is {facts.version}; leave the flag out")
     if choice.mode != "client":
         return
     if two_phase:

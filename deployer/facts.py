@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,6 +13,13 @@ from osparse.errors import ClusterError, InputError, MissingPluginError
 AskedMode = Literal["auto", "ml-commons", "client"]
 ML_PLUGINS = ("opensearch-ml", "opensearch-neural-search")
 """What ml-commons mode needs; the second alone brings the neural_sparse query."""
+OLDEST = (2, 11)
+"""sparse_encoding and neural_sparse came with it."""
+OLDEST_ML_COMMONS = (2, 13)
+"""The search pipeline can name the tokenizer model from here on."""
+OLDEST_TOKENS = (2, 14)
+"""neural_sparse takes query_tokens from here on."""
+OLDEST_TWO_PHASE = (2, 15)
 KOREAN_ANALYZERS = ("nori", "cjk", "standard")
 ENGLISH_ANALYZERS = ("english", "standard")
 
@@ -27,6 +35,10 @@ class Facts:
     """Names of the nodes with the ml role."""
     nodes: tuple[str, ...] = field(default=())
 
+    def at_least(self, version: tuple[int, int]) -> bool:
+        numbers = _numbers(self.version)
+        return numbers is not None and numbers >= version
+
     @property
     def neural_search(self) -> bool:
         return "opensearch-neural-search" in self.plugins
@@ -34,7 +46,7 @@ class Facts:
     @property
     def key_style(self) -> KeyStyle:
         """How features must be named so that this cluster's queries reach tokens with a dot."""
-        return "raw" if self.neural_search else "u2024"
+        return "raw" if self.neural_search and self.at_least(OLDEST_TOKENS) else "u2024"
 
     @property
     def missing_plugins(self) -> list[str]:
@@ -48,7 +60,7 @@ class Choice:
 
 
 def look(api: ClusterApi) -> Facts:
-    """Ask the cluster; raises :class:`ClusterError` if it is not an OpenSearch."""
+    """Ask the cluster; raises :class:`ClusterError` if it is not an OpenSearch, or too old a one."""
     root = api.root()
     version = root.get("version")
     if not isinstance(version, dict) or "number" not in version:
@@ -57,6 +69,11 @@ def look(api: ClusterApi) -> Facts:
         raise ClusterError(
             f"{api.cluster.url} is not an OpenSearch: it calls itself {root.get('tagline', 'nothing')!r}, version "
             f"{version['number']}; osparse serves on OpenSearch 2.11 or newer"
+        )
+    numbers = _numbers(str(version["number"]))
+    if numbers is None or numbers < OLDEST:
+        raise ClusterError(
+            f"{api.cluster.url} is OpenSearch {version['number']}; osparse serves on OpenSearch 2.11 or newer"
         )
     plugins = sorted({str(row.get("component")) for row in api.plugins()})
     nodes = api.nodes().values()
@@ -74,6 +91,7 @@ def choose_mode(facts: Facts, asked: str) -> Choice:
 
     Raises:
         MissingPluginError: ml-commons was asked for and the cluster lacks a plugin.
+        ClusterError: ml-commons was asked for and the cluster is too old for it.
         InputError: ``asked`` is none of auto, ml-commons, client.
     """
     missing = facts.missing_plugins
@@ -83,6 +101,9 @@ def choose_mode(facts: Facts, asked: str) -> Choice:
             f"mode ml-commons needs the plugins {' and '.join(ML_PLUGINS)}; this is {lacks}; install them on every "
             "node, or use --mode client"
         )
+    too_old = f"OpenSearch {facts.version}, and mode ml-commons needs 2.13 or newer"
+    if asked == "ml-commons" and not facts.at_least(OLDEST_ML_COMMONS):
+        raise ClusterError(f"this is {too_old}: upgrade it, or use --mode client")
     if asked == "client":
         return Choice("client", "asked for")
     if asked == "ml-commons":
@@ -91,7 +112,15 @@ def choose_mode(facts: Facts, asked: str) -> Choice:
         raise InputError(f"mode {asked!r} is not one of auto, ml-commons, client")
     if missing:
         return Choice("client", f"this is {lacks}: documents and queries are encoded by osparse")
+    if not facts.at_least(OLDEST_ML_COMMONS):
+        return Choice("client", f"this is {too_old}: documents and queries are encoded by osparse")
     return Choice("ml-commons", f"OpenSearch {facts.version} has {' and '.join(ML_PLUGINS)}: it encodes by itself")
+
+
+def _numbers(version: str) -> tuple[int, int] | None:
+    """Major and minor of a version number; None if it has none."""
+    found = re.match(r"(\d+)\.(\d+)", version)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def first_analyzer(api: ClusterApi, candidates: tuple[str, ...]) -> str:
