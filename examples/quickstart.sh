@@ -23,8 +23,12 @@ osparse corpus tokenizer "$OUT/dataset" --output "$OUT/tokenizer" --vocab-size 1
 osparse idf "$OUT/dataset" --tokenizer "$OUT/tokenizer" --output "$OUT/idf.json"
 
 say "3/8 train a sparse encoder on the CPU"
+RESUME=
+if [ -e "$OUT/model.run/checkpoint" ] && [ ! -e "$OUT/model" ]; then
+  RESUME=--resume # an earlier run of this script was interrupted here
+fi
 osparse train configs/quickstart.yaml --dataset "$OUT/dataset" --output "$OUT/model" \
-  --set "tokenizer=$OUT/tokenizer" --set "idf=$OUT/idf.json"
+  --set "tokenizer=$OUT/tokenizer" --set "idf=$OUT/idf.json" $RESUME
 
 say "4/8 package it for OpenSearch, proved equal to the model"
 osparse package "$OUT/model" --output "$OUT/bundle" --name quickstart
