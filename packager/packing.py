@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from osparse.packager.source import Source
 
 log = logging.getLogger("osparse.packager.packing")
+RECIPE = 1
+"""Raised when the same model would make another bundle; in the manifest as ``checks.recipe``."""
 TARGET = "3.x"
 """OpenSearch 3.0 to 3.8 run libtorch 2.5.1 and ONNX Runtime 1.16.3."""
 HOW = {
@@ -88,12 +90,13 @@ def _up_to_date(output: Path, model: Model, formats: list[Format], name: str, ov
         if overwrite:
             return None
         raise BundleError(f"{problem}\npass --overwrite to make it again, or choose another --output") from None
-    if (made.model, made.formats, made.name) == (model.fingerprint, formats, name):
+    current = made.checks.get("recipe") == RECIPE
+    if current and (made.model, made.formats, made.name) == (model.fingerprint, formats, name):
         return made
     if not overwrite:
         raise InputError(
-            f"{output} was made from another model, or with another name or formats; pass --overwrite to replace it, "
-            "or choose another --output"
+            f"{output} was made from another model, by another version of the packager, or with another name or "
+            "formats; pass --overwrite to replace it, or choose another --output"
         )
     return None
 
@@ -163,6 +166,7 @@ def _prove(folder: Path, source: Source, files: dict[str, BundleFile]) -> tuple[
     if unknown:
         how["torchscript"] = "not proved: " + ", ".join(unknown)
     checks = {
+        "recipe": RECIPE,
         "parity": {
             form: {"cases": len(cases), "longest": source.longest, "largest_difference_below": _power_of_ten(value)}
             for form, value in largest.items()

@@ -128,7 +128,7 @@ def _queries(bundle: Bundle) -> Check:
     problems = []
     for probe in probes:
         gap = _largest(encoder.encode(probe.text), probe.query)
-        if gap > parity.TOLERANCE:
+        if gap > parity.RUNTIME_TOLERANCE:
             problems.append(f"{probe.text[:30]!r} differs by {gap:.2g}")
     return _check("queries", problems[:3], f"{len(probes)} probe texts get their query weights")
 
@@ -160,7 +160,7 @@ def _documents(bundle: Bundle, form: str, run: parity.Runner) -> Check:
         keys = tokenizer.decode_batch([[int(i)] for i in kept], skip_special_tokens=True)
         gap = _largest({k: float(weights[i]) for k, i in zip(keys, kept, strict=True) if k}, probe.document)
         worst = max(worst, gap)
-        if gap > parity.TOLERANCE:
+        if gap > parity.RUNTIME_TOLERANCE:
             problems.append(f"{probe.text[:30]!r} differs by {gap:.2g}")
     return _check(form, problems[:3], f"{len(probes)} probe texts get their weights, largest difference {worst:.1e}")
 
@@ -171,7 +171,10 @@ def _each_other(bundle: Bundle, torchscript: parity.Runner, onnx: parity.Runner)
     ordinary = [i for i in range(len(tokens)) if i not in masked]
     texts = [tokenizer.encode(probe.text).ids for probe in bundle.probes()]
     cases = parity.make_cases(texts, ordinary, longest)
-    found = [parity.compare(c, onnx(c.ids, c.mask), torchscript(c.ids, c.mask), bundle.head) for c in cases]
+    found = [
+        parity.compare(c, onnx(c.ids, c.mask), torchscript(c.ids, c.mask), bundle.head, parity.RUNTIME_TOLERANCE)
+        for c in cases
+    ]
     problems = [f"{d.case} differs by {d.largest:.2g}" for d in found if not d.ok][:3]
     worst = max(d.largest for d in found)
     return _check("onnx = torchscript", problems, f"{len(cases)} cases, largest difference {worst:.1e}")

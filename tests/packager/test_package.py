@@ -24,7 +24,7 @@ from osparse.errors import BundleError, CheckError, InputError, ModelError
 from osparse.files import sha256_file
 from osparse.model import Model
 from osparse.packager import package, torchscript
-from osparse.packager.packing import safe_name
+from osparse.packager.packing import RECIPE, safe_name
 
 MACHINE = (b"site-packages", b"/home/", b"/root/", b"/tmp/", str(Path(__file__).parents[2]).encode(), b".py")
 
@@ -91,6 +91,15 @@ def test_another_process_place_and_thread_count_give_the_same_bytes(bundle: Bund
 
 def test_twice_in_one_process_gives_the_same_bytes(bundle: Bundle, model: Model, tmp_path: Path) -> None:
     assert sums(package(model, tmp_path / "again").path) == sums(bundle.path)
+
+
+def test_a_bundle_of_another_packager_is_not_up_to_date(bundle: Bundle, model: Model, tmp_path: Path) -> None:
+    output = Path(shutil.copytree(bundle.path, tmp_path / "bundle"))
+    raw = json.loads((output / "manifest.json").read_text(encoding="utf-8"))
+    assert raw["checks"].pop("recipe") == RECIPE
+    (output / "manifest.json").write_text(json.dumps(raw), encoding="utf-8")
+    with pytest.raises(InputError, match="another version of the packager"):
+        package(model, output, name=bundle.name)
 
 
 def test_an_up_to_date_bundle_is_left_alone_without_torch(bundle: Bundle, model: Model) -> None:
