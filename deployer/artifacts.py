@@ -11,20 +11,17 @@ import base64
 import hashlib
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from osparse.bundle import Bundle, BundleFile, read_member
+from osparse.bundle import Bundle, BundleFile
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.names import BUNDLES_INDEX
 from osparse.deployer.plan import Finding
 from osparse.deployment import Deployment
-from osparse.encoding import QueryEncoder
 from osparse.errors import ClusterError
 from osparse.files import sha256_file, write_atomic
-from osparse.lexicon import Lexicon, load_tokenizer
 from osparse.opensearch_templates import render
 from osparse.progress import progress
 
@@ -111,16 +108,6 @@ def fetch_part(api: ClusterApi, deployment: Deployment, part: str) -> Path:
         )
     write_atomic(path, data)
     return path
-
-
-def query_encoder_from(tokenizer_zip: Path, max_length: int) -> QueryEncoder:
-    """The query encoder of a bundle's tokenizer.zip."""
-    with tempfile.TemporaryDirectory(prefix="osparse-") as folder:
-        names = ("tokenizer.json", "idf.json")
-        for name in names:
-            (Path(folder) / name).write_bytes(read_member(tokenizer_zip, name))
-        tokenizer, idf = (Path(folder) / name for name in names)
-        return QueryEncoder(load_tokenizer(tokenizer), Lexicon.open(tokenizer, idf), max_length=max_length)
 
 
 def cache_folder() -> Path:

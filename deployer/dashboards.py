@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 from osparse.bundle import Bundle
-from osparse.deployer.artifacts import query_encoder_from
 from osparse.deployment import Deployment, feature_name
+from osparse.onnx_encoder import open_query_encoder
 from osparse.opensearch_templates import render
 
 _SIZE = 10
+_WIDTH = 110
 
 
 def snippets(bundle: Bundle, deployment: Deployment, index: str) -> str:
@@ -19,10 +20,30 @@ def snippets(bundle: Bundle, deployment: Deployment, index: str) -> str:
     if deployment.mode == "ml-commons":
         body = render("query_neural_sparse_text", size=_SIZE, field=deployment.field, text=text)
     else:
-        encoder = query_encoder_from(bundle.zip_path("tokenizer"), deployment.max_length)
+        encoder = open_query_encoder(bundle.zip_path("tokenizer"))
         body = tokens_body(deployment, encoder.encode(text), _SIZE)
     note = f"# {text}\n" if deployment.mode == "client" else ""
-    return f"{note}GET {index}/_search\n{json.dumps(body, ensure_ascii=False, indent=2)}\n\nGET {index}/_count\n"
+    return f"{note}GET {index}/_search\n{compact(body)}\n\nGET {index}/_count\n"
+
+
+def compact(value: Any, indent: int = 0, lead: int = 0) -> str:
+    """JSON in which whatever fits stands on one line: a query reads one clause per line.
+
+    Args:
+        value: JSON data.
+        indent: Spaces before the line it starts on.
+        lead: Characters that stand on that line already (a key).
+    """
+    flat = json.dumps(value, ensure_ascii=False)
+    if not value or not isinstance(value, dict | list) or indent + lead + len(flat) < _WIDTH:
+        return flat
+    pad = " " * (indent + 2)
+    if isinstance(value, list):
+        rows, (start, end) = [pad + compact(item, indent + 2) for item in value], "[]"
+    else:
+        keys = [(json.dumps(str(key), ensure_ascii=False) + ": ", item) for key, item in value.items()]
+        rows, (start, end) = [pad + key + compact(item, indent + 2, len(key)) for key, item in keys], "{}"
+    return "\n".join([start, ",\n".join(rows), " " * indent + end])
 
 
 def tokens_body(deployment: Deployment, weights: dict[str, float], size: int) -> dict[str, Any]:

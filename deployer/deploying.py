@@ -87,7 +87,7 @@ def deploy(
     facts = look(api)
     choice, deployment = _decide(api, facts, bundle, index, mode, two_phase)
     _check_flags(facts, choice, two_phase, allow_settings)
-    log.info("mode %s: %s", choice.mode, choice.why)
+    log.debug("mode %s: %s", choice.mode, choice.why)
     steps = _steps(api, facts, bundle, index, deployment, two_phase, allow_settings)
     findings = inspect_all(steps)
     if not plan_only:

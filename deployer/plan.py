@@ -66,7 +66,7 @@ def apply_all(steps: Sequence[Step], findings: Sequence[Finding]) -> list[Findin
     for step, planned in zip(steps, findings, strict=True):
         finding = step.inspect() if changed else planned
         if finding.action != "keep":
-            log.info("%s", finding)
+            log.debug("%s", finding)  # the result shows the whole plan, once
             step.apply()
             changed = True
         done.append(finding)

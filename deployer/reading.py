@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from osparse.deployer.artifacts import fetch_part, query_encoder_from
+from osparse.deployer.artifacts import fetch_part
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
 from osparse.deployment import Deployment
 from osparse.encoding import QueryEncoder
 from osparse.errors import ClusterError
+from osparse.onnx_encoder import open_query_encoder
 
 
 def read_deployment(cluster: Cluster, index: str) -> Deployment:
@@ -30,5 +31,4 @@ def read_deployment(cluster: Cluster, index: str) -> Deployment:
 
 def query_encoder(cluster: Cluster, deployment: Deployment) -> QueryEncoder:
     """The deployment's tokenizer and IDF as a query encoder, from the local cache or the cluster; no torch."""
-    path = fetch_part(ClusterApi(cluster), deployment, "tokenizer")
-    return query_encoder_from(path, deployment.max_length)
+    return open_query_encoder(fetch_part(ClusterApi(cluster), deployment, "tokenizer"))

@@ -39,7 +39,7 @@ def test_deploy_index_status(
     target = ("--cluster", server.url, "--index", "products")
     assert osparse("deploy", str(small_bundle.path), *target, "--plan") == 0
     shown = capsys.readouterr()
-    assert "+ create" in shown.out and "nothing was touched" in shown.out and "mode ml-commons" in shown.err
+    assert "+ create" in shown.out and "nothing was touched" in shown.out and "mode ml-commons" in shown.out
     assert osparse("deploy", str(small_bundle.path), *target) == 0
     assert "GET products/_search" in capsys.readouterr().out
     assert osparse("--json", "deploy", str(small_bundle.path), *target) == 0
