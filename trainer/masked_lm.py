@@ -29,8 +29,7 @@ class MaskedLmStage:
     """Computes the gradients of one step at a time."""
 
     def __init__(self, encoder: SparseEncoder, config: MaskedLm, records: Records, frame: Frame, seed: int) -> None:
-        if config.masked > 0 and frame.mask is None:
-            raise ConfigError("stages.mlm", ["masked: the tokenizer has neither [MASK] nor <mask>; set masked: 0"])
+        require_mask(config, frame)
         self.encoder, self.config, self.records, self.frame = encoder, config, records, frame
         self.seed = (seed, 1)
         self.sampler = BatchSampler(records.groups, config.batch, (*self.seed, 0))
@@ -120,6 +119,12 @@ class MaskedLmStage:
         ]
         shift = calibrate(self.encoder, texts, self.frame, self.config.active_terms)
         log.info("output bias shifted by %.3f for %d active terms", -shift, self.config.active_terms)
+
+
+def require_mask(config: MaskedLm, frame: Frame) -> None:
+    """Raises :class:`ConfigError` if tokens are to be masked and the tokenizer has no mask."""
+    if config.masked > 0 and frame.mask is None:
+        raise ConfigError("stages.mlm", ["masked: the tokenizer has neither [MASK] nor <mask>; set masked: 0"])
 
 
 def calibrate(encoder: SparseEncoder, texts: list[NDArray[np.int64]], frame: Frame, active: int) -> float:

@@ -232,8 +232,15 @@ def _warm_start(config: TrainConfig, encoder: SparseEncoder, records: Records, l
 def _stages(
     config: TrainConfig, encoder: SparseEncoder, records: Records, lexicon: Lexicon, frame: Frame
 ) -> list[tuple[MaskedLm | Ranking, Callable[[], Stage]]]:
-    from osparse.trainer.masked_lm import MaskedLmStage
+    from osparse.trainer.masked_lm import MaskedLmStage, require_mask
     from osparse.trainer.ranking import RankingStage
+    from osparse.trainer.sampling import require_groups
+
+    for stage in config.stages:  # now, not when it is the stage's turn
+        if not isinstance(stage, WarmStart):
+            require_groups(records.groups)
+        if isinstance(stage, MaskedLm):
+            require_mask(stage, frame)
 
     def make(stage: MaskedLm | Ranking, seed: int) -> Stage:
         if isinstance(stage, MaskedLm):

@@ -30,9 +30,7 @@ class BatchSampler:
         seed: Any integers.
         similar: (R, k) records that resemble each record; those still undealt come into its batch with it.
         """
-        distinct = len(np.unique(groups))
-        if distinct < 2:
-            raise DatasetError("the train split has one group of records; in-batch negatives need at least two")
+        distinct = require_groups(groups)
         self.groups, self.seed, self.similar = groups, seed, similar
         self.batch = min(batch, distinct)
         self._epoch: tuple[int, list[NDArray[np.int64]]] = (-1, [])
@@ -71,6 +69,14 @@ class BatchSampler:
                 del undealt[record]
             order = list(undealt)
             yield np.array(list(taken.values()), dtype=np.int64)
+
+
+def require_groups(groups: NDArray[np.int64]) -> int:
+    """How many groups there are; raises :class:`DatasetError` for one alone."""
+    distinct = len(np.unique(groups))
+    if distinct < 2:
+        raise DatasetError("the train split has one group of records; in-batch negatives need at least two")
+    return distinct
 
 
 def nearest(records: Records, idf: NDArray[np.float32], k: int) -> NDArray[np.int64]:

@@ -21,6 +21,7 @@ from osparse.errors import CheckError, ConfigError, DatasetError, InputError
 from osparse.model import Model
 from osparse.settings import read_settings
 from osparse.trainer import TrainConfig, run_folder, train
+from osparse.trainer.checkpoint import Progress, load_tensors, restore, save_checkpoint
 from osparse.trainer.runlog import read_log
 
 CONFIG = """
@@ -327,6 +328,35 @@ def test_a_run_that_fails_says_so_in_its_log(yaml: Path, dataset: Dataset, tmp_p
     with pytest.raises(CheckError):
         train(yaml, dataset, tmp_path / "model", overrides=["stages.ranking.lr=1", "stages.ranking.temperature=1e-38"])
     assert read_log(run_folder(tmp_path / "model"))[-1]["kind"] == "stopped"
+
+
+def test_a_stage_that_cannot_run_leaves_the_checkpoint(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
+    checkpoint = run_folder(tmp_path / "model") / "checkpoint"
+    checkpoint.mkdir(parents=True)
+    one = {split: dataset.qrels(split).collect() for split in ("train", "validation")}
+    one["train"] = one["train"].filter(pl.col("query_id") == one["train"]["query_id"][0])
+    with pytest.raises(DatasetError, match="one group"):
+        train(yaml, other_qrels(dataset, tmp_path / "data", one), tmp_path / "model")
+    no_mask = tmp_path / "no-mask"
+    no_mask.mkdir()
+    for name in ("tokenizer.json", "idf.json"):
+        text = (yaml.parent / name).read_text(encoding="utf-8")
+        (no_mask / name).write_text(text.replace("[MASK]", "[BLANK]"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="set masked: 0"):
+        train(yaml, dataset, tmp_path / "model", overrides=[f"tokenizer={no_mask}", f"idf={no_mask}/idf.json"])
+    assert checkpoint.exists()
+
+
+def test_the_random_state_of_cuda_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    states, restored = [torch.tensor([1, 2], dtype=torch.uint8), torch.tensor([3], dtype=torch.uint8)], {}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: states)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: restored.update({device: state}))
+    model = torch.nn.Linear(2, 2)
+    save_checkpoint(tmp_path, Progress("x"), model, None)
+    restore(load_tensors(tmp_path), Progress("x"), model, None)
+    assert [restored[n].tolist() for n in range(2)] == [[1, 2], [3]]
 
 
 def test_a_dataset_without_positives_is_refused(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
