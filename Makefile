@@ -46,7 +46,7 @@ lint: setup links ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy src
-	$(BIN)/mypy tests --allow-untyped-calls --allow-untyped-defs --allow-incomplete-defs --allow-any-generics
+	$(BIN)/mypy tests --no-warn-unused-ignores --allow-untyped-calls --allow-untyped-defs --allow-incomplete-defs --allow-any-generics
 
 unit: setup ## the tests that need no node
 	$(BIN)/python -m pytest -m 'not e2e'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import apt_world
@@ -109,7 +110,7 @@ def test_pairs_that_share_an_answer_share_a_split_whatever_their_order(tmp_path:
     assert dataset_stats(one).shared_groups == 0
 
 
-def _debian(folder: Path, records: list[tuple[str, str, str | None]]) -> Path:
+def _debian(folder: Path, records: Sequence[tuple[str, str, str | None]]) -> Path:
     """Lists of (md5 digit, Korean body, source package or None for one of another architecture)."""
     folder.mkdir()
     ko = [apt_world.translation("ko", d * 32, f"p{d}", f"도구 {d}", body) for d, body, _ in records]

@@ -38,7 +38,7 @@ def test_a_line_can_pass_by_the_default_pipeline(cluster: Cluster) -> None:
 def test_the_mark_of_the_content_outlives_a_restart_and_follows_each_write(tmp_path: Path) -> None:
     home = tmp_path / "home"
     try:
-        api = ClusterApi(open_cluster(node_up(home, port=0, tied=True).url))
+        api = ClusterApi(open_cluster(str(node_up(home, port=0, tied=True).url)))
         api.cluster.request("PUT", "/marked", body={"settings": {"index.number_of_shards": 2}})
         send_bulk(api, "marked", [Line(str(n), {"text": "x"}) for n in range(9)])
         first = _content(api.cluster, "marked")
@@ -46,6 +46,6 @@ def test_the_mark_of_the_content_outlives_a_restart_and_follows_each_write(tmp_p
         second = _content(api.cluster, "marked")
         assert [list(mark.values()) for mark in (first, second)] == [[9], [10]] and first.keys() == second.keys()
         node_down(home)
-        assert _content(open_cluster(node_up(home, port=0, tied=True).url), "marked") == second
+        assert _content(open_cluster(str(node_up(home, port=0, tied=True).url)), "marked") == second
     finally:
         node_down(home)
