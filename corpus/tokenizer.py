@@ -78,7 +78,7 @@ def train_tokenizer(
         return _report(output, dataset, split)
     texts = [*_texts(dataset.split_documents(split)), *_texts(dataset.split_queries(split))]
     tokenizer = fit(texts, vocab_size, lowercase=lowercase)
-    with atomic_directory(output, overwrite=overwrite) as folder:
+    with atomic_directory(output, marker="tokenizer.meta.json", overwrite=overwrite) as folder:
         _write(folder, tokenizer, request, lowercase)
     return _report(output, dataset, split)
 

@@ -61,7 +61,7 @@ def package(
         return made
     for module in ("torch", "transformers", *(["onnx"] if "onnx" in wanted else [])):
         check(module, "train")
-    with atomic_directory(output, overwrite=overwrite) as folder:
+    with atomic_directory(output, marker="manifest.json", overwrite=overwrite) as folder:
         _fill(folder, model, wanted, name)
     return Bundle.open(output)
 

@@ -58,7 +58,7 @@ def save_checkpoint(run: Path, progress: Progress, model: nn.Module, optimiser: 
     for number, state in (optimiser.state_dict()["state"] if optimiser else {}).items():
         tensors |= {f"adam.{number}.{key}": value.detach().cpu().contiguous() for key, value in state.items()}
     state = {key: value for key, value in asdict(progress).items() if key != "best_weights"}
-    with atomic_directory(run / FOLDER, overwrite=True) as folder:
+    with atomic_directory(run / FOLDER, marker="state.json", overwrite=True) as folder:
         save_file(tensors, folder / "tensors.safetensors")
         (folder / "state.json").write_text(pretty_json(state), encoding="utf-8")
 

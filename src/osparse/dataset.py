@@ -157,7 +157,7 @@ def save_dataset(
     problems = _content_problems(tables, sources)
     if problems:
         raise DatasetError("\n".join([f"{path}: the dataset was not written", *problems]))
-    with atomic_directory(path, overwrite=overwrite) as folder:
+    with atomic_directory(path, marker="manifest.json", overwrite=overwrite) as folder:
         for name, table in tables.items():
             table.write_ipc(folder / f"{name}.arrow", compression="uncompressed")
         names = [f"{name}.arrow" for name in tables]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
+import math
 import os
 import shutil
 import tempfile
@@ -15,7 +17,11 @@ from typing import Any
 
 from osparse.errors import InputError, OsparseError
 
-_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+_WRONG_KIND = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.EBUSY)
+"""A file where a folder is wanted or the other way round, or a mount point, which cannot be replaced."""
+
+log = logging.getLogger("osparse.files")
 
 
 def sha256_file(path: Path) -> str:
@@ -38,37 +44,52 @@ def pretty_json(value: Any) -> str:
 
 
 def read_json(path: Path, error: type[InputError] = InputError) -> Any:
-    """Parse a JSON file; raise ``error`` naming the file, line and column when it is not JSON."""
+    """Parse a JSON file; raise ``error`` naming the file, line and column when it cannot be read or is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise error(f"{path} does not exist") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as problem:
+    except OSError as problem:
+        raise error(f"{path} cannot be read: {problem.strerror}; give the path of a JSON file") from None
+    except (ValueError, RecursionError) as problem:
         raise error(f"{path} is not JSON: {problem}") from None
 
 
 def read_jsonl(path: Path, error: type[InputError] = InputError) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, object) of a JSON lines file; blank lines are skipped.
 
-    Raises ``error`` with the path and line number for a line that is not UTF-8 JSON or not an object, holds NaN, an
-    infinity, or half of a surrogate pair.
+    Raises ``error`` for a path that cannot be read, and with the path and line number for a line that is not UTF-8
+    JSON or not an object, holds NaN, an infinity (also as a number too large, like 1e999), or half of a surrogate pair.
     """
-    if not path.is_file():
-        raise error(f"{path} is not a file")
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line, parse_constant=_refuse_constant)
-                if b"\\ud" in line.lower():
-                    canonical_json(row).encode()
-            except (ValueError, RecursionError) as problem:
-                hint = "; this looks like an HTML page, not data" if line.lstrip().startswith(b"<") else ""
-                raise error(f"{path}:{number}: not JSON: {problem}{hint}") from None
-            if not isinstance(row, dict):
-                raise error(f"{path}:{number}: expected a JSON object, found {type(row).__name__}")
-            yield number, row
+    try:
+        if not path.is_file():
+            raise error(f"{path} is not a file")
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield number, _row(line, f"{path}:{number}", error)
+    except OSError as problem:
+        raise error(f"{path} cannot be read: {problem.strerror}") from None
+
+
+def _row(line: bytes, where: str, error: type[InputError]) -> dict[str, Any]:
+    try:
+        row = json.loads(line, parse_constant=_refuse_constant, parse_float=_finite)
+        if b"\\ud" in line.lower():
+            canonical_json(row).encode()
+    except (ValueError, RecursionError) as problem:
+        hint = "; this looks like an HTML page, not data" if line.lstrip().startswith(b"<") else ""
+        raise error(f"{where}: not JSON: {problem}{hint}") from None
+    if not isinstance(row, dict):
+        raise error(f"{where}: expected a JSON object, found {type(row).__name__}")
+    return row
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {number} is too large")
+    return value
 
 
 def _refuse_constant(name: str) -> None:
@@ -95,35 +116,74 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def _writing(target: Path) -> Iterator[None]:
-    """Say a full disk or a missing permission as one sentence."""
+    """Say a full disk, a missing permission or a path of the wrong kind as one sentence."""
     try:
         yield
     except OSError as problem:
+        if problem.errno in _WRONG_KIND:
+            raise InputError(f"cannot write {target}: {problem}; nothing was left there, choose another path") from None
         if problem.errno in _CANNOT_WRITE or "os error 28" in str(problem):
             raise OsparseError(f"cannot write {target}: {problem}; nothing was left there") from None
         raise
 
 
 @contextmanager
-def atomic_directory(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def atomic_directory(target: Path, *, marker: str, overwrite: bool = False) -> Iterator[Path]:
     """Yield an empty folder that becomes ``target`` if the block ends well, and vanishes if it does not.
 
-    Raises :class:`InputError` when ``target`` exists with something in it and ``overwrite`` is false.
+    Args:
+        marker: a file that every directory of the kind holds, by which ``overwrite`` knows what it may replace.
+
+    Raises:
+        InputError: ``target`` holds something and ``overwrite`` is false, or it is not of the kind; ``target``, or a
+            folder above it, is a file.
+        OsparseError: no space, or no permission.
     """
-    if target.exists() and not overwrite and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{target} exists and is not empty; choose another --output, or pass --overwrite")
     with _writing(target):
+        _check_replaceable(target, marker, overwrite)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
         os.chmod(temporary, 0o755)
         try:
             yield temporary
-            if target.exists():
-                old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
-                os.replace(target, old / "old")
-                os.replace(temporary, target)
-                shutil.rmtree(old)
-            else:
-                os.replace(temporary, target)
+            _move(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check_replaceable(target: Path, marker: str, overwrite: bool) -> None:
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise InputError(f"{target} is a file, and a folder is to be written there; choose another --output")
+    if not any(target.iterdir()):
+        return
+    if not overwrite:
+        raise InputError(f"{target} exists and is not empty; choose another --output, or pass --overwrite")
+    if not (target / marker).is_file():
+        raise InputError(
+            f"{target} holds something else (it has no {marker}), which --overwrite does not replace; "
+            "choose another --output, or remove the folder yourself"
+        )
+
+
+def _move(temporary: Path, target: Path) -> None:
+    """Rename ``temporary`` to ``target``; what was there goes, but comes back if the rename fails."""
+    if not target.exists():
+        os.replace(temporary, target)
+        return
+    old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
+    try:
+        os.replace(target, old / "old")
+        try:
+            os.replace(temporary, target)
+        except BaseException:
+            os.replace(old / "old", target)
+            raise
+    except BaseException:
+        if not any(old.iterdir()):
+            old.rmdir()
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+    if old.exists():
+        log.warning("%s is written; what was there before could not be removed from %s", target, old)

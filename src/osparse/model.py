@@ -81,7 +81,7 @@ def save_model(
     overwrite: bool = False,
 ) -> Model:
     """Write a model directory in one step; ``write_weights`` saves the transformers model and tokenizer to a folder."""
-    with atomic_directory(path, overwrite=overwrite) as folder:
+    with atomic_directory(path, marker="osparse.json", overwrite=overwrite) as folder:
         write_weights(folder)
         (folder / "idf.json").write_text(lexicon.to_json(), encoding="utf-8")
         description = {

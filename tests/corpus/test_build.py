@@ -66,7 +66,9 @@ def test_a_folder_that_is_no_dataset_is_not_replaced(rows: Path, tmp_path: Path)
     (output / "manifest.json").unlink()
     with pytest.raises(DatasetError, match="is not a dataset"):
         build_dataset("jsonl", [rows], output)
-    build_dataset("jsonl", [rows], output, overwrite=True)
+    with pytest.raises(InputError, match="holds something else .*no manifest.json"):
+        build_dataset("jsonl", [rows], output, overwrite=True)
+    assert (output / "documents.arrow").is_file()
 
 
 def test_unknown_source_and_missing_path(tmp_path: Path) -> None:
