@@ -9,14 +9,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from osparse.corpus.language import guess_language
+from osparse.beir import read_qrels, row_language
 from osparse.corpus.records import Document, Judgement, Query, Reader, Record, Tally
 from osparse.errors import DatasetError
 from osparse.files import canonical_json, read_jsonl
 from osparse.progress import track
 
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
-HEADER = ["query-id", "corpus-id", "score"]
 
 
 def read(paths: Sequence[Path], tally: Tally) -> Iterator[Record]:
@@ -44,13 +43,13 @@ def read(paths: Sequence[Path], tally: Tally) -> Iterator[Record]:
             documents.discard(row["_id"])
             continue
         tally.kept += 1
-        yield Record((Document(row["_id"], whole, guess_language(whole), title=title),))
+        yield Record((Document(row["_id"], whole, row_language(row, where), title=title),))
     queries: set[str] = set()
     for where, row in _rows(folder / "queries.jsonl", tally):
         _unique(row["_id"], queries, where)
         if not row["text"].strip():
             raise DatasetError(f"{where}: a query without text")
-        yield Record(queries=(Query(row["_id"], row["text"], guess_language(row["text"])),))
+        yield Record(queries=(Query(row["_id"], row["text"], row_language(row, where)),))
     for name, path in qrels.items():
         if path.is_file():
             yield Record(judgements=tuple(_judgements(path, SPLITS[name], queries, documents, tally)))
@@ -75,30 +74,12 @@ def _unique(name: str, known: set[str], where: str) -> None:
 
 
 def _judgements(path: Path, split: str, queries: set[str], documents: set[str], tally: Tally) -> Iterator[Judgement]:
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
-            where = f"{path}:{number}"
-            try:
-                fields = raw.decode("utf-8").rstrip("\r\n").split("\t")
-            except UnicodeDecodeError as problem:
-                raise DatasetError(f"{where}: not UTF-8: {problem}") from None
-            if number == 1:
-                if fields != HEADER:
-                    raise DatasetError(f"{where}: the header must be {' '.join(HEADER)}, tab-separated; found {fields}")
-                continue
-            tally.digest.update(raw)
-            yield _judgement(fields, split, where, queries, documents)
+    for where, query, document, score in read_qrels(path):
+        for name, known, what in ((query, queries, "queries.jsonl"), (document, documents, "corpus.jsonl")):
+            if name not in known:
+                raise DatasetError(f"{where}: {name!r} is not in {what}")
+        tally.digest.update(f"{query}\t{document}\t{score}\n".encode())
+        yield Judgement(query, document, score, split=split)
 
 
-def _judgement(fields: list[str], split: str, where: str, queries: set[str], documents: set[str]) -> Judgement:
-    try:
-        query, document, score = fields[0], fields[1], float(fields[2])
-    except (IndexError, ValueError):
-        raise DatasetError(f"{where}: expected query-id, corpus-id and a number, found {fields}") from None
-    for name, known, what in ((query, queries, "queries.jsonl"), (document, documents, "corpus.jsonl")):
-        if name not in known:
-            raise DatasetError(f"{where}: {name!r} is not in {what}")
-    return Judgement(query, document, score, split=split)
-
-
-READER = Reader(name="beir", licence="the data set's own", read=read, same_text_is_relevant=False)
+READER = Reader(name="beir", licence="the data set's own", read=read, same_text_is_relevant=False, recipe=2)

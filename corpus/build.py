@@ -16,8 +16,6 @@ from osparse.dataset import DOCUMENTS, QUERIES, Dataset, save_dataset
 from osparse.errors import DatasetError, InputError
 from osparse.files import sha256_file
 
-RECIPE = 1
-"""Raised when the same input would give another dataset, so that an older one no longer counts as up to date."""
 READERS: dict[str, Reader] = {reader.READER.name: reader.READER for reader in (debian, jsonl, beir)}
 
 log = logging.getLogger("osparse.corpus.build")
@@ -46,7 +44,7 @@ def build_dataset(
     reader, output, files = _reader(source), Path(output), [Path(path) for path in paths]
     if reader.needs_paths and not files:
         raise DatasetError(f"--source {source} needs a PATH to read")
-    request = {"recipe": RECIPE, "source": source, "paths": _checksums(files), "seed": seed}
+    request = {"recipe": reader.recipe, "source": source, "paths": _checksums(files), "seed": seed}
     if not overwrite and output.exists():
         ready = _up_to_date(output, request)
         if ready is not None:

@@ -85,5 +85,8 @@ class Reader:
     same_text_is_relevant: bool = True
     """Identical bodies answer the same queries; false where the source's own judgements are complete."""
 
+    recipe: int = 1
+    """Raised when the same input would give another dataset, so that an older one no longer counts as up to date."""
+
     def tally(self) -> Tally:
         return Tally(self.name, self.licence)

@@ -12,7 +12,7 @@ from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
 from osparse.deployer.facts import ENGLISH_ANALYZERS, KOREAN_ANALYZERS, first_analyzer
 from osparse.errors import ClusterError, DeploymentConflictError
-from osparse.evaluation import DEPTH, Benchmark, JudgedSet
+from osparse.evaluation import ASKED, Benchmark, JudgedSet
 from osparse.opensearch_templates import render
 from osparse.progress import progress
 from osparse.retrieval.runs import cluster_run
@@ -90,5 +90,5 @@ def _build(api: ClusterApi, name: str, meta: dict[str, str], data: Benchmark, la
 
 def bm25_run(cluster: Cluster, bm25: Bm25, judged: JudgedSet) -> dict[str, list[str]]:
     """Query id -> document ids, best first: a plain ``match`` on the text."""
-    bodies = {query: render("query_match", text=text, size=DEPTH) for query, text in judged.queries.items()}
+    bodies = {query: render("query_match", text=text, size=ASKED) for query, text in judged.queries.items()}
     return cluster_run(cluster, bm25.indices[judged.document_lang], bodies, f"ask BM25 {judged.direction}")

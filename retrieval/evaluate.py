@@ -13,7 +13,7 @@ from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
 from osparse.deployer.reading import read_deployment
 from osparse.errors import InputError
-from osparse.evaluation import DEPTH, Benchmark, JudgedSet, measure
+from osparse.evaluation import ASKED, Benchmark, JudgedSet, measure
 from osparse.model import Model
 from osparse.opensearch_templates import render
 from osparse.retrieval.bm25 import Bm25, bm25_run, choose_analyzers, prepare_bm25
@@ -148,7 +148,7 @@ def _rows(data: Benchmark, run: Callable[[JudgedSet], Run], beside: Callable[[Ju
 
 
 def _sparse_run(searcher: Searcher, judged: JudgedSet, lang: str | None) -> Run:
-    bodies = {query: searcher.body(text, size=DEPTH, lang=lang) for query, text in judged.queries.items()}
+    bodies = {query: searcher.body(text, size=ASKED, lang=lang) for query, text in judged.queries.items()}
     return cluster_run(searcher.cluster, searcher.index, bodies, f"ask {judged.direction}")
 
 

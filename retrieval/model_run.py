@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from osparse.encoding import QueryEncoder
-from osparse.evaluation import DEPTH, Benchmark, JudgedSet
+from osparse.evaluation import ASKED, Benchmark, JudgedSet
 from osparse.lexicon import load_tokenizer
 from osparse.model import Model
 from osparse.progress import progress, track
@@ -35,5 +35,5 @@ def model_run(model: Model, index: InvertedIndex, judged: JudgedSet) -> dict[str
     run: dict[str, list[str]] = {}
     for query, text in track(judged.queries.items(), f"rank {judged.direction}", len(judged.queries), "queries"):
         ids = encoder.ids(text)
-        run[query] = [document for document, _ in index.search(ids, model.lexicon.idf[ids], DEPTH, only=only)]
+        run[query] = [document for document, _ in index.search(ids, model.lexicon.idf[ids], ASKED, only=only)]
     return run

@@ -10,7 +10,7 @@ import world
 
 from osparse.dataset import Dataset
 from osparse.errors import DatasetError
-from osparse.evaluation import HIT, MEASURES, NDCG, RECALL, judged_sets, measure, open_benchmark, words
+from osparse.evaluation import ASKED, DEPTH, HIT, MEASURES, NDCG, RECALL, judged_sets, measure, open_benchmark, words
 
 
 def naive_ndcg(qrels: dict[str, int], ranking: list[str]) -> float:
@@ -94,6 +94,35 @@ def test_a_beir_folder_gives_the_same_sets(dataset: Dataset, tmp_path: Path) -> 
     plain = open_benchmark(write_beir(tmp_path / "plain", dataset, lang=False))
     assert [(s.direction, len(s.queries), len(s.document_ids)) for s in plain.sets] == [("und->und", 4, 16)]
     assert plain.fingerprint != beir.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (b"q:tide:ko\tnowhere\t1", "beir: 1 judgements name an unknown document, for example 'nowhere'"),
+        (b"nobody\ttide:ko\t0", "beir: 1 judgements name an unknown query, for example 'nobody'"),
+        (b"q:tide:ko\ttide:ko\tnan", "test.tsv:2: the score must be a finite number, found 'nan'"),
+        (b"q:tide:ko\ttide\xff\t1", "test.tsv:2: not UTF-8"),
+    ],
+)
+def test_a_judgement_that_cannot_be_used_is_not_left_out(
+    row: bytes, message: str, dataset: Dataset, tmp_path: Path
+) -> None:
+    folder = write_beir(tmp_path / "beir", dataset, lang=True)
+    qrels = folder / "qrels" / "test.tsv"
+    head, rest = qrels.read_bytes().split(b"\n", 1)
+    qrels.write_bytes(b"\n".join([head, row, rest]))
+    with pytest.raises(DatasetError, match=message):
+        open_benchmark(folder)
+
+
+def test_a_query_does_not_find_itself() -> None:
+    others = [f"d{i}" for i in range(DEPTH - 1)]
+    found = measure({"q": {"x": 1}}, {"q": ["q", *others, "x"]})
+    assert found.mean(RECALL) == 1, "x is the hundredth of the others: a run asks for one more than is looked at"
+    assert ASKED == len(["q", *others, "x"])
+    assert measure({"q": {"x": 1}}, {"q": ["q", "x"]}).mean(NDCG) == 1
+    assert measure({"1": {"1": 1}}, {"1": ["1"]}).mean(HIT) == 1, "judged to answer it, so only the names are equal"
 
 
 def test_what_is_wrong_with_a_beir_folder_is_said(dataset: Dataset, tmp_path: Path) -> None:

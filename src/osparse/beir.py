@@ -1,11 +1,13 @@
-"""A BEIR folder (corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv) read as it lies, to be measured on."""
+"""A BEIR folder (corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv): its rules, and reading it as it lies to measure on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from osparse.errors import DatasetError
@@ -13,6 +15,19 @@ from osparse.files import fingerprint, read_jsonl, sha256_file
 
 NO_LANGUAGE = "und"
 """Language tag of a text whose source names none (ISO 639: undetermined)."""
+
+
+_MAX_SCORE = float(np.finfo(np.float32).max)
+
+
+class Qrel(NamedTuple):
+    """One row of a qrels file."""
+
+    where: str
+    """path:line"""
+    query_id: str
+    document_id: str
+    score: float
 
 
 @dataclass(frozen=True)
@@ -44,27 +59,56 @@ def _texts(path: Path) -> pl.LazyFrame:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
-    """(id, text, language); the language is that of a ``lang`` key, in the row or in its ``metadata``."""
+    """(id, text, language)."""
     for number, row in read_jsonl(path, DatasetError):
         if not isinstance(row.get("_id"), str) or not isinstance(row.get("text"), str):
             raise DatasetError(f'{path}:{number}: expected {{"_id": "..", "text": ".."}}, found keys {list(row)}')
-        metadata = row.get("metadata")
-        lang = row.get("lang") or (metadata.get("lang") if isinstance(metadata, dict) else None) or NO_LANGUAGE
-        yield row["_id"], f"{row.get('title') or ''} {row['text']}".strip(), str(lang)
+        yield row["_id"], f"{row.get('title') or ''} {row['text']}".strip(), row_language(row, f"{path}:{number}")
+
+
+def row_language(row: Mapping[str, Any], where: str) -> str:
+    """The row's ``lang``, else that of its ``metadata``, else :data:`NO_LANGUAGE`.
+
+    Never guessed from the text: a corpus of one language would fall into pieces that are ranked apart.
+    """
+    metadata = row.get("metadata")
+    lang = row.get("lang") or (metadata.get("lang") if isinstance(metadata, dict) else None) or NO_LANGUAGE
+    if not isinstance(lang, str):
+        raise DatasetError(f"{where}: lang must be a string, found {type(lang).__name__}")
+    return lang
+
+
+def read_qrels(path: Path) -> Iterator[Qrel]:
+    """The judgements of a qrels file: query-id, corpus-id and score between tabs; a header line may come first.
+
+    Raises :class:`DatasetError` with path:line for a row that is not UTF-8, not of that shape, or of no finite score.
+    """
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            where = f"{path}:{number}"
+            try:
+                line = raw.decode("utf-8").rstrip("\r\n")
+            except UnicodeDecodeError as problem:
+                raise DatasetError(f"{where}: not UTF-8: {problem}") from None
+            if line.strip() and not (number == 1 and line.startswith("query-id\t")):
+                yield _qrel(line, where)
+
+
+def _qrel(line: str, where: str) -> Qrel:
+    cells = line.split("\t")
+    try:
+        query, document, score = cells[0], cells[1], float(cells[2])
+    except (IndexError, ValueError):
+        query = ""
+    if not query or not document or len(cells) != 3:
+        raise DatasetError(
+            f"{where}: expected query-id, corpus-id and a number as score between tabs, found {line[:80]!r}"
+        )
+    if not abs(score) <= _MAX_SCORE:
+        raise DatasetError(f"{where}: the score must be a finite number, found {cells[2]!r}")
+    return Qrel(where, query, document, score)
 
 
 def _qrels(path: Path) -> pl.DataFrame:
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        cells = line.split("\t")
-        if number == 1 and cells[0] == "query-id":
-            continue
-        try:
-            query, document, score = cells
-            rows.append((query, document, float(score)))
-        except ValueError:
-            raise DatasetError(
-                f"{path}:{number}: expected query-id, corpus-id and score between tabs, found {line[:80]!r}"
-            ) from None
     columns = {"query_id": pl.String, "document_id": pl.String, "score": pl.Float32}
-    return pl.DataFrame(rows, schema=columns, orient="row")
+    return pl.DataFrame([row[1:] for row in read_qrels(path)], schema=columns, orient="row")

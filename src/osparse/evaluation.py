@@ -23,6 +23,8 @@ NDCG, HIT, RECALL = "nDCG@10", "hit@1", "R@100"
 MEASURES = (NDCG, HIT, RECALL)
 DEPTH = 100
 """Documents of a run that the measures look at."""
+ASKED = DEPTH + 1
+"""Documents to rank for a run: one more, since :func:`measure` may drop the query's own."""
 _WORD = re.compile(r"[a-z0-9]+|[^\W\d_a-z]+")
 
 
@@ -133,20 +135,29 @@ class Measures:
 def measure(qrels: Mapping[str, Mapping[str, int]], run: Mapping[str, Sequence[str]]) -> Measures:
     """Measure a run, query id -> document ids best first; the order given is the ranking, scores play no part.
 
+    A document with the query's own id is the query itself (ArguAna, Quora) and is passed over, as BEIR does, unless it
+    is judged to answer it: there the equal names are two things.
+
     Source of the measures: trec_eval (ndcg_cut_10, success_1, recall_100), by ir-measures.
     """
     from ir_measures import R, Success, iter_calc, nDCG
 
     names = {nDCG @ 10: NDCG, Success @ 1: HIT, R @ DEPTH: RECALL}
     scored = {
-        query: {document: float(-rank) for rank, document in reversed(list(enumerate(run[query])))}
-        for query in qrels
+        query: {
+            document: float(-rank) for rank, document in reversed(list(enumerate(_others(query, run[query], judged))))
+        }
+        for query, judged in qrels.items()
         if run.get(query)
     }
     per_query = {name: dict.fromkeys(qrels, 0.0) for name in MEASURES}
     for value in iter_calc(list(names), {q: dict(found) for q, found in qrels.items()}, scored):
         per_query[names[value.measure]][value.query_id] = value.value
     return Measures(per_query)
+
+
+def _others(query: str, ranking: Sequence[str], judged: Mapping[str, int]) -> list[str]:
+    return [document for document in ranking if document != query or document in judged]
 
 
 def _sets(documents: pl.LazyFrame, queries: pl.LazyFrame, qrels: pl.DataFrame, source: str) -> list[JudgedSet]:
@@ -158,6 +169,8 @@ def _sets(documents: pl.LazyFrame, queries: pl.LazyFrame, qrels: pl.DataFrame, s
             f"{source}: {uneven.height} judgements are not whole numbers (like {uneven['score'][0]:.3f}); "
             "measuring needs grades 0, 1, 2, ..; choose another split"
         )
+    _check_known(qrels, queries, "query", source)
+    _check_known(qrels, documents, "document", source)
     asked = queries.select(query_id="id", query="text", query_lang="lang").collect()
     judged = qrels.filter(pl.col("score") > 0).select("query_id", "document_id", pl.col("score").cast(pl.Int64))
     answers = documents.select(document_id="id", document="text", document_lang="lang")
@@ -172,6 +185,17 @@ def _sets(documents: pl.LazyFrame, queries: pl.LazyFrame, qrels: pl.DataFrame, s
     ):
         sets.append(_set(str(query_lang), str(document_lang), rows, corpus[document_lang]))
     return sorted(sets, key=lambda found: (found.query_lang != found.document_lang, found.direction))
+
+
+def _check_known(qrels: pl.DataFrame, table: pl.LazyFrame, what: str, source: str) -> None:
+    """A judgement of something that is not there would vanish in a join, and the figures would look better than due."""
+    column = f"{what}_id"
+    lost = qrels.lazy().join(table.select("id"), left_on=column, right_on="id", how="anti").collect()
+    if lost.height:
+        raise DatasetError(
+            f"{source}: {lost.height} judgements name an unknown {what}, for example {lost[column][0]!r}; "
+            f"give the whole corpus, or take those judgements out"
+        )
 
 
 def _set(query_lang: str, document_lang: str, rows: pl.DataFrame, document_ids: list[str]) -> JudgedSet:

@@ -9,6 +9,7 @@ import pytest
 
 from osparse.corpus import build_dataset
 from osparse.errors import DatasetError
+from osparse.evaluation import open_benchmark
 
 CORPUS = [
     {"_id": "d1", "title": "Pears", "text": "A pear tree flowers in spring.", "metadata": {}},
@@ -41,7 +42,7 @@ def test_a_folder_keeps_its_own_splits_and_grades(tmp_path: Path) -> None:
     documents = {d["id"]: d for d in dataset.documents.collect().to_dicts()}
     assert documents["d1"]["text"] == "Pears A pear tree flowers in spring."
     assert documents["d1"]["title"] == "Pears"
-    assert (documents["d2"]["lang"], documents["d1"]["lang"]) == ("ko", "en")
+    assert {d["lang"] for d in documents.values()} == {"und"}, "a corpus that names no language is of one"
     assert dataset.manifest.sources[0].dropped == {"no text": 1}
     assert dataset.manifest.split_rule == "as the source published them"
 
@@ -65,7 +66,10 @@ def test_one_split_is_enough_and_published_splits_may_share_documents(tmp_path: 
         ("corpus.jsonl", '{"_id": "a", "text": "t"}\n' * 2, "corpus.jsonl:2: the _id 'a' is used twice"),
         ("corpus.jsonl", "<html>", "corpus.jsonl:1: not JSON.*HTML page"),
         ("queries.jsonl", '{"_id": "q1", "text": ""}', "queries.jsonl:1: a query without text"),
-        ("qrels/test.tsv", "q1\td1\t1\n", "test.tsv:1: the header must be"),
+        ("corpus.jsonl", '{"_id": "a", "text": "t", "lang": 3}', "corpus.jsonl:1: lang must be a string, found int"),
+        ("qrels/test.tsv", "q1\td1\t1\nq1\td1\t1\t1\n", "test.tsv:2: expected query-id"),
+        ("qrels/test.tsv", "q1\td1\tinf\n", "test.tsv:1: the score must be a finite number, found 'inf'"),
+        ("qrels/test.tsv", "q1\td1\t1e39\n", "test.tsv:1: the score must be a finite number, found '1e39'"),
         ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\n", "test.tsv:2: expected query-id"),
         ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\tx\n", "test.tsv:2: expected query-id"),
         ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq9\td1\t1\n", "test.tsv:2: 'q9' is not in queries.jsonl"),
@@ -78,6 +82,20 @@ def test_a_malformed_row_is_named_with_its_line(tmp_path: Path, name: str, conte
     with pytest.raises(DatasetError, match=message):
         build_dataset("beir", [folder], tmp_path / "dataset")
     assert not (tmp_path / "dataset").exists()
+
+
+def test_the_language_is_what_the_row_says_and_a_built_folder_is_measured_as_the_folder_itself(tmp_path: Path) -> None:
+    folder = write(tmp_path / "beir")
+    rows = [{**CORPUS[0], "lang": "en"}, {**CORPUS[1], "metadata": {"lang": "ko"}}, CORPUS[3]]
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for header in ("", "query-id\tcorpus-id\tscore\n"):
+        (folder / "qrels" / "test.tsv").write_text(header + "q1\td1\t2\r\n\nq2\td2\t1")
+        dataset = build_dataset("beir", [folder], tmp_path / "dataset", overwrite=True)
+        langs = dict(dataset.documents.select("id", "lang").collect().iter_rows())
+        assert langs == {"d1": "en", "d2": "ko", "d4": "und"}
+        built, itself = open_benchmark(dataset.path), open_benchmark(folder)
+        assert built.sets == itself.sets
+        assert [found.direction for found in built.sets] == ["und->en", "und->ko"]
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
