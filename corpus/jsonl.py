@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from osparse.beir import MAX_SCORE
 from osparse.corpus.language import guess_language
 from osparse.corpus.records import Document, Judgement, Query, Reader, Record, Tally
 from osparse.errors import DatasetError
@@ -119,6 +120,8 @@ def _scored(rows: Sequence[tuple[Where, Row]], tally: Tally) -> Iterator[Record]
         scores, docs = row["scores"], row["docs"]
         if len(scores) != len(docs) or any(type(score) not in (int, float) for score in scores):
             raise DatasetError(f"{where}: scores must be {len(docs)} numbers, one for each of docs")
+        if not all(abs(score) <= MAX_SCORE for score in scores):
+            raise DatasetError(f"{where}: a score is larger than {MAX_SCORE:.1e}, the largest that is stored")
         pairs = [(text, float(score)) for text, score in zip(docs, scores, strict=True) if text.strip()]
         if not row["query"].strip() or not pairs:
             tally.drop("no candidate text" if row["query"].strip() else "empty query")

@@ -60,6 +60,14 @@ def test_everything_missing_or_misshapen_is_named_at_once(copy: Path) -> None:
     assert "rebuild it with: osparse corpus build" in message
 
 
+def test_a_file_that_was_changed_is_named(copy: Path) -> None:
+    file = copy / "documents.arrow"
+    file.write_bytes(file.read_bytes().replace(world.RECORDS[0][2].encode(), world.RECORDS[0][2][::-1].encode()))
+    with pytest.raises(DatasetError, match="documents.arrow was changed since the dataset was made") as caught:
+        Dataset.open(copy)
+    assert str(caught.value).count("  - ") == 1
+
+
 @pytest.mark.parametrize(
     ("manifest", "message"),
     [
@@ -121,6 +129,7 @@ def test_save_refuses_tables_that_do_not_fit_together(dataset: Dataset, tmp_path
         ({"queries": queries.with_columns(text=pl.lit(" "))}, "queries: 16 without text"),
         ({"qrels": qrels(("q:nobody", "pear:ko", 1.0, "annotated"))}, "1 rows name unknown queries.*q:nobody"),
         ({"qrels": qrels((known[0], "nothing", 1.0, "annotated"))}, "1 rows name unknown documents.*nothing"),
+        ({"qrels": qrels((*known, 1e39, "annotated"))}, "every score must be a finite number"),
         ({"qrels": qrels((*known, 1.0, "guessed"))}, "origin must be one of annotated, mined, distilled"),
         ({"qrels": qrels((*known, 1.0, "mined"), (*known, 0.0, "mined"))}, "judged twice"),
         ({"qrels": {}}, "there are no qrels"),

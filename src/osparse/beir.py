@@ -17,7 +17,8 @@ NO_LANGUAGE = "und"
 """Language tag of a text whose source names none (ISO 639: undetermined)."""
 
 
-_MAX_SCORE = float(np.finfo(np.float32).max)
+MAX_SCORE = float(np.finfo(np.float32).max)
+"""Scores are stored in 32 bits."""
 
 
 class Qrel(NamedTuple):
@@ -104,7 +105,7 @@ def _qrel(line: str, where: str) -> Qrel:
         raise DatasetError(
             f"{where}: expected query-id, corpus-id and a number as score between tabs, found {line[:80]!r}"
         )
-    if not abs(score) <= _MAX_SCORE:
+    if not abs(score) <= MAX_SCORE:
         raise DatasetError(f"{where}: the score must be a finite number, found {cells[2]!r}")
     return Qrel(where, query, document, score)
 

@@ -202,6 +202,8 @@ def _problems_of(path: Path, schema: Mapping[str, Any], manifest: Manifest) -> l
     rows = pl.scan_ipc(path).select(pl.len()).collect().item()
     if rows != manifest.counts.get(path.name):
         return [f"  - {path.name} has {rows} rows, the manifest says {manifest.counts.get(path.name)}"]
+    if sha256_file(path) != manifest.sha256.get(path.name):
+        return [f"  - {path.name} was changed since the dataset was made: its sha256 is not the manifest's"]
     return []
 
 
@@ -230,6 +232,8 @@ def _content_problems(tables: Mapping[str, pl.DataFrame], sources: Iterable[Sour
                 problems.append(
                     f"  - {name}: {lost.height} rows name unknown {target}, for example {lost[column][0]!r}"
                 )
+        if not table["score"].is_finite().all():
+            problems.append(f"  - {name}: every score must be a finite number (of 32 bits)")
         if not table["origin"].is_in(list(ORIGINS)).all():
             problems.append(f"  - {name}: origin must be one of {', '.join(ORIGINS)}")
         if table.select("query_id", "document_id").is_duplicated().any():

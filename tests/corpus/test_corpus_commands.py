@@ -14,6 +14,7 @@ import pytest
 
 from osparse.cli import main
 from osparse.dataset import Dataset
+from osparse.files import sha256_file
 
 
 def run(*arguments: object) -> int:
@@ -64,8 +65,12 @@ def test_stats_print_or_json_and_fail_on_overlap(
     _leak(Dataset.open(path))
     assert run("corpus", "stats", path, "--json") == 3
     printed = capsys.readouterr()
-    assert json.loads(printed.out.splitlines()[0])["overlap"]["train and test"]["groups"] == 1
-    assert "groups are in more than one split" in printed.err
+    result = json.loads(printed.out)  # one document, though the check failed
+    assert result["overlap"]["train and test"]["groups"] == 1
+    assert result["exit_code"] == 3 and "1 groups are in more than one split" in result["error"]
+    assert printed.err.count("groups are in more than one split") == 1
+    assert run("corpus", "stats", path) == 3
+    assert "shared by train and test: 1 groups" in capsys.readouterr().out
 
 
 def _leak(dataset: Dataset) -> None:
@@ -78,6 +83,9 @@ def _leak(dataset: Dataset) -> None:
     )
     file.unlink()
     changed.write_ipc(file, compression="uncompressed")
+    manifest = json.loads((dataset.path / "manifest.json").read_text(encoding="utf-8"))
+    manifest["sha256"][file.name] = sha256_file(file)
+    (dataset.path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,8 @@ def test_the_first_malformed_line_stops_the_build(tmp_path: Path, bad: Any, mess
         ({"query": "q", "docs": ["a"]}, "missing: scores"),
         ({"query": "q", "docs": ["a"], "scores": [1, 2]}, "scores must be 1 numbers"),
         ({"query": "q", "docs": ["a"], "scores": [True]}, "scores must be 1 numbers"),
+        ({"query": "q", "docs": ["a"], "scores": [1e39]}, r"a score is larger than 3.4e\+38"),
+        ({"query": "q", "docs": ["a"], "scores": [10**400]}, r"a score is larger than 3.4e\+38"),
     ],
 )
 def test_malformed_judgements(tmp_path: Path, row: dict[str, Any], message: str) -> None:

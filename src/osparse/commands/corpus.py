@@ -61,9 +61,14 @@ def stats(dataset: Path) -> None:
     from osparse.dataset import Dataset
 
     found = dataset_stats(Dataset.open(dataset))
-    echo(asdict(found), lambda: _stats_text(found.splits, found.overlap))
-    if found.shared_groups:
-        raise CheckError(f"{dataset}: {found.shared_groups} groups are in more than one split; rebuild the dataset")
+    if not found.shared_groups:
+        echo(asdict(found), lambda: _stats_text(found.splits, found.overlap))
+        return
+    message = f"{dataset}: {found.shared_groups} groups are in more than one split; rebuild the dataset"
+    failed = {"error": message, "exit_code": CheckError.exit_code}
+    echo({**asdict(found), **failed}, lambda: _stats_text(found.splits, found.overlap))
+    click.echo(f"osparse: {message}", err=True)  # not raised: the command line would print a second JSON result
+    click.get_current_context().exit(CheckError.exit_code)
 
 
 @make_command(
