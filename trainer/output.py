@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 
 import osparse
 from osparse.encoder import SparseEncoder
+from osparse.errors import ConfigError
 from osparse.files import pretty_json, read_json
 from osparse.lexicon import Lexicon
 from osparse.model import Model, save_model
 
+log = logging.getLogger("osparse.trainer.output")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
@@ -22,12 +25,15 @@ def write_model(
     *,
     tokenizer: Path,
     lexicon: Lexicon,
-    idf: Path,
+    idf: Mapping[str, Any],
     training: Mapping[str, Any],
     metrics: Mapping[str, Any],
     overwrite: bool,
 ) -> Model:
-    """Save weights, tokenizer, IDF table, head and card in one step; ``tokenizer`` is a folder."""
+    """Save weights, tokenizer, IDF table, head and card in one step.
+
+    ``tokenizer`` is a folder, ``idf`` what :func:`idf_provenance` found.
+    """
 
     def write_weights(folder: Path) -> None:
         encoder.mlm.save_pretrained(folder)
@@ -45,7 +51,7 @@ def write_model(
         write_weights=write_weights,
         lexicon=lexicon,
         head=encoder.head,
-        idf=idf_provenance(idf),
+        idf=idf,
         training=training,
         metrics=metrics,
         card=card(output.name, encoder, training, metrics),
@@ -53,10 +59,31 @@ def write_model(
     )
 
 
-def idf_provenance(idf: Path) -> dict[str, Any]:
-    """What idf.json's sibling idf.meta.json says of where the weights come from; says so when it is not there."""
+def idf_provenance(idf: Path, dataset: str) -> dict[str, Any]:
+    """What idf.json's sibling idf.meta.json says of where the weights come from; says so when it is not there.
+
+    Args:
+        dataset: fingerprint of the dataset trained on.
+
+    Raises:
+        ConfigError: the weights were counted on the validation or test split of that dataset, or the file is broken.
+    """
     meta = idf.with_name(f"{idf.stem}.meta.json")
-    found = read_json(meta) if meta.is_file() else {"provenance": f"unknown: {idf.name} came without {meta.name}"}
+    if not meta.is_file():
+        return {"provenance": f"unknown: {idf.name} came without {meta.name}"}
+    found = read_json(meta)
+    if not isinstance(found, dict):
+        raise ConfigError("idf", [f"{meta} holds no JSON object; make it again with: osparse idf --overwrite"])
+    if found.get("dataset") != dataset:
+        log.warning(
+            "%s was counted on another dataset than is trained on; if that is not meant: osparse idf DATASET", idf
+        )
+    elif found.get("split") in ("validation", "test"):
+        problem = (
+            f"{idf} was counted on the {found['split']} split of this very dataset, so what is measured there would be "
+            "known beforehand; make it with: osparse idf DATASET --split train"
+        )
+        raise ConfigError("idf", [problem])
     return dict(found)
 
 

@@ -104,12 +104,13 @@ def _train(
 
     from osparse.trainer.checkpoint import FOLDER, Progress, load_weights, read_progress
     from osparse.trainer.loop import Run, run_stages
-    from osparse.trainer.output import write_model
+    from osparse.trainer.output import idf_provenance, write_model
     from osparse.trainer.padding import Frame
     from osparse.trainer.records import read_records
     from osparse.trainer.runlog import RunLog
     from osparse.trainer.validation import Validation
 
+    idf = idf_provenance(config.idf, dataset.fingerprint)  # before the work, as it may refuse the table
     folder = run_folder(output)
     progress = read_progress(folder, name) if resume else Progress(name)
     if config.threads is not None:
@@ -143,7 +144,7 @@ def _train(
     steps = sum(stage.steps for stage, _ in run.stages)
     training = {**shown, "fingerprint": name, "steps": steps, "seconds": round(run_log.seconds, 1)}
     model = write_model(
-        output, encoder.cpu().eval(), tokenizer=config.tokenizer, lexicon=lexicon, idf=config.idf,
+        output, encoder.cpu().eval(), tokenizer=config.tokenizer, lexicon=lexicon, idf=idf,
         training=training, metrics={"split": "validation", **best}, overwrite=True,
     )  # fmt: skip
     run_log.write("end", best=best)
