@@ -33,14 +33,34 @@ def test_every_package_folder_is_listed() -> None:
     assert found == set(tool["packages"])
 
 
-def imports_of(path: Path) -> Iterator[str]:
+def module_of(path: Path) -> list[str]:
+    """The package a file lies in: what its relative imports start from."""
+    parts = path.relative_to(ROOT).parent.parts
+    return ["osparse", *(parts[2:] if parts[:2] == ("src", "osparse") else parts)]
+
+
+def imports_of(path: Path, text: str | None = None) -> Iterator[str]:
     """Absolute names of all modules a file imports, inside functions too."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text() if text is None else text)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = module_of(path)
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def test_a_relative_import_is_seen_by_its_absolute_name() -> None:
+    text = "from ..trainer.loop import a\nfrom .. import packager\ndef f():\n from . import b\n from .c import d\n"
+    assert set(imports_of(ROOT / "corpus" / "made_up.py", text)) == {
+        "osparse.trainer.loop", "osparse.trainer.loop.a", "osparse", "osparse.packager",
+        "osparse.corpus", "osparse.corpus.b", "osparse.corpus.c", "osparse.corpus.c.d",
+    }  # fmt: skip
+    core = ROOT / "src" / "osparse" / "made_up.py"
+    assert "osparse.corpus.idf" in set(imports_of(core, "from .corpus.idf import x"))
+    assert "osparse.commands.idf" in set(imports_of(core.parent / "commands" / "m.py", "from . import idf"))
 
 
 @pytest.mark.parametrize("room", ROOMS)
