@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from osparse.corpus import build_dataset
 from osparse.errors import DatasetError
 from osparse.evaluation import open_benchmark
 
-CORPUS = [
+CORPUS: list[dict[str, Any]] = [
     {"_id": "d1", "title": "Pears", "text": "A pear tree flowers in spring.", "metadata": {}},
     {"_id": "d2", "title": "", "text": "빵은 밀가루로 만든다."},
     {"_id": "d3", "title": "", "text": ""},
