@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from osparse.beir import NO_LANGUAGE
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
 from osparse.deployer.reading import read_deployment
@@ -207,6 +206,8 @@ def _notes(cluster: Cluster, index: str, documents: int, data: Benchmark, bm25: 
                 f"no document of the index has lang {lang}, so nothing is found in that language: load the documents "
                 "with their lang, as the dataset has it"
             )
+    from osparse.beir import NO_LANGUAGE  # late: it brings polars, which asking does not need
+
     if bm25 is not None and NO_LANGUAGE in bm25.analyzers:
         notes.append(
             "BM25 took the standard analyzer, which does not stem, for documents without a language: give the corpus "
