@@ -17,11 +17,11 @@ from pathlib import Path
 
 from osparse.deployer import node_start, node_stop
 from osparse.deployer.node_home import START_LOCK, claim_home, lay_out
-from osparse.deployer.node_java import choose_java
-from osparse.deployer.node_lock import held
 from osparse.deployer.node_state import NodeStatus, read_record, read_status
 from osparse.errors import InputError
 from osparse.extras import check
+from osparse.java import choose_java
+from osparse.locks import held
 
 DEFAULT_PORT = 9210
 DEFAULT_HEAP = "512m"

@@ -14,10 +14,11 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from osparse.deployer.node_jars import Jar, cache_folder, fetch_jars, missing_jars, opensearch_version, read_lock
 from osparse.errors import InputError, NodeError
 from osparse.files import pretty_json, write_atomic
+from osparse.jars import Jar, cache_folder, fetch_jars, missing_jars, read_lock
 
+LOCK_FILE = Path(__file__).with_name("opensearch-3.8.0-jars.json")
 FOLDERS = ("bin", "extensions", "plugins", "config", "data", "logs", "tmp", "lib", "modules")
 START_LOCK = "start.lock"
 """Held while one process prepares and starts the home; its presence also says that a folder is a node's home."""
@@ -60,6 +61,10 @@ end at 4 lets it load; Thai text is then split by the root locale's rules."""
 log = logging.getLogger("osparse.deployer.node_home")
 
 
+def opensearch_version(jars: Sequence[Jar]) -> str:
+    return next(jar.parts[3] for jar in jars if jar.parts[:2] == ("org.opensearch", "opensearch"))
+
+
 def claim_home(home: Path) -> None:
     """Make ``home`` if it is not there. Raises InputError for a folder that holds something else."""
     if os.pathsep in str(home):
@@ -78,7 +83,7 @@ def lay_out(home: Path, *, patch_thai: bool, offline: bool = False) -> str:
     The caller holds the home's start lock and knows that no node runs in it. Data, logs and configuration stay.
     Raises NodeError (no space, jars not to be had), MissingExtraError.
     """
-    jars, lock = read_lock()
+    jars, lock = read_lock(LOCK_FILE)
     version = opensearch_version(jars)
     stamp = {"lock": lock, "opensearch": version, "thai_patched": patch_thai}
     for folder in FOLDERS:

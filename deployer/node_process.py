@@ -17,10 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from osparse.deployer.node_lock import acquire
 from osparse.deployer.node_state import HOST, NODE_LOCK, Record
 from osparse.errors import NodeError, OsparseError
 from osparse.extras import require
+from osparse.locks import acquire
 
 TRANSPORT_PORTS = "9350-9449"
 NAME = "osparse"

@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from osparse.deployer import node_stop
-from osparse.deployer.node_java import Java
-from osparse.deployer.node_lock import is_held
 from osparse.deployer.node_state import (
     HOST,
     LOG_FILE,
@@ -30,6 +28,8 @@ from osparse.deployer.node_state import (
     read_status,
 )
 from osparse.errors import NodeError
+from osparse.java import Java
+from osparse.locks import is_held
 
 START_SECONDS = 180.0
 """Until the process must answer: 4 s on an idle machine, ten times that on a busy one."""

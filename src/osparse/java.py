@@ -1,4 +1,4 @@
-"""Which Java runs the node: a full one of this machine if there is one, the one that pip brings otherwise."""
+"""Which Java runs the node, and the server's runtime: a full one of this machine, else the one that pip brings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from osparse.extras import check
 MINIMUM = 21
 """OpenSearch 3 is compiled for Java 21."""
 
-log = logging.getLogger("osparse.deployer.node_java")
+log = logging.getLogger("osparse.java")
 
 
 @dataclass(frozen=True)

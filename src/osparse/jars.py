@@ -1,4 +1,4 @@
-"""The jars of OpenSearch: named by a lock file, fetched into the local Maven cache, checked by us.
+"""Jars from Maven Central: named by a lock file, fetched into the local Maven cache, checked by us.
 
 jgo neither enforces checksums nor writes atomically, so each jar is fetched into a staging folder beside the cache,
 its size and sha256 are compared with the lock file, and only then is it renamed into the cache.
@@ -24,12 +24,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from osparse.deployer.node_lock import held
 from osparse.errors import NodeError
 from osparse.extras import require
 from osparse.files import sha256_file
+from osparse.locks import held
 
-LOCK_FILE = Path(__file__).with_name("opensearch-3.8.0-jars.json")
 WORKERS = 4
 ATTEMPTS = 3
 TIMEOUT_SECONDS = 60
@@ -37,7 +36,7 @@ TIMEOUT_SECONDS = 60
 WAIT_SECONDS = 600.0
 """For another process that is filling the same cache."""
 
-log = logging.getLogger("osparse.deployer.node_jars")
+log = logging.getLogger("osparse.jars")
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Jar:
     """One row of the lock file."""
 
     folder: str
-    """Where it goes in a home: ``lib`` or ``modules/<name>``."""
+    """The group of the lock file it stands in; in a node's home ``lib`` or ``modules/<name>``."""
     coordinate: str
     """``group:artifact:jar[:classifier]:version``"""
     sha256: str
@@ -78,15 +77,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("M2_REPO") or Path.home() / ".m2" / "repository")
 
 
-def read_lock(path: Path = LOCK_FILE) -> tuple[list[Jar], str]:
+def read_lock(path: Path) -> tuple[list[Jar], str]:
     """The jars this machine needs, and the sha256 of the lock file. Native code of other machines is left out."""
     content = path.read_bytes()
     rows = [Jar(folder, *row) for folder, rows in json.loads(content).items() for row in rows]
     return [jar for jar in rows if _fits(jar)], hashlib.sha256(content).hexdigest()
-
-
-def opensearch_version(jars: Sequence[Jar]) -> str:
-    return next(jar.parts[3] for jar in jars if jar.parts[:2] == ("org.opensearch", "opensearch"))
 
 
 def _fits(jar: Jar) -> bool:
@@ -103,8 +98,8 @@ def missing_jars(jars: Sequence[Jar], cache: Path) -> list[Jar]:
     return [jar for jar, ok in zip(jars, there, strict=True) if not ok]
 
 
-def fetch_jars(jars: Sequence[Jar], cache: Path, *, offline: bool = False) -> None:
-    """Bring every jar into ``cache``; at once if they are all there.
+def fetch_jars(jars: Sequence[Jar], cache: Path, *, of: str = "OpenSearch", offline: bool = False) -> None:
+    """Bring every jar of ``of`` into ``cache``; at once if they are all there.
 
     Raises NodeError when a jar is wanted and ``offline`` is set, cannot be had, or is not what the lock file says;
     MissingExtraError when jgo is not installed.
@@ -114,7 +109,7 @@ def fetch_jars(jars: Sequence[Jar], cache: Path, *, offline: bool = False) -> No
         return
     if offline:
         raise NodeError(
-            f"{len(wanted)} of {len(jars)} jars of OpenSearch are not in {cache} (the first: {wanted[0].coordinate}), "
+            f"{len(wanted)} of {len(jars)} jars of {of} are not in {cache} (the first: {wanted[0].coordinate}), "
             "and --offline forbids fetching them; run once without --offline, or copy that folder from a machine "
             "that has it (M2_REPO names another folder)"
         )
@@ -122,17 +117,17 @@ def fetch_jars(jars: Sequence[Jar], cache: Path, *, offline: bool = False) -> No
     cache.mkdir(parents=True, exist_ok=True)
     with held(cache / ".osparse.lock", WAIT_SECONDS, f"another process that is filling {cache}"):
         if wanted := missing_jars(wanted, cache):
-            _fetch(wanted, cache)
+            _fetch(wanted, cache, of)
 
 
-def _fetch(wanted: Sequence[Jar], cache: Path) -> None:
+def _fetch(wanted: Sequence[Jar], cache: Path, of: str) -> None:
     from osparse.progress import progress
 
     total = sum(jar.size for jar in wanted)
-    log.info("fetching %d jars of OpenSearch (%.1f MB) into %s", len(wanted), total / 1e6, cache)
+    log.info("fetching %d jars of %s (%.1f MB) into %s", len(wanted), of, total / 1e6, cache)
     with (
         tempfile.TemporaryDirectory(dir=cache, prefix=".osparse.") as staging,
-        progress("OpenSearch jars", total, "bytes") as bar,
+        progress(f"{of} jars", total, "bytes") as bar,
     ):
         guard = threading.Lock()
 

@@ -17,7 +17,7 @@ from osparse.errors import NodeError
 
 POLL_SECONDS = 0.05
 
-log = logging.getLogger("osparse.deployer.node_lock")
+log = logging.getLogger("osparse.locks")
 
 
 def acquire(path: Path, wait: float) -> int | None:
