@@ -6,59 +6,16 @@ import numpy as np
 import pytest
 import torch
 import world
+from tiny_mlm import tiny
 
-from osparse.encoder import ARCHITECTURES, SparseEncoder, TextEncoder, load_masked_lm
-from osparse.encoding import Head, document_weights
+from osparse.architectures import known
+from osparse.encoder import SparseEncoder, TextEncoder, load_masked_lm
+from osparse.encoding import Head
 from osparse.encoding import prune as plain_prune
 from osparse.errors import ModelError
 from osparse.model import Model
 
 TEXTS = [record[2] for record in world.RECORDS] + world.ODD_TEXTS
-
-
-def tiny(kind: str) -> Any:
-    from transformers import AutoConfig, AutoModelForMaskedLM
-
-    names = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
-    if kind == "distilbert":
-        names = {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 24}
-    if kind == "electra":
-        names |= {"embedding_size": 12}
-    torch.manual_seed(0)
-    special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
-    config = AutoConfig.for_model(kind, vocab_size=50, **names, **special)
-    made = AutoModelForMaskedLM.from_config(config)  # type: ignore[no-untyped-call]
-    return made.eval()
-
-
-@pytest.mark.parametrize("kind", sorted(ARCHITECTURES))
-@pytest.mark.parametrize("activation", ["log1p_relu", "log1p_log1p_relu"])
-def test_every_architecture_equals_its_own_masked_lm(kind: str, activation: Any) -> None:
-    mlm, head = tiny(kind), Head(activation=activation, max_length=32, masked_ids=(0, 1, 2))
-    encoder = SparseEncoder(mlm, head).eval()
-    with torch.no_grad():
-        encoder.decoder.bias.uniform_(0, 1, generator=torch.Generator().manual_seed(1))
-    ids = torch.randint(3, 50, (3, 9), generator=torch.Generator().manual_seed(2))
-    mask = torch.ones_like(ids)
-    mask[1, 5:] = 0
-    with torch.inference_mode():
-        logits = mlm(input_ids=ids, attention_mask=mask).logits.numpy()
-        found = encoder.prune(encoder(ids, mask)).numpy()
-        columns = torch.tensor([7, 1, 30])
-        part = encoder(ids, mask, columns).numpy()
-    wanted = np.stack([document_weights(z, m.bool().numpy(), head) for z, m in zip(logits, mask, strict=True)])
-    assert (found > 0).any()
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
-    np.testing.assert_allclose(part, wanted[:, [7, 1, 30]], atol=1e-5)
-
-
-def test_an_unknown_architecture_is_refused() -> None:
-    class Unknown:
-        class config:
-            model_type = "t5"
-
-    with pytest.raises(ModelError, match="'t5' has no known masked-LM head"):
-        SparseEncoder(Unknown(), Head())
 
 
 def test_batching_and_padding_change_nothing(model: Model) -> None:
@@ -110,7 +67,7 @@ def copied(model: Model, folder: Any) -> Any:
     return shutil.copytree(model.path, folder)
 
 
-@pytest.mark.parametrize("kind", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("kind", list(known()))
 def test_a_whole_checkpoint_of_every_architecture_loads(kind: str, tmp_path: Any) -> None:
     made = tiny(kind)
     made.save_pretrained(tmp_path)

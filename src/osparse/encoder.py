@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,46 +12,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from osparse.encoding import SERVER_MAX_TOKENS, Head, sparse_dict
+from osparse.architectures import find
+from osparse.encoding import Head, sparse_dict
 from osparse.errors import ModelError
 from osparse.lexicon import load_tokenizer, read_vocabulary
 from osparse.model import Model
 from osparse.sparse_head import max_over_tokens
-
-Parts = tuple[Callable[[Tensor], Tensor], nn.Linear]
-"""The masked-LM head taken apart: transform (B, T, H) -> (B, T, H), and the decoder with weight (V, H), bias (V,)."""
-
-
-def _bert(mlm: Any) -> Parts:
-    return mlm.cls.predictions.transform, mlm.cls.predictions.decoder
-
-
-def _roberta(mlm: Any) -> Parts:
-    head = mlm.lm_head
-    return lambda x: head.layer_norm(nn.functional.gelu(head.dense(x))), head.decoder
-
-
-def _distilbert(mlm: Any) -> Parts:
-    return lambda x: mlm.vocab_layer_norm(mlm.activation(mlm.vocab_transform(x))), mlm.vocab_projector
-
-
-def _modernbert(mlm: Any) -> Parts:
-    return mlm.head, mlm.decoder
-
-
-def _electra(mlm: Any) -> Parts:
-    return mlm.generator_predictions, mlm.generator_lm_head
-
-
-ARCHITECTURES: dict[str, Callable[[Any], Parts]] = {
-    "bert": _bert,
-    "roberta": _roberta,
-    "xlm-roberta": _roberta,
-    "distilbert": _distilbert,
-    "modernbert": _modernbert,
-    "electra": _electra,
-}
-"""transformers' ``config.model_type`` -> how its masked-LM head comes apart."""
 
 
 def load_masked_lm(folder: Path, attention: str) -> Any:
@@ -85,11 +51,7 @@ def load_masked_lm(folder: Path, attention: str) -> Any:
 
 def positions(mlm: Any) -> int:
     """Ids that a text may have, special ones included, by the model's position embeddings."""
-    config = mlm.config
-    found = int(getattr(config, "max_position_embeddings", SERVER_MAX_TOKENS))
-    if config.model_type in ("roberta", "xlm-roberta"):  # they count positions from pad_token_id + 1
-        found -= int(config.pad_token_id) + 1
-    return found
+    return find(mlm.config.model_type).positions(mlm.config)
 
 
 class SparseEncoder(nn.Module):
@@ -100,11 +62,7 @@ class SparseEncoder(nn.Module):
 
     def __init__(self, mlm: Any, head: Head) -> None:
         super().__init__()
-        kind = mlm.config.model_type
-        if kind not in ARCHITECTURES:
-            raise ModelError(
-                f"model_type {kind!r} has no known masked-LM head; known: {', '.join(sorted(ARCHITECTURES))}"
-            )
+        self.architecture = find(mlm.config.model_type)
         self.mlm = mlm
         self.head = head
         rows = self.decoder.weight.shape[0]
@@ -118,13 +76,12 @@ class SparseEncoder(nn.Module):
 
     @property
     def decoder(self) -> nn.Linear:
-        return ARCHITECTURES[self.mlm.config.model_type](self.mlm)[1]
+        return self.architecture.decoder(self.mlm)
 
     def hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, T) -> (B, T, H) transformed hidden states, one matrix product short of the logits."""
-        transform, _ = ARCHITECTURES[self.mlm.config.model_type](self.mlm)
-        states = self.mlm.base_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return transform(states)
+        states = self.architecture.states(self.mlm, input_ids, attention_mask)
+        return self.architecture.transform(self.mlm)(states)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, columns: Tensor | None = None) -> Tensor:
         """(B, T) int64 ids and mask -> (B, V) fp32 weights >= 0, before pruning.

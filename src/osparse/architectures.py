@@ -1,0 +1,148 @@
+"""Masked-LM heads taken apart: body, transform and decoder of each transformers architecture, by ``config.model_type``.
+
+The logits of a masked-LM are ``decoder(transform(body(ids)))``; the sparse head needs the three apart. Architectures
+are entry points of the group ``osparse.architectures``, osparse's own too, so that a package can bring another one:
+
+    [project.entry-points."osparse.architectures"]
+    my-bert = "my_package.heads:MY_BERT"      # an osparse.architectures.Architecture
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from osparse.encoding import SERVER_MAX_TOKENS
+from osparse.errors import ModelError
+
+GROUP = "osparse.architectures"
+Transform = Callable[[Tensor], Tensor]
+
+
+def _no_offset(config: Any) -> int:
+    return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """How the masked-LM ``mlm`` of one ``model_type`` comes apart; every field but the last takes the model or config.
+
+    ``decoder(mlm)(transform(mlm)(states(mlm, ids, mask)))`` must equal ``mlm(ids, mask).logits``.
+    """
+
+    body: Callable[[Any], nn.Module]
+    """mlm -> the encoder, which returns an object with ``last_hidden_state`` (B, T, D)."""
+    transform: Callable[[Any], Transform]
+    """mlm -> what lies between body and decoder: (B, T, D) -> (B, T, H)."""
+    decoder: Callable[[Any], nn.Linear]
+    """mlm -> the output layer: weight (V, H), tied or not, and bias (V,) or None."""
+    position_offset: Callable[[Any], int] = _no_offset
+    """config -> rows of the position table that no token uses: RoBERTa counts from pad_token_id + 1."""
+    token_types: bool = False
+    """Whether the body takes token_type_ids; they are zeros, as a document is one segment."""
+
+    def states(self, mlm: Any, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(B, T), (B, T) -> (B, T, D) last hidden states of the body."""
+        segments = {"token_type_ids": torch.zeros_like(input_ids)} if self.token_types else {}
+        states: Tensor = self.body(mlm)(
+            input_ids=input_ids, attention_mask=attention_mask, **segments
+        ).last_hidden_state
+        return states
+
+    def positions(self, config: Any) -> int:
+        """Ids that a text may have, special ones included; the server's limit where the model names none."""
+        return int(getattr(config, "max_position_embeddings", SERVER_MAX_TOKENS)) - self.position_offset(config)
+
+
+def _base(mlm: Any) -> nn.Module:
+    body: nn.Module = mlm.base_model
+    return body
+
+
+def _output(mlm: Any) -> nn.Linear:
+    decoder: nn.Linear = mlm.get_output_embeddings()
+    return decoder
+
+
+def _bert_transform(mlm: Any) -> Transform:
+    transform: nn.Module = mlm.cls.predictions.transform
+    return transform
+
+
+def _roberta_transform(mlm: Any) -> Transform:
+    head = mlm.lm_head
+    return lambda states: head.layer_norm(nn.functional.gelu(head.dense(states)))
+
+
+def _distilbert_transform(mlm: Any) -> Transform:
+    return lambda states: mlm.vocab_layer_norm(mlm.activation(mlm.vocab_transform(states)))
+
+
+def _modernbert_transform(mlm: Any) -> Transform:
+    transform: nn.Module = mlm.head
+    return transform
+
+
+def _electra_transform(mlm: Any) -> Transform:
+    transform: nn.Module = mlm.generator_predictions
+    return transform
+
+
+def _after_padding(config: Any) -> int:
+    return int(config.pad_token_id) + 1
+
+
+BERT = Architecture(body=_base, transform=_bert_transform, decoder=_output, token_types=True)
+ROBERTA = Architecture(
+    body=_base, transform=_roberta_transform, decoder=_output, position_offset=_after_padding, token_types=True
+)
+"""RoBERTa and XLM-RoBERTa."""
+DISTILBERT = Architecture(body=_base, transform=_distilbert_transform, decoder=_output)
+MODERNBERT = Architecture(body=_base, transform=_modernbert_transform, decoder=_output)
+ELECTRA = Architecture(body=_base, transform=_electra_transform, decoder=_output, token_types=True)
+"""ELECTRA's generator, and anything trained with ElectraForMaskedLM."""
+
+
+def known() -> dict[str, tuple[EntryPoint, ...]]:
+    """model_type -> the entry points that claim it, osparse's own and other packages'; none is imported."""
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, entry.value)):
+        found[entry.name] = (*found.get(entry.name, ()), entry)
+    return found
+
+
+@cache
+def find(model_type: str) -> Architecture:
+    """The architecture of a ``config.model_type``.
+
+    Raises :class:`ModelError` where none is known, where two packages claim it, and where its entry point is broken.
+    """
+    there = known()
+    claims = there.get(model_type, ())
+    if not claims:
+        raise ModelError(
+            f"model_type {model_type!r} has no known masked-LM head; known: {', '.join(there) or 'none'}. To add it, "
+            f"install a package with an entry point {model_type} = 'module:ARCHITECTURE' in the group {GROUP} (an "
+            "osparse.architectures.Architecture); if osparse itself was updated, install it again"
+        )
+    if len(claims) > 1:
+        raise ModelError(
+            f"model_type {model_type!r} is claimed by {' and '.join(entry.value for entry in claims)} in the entry "
+            f"points {GROUP}; uninstall one of the packages"
+        )
+    try:
+        architecture = claims[0].load()
+    except (ImportError, AttributeError) as problem:
+        raise ModelError(f"model_type {model_type!r}: {claims[0].value} cannot be imported: {problem}") from None
+    if not isinstance(architecture, Architecture):
+        raise ModelError(
+            f"model_type {model_type!r}: {claims[0].value} is {type(architecture).__name__}, not an "
+            "osparse.architectures.Architecture"
+        )
+    return architecture
