@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import world
 
-from osparse.dataset import DOCUMENTS, QRELS, QUERIES, Dataset, Source, save_dataset
+from osparse.dataset import CANDIDATES, DOCUMENTS, QRELS, QUERIES, Dataset, Source, save_dataset
 from osparse.errors import DatasetError, InputError
 
 
@@ -149,3 +149,61 @@ def test_save_keeps_what_is_there_unless_told(dataset: Dataset, tmp_path: Path) 
     with pytest.raises(InputError, match="exists and is not empty"):
         save(tmp_path / "dataset", dataset)
     assert (tmp_path / "dataset" / "mine.txt").read_text() == "mine"
+
+
+KNOWN = ("q:pear:ko", "bread:ko")
+"""A query of the train split and a document that does not answer it."""
+
+
+def candidates(*rows: tuple[object, ...]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=CANDIDATES, orient="row")
+
+
+def test_candidates_come_back_and_count_in_the_fingerprint(dataset: Dataset, tmp_path: Path) -> None:
+    rows = [
+        (*KNOWN, 0.0, None, "annotated", ""),
+        (*KNOWN, 0.0, 7.5, "mined", "bm25"),
+        (*KNOWN, None, -1.5, "distilled", "teacher-a"),
+        ("q:pear:ko", "rain:en", None, 2.5, "distilled", "teacher-a"),
+    ]
+    plain = save(tmp_path / "plain", dataset)
+    with_them = save(tmp_path / "with", dataset, candidates={"train": candidates(*rows)})
+    assert with_them.candidates("train").collect().rows() == rows
+    assert set(with_them.candidate_documents("train").collect()["id"]) == {"bread:ko", "rain:en"}
+    assert with_them.has_candidates("train") and not with_them.has_candidates("validation")
+    assert with_them.fingerprint != plain.fingerprint
+    with pytest.raises(DatasetError, match=r"no train candidates \(splits that have: none\); .*osparse corpus mine"):
+        plain.candidates("train")
+    (with_them.path / "candidates.train.arrow").unlink()
+    with pytest.raises(DatasetError, match="candidates.train.arrow is missing"):
+        Dataset.open(with_them.path)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (("q:pear:ko", "pear:ko", 0.0, None, "mined", ""), "labelled negative, and the qrels judge them relevant"),
+        (("q:nobody", "pear:ko", 0.0, None, "mined", ""), "1 rows name unknown queries"),
+        (("q:tide:ko", "pear:ko", 0.0, None, "mined", ""), "of queries without qrels in the split, as 'q:tide:ko'"),
+        (("q:pear:ko", "nothing", 0.0, None, "mined", ""), "1 rows name unknown documents"),
+        ((*KNOWN, None, None, "mined", ""), "a row needs a label, a score or both"),
+        ((*KNOWN, 0.0, 1.0, "mined", ""), "scorer must name what gave the score"),
+        ((*KNOWN, 0.0, None, "mined", "bm25"), "scorer must name what gave the score"),
+        ((*KNOWN, None, float("nan"), "distilled", "t"), "every label and score must be a finite number"),
+        ((*KNOWN, 0.0, None, "guessed", ""), "origin must be one of"),
+    ],
+)
+def test_candidates_that_would_mistrain_are_refused(
+    row: tuple[object, ...], message: str, dataset: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(DatasetError, match=message):
+        save(tmp_path / "dataset", dataset, candidates={"train": candidates(row)})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_candidate_stands_once_for_each_scorer(dataset: Dataset, tmp_path: Path) -> None:
+    row = (*KNOWN, 0.0, 1.0, "mined", "bm25")
+    with pytest.raises(DatasetError, match="two rows of the same origin and scorer"):
+        save(tmp_path / "dataset", dataset, candidates={"train": candidates(row, row)})
+    with pytest.raises(DatasetError, match="candidates.validation: the split has no qrels"):
+        save(tmp_path / "dataset", dataset, candidates={"validation": candidates(row)})

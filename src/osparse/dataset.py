@@ -6,8 +6,11 @@
     qrels.train.arrow        query_id, document_id, score, origin
     qrels.validation.arrow
     qrels.test.arrow
+    candidates.train.arrow   query_id, document_id, label, score, origin, scorer     optional, also of other splits
 
-Everything works on ids; text is looked up in the memory map when it is needed.
+Qrels say which documents answer a query, and by them a query belongs to a split. Candidates are what else a ranker was
+shown for it: hard negatives (label 0) and teachers' scores. Everything works on ids; text is looked up in the memory
+map when it is needed.
 """
 
 from __future__ import annotations
@@ -21,12 +24,26 @@ from typing import Any
 
 import polars as pl
 
+from osparse.dataset_checks import ORIGINS, content_problems
 from osparse.errors import DatasetError
 from osparse.files import atomic_directory, fingerprint, pretty_json, read_json, sha256_file
+from osparse.tables import write_table
+
+__all__ = [
+    "CANDIDATES",
+    "DOCUMENTS",
+    "ORIGINS",
+    "QRELS",
+    "QUERIES",
+    "SPLITS",
+    "Dataset",
+    "Manifest",
+    "Source",
+    "save_dataset",
+]
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "validation", "test")
-ORIGINS = ("annotated", "mined", "distilled")
 
 DOCUMENTS = {
     "id": pl.String,
@@ -39,6 +56,21 @@ DOCUMENTS = {
 }
 QUERIES = {"id": pl.String, "text": pl.String, "lang": pl.String, "date": pl.Date}
 QRELS = {"query_id": pl.String, "document_id": pl.String, "score": pl.Float32, "origin": pl.String}
+CANDIDATES = {
+    "query_id": pl.String,
+    "document_id": pl.String,
+    "label": pl.Float32,
+    "score": pl.Float32,
+    "origin": pl.String,
+    "scorer": pl.String,
+}
+"""One row per query, document, origin and scorer.
+
+``label``: 0 or less is a negative, above 0 relevant, null unknown.
+``score``: what ``scorer`` gave, null where that is "".
+``origin``: annotated (the source lists it), mined (a retriever found it; the score is the retriever's), distilled (the
+score is a teacher's; several teachers are several rows).
+"""
 
 
 @dataclass(frozen=True)
@@ -84,9 +116,9 @@ class Dataset:
             raise DatasetError(f"{path} is not a dataset: it has no manifest.json; make one with: osparse corpus build")
         manifest = _read_manifest(path / "manifest.json")
         problems = []
-        for name, schema in {"documents": DOCUMENTS, "queries": QUERIES, **_qrels_files(manifest)}.items():
+        for name, schema in _schemas(manifest.counts).items():
             problems += _problems_of(path / f"{name}.arrow", schema, manifest)
-        if not _qrels_files(manifest):
+        if not any(name.startswith("qrels.") for name in manifest.counts):
             problems.append("  - it has no qrels: nothing says which document answers which query")
         if problems:
             raise DatasetError(
@@ -116,6 +148,27 @@ class Dataset:
             raise DatasetError(f"{self.path} has no {split} qrels; it has: {', '.join(there) or 'none'}")
         return pl.scan_ipc(self.path / f"qrels.{split}.arrow")
 
+    def has_candidates(self, split: str) -> bool:
+        return bool(self.manifest.counts.get(f"candidates.{split}.arrow"))
+
+    def candidates(self, split: str) -> pl.LazyFrame:
+        """Hard negatives and teachers' scores of one split; columns :data:`CANDIDATES`.
+
+        Raises :class:`DatasetError` if the split has none.
+        """
+        if not self.has_candidates(split):
+            there = ", ".join(s for s in SPLITS if self.has_candidates(s)) or "none"
+            raise DatasetError(
+                f"{self.path} has no {split} candidates (splits that have: {there}); make them with: osparse corpus "
+                "mine, or build from a source that lists negatives or teachers' scores"
+            )
+        return pl.scan_ipc(self.path / f"candidates.{split}.arrow")
+
+    def candidate_documents(self, split: str) -> pl.LazyFrame:
+        """The documents named by a split's candidates, judged ones among them; columns :data:`DOCUMENTS`."""
+        ids = self.candidates(split).select(pl.col("document_id").unique().alias("id"))
+        return self.documents.join(ids, on="id", how="semi", maintain_order="left")
+
     def split_documents(self, split: str) -> pl.LazyFrame:
         """The documents judged in a split: what a tokenizer or an IDF table of that split may read."""
         ids = self.qrels(split).select(pl.col("document_id").unique().alias("id"))
@@ -129,44 +182,47 @@ class Dataset:
 def save_dataset(
     path: Path,
     *,
-    documents: pl.DataFrame,
-    queries: pl.DataFrame,
-    qrels: Mapping[str, pl.DataFrame],
+    documents: pl.DataFrame | pl.LazyFrame,
+    queries: pl.DataFrame | pl.LazyFrame,
+    qrels: Mapping[str, pl.DataFrame | pl.LazyFrame],
     sources: Iterable[Source],
     split_rule: str,
     seed: int,
+    candidates: Mapping[str, pl.DataFrame | pl.LazyFrame] | None = None,
     notes: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> Dataset:
-    """Check the tables against each other and write the directory in one step.
+    """Write the directory in one step, its tables checked against each other; lazy tables are streamed.
+
+    Args:
+        qrels, candidates: split -> rows; a split without rows of a kind has no file of it.
 
     Raises:
-        DatasetError: duplicate ids, empty texts, a qrel that points nowhere, a source that kept no row.
+        DatasetError: duplicate ids, empty texts, a qrel that points nowhere, a source that kept no row, a candidate
+            labelled negative that the qrels judge relevant.
     """
     sources = list(sources)
     tables = {
         "documents": documents,
         "queries": queries,
         **{f"qrels.{s}": qrels[s] for s in SPLITS if s in qrels},
+        **{f"candidates.{s}": candidates[s] for s in SPLITS if candidates and s in candidates},
     }
-    schemas = {"documents": DOCUMENTS, "queries": QUERIES}
-    tables = {
-        name: table.select(pl.col(c).cast(t) for c, t in schemas.get(name, QRELS).items())
-        for name, table in tables.items()
-    }
-    problems = _content_problems(tables, sources)
-    if problems:
-        raise DatasetError("\n".join([f"{path}: the dataset was not written", *problems]))
+    schemas = _schemas(f"{name}.arrow" for name in tables)
     with atomic_directory(path, marker="manifest.json", overwrite=overwrite) as folder:
-        for name, table in tables.items():
-            table.write_ipc(folder / f"{name}.arrow", compression="uncompressed")
-        names = [f"{name}.arrow" for name in tables]
+        counts = {
+            f"{name}.arrow": write_table(table, folder / f"{name}.arrow", schemas[name])
+            for name, table in tables.items()
+        }
+        problems = content_problems({name: pl.scan_ipc(folder / f"{name}.arrow") for name in tables}, sources)
+        if problems:
+            raise DatasetError("\n".join([f"{path}: the dataset was not written", *problems]))
         manifest = Manifest(
             sources=sources,
             split_rule=split_rule,
             seed=seed,
-            counts={f"{name}.arrow": table.height for name, table in tables.items()},
-            sha256={name: sha256_file(folder / name) for name in names},
+            counts=counts,
+            sha256={name: sha256_file(folder / name) for name in counts},
             notes=dict(notes or {}),
         )
         (folder / "manifest.json").write_text(pretty_json(asdict(manifest)), encoding="utf-8")
@@ -186,8 +242,15 @@ def _read_manifest(path: Path) -> Manifest:
         raise DatasetError(f"{path} is not a dataset manifest: {problem}; rebuild with: osparse corpus build") from None
 
 
-def _qrels_files(manifest: Manifest) -> dict[str, Any]:
-    return {name.removesuffix(".arrow"): QRELS for name in manifest.counts if name.startswith("qrels.")}
+def _schemas(files: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+    """Table name -> columns, for the two tables of texts and those of ``files`` that belong to a split."""
+    kinds = {"qrels": QRELS, "candidates": CANDIDATES}
+    names = [name.removesuffix(".arrow") for name in files]
+    return {
+        "documents": DOCUMENTS,
+        "queries": QUERIES,
+        **{name: kinds[name.split(".")[0]] for name in names if name.split(".")[0] in kinds},
+    }
 
 
 def _problems_of(path: Path, schema: Mapping[str, Any], manifest: Manifest) -> list[str]:
@@ -205,39 +268,3 @@ def _problems_of(path: Path, schema: Mapping[str, Any], manifest: Manifest) -> l
     if sha256_file(path) != manifest.sha256.get(path.name):
         return [f"  - {path.name} was changed since the dataset was made: its sha256 is not the manifest's"]
     return []
-
-
-def _content_problems(tables: Mapping[str, pl.DataFrame], sources: Iterable[Source]) -> list[str]:
-    problems = []
-    for source in sources:
-        if source.rows_kept == 0:
-            why = ", ".join(f"{n} {reason}" for reason, n in source.dropped.items()) or "it was empty"
-            problems.append(f"  - source {source.name} kept 0 of {source.rows_in} rows ({why})")
-        if source.rows_in != source.rows_kept + sum(source.dropped.values()):
-            problems.append(f"  - source {source.name}: rows kept and dropped do not add up to {source.rows_in}")
-    for name in ("documents", "queries"):
-        ids = tables[name]["id"]
-        if ids.null_count() or ids.n_unique() != ids.len():
-            twice = tables[name].filter(pl.col("id").is_duplicated())["id"].head(3).to_list()
-            problems.append(f"  - {name}: ids are not unique or missing, for example {twice}")
-        blank = tables[name].filter(pl.col("text").fill_null("").str.strip_chars() == "")
-        if blank.height:
-            problems.append(f"  - {name}: {blank.height} without text, for example {blank['id'].head(3).to_list()}")
-    for name, table in tables.items():
-        if not name.startswith("qrels."):
-            continue
-        for column, target in (("query_id", "queries"), ("document_id", "documents")):
-            lost = table.join(tables[target], left_on=column, right_on="id", how="anti")
-            if lost.height:
-                problems.append(
-                    f"  - {name}: {lost.height} rows name unknown {target}, for example {lost[column][0]!r}"
-                )
-        if not table["score"].is_finite().all():
-            problems.append(f"  - {name}: every score must be a finite number (of 32 bits)")
-        if not table["origin"].is_in(list(ORIGINS)).all():
-            problems.append(f"  - {name}: origin must be one of {', '.join(ORIGINS)}")
-        if table.select("query_id", "document_id").is_duplicated().any():
-            problems.append(f"  - {name}: the same query and document are judged twice")
-    if not any(name.startswith("qrels.") and table.height for name, table in tables.items()):
-        problems.append("  - there are no qrels: nothing says which document answers which query")
-    return problems

@@ -1,0 +1,31 @@
+"""The Arrow writer: the same bytes however the rows arrive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from osparse.tables import BATCH_ROWS, row_count, write_table
+
+SCHEMA = {"id": pl.String, "score": pl.Float32}
+
+
+@pytest.mark.parametrize("rows", [0, 1, BATCH_ROWS, BATCH_ROWS + 1, 3 * BATCH_ROWS - 5])
+def test_bytes_do_not_depend_on_how_rows_are_chunked(rows: int, tmp_path: Path) -> None:
+    whole = pl.DataFrame({"score": range(rows), "id": [f"d{i}" for i in range(rows)]}, schema_overrides=SCHEMA)
+    cut = [whole.slice(start, 10_007) for start in range(0, rows, 10_007)]
+    pl.concat([whole.head(0), *cut], rechunk=False).write_ipc(tmp_path / "cut.arrow", record_batch_size=777)
+    written = [whole, whole.lazy(), pl.scan_ipc(tmp_path / "cut.arrow")]
+    for number, frame in enumerate(written):
+        assert write_table(frame, tmp_path / f"{number}.arrow", SCHEMA) == rows
+    one, *others = [(tmp_path / f"{number}.arrow").read_bytes() for number in range(len(written))]
+    assert all(other == one for other in others)
+    assert pl.read_ipc(tmp_path / "0.arrow").equals(whole.select("id", pl.col("score").cast(pl.Float32)))
+    assert row_count(tmp_path / "0.arrow") == rows
+    with pa.memory_map(str(tmp_path / "0.arrow")) as file:
+        batches = pa.ipc.open_file(file)
+        sizes = [batches.get_batch(i).num_rows for i in range(batches.num_record_batches)]
+    assert all(size == BATCH_ROWS for size in sizes[:-1])
