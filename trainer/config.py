@@ -106,8 +106,12 @@ class Teacher:
     sentence-transformers bi-encoder folder. bm25: over the training documents' tokens."""
     path: Path | None = None
     """Folder of a sparse or dense teacher."""
+    scorer: str | None = None
+    """Whose scores of the dataset; None where it has those of one alone."""
 
     def problems(self) -> list[str]:
+        if self.scorer is not None and self.kind != "dataset":
+            return [f"scorer: names scores that lie in the dataset; a {self.kind} teacher has none"]
         if (self.kind in ("sparse", "dense")) != (self.path is not None):
             return [f"path: a {self.kind} teacher {'needs its folder' if self.path is None else 'has none'}"]
         return []
@@ -122,7 +126,7 @@ class Distillation:
     """Beside the contrastive loss."""
     teachers: tuple[Teacher, ...]
     over: Literal["own", "batch"]
-    """Candidates: the positive and the query's own hard negatives, or every document of the batch it may be asked for."""
+    """Candidates: the positive and the query's own from the dataset, or every document of the batch in its language."""
     scale: float | None = setting(None, low=0, above=True)
     """S: each teacher min-max normalised per query, the mean times S. None: the raw scores of the one teacher."""
     temperature: float = setting(1.0, low=0, above=True)

@@ -190,7 +190,7 @@ def flops(
         size = size * terms
     if slots is None:
         return size.mean(0).square().sum() * scale
-    groups = [size[slots == slot].mean(0).square().sum() for slot in slots.unique()]
+    groups = [size[slots == slot].mean(0).square().sum() for slot in torch.unique(slots)]
     return torch.stack(groups).sum() * scale
 
 

@@ -1,12 +1,13 @@
-"""The ranking stage: InfoNCE between documents through the encoder and queries looked up in the IDF table.
+"""The ranking stage: documents through the encoder, queries looked up in the IDF table, losses between them.
 
-A query is its distinct tokens and their IDF, so it costs no forward pass, and the loss needs the document weights of
+A query is its distinct tokens and their IDF, so it costs no forward pass, and the losses need the document weights of
 those tokens alone: only their columns of the vocabulary are computed, and a random few for FLOPS.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,49 +15,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from osparse.encoder import SparseEncoder
-from osparse.trainer.config import Ranking, SparsityConfig
-from osparse.trainer.losses import flops, idf_scores, info_nce
-from osparse.trainer.padding import Frame, Ids, buckets, window
-from osparse.trainer.records import Record, Records, Text
-from osparse.trainer.sampling import BatchSampler, nearest
-from osparse.trainer.schedules import quadratic_warmup
+from osparse.trainer.batch import Batch, BatchMaker
+from osparse.trainer.caching import cached_weights
+from osparse.trainer.config import Distillation, Ranking, SparsityConfig
+from osparse.trainer.distributed import gather_rows, replicated, share
+from osparse.trainer.losses import idf_scores, info_nce, kl_distillation, margin_mse, normalised_teachers, ranknet
+from osparse.trainer.padding import Frame, Ids, buckets
+from osparse.trainer.records import Records
+from osparse.trainer.sampling import BatchSampler, nearest, shares
+from osparse.trainer.sparsity import Sparsity
 from osparse.trainer.stage import StepResult
+from osparse.trainer.teachers import Scorer
 
-SPAN_TOKENS = (3, 12)
-"""Shortest and longest span used as a query."""
-
-
-@dataclass
-class Batch:
-    """Documents of a step, and queries with the document each must find."""
-
-    documents: list[Text] = field(default_factory=list)
-    inputs: list[Ids] = field(default_factory=list)
-    """What of each document is encoded."""
-    queries: list[Ids] = field(default_factory=list)
-    """Distinct token ids."""
-    targets: list[int] = field(default_factory=list)
-    weights: list[float] = field(default_factory=list)
-    relevant: list[frozenset[str]] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
-
-    def ask(self, query: Ids, target: int, weight: float, relevant: frozenset[str]) -> None:
-        self.queries.append(query)
-        self.targets.append(target)
-        self.weights.append(weight)
-        self.relevant.append(relevant)
-
-    def candidates(self) -> NDArray[np.bool_]:
-        """(Q, D): documents in the target's language that are neither known positives nor copies of the target."""
-        langs = np.array([d.lang for d in self.documents])
-        text_of = np.array([hash(d.ids.tobytes()) for d in self.documents])
-        ids = np.array([d.id for d in self.documents])
-        found = np.empty((len(self.queries), len(self.documents)), dtype=np.bool_)
-        for row, target in enumerate(self.targets):
-            known = np.isin(ids, list(self.relevant[row])) | (text_of == text_of[target])
-            found[row] = (langs == langs[target]) & ~known
-            found[row, target] = True
-        return found
+ContrastiveLoss = Callable[..., Tensor]
+"""(scores (Q, D), target (Q,), *, temperature, candidates (Q, D), weight (Q,)) -> scalar; see :func:`info_nce`."""
 
 
 class RankingStage:
@@ -64,99 +36,131 @@ class RankingStage:
 
     def __init__(
         self, encoder: SparseEncoder, config: Ranking, sparsity: SparsityConfig, records: Records,
-        idf: NDArray[np.float32], frame: Frame, seed: int,
+        idf: NDArray[np.float32], frame: Frame, seed: int, *,
+        teachers: Sequence[Scorer] = (), micro_batch: int | None = None, loss: ContrastiveLoss = info_nce,
     ) -> None:  # fmt: skip
-        self.encoder, self.config, self.sparsity, self.records, self.frame = encoder, config, sparsity, records, frame
+        """Args:
+        idf: (V,) query weights; where the encoder has a parameter ``log_idf`` it counts instead.
+        teachers: Of ``config.distillation``.
+        micro_batch: Documents encoded at a time; None takes all at once.
+        loss: The contrastive one.
+        """
+        self.encoder, self.config, self.records, self.frame = encoder, config, records, frame
         self.idf = torch.from_numpy(idf)
         self.seed = (seed, 2)
+        self.teachers, self.micro_batch, self.loss = teachers, micro_batch, loss
         similar = nearest(records, idf, config.neighbours) if config.neighbours else None
-        self.sampler = BatchSampler(records.groups, config.batch, (*self.seed, 0), similar)
+        sampler = BatchSampler(records.groups, config.batch, (*self.seed, 0), similar, shares(records, config.mixing))
+        self.batches = BatchMaker(records, sampler, config, config.max_length - frame.size)
+        self.sparsity = Sparsity(sparsity, config.steps, idf, encoder.decoder.weight.shape[0])
 
-    def backward(self, step: int) -> StepResult:
-        """Accumulate the gradients of step's loss: InfoNCE + lambda(step) x FLOPS."""
+    def backward(self, step: int, scale: float = 1.0) -> StepResult:
+        """Accumulate the gradients of scale x step's loss: contrastive + distillation + lambda(step) x FLOPS.
+
+        Raises :class:`CheckError` if the documents collapsed, or are dense, and the configuration asks to stop.
+        """
         generator = np.random.default_rng([*self.seed, 1, step])
-        batch = self.batch(step, generator)
+        batch = self.batches.at(step, generator)
         asked = np.unique(np.concatenate(batch.queries))  # (C,) sorted
-        vocabulary = self.encoder.decoder.weight.shape[0]
-        drawn = generator.permutation(vocabulary)[: self.sparsity.columns or vocabulary]
-        weights = self._encode(batch.inputs, torch.from_numpy(np.concatenate([asked, drawn])))  # (D, C + drawn)
+        drawn = self.sparsity.columns(generator)
+        weights = self._encode(batch.inputs, np.concatenate([asked, drawn]))  # (D, C + drawn)
         sampled = weights[:, len(asked) :]
-        device = weights.device
-        ranking = info_nce(
-            idf_scores(self._query_matrix(batch.queries, asked).to(device), weights[:, : len(asked)]),
-            torch.tensor(batch.targets, device=device),
-            temperature=self.config.temperature,
-            candidates=torch.from_numpy(batch.candidates()).to(device),
-            weight=torch.tensor(batch.weights, device=device),
-        )
-        scale = vocabulary / len(drawn)
-        penalty = flops(sampled, threshold=self.sparsity.threshold, scale=scale)
-        weight = quadratic_warmup(step, self.config.steps, weight=self.sparsity.weight, warmup=self.sparsity.warmup)
-        loss = ranking + weight * penalty
-        loss.backward()  # type: ignore[no-untyped-call]
+        ranking = self._ranking(batch, idf_scores(self._query_matrix(batch.queries, asked), weights[:, : len(asked)]))
+        flops, penalty = self.sparsity.penalty(sampled, drawn, batch.slots)
+        weight = self.sparsity.weight(step)
+        loss = torch.stack(list(ranking.values())).sum() + weight * penalty
+        (loss * scale).backward()  # type: ignore[no-untyped-call]
+        active = weights.detach() > 0
+        nonzeros = float(active[:, len(asked) :].sum()) * self.sparsity.rows / len(drawn) / len(batch.documents)
+        self.sparsity.observe(step, nonzeros, float((~active.any(1)).float().mean()))
         parts = {
             "loss": float(loss.detach()),
-            "ranking": float(ranking.detach()),
-            "flops": float(penalty.detach()),
+            **{name: float(value.detach()) for name, value in ranking.items()},
+            "flops": float(flops.detach()),
             "lambda": weight,
-            "nonzeros": float((sampled.detach() > 0).sum()) * scale / len(batch.documents),
+            "nonzeros": nonzeros,
         }
         return StepResult(parts, batch.names)
 
     def finish(self) -> None:
         """Nothing is left to do."""
 
-    def batch(self, step: int, generator: np.random.Generator) -> Batch:
-        """One document per language of each record, all its queries, and spans of the documents as more queries."""
-        batch = Batch()
-        for number in self.sampler.at(step):
-            record = self.records.records[number]
-            batch.names += [query.id for query in record.queries]
-            first = len(batch.documents)
-            chosen = self._documents(record, generator)
-            batch.documents += chosen
-            limit = self.config.max_length - self.frame.size
-            batch.inputs += [window(document.ids, limit, generator) for document in chosen]
-            for place, document in enumerate(chosen, start=first):
-                for query in record.queries:
-                    relevant = self.records.relevant[query.id]
-                    if document.id in relevant:
-                        batch.ask(query.ids, place, 1.0, relevant)
-                sources = [d for d in chosen if d is not document] or [document]
-                for source in sources:
-                    for _ in range(self.config.spans):
-                        batch.ask(span(source.ids, generator), place, self.config.span_weight, frozenset())
-        return batch
+    def state_dict(self) -> dict[str, Any]:
+        return self.sparsity.state_dict()
 
-    def _documents(self, record: Record, generator: np.random.Generator) -> list[Text]:
-        chosen = []
-        for lang in self.records.languages:
-            there = [document for document in record.documents if document.lang == lang]
-            if there:
-                chosen.append(there[int(generator.integers(len(there)))])
-        return chosen
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.sparsity.load_state_dict(state)
 
-    def _encode(self, inputs: list[Ids], columns: Tensor) -> Tensor:
-        """(D, C) weights of the columns, in the order of ``inputs``."""
+    def _ranking(self, batch: Batch, scores: Tensor) -> dict[str, Tensor]:
+        """The weighted ranking losses by name; ``scores`` is (Q, D)."""
+        target = torch.tensor(batch.targets, device=scores.device)
+        weight = torch.tensor(batch.weights, device=scores.device)
+        pool, slate = batch.pools(self.config.pool)
+        found = {}
+        if self.config.contrastive:
+            found["ranking"] = self.config.contrastive * self.loss(
+                scores, target, temperature=self.config.temperature, candidates=pool.to(scores.device), weight=weight
+            )
+        if self.config.distillation is not None:
+            kept = slate if self.config.distillation.over == "own" else torch.from_numpy(batch.candidates())
+            taught = torch.stack([self._taught(teacher, batch) for teacher in self.teachers])  # (M, Q, D)
+            kept = kept & ~taught.isnan().any(0)
+            found["distillation"] = self.config.distillation.weight * distil(
+                self.config.distillation, scores, taught.to(scores.device), kept.to(scores.device), target, weight
+            )
+        return found
+
+    def _taught(self, teacher: Scorer, batch: Batch) -> Tensor:
+        """(Q, D) of one teacher, each process scoring its share of the documents."""
+        found = torch.from_numpy(teacher.scores(batch, share(len(batch.documents))))
         device = self.encoder.keep.device
-        columns = columns.to(device)
-        parts, order = [], []
-        for chosen, ids, mask in buckets(inputs, self.frame):
-            parts.append(self.encoder(ids.to(device), mask.to(device), columns))
-            order.append(chosen)
-        return torch.cat(parts)[torch.from_numpy(np.argsort(np.concatenate(order))).to(device)]
+        return gather_rows(found.T.contiguous().to(device), len(batch.documents)).T.cpu()
+
+    def _encode(self, inputs: list[Ids], columns: NDArray[np.int64]) -> Tensor:
+        """(D, C) weights of the columns, in the order of ``inputs``; this process encodes its share of them."""
+        device = self.encoder.keep.device
+        chosen = torch.from_numpy(columns).to(device)
+
+        def encode(part: Sequence[Ids]) -> Tensor:
+            parts, order = [], []
+            for rows, ids, mask in buckets(part, self.frame):
+                parts.append(self.encoder(ids.to(device), mask.to(device), chosen))
+                order.append(rows)
+            return torch.cat(parts)[torch.from_numpy(np.argsort(np.concatenate(order))).to(device)]
+
+        mine = inputs[share(len(inputs))]
+        local = cached_weights(encode, mine, self.micro_batch) if mine else torch.zeros(0, len(columns), device=device)
+        return gather_rows(local, len(inputs))
 
     def _query_matrix(self, queries: list[Ids], columns: Ids) -> Tensor:
-        """(Q, C) idf(t) where the query holds t."""
-        matrix = torch.zeros(len(queries), len(columns))
-        for row, ids in enumerate(queries):
-            matrix[row, torch.from_numpy(np.searchsorted(columns, ids))] = self.idf[torch.from_numpy(ids)]
-        return matrix
+        """(Q, C) idf(t) where the query holds t; learnable where the encoder has ``log_idf``."""
+        learnt = getattr(self.encoder, "log_idf", None)
+        rows = np.repeat(np.arange(len(queries)), [len(ids) for ids in queries])
+        places = np.searchsorted(columns, np.concatenate(queries))
+        holds = torch.zeros(len(queries), len(columns))
+        holds[torch.from_numpy(rows), torch.from_numpy(places)] = 1.0
+        chosen = torch.from_numpy(columns)
+        if learnt is None:
+            return (holds * self.idf[chosen]).to(self.encoder.keep.device)
+        return holds.to(learnt.device) * replicated(learnt)[chosen.to(learnt.device)].exp()
 
 
-def span(ids: Ids, generator: np.random.Generator) -> Ids:
-    """Distinct tokens of a random span, as a query has them."""
-    low, high = SPAN_TOKENS
-    size = int(generator.integers(low, high + 1))
-    start = int(generator.integers(0, max(1, len(ids) - size + 1)))
-    return np.array(list(dict.fromkeys(ids[start : start + size].tolist())), dtype=np.int64)
+def distil(
+    config: Distillation, scores: Tensor, taught: Tensor, candidates: Tensor, target: Tensor, weight: Tensor
+) -> Tensor:
+    """The configured distillation loss.
+
+    Args:
+        scores: (Q, D). taught: (M, Q, D) of M teachers. candidates: (Q, D) bool, what every teacher scored.
+        target: (Q,). weight: (Q,).
+    """
+    taught = taught.masked_fill(~candidates, 0.0)
+    if config.scale is not None:
+        teacher = normalised_teachers(taught, candidates, scale=config.scale)
+    else:
+        teacher = taught[0]
+    if config.loss == "margin_mse":
+        return margin_mse(scores, teacher, candidates, target, weight=weight)
+    if config.loss == "ranknet":
+        return ranknet(scores, teacher, candidates, weight=weight)
+    return kl_distillation(scores, teacher, candidates, temperature=config.temperature, weight=weight)

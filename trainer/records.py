@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +24,8 @@ class Text:
     lang: str
     ids: Ids
     """Token ids without special ones, in order; a query's are distinct."""
+    group: str = ""
+    """A document's; documents of one group are siblings and never each other's negatives."""
 
 
 @dataclass
@@ -32,6 +33,8 @@ class Record:
     """A connected part of the judgements: every query here answers to documents here and nowhere else."""
 
     group: str = ""
+    source: str = ""
+    """Of its first document."""
     queries: list[Text] = field(default_factory=list)
     documents: list[Text] = field(default_factory=list)
 
@@ -43,6 +46,16 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """Documents found for a query by mining, or scored for it by a teacher."""
+
+    documents: dict[str, bool] = field(default_factory=dict)
+    """Document id -> whether it is labelled a negative; otherwise only a teacher knows."""
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Scorer -> {document id: score}."""
+
+
+@dataclass(frozen=True)
 class Records:
     """Everything a training run reads of its dataset."""
 
@@ -51,6 +64,10 @@ class Records:
     """Of the documents, sorted."""
     relevant: dict[str, frozenset[str]]
     """Query id -> ids of its relevant documents."""
+    candidates: dict[str, Candidates] = field(default_factory=dict)
+    """Query id -> documents mined or scored for it; read where a stage uses them."""
+    others: dict[str, Text] = field(default_factory=dict)
+    """Documents of the candidates, by id."""
 
     def __len__(self) -> int:
         return len(self.records)
@@ -71,30 +88,28 @@ def read_records(dataset: Dataset, tokenizer: Path, lexicon: Lexicon) -> Records
         if origin == "distilled":
             raise DatasetError(
                 f"{dataset.path}: the train split has judgements of origin 'distilled', like {query!r} and "
-                f"{document!r}; this version's losses do not use teacher scores and would take each for a positive. "
-                "Leave them out, or turn the teacher's best into 'mined' judgements"
+                f"{document!r}; a teacher's scores are no judgements: put them into candidates.train, or turn "
+                "the teacher's best into 'mined' judgements"
             )
         if score > 0:
             relevant.setdefault(query, set()).add(document)
     if not relevant:
         raise DatasetError(f"{dataset.path}: no judgement of the train split has a score above 0; nothing to train on")
-    documents = dataset.split_documents("train").select("id", "text", "lang", "group").sort("id").collect().rows()
+    documents = (
+        dataset.split_documents("train").select("id", "text", "lang", "group", "source").sort("id").collect().rows()
+    )
     queries = dataset.split_queries("train").select("id", "text", "lang").sort("id").collect().rows()
-    loaded = load_tokenizer(tokenizer)
-    special = np.array(lexicon.special_ids, dtype=np.int64)
-
-    def tokenise(texts: Iterable[str]) -> list[Ids]:
-        found = (np.array(e.ids, dtype=np.int64) for e in loaded.encode_batch_fast(list(texts), False))
-        return [ids[~np.isin(ids, special)] for ids in found]
-
+    document_ids = tokenise([row[1] for row in documents], tokenizer, lexicon)
+    query_ids = tokenise([row[1] for row in queries], tokenizer, lexicon)
     root = _components(relevant)
     parts: dict[str, Record] = {}
-    for (name, _, lang, group), ids in zip(documents, tokenise(row[1] for row in documents), strict=True):
+    for (name, _, lang, group, source), ids in zip(documents, document_ids, strict=True):
         if name in root and len(ids):
             record = parts.setdefault(root[name], Record())
             record.group = record.group or group or root[name]
-            record.documents.append(Text(name, lang, ids))
-    for (name, _, lang), ids in zip(queries, tokenise(row[1] for row in queries), strict=True):
+            record.source = record.source or source
+            record.documents.append(Text(name, lang, ids, group or root[name]))
+    for (name, _, lang), ids in zip(queries, query_ids, strict=True):
         if name in relevant and len(ids) and root["?" + name] in parts:
             parts[root["?" + name]].queries.append(Text(name, lang, np.array(list(dict.fromkeys(ids.tolist())))))
     records = [parts[key] for key in sorted(parts) if parts[key].queries]
@@ -102,6 +117,13 @@ def read_records(dataset: Dataset, tokenizer: Path, lexicon: Lexicon) -> Records
         raise DatasetError(f"{dataset.path}: every query or document of the train split tokenises to nothing")
     languages = tuple(sorted({d.lang for record in records for d in record.documents}))
     return Records(records, languages, {query: frozenset(found) for query, found in relevant.items()})
+
+
+def tokenise(texts: list[str], tokenizer: Path, lexicon: Lexicon) -> list[Ids]:
+    """Token ids of each text, in order, without special ones."""
+    special = np.array(lexicon.special_ids, dtype=np.int64)
+    found = (np.array(e.ids, dtype=np.int64) for e in load_tokenizer(tokenizer).encode_batch_fast(texts, False))
+    return [ids[~np.isin(ids, special)] for ids in found]
 
 
 def _components(relevant: dict[str, set[str]]) -> dict[str, str]:

@@ -3,16 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from osparse.errors import DatasetError
+from osparse.errors import ConfigError, DatasetError
+from osparse.trainer.config import Mixing
 from osparse.trainer.records import Records
 
 NEAREST_ROWS = 512
 """Records compared with all others at a time."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How many records each source deals in an epoch."""
+
+    source: NDArray[np.int64]
+    """(R,) number of each record's source."""
+    records: NDArray[np.int64]
+    """(S,) records of each source in an epoch."""
+
+    def draw(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The first records of each source in ``order``, as many as it deals, in that order."""
+        kept = np.zeros(len(order), dtype=np.bool_)
+        for number, wanted in enumerate(self.records):
+            kept[np.flatnonzero(self.source[order] == number)[:wanted]] = True
+        return order[kept]
+
+
+def shares(records: Records, mixing: Mixing | None) -> Shares | None:
+    """Records per source and epoch: n = min(records, cap), then n_smallest x (n / n_smallest)^exponent.
+
+    Raises :class:`ConfigError` if a cap names a source that the training split does not have.
+    """
+    if mixing is None:
+        return None
+    names = sorted({record.source for record in records.records})
+    unknown = sorted({cap.source for cap in mixing.caps} - {*names})
+    if unknown:
+        raise ConfigError(
+            "mixing.caps", [f"no source {name!r}; the train split has: {', '.join(names)}" for name in unknown]
+        )
+    number = {name: i for i, name in enumerate(names)}
+    source = np.array([number[record.source] for record in records.records], dtype=np.int64)
+    limit = {cap.source: cap.records for cap in mixing.caps}
+    there = [min(count, limit.get(names[i], count)) for i, count in enumerate(np.bincount(source).tolist())]
+    smallest = min(there)
+    dealt = [int(round(smallest * (count / smallest) ** mixing.exponent)) for count in there]
+    return Shares(source, np.array(dealt, dtype=np.int64))
 
 
 class BatchSampler:
@@ -24,14 +65,18 @@ class BatchSampler:
         batch: int,
         seed: tuple[int, ...],
         similar: NDArray[np.int64] | None = None,
+        mixed: Shares | None = None,
     ) -> None:
         """Args:
         groups: (R,) group number of each record.
         seed: Any integers.
         similar: (R, k) records that resemble each record; those still undealt come into its batch with it.
+        mixed: What each source deals in an epoch; None deals all records.
+
+        Raises :class:`DatasetError` when there are no two groups to deal.
         """
         distinct = require_groups(groups)
-        self.groups, self.seed, self.similar = groups, seed, similar
+        self.groups, self.seed, self.similar, self.mixed = groups, seed, similar, mixed
         self.batch = min(batch, distinct)
         self._epoch: tuple[int, list[NDArray[np.int64]]] = (-1, [])
         self._first = [0]
@@ -52,8 +97,10 @@ class BatchSampler:
 
     def _deal(self, generator: np.random.Generator) -> Iterator[NDArray[np.int64]]:
         """One pass over the records; what no longer fills a batch waits for the next pass."""
-        order = generator.permutation(len(self.groups)).tolist()
+        drawn = generator.permutation(len(self.groups))
+        order = (drawn if self.mixed is None else self.mixed.draw(drawn)).tolist()
         undealt = dict.fromkeys(order)
+        dealt = False
         while True:
             taken: dict[int, int] = {}
             for record in order:
@@ -63,8 +110,11 @@ class BatchSampler:
                     for one in [record, *([] if self.similar is None else self.similar[record].tolist())]:
                         if len(taken) < self.batch and one in undealt and int(self.groups[one]) not in taken:
                             taken[int(self.groups[one])] = one
-            if len(taken) < self.batch:
+            if len(taken) < self.batch and dealt:
                 return
+            if len(taken) < 2:
+                raise DatasetError("mixing deals records of one group alone; raise its caps or exponent")
+            dealt = True  # an epoch smaller than a batch is one batch
             for record in taken.values():
                 del undealt[record]
             order = list(undealt)

@@ -18,7 +18,11 @@ def learning_rate(kind: str, step: int, steps: int, *, peak: float, warmup: floa
     return peak
 
 
-def quadratic_warmup(step: int, steps: int, *, weight: float, warmup: float) -> float:
-    """lambda(t) = weight * min(1, (t + 1) / T)^2 with T = warmup x steps (arXiv 2004.05665; opensearch's sample)."""
+def quadratic_warmup(step: int, steps: int, *, weight: float, warmup: float, floor: float = 0.0) -> float:
+    """lambda(t) = weight * (r + (1 - r) * min(1, (t + 1) / T)^2), T = warmup x steps (arXiv 2004.05665; r is 0 there).
+
+    Steps are the optimiser's: accumulating a step's gradients in parts does not hasten it.
+    """
     rising = warmup * steps
-    return weight * min(1.0, (step + 1) / rising) ** 2 if rising > 0 else weight
+    risen = min(1.0, (step + 1) / rising) ** 2 if rising > 0 else 1.0
+    return weight * (floor + (1 - floor) * risen)

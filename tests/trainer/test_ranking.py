@@ -49,7 +49,7 @@ def test_queries_are_what_the_served_tokenizer_makes(stage: RankingStage, model:
 
 
 def test_no_candidate_is_a_known_positive_or_of_another_language(stage: RankingStage) -> None:
-    batch = stage.batch(0, np.random.default_rng(0))
+    batch = stage.batches.at(0, np.random.default_rng(0))
     allowed = batch.candidates()
     assert len(batch.documents) == 6 and len(batch.queries) == 3 * (2 * 2 + 2 * 2)
     for row, target in enumerate(batch.targets):
@@ -60,7 +60,7 @@ def test_no_candidate_is_a_known_positive_or_of_another_language(stage: RankingS
 
 
 def test_a_copy_of_the_target_is_no_negative(stage: RankingStage) -> None:
-    batch = stage.batch(0, np.random.default_rng(0))
+    batch = stage.batches.at(0, np.random.default_rng(0))
     target = batch.targets[0]
     twin = next(i for i, d in enumerate(batch.documents) if i != target and d.lang == batch.documents[target].lang)
     copy = type(batch.documents[0])("twin", batch.documents[target].lang, batch.documents[target].ids)
@@ -71,7 +71,7 @@ def test_a_copy_of_the_target_is_no_negative(stage: RankingStage) -> None:
 def test_the_loss_equals_the_full_vocabulary_formula(stage: RankingStage) -> None:
     """Chosen columns against every column, dense query vectors, one document at a time, plain softmax."""
     parts = stage.backward(0).parts
-    batch = stage.batch(0, np.random.default_rng([*stage.seed, 1, 0]))
+    batch = stage.batches.at(0, np.random.default_rng([*stage.seed, 1, 0]))
     frame = stage.frame
     rows = []
     with torch.inference_mode():

@@ -1,0 +1,228 @@
+"""Teachers: what else scores a query against the documents of a batch. Each document is encoded once and remembered.
+
+A teacher reads whole texts, also where the student encodes a window of one. A span query has no text: only BM25, which
+reads token ids, scores it. What a teacher cannot score is NaN and takes no part in distillation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from osparse.dataset import Dataset
+from osparse.encoder import TextEncoder
+from osparse.encoding import QueryEncoder
+from osparse.errors import ConfigError, DatasetError
+from osparse.files import read_json
+from osparse.lexicon import load_tokenizer
+from osparse.model import Model
+from osparse.trainer.batch import Batch
+from osparse.trainer.config import Teacher
+from osparse.trainer.records import Records
+
+Floats = NDArray[np.float32]
+K1, B = 1.2, 0.75
+"""BM25's saturation and length normalisation; Lucene's defaults."""
+
+
+class Scorer(Protocol):
+    """One teacher."""
+
+    def scores(self, batch: Batch, rows: slice) -> Floats:
+        """(Q, n) of all queries and the documents ``rows`` of the batch; NaN where it has none."""
+
+
+def make_scorer(teacher: Teacher, dataset: Dataset, records: Records, device: torch.device) -> Scorer:
+    """Raises :class:`ConfigError` if its folder is none, :class:`DatasetError` if the dataset has no scores."""
+    if teacher.kind == "bm25":
+        return Bm25Teacher(records)
+    if teacher.kind == "dataset":
+        return DatasetTeacher(records, teacher.scorer)
+    path = teacher.path
+    if path is None or not path.is_dir():
+        raise ConfigError("distillation.teachers", [f"{path} is no folder of a {teacher.kind} teacher"])
+    texts = Texts(dataset)
+    if teacher.kind == "sparse":
+        return SparseTeacher(path, texts, device)
+    return DenseTeacher(path, texts, device)
+
+
+class Texts:
+    """Texts of the training split's queries and documents, by id."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+
+    @cached_property
+    def queries(self) -> Mapping[str, str]:
+        return dict(self._dataset.split_queries("train").select("id", "text").collect().rows())
+
+    @cached_property
+    def documents(self) -> Mapping[str, str]:
+        return dict(self._dataset.documents.select("id", "text").collect().rows())
+
+
+class DatasetTeacher:
+    """Scores that were computed before and lie in the dataset's candidates."""
+
+    def __init__(self, records: Records, scorer: str | None) -> None:
+        """Raises :class:`DatasetError` without scores of the scorer, or with those of several and none named."""
+        there = sorted({name for found in records.candidates.values() for name in found.scores})
+        if scorer is None and len(there) == 1:
+            scorer = there[0]
+        if scorer not in there:
+            wanted = "a scorer must be named" if scorer is None and there else f"no scores of {scorer!r}"
+            raise DatasetError(
+                f"teacher dataset: {wanted}; the train split's candidates have scores of: {', '.join(there) or 'none'}"
+            )
+        self.known = {query: found.scores.get(scorer, {}) for query, found in records.candidates.items()}
+
+    def scores(self, batch: Batch, rows: slice) -> Floats:
+        found = np.full((len(batch.queries), len(batch.documents[rows])), np.nan, dtype=np.float32)
+        for row, name in enumerate(batch.query_ids):
+            known = self.known.get(name or "", {})
+            for column, document in enumerate(batch.documents[rows]):
+                found[row, column] = known.get(document.id, np.nan)
+        return found
+
+
+class Bm25Teacher:
+    """BM25 over the student's own tokens (Robertson and Zaragoza 2009, section 3.4; Lucene's IDF), per language."""
+
+    def __init__(self, records: Records) -> None:
+        documents = [document for record in records.records for document in record.documents]
+        vocabulary = 1 + max(int(document.ids.max()) for document in documents)
+        self.idf: dict[str, Floats] = {}
+        self.mean_length: dict[str, float] = {}
+        for lang in records.languages:
+            here = [document.ids for document in documents if document.lang == lang]
+            frequency = np.zeros(vocabulary)
+            for ids in here:
+                frequency[np.unique(ids)] += 1
+            self.idf[lang] = np.log1p((len(here) - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
+            self.mean_length[lang] = float(np.mean([len(ids) for ids in here]))
+
+    def scores(self, batch: Batch, rows: slice) -> Floats:
+        columns = [self._column(batch.queries, document.lang, document.ids) for document in batch.documents[rows]]
+        return np.stack(columns, 1) if columns else np.zeros((len(batch.queries), 0), np.float32)
+
+    def _column(self, queries: Sequence[NDArray[np.int64]], lang: str, ids: NDArray[np.int64]) -> Floats:
+        idf = self.idf[lang]
+        frequency = np.bincount(ids, minlength=len(idf))[: len(idf)]
+        length = K1 * (1 - B + B * len(ids) / self.mean_length[lang])
+        weights = idf * frequency * (K1 + 1) / (frequency + length)
+        return np.array([weights[query[query < len(idf)]].sum() for query in queries], dtype=np.float32)
+
+
+class SparseTeacher:
+    """A trained sparse model: its document vectors, its own tokenizer and query weights."""
+
+    def __init__(self, path: Path, texts: Texts, device: torch.device) -> None:
+        """Raises :class:`ModelError` if the folder is no model."""
+        model = Model.open(path)
+        self.encoder = TextEncoder.open(model, device=str(device))
+        self.query = QueryEncoder(load_tokenizer(model.path / "tokenizer.json"), model.lexicon)
+        self.idf = model.lexicon.idf
+        self.texts = texts
+        self._vectors: dict[str, tuple[NDArray[np.int64], Floats]] = {}
+
+    def scores(self, batch: Batch, rows: slice) -> Floats:
+        documents = [document.id for document in batch.documents[rows]]
+        self._encode([name for name in documents if name not in self._vectors])
+        matrix = np.zeros((len(self.idf), len(documents)), dtype=np.float32)
+        for column, name in enumerate(documents):
+            ids, weights = self._vectors[name]
+            matrix[ids, column] = weights
+        found = np.full((len(batch.queries), len(documents)), np.nan, dtype=np.float32)
+        for row, query in enumerate(batch.query_ids):
+            if query is not None:
+                ids = self.query.ids(self.texts.queries[query])
+                found[row] = self.idf[ids] @ matrix[ids]
+        return found
+
+    def _encode(self, names: list[str]) -> None:
+        if names:
+            for rows, weights in self.encoder.batches([self.texts.documents[name] for name in names]):
+                for row, vector in zip(rows, weights[:, : len(self.idf)], strict=True):
+                    ids = np.flatnonzero(vector)
+                    self._vectors[names[row]] = (ids, vector[ids])
+
+
+class DenseTeacher:
+    """A bi-encoder of transformers, pooled as its sentence-transformers files say, else by the mean."""
+
+    def __init__(self, path: Path, texts: Texts, device: torch.device) -> None:
+        """Raises :class:`ConfigError` if the folder cannot be read or pools in a way that is not known here."""
+        from transformers import AutoModel, AutoTokenizer
+
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+            self.model: Any = AutoModel.from_pretrained(path, local_files_only=True).float().to(device).eval()
+        except (OSError, ValueError, KeyError) as problem:
+            first = str(problem).strip().partition("\n")[0]
+            raise ConfigError("distillation.teachers", [f"{path} is no Hugging Face encoder: {first}"]) from None
+        self.pooling = _pooling(path)
+        self.normalised = (path / "2_Normalize").is_dir()
+        self.length = min(512, int(self.tokenizer.model_max_length))
+        self.device, self.texts = device, texts
+        self._vectors: dict[str, NDArray[np.float16]] = {}
+
+    def scores(self, batch: Batch, rows: slice) -> Floats:
+        queries = {name for name in batch.query_ids if name is not None}
+        documents = self._embed("document", [document.id for document in batch.documents[rows]], self.texts.documents)
+        asked = self._embed("query", sorted(queries), self.texts.queries)
+        place = {name: row for row, name in enumerate(sorted(queries))}
+        found = np.full((len(batch.queries), len(documents)), np.nan, dtype=np.float32)
+        for row, name in enumerate(batch.query_ids):
+            if name is not None:
+                found[row] = documents @ asked[place[name]]
+        return found
+
+    def _embed(self, kind: str, names: Sequence[str], texts: Mapping[str, str]) -> Floats:
+        """(n, H) embeddings, encoding those that were not met before."""
+        missing = [name for name in names if f"{kind}:{name}" not in self._vectors]
+        for start in range(0, len(missing), 32):
+            part = missing[start : start + 32]
+            for name, vector in zip(part, self._encode([texts[name] for name in part]), strict=True):
+                self._vectors[f"{kind}:{name}"] = vector
+        size = int(self.model.config.hidden_size)
+        found = [self._vectors[f"{kind}:{name}"].astype(np.float32) for name in names]
+        return np.stack(found) if found else np.zeros((0, size), np.float32)
+
+    def _encode(self, texts: list[str]) -> NDArray[np.float16]:
+        inputs = self.tokenizer(
+            texts, padding=True, truncation=True, max_length=self.length, return_tensors="pt"
+        ).to(self.device)  # fmt: skip
+        with torch.inference_mode():
+            states = self.model(**inputs).last_hidden_state.float()
+        vectors = pooled(states, inputs["attention_mask"], self.pooling)
+        if self.normalised:
+            vectors = torch.nn.functional.normalize(vectors, dim=1)
+        return vectors.cpu().numpy().astype(np.float16)
+
+
+def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """(B, T, H) states and (B, T) mask -> (B, H): the first token's state, or the mean of the unmasked."""
+    if pooling == "cls":
+        return states[:, 0]
+    shown = mask[:, :, None].float()
+    return (states * shown).sum(1) / shown.sum(1).clamp(min=1)
+
+
+def _pooling(path: Path) -> str:
+    config = path / "1_Pooling" / "config.json"
+    if not config.is_file():
+        return "mean"
+    raw = read_json(config)
+    modes = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens"}
+    chosen = [name for name, key in modes.items() if isinstance(raw, dict) and raw.get(key)]
+    if len(chosen) != 1:
+        raise ConfigError("distillation.teachers", [f"{config}: one of the poolings cls and mean is wanted"])
+    return chosen[0]
