@@ -1,0 +1,127 @@
+"""Ring two, behind the model: what neural-search, OpenSearch and Lucene do with the weights of a document.
+
+Read in neural-search (PruneUtils, SparseVector, ByteQuantizer), OpenSearch (RankFeaturesFieldMapper) and Lucene
+(FeatureField), and measured on a real 3.4.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osparse.errors import CheckError
+from osparse.targets import Target
+
+PruneType = Literal["none", "max_ratio", "alpha_mass", "top_k", "abs_value"]
+"""``prune_type`` of a ``sparse_encoding`` processor."""
+MIN_NORMAL = float(np.finfo(np.float32).tiny)
+"""1.1754944e-38, the smallest weight a rank_features field takes."""
+MAX_TERM_BYTES = 32_766
+"""Lucene's longest term."""
+MAX_QUERY_WEIGHT = 64.0
+FOLD = 32_768
+"""SEISMIC keeps a token id as a short: newer versions fold ids by this."""
+BROKEN_FOLD = 65_536
+"""3.3 to 3.8 fold by this and lose the shard over an id from 32,768 to 65,535."""
+BROKEN_UNTIL = (3, 8)
+LEVELS = 255
+"""Steps of a byte."""
+
+
+def prune(weights: Mapping[str, float], kind: PruneType, ratio: float = 0.0) -> dict[str, float]:
+    """What a ``sparse_encoding`` processor keeps; raises :class:`CheckError` for weights it refuses."""
+    if any(weight <= 0 for weight in weights.values()):
+        raise CheckError("the ingest processor refuses a weight of 0 or less: Pruned values must be positive")
+    falling = sorted(weights.items(), key=lambda item: -item[1])
+    if kind == "max_ratio":
+        return {t: w for t, w in falling if np.float32(w) / np.float32(falling[0][1]) >= np.float32(ratio)}
+    if kind == "abs_value":
+        return {t: w for t, w in falling if w >= ratio}
+    if kind == "top_k":
+        return dict(falling[: int(ratio)])
+    if kind == "alpha_mass":
+        total, kept = np.float32(sum(weights.values())), np.float32(0)
+        found: dict[str, float] = {}
+        for token, weight in falling:
+            kept += np.float32(weight)
+            found[token] = weight
+            if kept / total >= np.float32(ratio):
+                break
+        return found
+    return dict(weights)
+
+
+def rank_features(weights: Mapping[str, float]) -> dict[str, float]:
+    """What a rank_features field stores: a float32 without its 15 lowest bits; raises :class:`CheckError` if refused.
+
+    Source: FeatureField writes ``floatToIntBits(value) >>> 15`` as a term frequency.
+    """
+    stored = {}
+    for token, weight in weights.items():
+        if not MIN_NORMAL <= np.float32(weight) < np.inf:
+            raise CheckError(f"rank_features refuses {token!r}: {weight}: it must be a positive normal float")
+        if len(token.encode()) > MAX_TERM_BYTES:
+            raise CheckError(f"rank_features refuses a token of {len(token.encode()):,} bytes")
+        frequency = int(np.float32(weight).view(np.uint32)) >> 15
+        stored[token] = float(np.uint32(frequency << 15).view(np.float32))
+    return stored
+
+
+def score(query: Mapping[str, float], stored: Mapping[str, float]) -> float:
+    """neural_sparse over a rank_features field; raises :class:`CheckError` for a query weight that fails the query."""
+    bad = [token for token, weight in query.items() if not 0 < weight <= MAX_QUERY_WEIGHT]
+    if bad:
+        raise CheckError(f"the whole query fails over {bad[:3]}: a weight must be in (0, {MAX_QUERY_WEIGHT:g}]")
+    return float(sum(np.float32(weight) * np.float32(stored[t]) for t, weight in query.items() if t in stored))
+
+
+@dataclass(frozen=True)
+class Seismic:
+    """A sparse_vector field of method ``seismic``: folded ids, byte weights."""
+
+    ceiling_ingest: float = 3.0
+    """``quantization_ceiling_ingest``; a document weight above it is stored as it."""
+    ceiling_search: float = 16.0
+    fold: int = FOLD
+
+    def store(self, weights: Mapping[int, float], ceiling: float | None = None) -> dict[int, int]:
+        """{token id: weight} -> {folded id: 0..255}; of ids that fold onto each other the larger weight stays."""
+        stored: dict[int, int] = {}
+        for token, weight in weights.items():
+            folded = token % self.fold
+            stored[folded] = max(
+                stored.get(folded, 0), int(to_bytes(np.float32(weight), ceiling or self.ceiling_ingest))
+            )
+        return stored
+
+    def score(self, query: Mapping[int, float], document: Mapping[int, float]) -> float:
+        """The score once a segment holds enough documents to be searched this way."""
+        left, right = self.store(query, self.ceiling_search), self.store(document)
+        rescale = np.float32(self.ceiling_search) * np.float32(self.ceiling_ingest) / np.float32(LEVELS**2)
+        return float(sum(weight * right[token] for token, weight in left.items() if token in right) * rescale)
+
+
+def to_bytes(weights: NDArray[np.float32] | np.float32, ceiling: float) -> NDArray[np.int64]:
+    """(N,) weights -> (N,) 0..255: clipped at the ceiling, rounded half up as Java rounds."""
+    clipped = np.clip(np.asarray(weights, np.float32), 0, np.float32(ceiling))
+    levels: NDArray[np.int64] = np.floor(clipped * np.float32(LEVELS) / np.float32(ceiling) + np.float32(0.5)).astype(
+        np.int64
+    )
+    return levels
+
+
+def seismic_problem(vocabulary: int, target: Target) -> str | None:
+    """Why a sparse_vector field of this version cannot hold the vocabulary, or None."""
+    if "sparse_vector" not in target.field_types:
+        return f"OpenSearch {target.version} has no sparse_vector field"
+    number = tuple(map(int, target.version.split(".")))
+    if vocabulary > FOLD and number <= BROKEN_UNTIL:
+        return (
+            f"{vocabulary - FOLD:,} token ids are 32,768 or higher: OpenSearch {target.version} loses the shard over "
+            "them (neural-search#1925); use rank_features"
+        )
+    return None
