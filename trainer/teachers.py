@@ -143,8 +143,8 @@ class SparseTeacher:
         found = np.full((len(batch.queries), len(documents)), np.nan, dtype=np.float32)
         for row, query in enumerate(batch.query_ids):
             if query is not None:
-                ids = self.query.ids(self.texts.queries[query])
-                found[row] = self.idf[ids] @ matrix[ids]
+                asked = self.query.ids(self.texts.queries[query])
+                found[row] = self.idf[asked] @ matrix[asked]
         return found
 
     def _encode(self, names: list[str]) -> None:

@@ -1,0 +1,193 @@
+"""Who is whose negative, with hard negatives of a dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from osparse.dataset import Dataset, save_dataset
+from osparse.errors import ConfigError, DatasetError
+from osparse.model import Model
+from osparse.trainer.batch import Batch, BatchMaker
+from osparse.trainer.candidates import with_candidates
+from osparse.trainer.config import Mixing, Ranking, SourceCap
+from osparse.trainer.records import Record, Records, Text, read_records
+from osparse.trainer.sampling import BatchSampler, shares
+
+ROWS = [
+    # query, document, label, score, origin, scorer
+    ("q:pear:en", "bread:en", 0.0, None, "mined", ""),
+    ("q:pear:en", "rain:en", None, 3.0, "distilled", "teacher"),
+    ("q:pear:en", "pear:en", None, 9.0, "distilled", "teacher"),
+    ("q:pear:ko", "bread:ko", 0.0, 1.5, "mined", "bm25"),
+    ("q:pear:ko", "moon:ko", -1.0, None, "annotated", ""),
+    ("q:bread:en", "tide:en", 0.0, None, "mined", ""),  # judged in the test split
+]
+
+
+def remake(dataset: Dataset, path: Path, rows: list[tuple[object, ...]], source: str | None = None) -> Dataset:
+    schema = ["query_id", "document_id", "label", "score", "origin", "scorer"]
+    documents = dataset.documents.collect()
+    if source:
+        documents = documents.with_columns(
+            pl.when(pl.col("group") == "pear").then(pl.lit(source)).otherwise("source").alias("source")
+        )
+    return save_dataset(
+        path, documents=documents, queries=dataset.queries.collect(),
+        qrels={split: dataset.qrels(split).collect() for split in ("train", "validation", "test")},
+        candidates={"train": pl.DataFrame(rows, schema=schema, orient="row")} if rows else None,
+        sources=dataset.manifest.sources, split_rule="tests", seed=0,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def records(dataset: Dataset, model: Model, tmp_path_factory: pytest.TempPathFactory) -> Records:
+    made = remake(dataset, tmp_path_factory.mktemp("candidates") / "dataset", ROWS)
+    tokenizer = model.path / "tokenizer.json"
+    return with_candidates(read_records(made, tokenizer, model.lexicon), made, tokenizer, model.lexicon)
+
+
+def config(**changes: object) -> Ranking:
+    plain: dict[str, object] = {
+        "steps": 10, "batch": 5, "lr": 1e-3, "schedule": "linear", "warmup": 0.0, "max_length": 64, "temperature": 1.0,
+        "spans": 1, "neighbours": 0, "span_weight": 0.5,
+    }  # fmt: skip
+    return Ranking(**{**plain, **changes})  # type: ignore[arg-type]
+
+
+def make(records: Records, **changes: object) -> Batch:
+    chosen = config(**changes)
+    return BatchMaker(records, BatchSampler(records.groups, chosen.batch, (0,)), chosen, 62).at(
+        0, np.random.default_rng(0)
+    )
+
+
+def names(batch: Batch, row: int, kind: str, which: int) -> set[str]:
+    return {batch.documents[i].id for i in np.flatnonzero(batch.pools(kind)[which][row].numpy())}
+
+
+def test_candidates_are_read_with_labels_and_scores_and_without_held_back_documents(records: Records) -> None:
+    found = records.candidates["q:pear:en"]
+    assert found.documents == {"bread:en": True, "rain:en": False, "pear:en": False}
+    assert found.scores == {"teacher": {"rain:en": 3.0, "pear:en": 9.0}}
+    assert records.candidates["q:pear:ko"].documents == {"bread:ko": True, "moon:ko": True}
+    assert set(records.others) == {"bread:en", "rain:en", "pear:en", "bread:ko", "moon:ko"}
+
+
+def test_held_back_candidates_are_named_in_a_warning(
+    dataset: Dataset, model: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = remake(dataset, tmp_path / "dataset", ROWS)
+    tokenizer = model.path / "tokenizer.json"
+    with_candidates(read_records(made, tokenizer, model.lexicon), made, tokenizer, model.lexicon)
+    assert "1 of 6 candidates" in caplog.text
+
+
+def test_a_dataset_without_candidates_says_how_to_make_them(dataset: Dataset, model: Model) -> None:
+    tokenizer = model.path / "tokenizer.json"
+    records = read_records(dataset, tokenizer, model.lexicon)
+    with pytest.raises(DatasetError, match="osparse corpus mine"):
+        with_candidates(records, dataset, tokenizer, model.lexicon)
+
+
+def test_hard_negatives_join_the_batch_in_the_language_of_the_document(records: Records) -> None:
+    batch = make(records, negatives=3)
+    assert "q:pear:en" in batch.query_ids
+    for row, name in enumerate(batch.query_ids):
+        if name and name.startswith("q:pear"):
+            lang = batch.documents[batch.targets[row]].lang
+            slate = names(batch, row, "all", 1)
+            wanted = {"en": {"pear:en", "bread:en", "rain:en"}, "ko": {"pear:ko", "bread:ko", "moon:ko"}}[lang]
+            assert slate == wanted
+            assert names(batch, row, "all", 0) >= wanted - {"rain:en"}
+
+
+def test_an_unlabelled_candidate_is_a_teachers_and_no_negative_of_its_query(records: Records) -> None:
+    batch = make(records, negatives=3)
+    for row in range(len(batch.queries)):
+        target = batch.documents[batch.targets[row]]
+        if target.id == "pear:en":
+            assert "rain:en" not in names(batch, row, "all", 0) and "rain:en" in names(batch, row, "all", 1)
+        elif target.id == "bread:en":
+            assert "rain:en" in names(batch, row, "all", 0)
+
+
+def test_the_published_pools(records: Records) -> None:
+    batch = make(records, negatives=1)
+    for row, target in enumerate(batch.targets):
+        here = batch.documents[target]
+        own, hard = names(batch, row, "own", 0), names(batch, row, "hard", 0)
+        positives = {d.id for d, p in zip(batch.documents, batch.positive, strict=True) if p and d.lang == here.lang}
+        assert positives - own == (
+            {"rain:en"} if here.id == "pear:en" and "rain:en" in names(batch, row, "own", 1) else set()
+        )
+        assert not (hard - {here.id}) & positives
+
+
+def test_a_sibling_that_came_as_a_hard_negative_is_no_negative() -> None:
+    """Of record b, whose group it shares; it may be one of record a."""
+    documents = [Text("a", "en", np.array([1]), "a"), Text("b", "en", np.array([2]), "b")]
+    sibling = Text("b-dev", "en", np.array([3]), "b")
+    batch = Batch()
+    for document in documents:
+        batch.hold(document, document.ids, 0)
+    batch.offer(sibling, sibling.ids, 1, owner=0, negative=True)
+    for owner in (0, 1):
+        batch.ask(np.array([9]), owner, 1.0, frozenset({"ab"[owner]}), owner=owner)
+    assert batch.candidates().tolist() == [[True, True, True], [True, True, False]]
+
+
+def test_a_document_that_is_there_is_not_encoded_twice() -> None:
+    batch = Batch()
+    text = Text("a", "en", np.array([1]), "a")
+    other = Text("b", "en", np.array([2]), "b")
+    batch.hold(text, text.ids, 0)
+    batch.hold(other, other.ids, 0)
+    batch.offer(other, other.ids, 1, owner=0, negative=True)
+    assert [d.id for d in batch.documents] == ["a", "b"] and batch.positive == [True, True]
+    assert batch.slate_of == [set(), {0}]
+
+
+def sources(counts: dict[str, int]) -> Records:
+    found = [
+        Record(
+            f"{name}{i}", name, [Text(f"q{name}{i}", "en", np.array([1]))], [Text(f"{name}{i}", "en", np.array([1]))]
+        )
+        for name, count in counts.items()
+        for i in range(count)
+    ]
+    return Records(found, ("en",), {})
+
+
+@pytest.mark.parametrize(
+    ("mixing", "wanted"),
+    [
+        (Mixing(), {"a": 100, "b": 25, "c": 4}),
+        (Mixing(exponent=0.0), {"a": 4, "b": 4, "c": 4}),
+        (Mixing(exponent=0.5), {"a": 20, "b": 10, "c": 4}),
+        (Mixing(caps=(SourceCap(source="a", records=30),)), {"a": 30, "b": 25, "c": 4}),
+    ],
+)
+def test_sources_deal_by_their_caps_and_the_exponent(mixing: Mixing, wanted: dict[str, int]) -> None:
+    records = sources({"a": 100, "b": 25, "c": 4})
+    sampler = BatchSampler(records.groups, 1 << 20, (0,), None, shares(records, mixing))
+    found = [records.records[i].source for i in sampler.at(0)]
+    assert {name: found.count(name) for name in "abc"} == wanted
+    assert sorted(sampler.at(0).tolist()) != sorted(sampler.at(1).tolist()) or wanted["a"] == 100
+
+
+def test_a_cap_of_an_unknown_source_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no source 'x'; the train split has: a"):
+        shares(sources({"a": 2}), Mixing(caps=(SourceCap(source="x", records=1),)))
+
+
+def test_mixing_that_leaves_one_record_is_refused() -> None:
+    records = sources({"a": 3})
+    sampler = BatchSampler(
+        records.groups, 2, (0,), None, shares(records, Mixing(caps=(SourceCap(source="a", records=1),)))
+    )
+    with pytest.raises(DatasetError, match="one group alone"):
+        sampler.at(0)
