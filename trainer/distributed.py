@@ -158,8 +158,17 @@ def _sum(tensors: list[Tensor]) -> None:
         return
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
     distributed.all_reduce(flat)
-    for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
-        tensor.copy_(total.view_as(tensor))
+    start = 0
+    for tensor in tensors:
+        tensor.copy_(flat[start : start + tensor.numel()].view_as(tensor))
+        start += tensor.numel()
+
+
+def broadcast(parameters: Iterable[Tensor]) -> None:
+    """Give all processes the main one's values, in place."""
+    if _size() > 1:
+        for parameter in parameters:
+            distributed.broadcast(parameter.data, src=0)
 
 
 def sum_value(value: float) -> float:

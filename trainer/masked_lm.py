@@ -14,10 +14,11 @@ from osparse.encoder import SparseEncoder
 from osparse.errors import ConfigError
 from osparse.sparse_head import max_over_tokens
 from osparse.trainer.config import MaskedLm
+from osparse.trainer.distributed import share, sum_value
 from osparse.trainer.padding import Frame, Ids, buckets, window
 from osparse.trainer.records import Records
 from osparse.trainer.sampling import BatchSampler
-from osparse.trainer.stage import StepResult
+from osparse.trainer.stage import Stateless, StepResult
 from osparse.trainer.translation import Translations
 
 log = logging.getLogger("osparse.trainer.masked_lm")
@@ -25,12 +26,18 @@ IGNORE = -100
 CALIBRATION_RECORDS = 64
 
 
-class MaskedLmStage:
+class MaskedLmStage(Stateless):
     """Computes the gradients of one step at a time."""
 
-    def __init__(self, encoder: SparseEncoder, config: MaskedLm, records: Records, frame: Frame, seed: int) -> None:
+    def __init__(
+        self, encoder: SparseEncoder, config: MaskedLm, records: Records, frame: Frame, seed: int, *,
+        micro_batch: int | None = None,
+    ) -> None:  # fmt: skip
+        """``micro_batch``: documents whose activations are held at a time; None holds all of the step."""
         require_mask(config, frame)
+        require_bias(encoder)
         self.encoder, self.config, self.records, self.frame = encoder, config, records, frame
+        self.micro_batch = micro_batch
         self.seed = (seed, 1)
         self.sampler = BatchSampler(records.groups, config.batch, (*self.seed, 0))
         vocabulary = encoder.decoder.weight.shape[0]
@@ -45,9 +52,26 @@ class MaskedLmStage:
             if a != b and config.translated > 0
         }
 
-    def backward(self, step: int) -> StepResult:
-        """Accumulate the gradients of step's loss."""
+    def backward(self, step: int, scale: float = 1.0) -> StepResult:
+        """Accumulate the gradients of step's loss: the mean over all labels of the global batch."""
         generator = np.random.default_rng([*self.seed, 1, step])
+        inputs, labels, names = self.batch(step, generator)
+        asked = max(1, sum(int((label >= 0).sum()) for label in labels))
+        columns = self._columns([*inputs, *labels], generator)
+        mine = range(len(inputs))[share(len(inputs))]
+        mine_by_length = sorted(mine, key=lambda i: -len(inputs[i]))
+        at_once = self.micro_batch or max(1, len(mine))
+        total = 0.0
+        for start in range(0, len(mine), at_once):
+            chosen = mine_by_length[start : start + at_once]
+            losses = self._losses([inputs[i] for i in chosen], [labels[i] for i in chosen], columns)
+            loss = torch.stack(list(losses)).sum() / asked
+            (loss * scale).backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        return StepResult({"loss": sum_value(total), "labels": float(asked)}, names)
+
+    def batch(self, step: int, generator: np.random.Generator) -> tuple[list[Ids], list[Ids], list[str]]:
+        """Of the global batch: input ids with masks, labels, and the ids of its records' queries."""
         inputs, labels, names = [], [], []
         for number in self.sampler.at(step):
             record = self.records.records[number]
@@ -60,11 +84,7 @@ class MaskedLmStage:
                     given, label = self._label(int(number), lang, ids, generator)
                     inputs.append(given)
                     labels.append(label)
-        asked = max(1, sum(int((label >= 0).sum()) for label in labels))
-        columns = self._columns([*inputs, *labels], generator)
-        loss = torch.stack(list(self._losses(inputs, labels, columns))).sum() / asked
-        loss.backward()  # type: ignore[no-untyped-call]
-        return StepResult({"loss": float(loss.detach()), "labels": float(asked)}, names)
+        return inputs, labels, names
 
     def _columns(self, ids: list[Ids], generator: np.random.Generator) -> Ids:
         """(C,) sorted vocabulary ids the softmax runs over: a sampled softmax whose negatives are the step's own
@@ -119,6 +139,12 @@ class MaskedLmStage:
         ]
         shift = calibrate(self.encoder, texts, self.frame, self.config.active_terms)
         log.info("output bias shifted by %.3f for %d active terms", -shift, self.config.active_terms)
+
+
+def require_bias(encoder: SparseEncoder) -> None:
+    """Raises :class:`ConfigError` if the decoder has no output bias, which this stage sets at its end."""
+    if encoder.decoder.bias is None:
+        raise ConfigError("stages.mlm", ["active_terms: the model's decoder has no bias to set; leave the stage out"])
 
 
 def require_mask(config: MaskedLm, frame: Frame) -> None:

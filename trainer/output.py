@@ -8,12 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 import osparse
 from osparse.encoder import SparseEncoder
 from osparse.errors import ConfigError
 from osparse.files import pretty_json, read_json
 from osparse.lexicon import Lexicon
 from osparse.model import Model, save_model
+from osparse.trainer.curves import CURVES, draw_curves
+from osparse.trainer.runlog import read_log
 
 log = logging.getLogger("osparse.trainer.output")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
@@ -28,15 +32,18 @@ def write_model(
     idf: Mapping[str, Any],
     training: Mapping[str, Any],
     metrics: Mapping[str, Any],
+    log: Path,
     overwrite: bool,
 ) -> Model:
     """Save weights, tokenizer, IDF table, head and card in one step.
 
-    ``tokenizer`` is a folder, ``idf`` what :func:`idf_provenance` found.
+    ``tokenizer`` is a folder, ``idf`` what :func:`idf_provenance` found, ``log`` the run folder.
     """
+    rows = read_log(log)
 
     def write_weights(folder: Path) -> None:
         encoder.mlm.save_pretrained(folder)
+        draw_curves(rows, folder / CURVES)
         for name in TOKENIZER_FILES:
             if (tokenizer / name).is_file():
                 shutil.copyfile(tokenizer / name, folder / name)
@@ -119,9 +126,13 @@ it chose the checkpoint (step {metrics["step"]} of {metrics["stage"]}). Measure 
 
 Non-zeros per document: {metrics["nonzeros"]:.1f} on average, {metrics["nonzeros_max"]} at most.
 
+![Loss parts, validation nDCG@10 and non-zeros over the steps]({CURVES})
+
 ## Configuration
 
-```json
-{pretty_json(training["config"]).strip()}
+As `osparse train` ran it, changes by `--set` included; folders and files by their names.
+
+```yaml
+{yaml.safe_dump(training["config"], sort_keys=False, allow_unicode=True).strip()}
 ```
 """

@@ -5,36 +5,72 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from functools import partial
+from contextlib import nullcontext
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from osparse.dataset import Dataset
-from osparse.encoding import Head
 from osparse.errors import ConfigError, InputError, ModelError
 from osparse.extras import require
 from osparse.files import fingerprint, pretty_json, sha256_file, write_atomic
 from osparse.lexicon import Lexicon
 from osparse.model import Model
-from osparse.settings import read_settings, to_plain
-from osparse.trainer.config import MaskedLm, Ranking, TrainConfig, WarmStart
+from osparse.settings import read_settings
+from osparse.trainer.config import Ranking, TrainConfig, WarmStart
+from osparse.trainer.plugins import source_of
 
 if TYPE_CHECKING:
     from osparse.encoder import SparseEncoder
-    from osparse.trainer.checkpoint import Progress
-    from osparse.trainer.padding import Frame
+    from osparse.trainer.checkpoint import Checkpoint, Progress
+    from osparse.trainer.distributed import World
     from osparse.trainer.records import Records
-    from osparse.trainer.stage import Stage
+    from osparse.trainer.staging import Makers
+    from osparse.trainer.validation import Validation
 
 log = logging.getLogger("osparse.trainer.run")
-RECIPE = 1
+RECIPE = 2
 """Raised when the same configuration would train another model."""
+NEEDED = ("torch", "transformers", "safetensors", "sklearn", "accelerate")
+_LOOP_MATTERS = ("precision", "compile")
+"""What of ``loop`` changes a model beyond the order of a sum."""
 
 
 def run_folder(output: Path) -> Path:
     """Where a run keeps its log and checkpoint: beside the output."""
     return output.with_name(f"{output.name}.run")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run is made from, read and found to belong together."""
+
+    config: TrainConfig
+    dataset: Dataset
+    lexicon: Lexicon
+    made_from: dict[str, Any]
+    """Fingerprints of everything that makes the model."""
+
+    @property
+    def name(self) -> str:
+        return fingerprint(self.made_from)
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.config.tokenizer / "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything in memory, nothing written yet."""
+
+    records: Records
+    validation: Validation
+    encoder: SparseEncoder
+    stages: Makers
+    idf: dict[str, Any]
+    """Provenance of the query weights."""
+    world: World
 
 
 def train(
@@ -48,12 +84,16 @@ def train(
 ) -> Model:
     """Train an inference-free sparse encoder and write it as a model directory.
 
+    Under ``accelerate launch`` or ``torchrun`` all processes train one model; ``output`` must then lie on a file
+    system that they share.
+
     Args:
         config: A YAML file (see configs/) or the configuration itself.
         dataset: With train and validation judgements; the test split is never read.
-        output: Model directory to make. The run's log and checkpoint go to ``<output>.run``.
+        output: Model directory to make. The run's log and checkpoints go to ``<output>.run``.
         overrides: ``key=value`` changes to the YAML, such as ``stages.ranking.lr=1e-4``.
-        resume: Go on from the run's checkpoint; the result equals the uninterrupted run's to the bit on one machine.
+        resume: Go on from the run's newest checkpoint; on one machine's CPU the result equals the uninterrupted run's
+            to the bit.
         overwrite: Replace an output made from other inputs.
 
     Returns:
@@ -62,197 +102,195 @@ def train(
     Raises:
         ConfigError: every problem of the configuration together.
         DatasetError, ModelError: the inputs do not fit.
-        CheckError: the loss became NaN or infinite; the last checkpoint is kept.
+        CheckError: the loss became NaN or infinite; a checkpoint of the step before is kept.
+        OsparseError: memory ended; a checkpoint is kept.
     """
     output = Path(output)
+    inputs = read_inputs(config, dataset, overrides)
+    if output.exists() and not overwrite and not (output.is_dir() and not any(output.iterdir())):
+        if _made_from(output) == inputs.name:
+            finished = "; its run is finished, so there is nothing to resume" if resume else ""
+            log.info("%s is up to date%s", output, finished)
+            return Model.open(output)
+        raise InputError(f"{output} exists and was not made from these inputs; pass --overwrite or another --output")
+    for module in NEEDED:
+        require(module, "train")
+    return _train(inputs, output, resume=resume)
+
+
+def read_inputs(
+    config: TrainConfig | Path | str, dataset: Dataset | Path | str, overrides: Sequence[str] = ()
+) -> Inputs:
+    """Read and check what :func:`train` is given, and take the fingerprints. Imports no torch."""
     if not isinstance(config, TrainConfig):
         config = read_settings(TrainConfig, Path(config), overrides)
     elif overrides:
         raise InputError("overrides change a YAML file; give dataclasses.replace(config, ...) instead")
     dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
     lexicon = Lexicon.open(config.tokenizer / "tokenizer.json", config.idf)
-    inputs = {
+    if config.loop.tensorboard:
+        require("tensorboard", "tensorboard")
+    made_from = {
         "config": _without_places(config),
         "dataset": dataset.fingerprint,
         "tokenizer": sha256_file(config.tokenizer / "tokenizer.json"),
         "idf": sha256_file(config.idf),
         "start": _start_fingerprint(config),
+        "teachers": _teachers(config),
+        "own_code": _own_code(config),
         "recipe": RECIPE,
     }
-    name = fingerprint(inputs)
-    if output.exists() and not overwrite and not (output.is_dir() and not any(output.iterdir())):
-        if _made_from(output) == name:
-            log.info("%s is up to date", output)
-            return Model.open(output)
-        raise InputError(f"{output} exists and was not made from these inputs; pass --overwrite or another --output")
-    for module in ("torch", "transformers", "safetensors", "sklearn"):
-        require(module, "train")
-    return _train(config, dataset, lexicon, output, inputs, name, resume=resume)
+    return Inputs(config, dataset, lexicon, made_from)
 
 
-def _train(
-    config: TrainConfig,
-    dataset: Dataset,
-    lexicon: Lexicon,
-    output: Path,
-    inputs: dict[str, Any],
-    name: str,
-    *,
-    resume: bool,
-) -> Model:
+def prepare(inputs: Inputs) -> Prepared:
+    """Load everything a run needs; writes nothing, and raises what is wrong with the inputs."""
     import torch
 
-    from osparse.trainer.checkpoint import FOLDER, Progress, load_weights, read_progress
-    from osparse.trainer.loop import Run, run_stages
-    from osparse.trainer.output import idf_provenance, write_model
+    from osparse.trainer.distributed import world as join
+    from osparse.trainer.output import idf_provenance
     from osparse.trainer.padding import Frame
-    from osparse.trainer.records import read_records
-    from osparse.trainer.runlog import RunLog
+    from osparse.trainer.precision import prepare as prepare_encoder
+    from osparse.trainer.staging import stage_makers, training_records
+    from osparse.trainer.starting import new_encoder
     from osparse.trainer.validation import Validation
 
+    config, dataset, lexicon = inputs.config, inputs.dataset, inputs.lexicon
     idf = idf_provenance(config.idf, dataset.fingerprint)  # before the work, as it may refuse the table
-    folder = run_folder(output)
-    progress = read_progress(folder, name) if resume else Progress(name)
+    world = join()
+    if world.rank:
+        logging.getLogger("osparse").setLevel(logging.ERROR)  # the main process speaks for all
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    tokenizer = config.tokenizer / "tokenizer.json"
     validation = Validation(
-        dataset, tokenizer, lexicon, distractors=config.validation.documents, seed=config.seed
+        dataset, inputs.tokenizer, lexicon, distractors=config.validation.documents, seed=config.seed
     )  # fmt: skip
-    records = read_records(dataset, tokenizer, lexicon)
+    records = training_records(config, dataset, inputs.tokenizer, lexicon)
     log.info("%d records, %d queries, languages %s", len(records), len(records.relevant), ", ".join(records.languages))
-    encoder = new_encoder(config, lexicon).to("cuda" if torch.cuda.is_available() else "cpu")
-    stages = _stages(config, encoder, records, lexicon, Frame.of(tokenizer))
-    # The inputs are found good; only now may an earlier sitting's log and checkpoint go.
-    if not resume:
-        _drop_checkpoint(folder / FOLDER)
-    shown = {**inputs, "config": _with_names(config)}
-    run_log = RunLog(folder, keep=_before(progress) if resume else None)
-    write_atomic(folder / "config.json", pretty_json(shown))
-    run = Run(folder, encoder, stages, validation, config.validation.every, config.checkpoint_every, run_log)
-    try:
-        if not resume:
-            _warm_start(config, encoder, records, lexicon)
-        run_stages(run, progress, resume=resume)
-    except BaseException:
-        run_log.write("stopped")  # a monitor ends with it
-        raise
-    best = progress.best or {"stage": "warm_start", "step": 0, **validation.measure(encoder)}
-    if progress.best_weights:  # none where there is no stage but the warm start
-        load_weights(encoder, progress.best_weights)
-    steps = sum(stage.steps for stage, _ in run.stages)
-    training = {**shown, "fingerprint": name, "steps": steps, "seconds": round(run_log.seconds, 1)}
-    model = write_model(
-        output, encoder.cpu().eval(), tokenizer=config.tokenizer, lexicon=lexicon, idf=idf,
-        training=training, metrics={"split": "validation", **best}, overwrite=True,
-    )  # fmt: skip
-    run_log.write("end", best=best)
-    shutil.rmtree(folder / FOLDER, ignore_errors=True)
-    log.info("%s: validation nDCG@10 %.4f, %.0f non-zeros", output, best["ndcg"], best["nonzeros"])
-    return model
+    encoder = new_encoder(config, lexicon).to(world.device)
+    prepare_encoder(encoder, config.loop, world.device)
+    frame = Frame.of(inputs.tokenizer)
+    stages = stage_makers(config, dataset, encoder, records, lexicon, frame, world.device)
+    return Prepared(records, validation, encoder, stages, idf, world)
 
 
-def new_encoder(config: TrainConfig, lexicon: Lexicon) -> SparseEncoder:
-    """The encoder a run starts from.
+def _train(inputs: Inputs, output: Path, *, resume: bool) -> Model:
+    from osparse.trainer.checkpoint import FOLDER, Progress, drop_checkpoints, load_weights, read_checkpoint
+    from osparse.trainer.distributed import barrier, main_process
+    from osparse.trainer.loop import Run, run_stages
+    from osparse.trainer.output import write_model
+    from osparse.trainer.runlog import RunLog, sole_process
 
-    Raises :class:`ConfigError` if a checkpoint is not whole, or has too few vocabulary rows or positions.
-    """
-    from transformers import BertConfig, BertForMaskedLM
-
-    from osparse.encoder import SparseEncoder
-
-    size = config.encoder
-    if size.start is not None:
-        mlm = _started(config, size.start, lexicon)
-        rows = mlm.get_output_embeddings().weight.shape[0]
-    else:
-        rows = len(lexicon.tokens)
-        shape = BertConfig(
-            vocab_size=rows, hidden_size=size.hidden, num_hidden_layers=size.layers, num_attention_heads=size.heads,
-            intermediate_size=size.feed_forward, max_position_embeddings=512,
-            hidden_dropout_prob=size.dropout, attention_probs_dropout_prob=size.dropout,
+    config, folder = inputs.config, run_folder(output)
+    checkpoint = read_checkpoint(folder, inputs.name) if resume else None
+    progress = checkpoint.progress if checkpoint else Progress(inputs.name)
+    prepared = prepare(inputs)
+    shown = {**inputs.made_from, "config": _with_names(config)}
+    with sole_process(folder) if main_process() else nullcontext():
+        # The inputs are found good; only now may an earlier sitting's log and checkpoint go.
+        if main_process() and not resume:
+            drop_checkpoints(folder)
+        keep = _before(progress) if resume else None
+        run_log = RunLog(folder, keep=keep, tensorboard=config.loop.tensorboard) if main_process() else None
+        if main_process():
+            write_atomic(folder / "config.json", pretty_json(shown))
+        run = Run(
+            folder, prepared.encoder, prepared.stages, prepared.validation, config.validation.every,
+            config.checkpoint_every, config.loop, prepared.world, run_log,
         )  # fmt: skip
-        shape._attn_implementation = "sdpa"
-        mlm = BertForMaskedLM(shape)
-    unused = [i for i, token in enumerate(lexicon.tokens) if not token or token.startswith("[unused")]
-    masked = sorted({*lexicon.special_ids, *unused, *range(len(lexicon.tokens), rows)})
-    return SparseEncoder(mlm, Head(**{**asdict(config.head), "masked_ids": tuple(masked)}))
+        try:
+            _begin(inputs, prepared, checkpoint)
+            run_stages(run, progress, checkpoint)
+        except BaseException:
+            if run_log is not None:
+                run_log.write("stopped")  # a monitor ends with it
+            raise
+        if run_log is not None:
+            encoder = prepared.encoder
+            best = progress.best or {"stage": "warm_start", "step": 0, **prepared.validation.measure(encoder)}
+            if progress.best_weights:  # none where there is no stage but the warm start
+                load_weights(encoder, progress.best_weights)
+            steps = sum(stage.steps for stage, _ in run.stages)
+            training = {
+                **shown, "fingerprint": inputs.name, "steps": steps, "seconds": round(run_log.seconds, 1),
+                "processes": prepared.world.size,
+            }  # fmt: skip
+            write_model(
+                output, encoder.cpu().eval(), tokenizer=config.tokenizer, lexicon=_learnt(encoder, inputs.lexicon),
+                idf=prepared.idf, training=training, metrics={"split": "validation", **best}, log=run_log.path.parent,
+                overwrite=True,
+            )  # fmt: skip
+            run_log.write("end", best=best)
+            shutil.rmtree(folder / FOLDER, ignore_errors=True)
+            log.info("%s: validation nDCG@10 %.4f, %.0f non-zeros", output, best["ndcg"], best["nonzeros"])
+    barrier()
+    return Model.open(output)
 
 
-def _started(config: TrainConfig, start: Path, lexicon: Lexicon) -> Any:
-    """The masked-LM of ``encoder.start``, found to fit the tokenizer and the head."""
-    from osparse.encoder import load_masked_lm, positions
+def _begin(inputs: Inputs, prepared: Prepared, checkpoint: Checkpoint | None) -> None:
+    """The warm start, equal parameters in all processes, and dropout that differs between them."""
+    import torch
 
-    try:
-        mlm = load_masked_lm(start, "sdpa")
-    except ModelError as problem:
-        raise ConfigError("encoder.start", [str(problem)]) from None
-    rows, longest = mlm.get_output_embeddings().weight.shape[0], positions(mlm)
-    problems = []
-    if rows < len(lexicon.tokens):
-        problems.append(
-            f"{start} has {rows} vocabulary rows, {config.tokenizer} has {len(lexicon.tokens)} tokens; "
-            "give the tokenizer that belongs to the checkpoint"
-        )
-    if longest < config.head.max_length:
-        problems.append(f"{start} has {longest} positions, head.max_length is {config.head.max_length}; lower it")
-    if problems:
-        raise ConfigError("encoder.start", problems)
-    return mlm
+    from osparse.trainer.distributed import broadcast, main_process
+
+    if checkpoint is None and main_process():
+        for stage in inputs.config.stages:
+            if isinstance(stage, WarmStart):
+                from osparse.trainer.warm_start import warm_start
+
+                warm_start(prepared.encoder.mlm, stage, prepared.records, inputs.lexicon.idf, inputs.config.seed)
+    broadcast(prepared.encoder.parameters())
+    if prepared.world.rank:
+        torch.manual_seed(inputs.config.seed + 1_000_003 * prepared.world.rank)
 
 
-def _drop_checkpoint(checkpoint: Path) -> None:
-    if checkpoint.exists():
-        log.warning("%s is dropped and training starts from the beginning; --resume would have gone on", checkpoint)
-        shutil.rmtree(checkpoint)
+def _learnt(encoder: SparseEncoder, lexicon: Lexicon) -> Lexicon:
+    """The lexicon with the query weights that the run learnt, if it did."""
+    import numpy as np
+    from torch import Tensor
+
+    from osparse.lexicon import MAX_WEIGHT, MIN_WEIGHT
+
+    learnt = getattr(encoder, "log_idf", None)
+    if not isinstance(learnt, Tensor):
+        return lexicon
+    return replace(lexicon, idf=np.clip(learnt.detach().exp().float().numpy(), MIN_WEIGHT, MAX_WEIGHT))
 
 
 def _without_places(config: TrainConfig) -> dict[str, Any]:
     """What makes the model: no paths, as their sha256 stand beside, and not how often a checkpoint is written."""
-    plain = {k: v for k, v in to_plain(config).items() if k not in ("tokenizer", "idf", "checkpoint_every")}
-    return {**plain, "encoder": {k: v for k, v in plain["encoder"].items() if k != "start"}}
+    plain = _with_names(config)
+    plain["loop"] = {key: plain["loop"][key] for key in _LOOP_MATTERS}
+    for key in ("tokenizer", "idf", "checkpoint_every"):
+        del plain[key]
+    del plain["encoder"]["start"]
+    for stage in plain["stages"]:
+        for teacher in (stage.get("distillation") or {}).get("teachers", ()):
+            del teacher["path"]
+    return plain
 
 
 def _with_names(config: TrainConfig) -> dict[str, Any]:
     """The whole configuration, with the names of files and folders in place of their paths."""
-    plain = to_plain(config)
-    start = config.encoder.start
-    encoder = {**plain["encoder"], "start": start.resolve().name if start else None}
-    return {**plain, "tokenizer": config.tokenizer.resolve().name, "idf": config.idf.name, "encoder": encoder}
+    return cast(dict[str, Any], _named(config))
 
 
-def _warm_start(config: TrainConfig, encoder: SparseEncoder, records: Records, lexicon: Lexicon) -> None:
-    for stage in config.stages:
-        if isinstance(stage, WarmStart):
-            from osparse.trainer.warm_start import warm_start
+def _named(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _named(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple):
+        return [_named(item) for item in value]
+    return value.resolve().name if isinstance(value, Path) else value
 
-            warm_start(encoder.mlm, stage, records, lexicon.idf, config.seed)
 
-
-def _stages(
-    config: TrainConfig, encoder: SparseEncoder, records: Records, lexicon: Lexicon, frame: Frame
-) -> list[tuple[MaskedLm | Ranking, Callable[[], Stage]]]:
-    from osparse.trainer.masked_lm import MaskedLmStage, require_mask
-    from osparse.trainer.ranking import RankingStage
-    from osparse.trainer.sampling import require_groups
-
-    for stage in config.stages:  # now, not when it is the stage's turn
-        if not isinstance(stage, WarmStart):
-            require_groups(records.groups)
-        if isinstance(stage, MaskedLm):
-            require_mask(stage, frame)
-
-    def make(stage: MaskedLm | Ranking, seed: int) -> Stage:
-        if isinstance(stage, MaskedLm):
-            return MaskedLmStage(encoder, stage, records, frame, seed)
-        return RankingStage(encoder, stage, config.sparsity, records, lexicon.idf, frame, seed)
-
-    return [
-        (stage, partial(make, stage, 1000 * config.seed + number))  # a task may come twice
-        for number, stage in enumerate(config.stages)
-        if not isinstance(stage, WarmStart)
-    ]
+def _own_code(config: TrainConfig) -> dict[str, str]:
+    """sha256 of the files of the user's own functions, by the setting that names them."""
+    named = {"encoder.factory": config.encoder.factory}
+    for number, stage in enumerate(config.stages):
+        if isinstance(stage, Ranking):
+            named[f"stages.{number}.loss"] = stage.loss
+    return {where: source_of(path, where) for where, path in named.items() if path is not None}
 
 
 def _before(progress: Progress) -> Callable[[dict[str, Any]], bool]:
@@ -274,10 +312,19 @@ def _made_from(output: Path) -> str:
 
 
 def _start_fingerprint(config: TrainConfig) -> str | None:
-    if config.encoder.start is None:
-        return None
-    start, names = config.encoder.start, ("config.json", "model.safetensors")
-    missing = [name for name in names if not (start / name).is_file()]
+    return None if config.encoder.start is None else _weights(config.encoder.start, "encoder.start", "masked-LM")
+
+
+def _teachers(config: TrainConfig) -> list[str]:
+    """Fingerprints of the folders that teachers are read from."""
+    distillations = [stage.distillation for stage in config.stages if isinstance(stage, Ranking) and stage.distillation]
+    paths = [teacher.path for one in distillations for teacher in one.teachers if teacher.path is not None]
+    return [_weights(path, "distillation.teachers", "teacher's") for path in paths]
+
+
+def _weights(folder: Path, where: str, kind: str) -> str:
+    names = ("config.json", "model.safetensors")
+    missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        raise ConfigError("encoder.start", [f"{start} has no {' and no '.join(missing)}; a masked-LM folder is wanted"])
-    return fingerprint({name: sha256_file(start / name) for name in names})
+        raise ConfigError(where, [f"{folder} has no {' and no '.join(missing)}; a {kind} folder is wanted"])
+    return fingerprint({name: sha256_file(folder / name) for name in names})

@@ -3,32 +3,61 @@
 {"kind": "step", "part": 1, "stage": "ranking", "step": 120, "steps": 600, "seconds": 80.1, "loss": 1.2, ...}
 {"kind": "validation", "part": 1, "stage": "ranking", "step": 200, "ndcg": 0.61, "directions": {...}, ...}
 {"kind": "end", "seconds": 350.0}, or "stopped" where training was interrupted or failed
+
+A training process holds RUN/run.lock as long as it lives, however it ends.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from osparse.errors import InputError
+from osparse.extras import require
 from osparse.files import write_atomic
+from osparse.locks import acquire, is_held
 
 FILE = "metrics.jsonl"
+LOCK = "run.lock"
+
+
+@contextmanager
+def sole_process(folder: Path) -> Iterator[None]:
+    """Hold the run folder; raises :class:`InputError` if another training process does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = acquire(folder / LOCK, wait=1.0)
+    if descriptor is None:
+        raise InputError(f"{folder} is in use by another training process; wait for it, or choose another --output")
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a process of this machine trains there."""
+    return is_held(folder / LOCK)
 
 
 class RunLog:
     """Appends lines; ``seconds`` counts the training time of all the run's sittings."""
 
-    def __init__(self, folder: Path, *, keep: Callable[[dict[str, Any]], bool] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, keep: Callable[[dict[str, Any]], bool] | None = None, tensorboard: bool = False
+    ) -> None:
         """``keep``: which lines of an earlier sitting stay; without it the log starts anew."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / FILE
         kept = [row for row in _rows(path) if keep(row)] if keep is not None and path.is_file() else []
         write_atomic(path, "".join(_line(row) for row in kept))
         self.path = path
+        self._events = EventFiles(folder / "tensorboard", kept) if tensorboard else None
         self._started = time.monotonic() - (kept[-1].get("seconds", 0.0) if kept else 0.0)
 
     @property
@@ -39,6 +68,39 @@ class RunLog:
         row = {"kind": kind, "seconds": round(self.seconds, 2), **values}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(_line(row))
+        if self._events is not None:
+            self._events.write(row)
+
+
+class EventFiles:
+    """The same numbers as TensorBoard scalars, ``stage/name`` over the steps of a stage."""
+
+    def __init__(self, folder: Path, kept: list[dict[str, Any]]) -> None:
+        """``kept``: lines of an earlier sitting, written again.
+
+        Raises :class:`osparse.errors.MissingExtraError` if tensorboard is not installed.
+        """
+        require_tensorboard()
+        from torch.utils.tensorboard import SummaryWriter
+
+        shutil.rmtree(folder, ignore_errors=True)
+        self._writer: Any = SummaryWriter(str(folder))
+        for row in kept:
+            self.write(row)
+
+    def write(self, row: dict[str, Any]) -> None:
+        if "step" in row:
+            for name, value in row.items():
+                if isinstance(value, (int, float)) and name not in ("part", "step", "steps"):
+                    self._writer.add_scalar(f"{row['part']}-{row['stage']}/{row['kind']}/{name}", value, row["step"])
+            for name, value in row.get("directions", {}).items():
+                self._writer.add_scalar(f"{row['part']}-{row['stage']}/ndcg/{name}", value, row["step"])
+        self._writer.flush()
+
+
+def require_tensorboard() -> None:
+    """Raises :class:`osparse.errors.MissingExtraError` with the pip command if tensorboard is not installed."""
+    require("tensorboard", "tensorboard")
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:

@@ -1,0 +1,81 @@
+"""From the configuration's list of stages to what makes each: data, teachers and losses, checked before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from osparse.dataset import Dataset
+from osparse.encoder import SparseEncoder
+from osparse.lexicon import Lexicon
+from osparse.trainer.candidates import with_candidates
+from osparse.trainer.config import MaskedLm, Ranking, Teacher, TrainConfig, WarmStart
+from osparse.trainer.losses import info_nce
+from osparse.trainer.masked_lm import MaskedLmStage, require_bias, require_mask
+from osparse.trainer.padding import Frame
+from osparse.trainer.plugins import load_dotted
+from osparse.trainer.ranking import RankingStage
+from osparse.trainer.records import Records, read_records
+from osparse.trainer.sampling import require_groups
+from osparse.trainer.stage import Stage
+from osparse.trainer.teachers import Scorer, make_scorer
+
+Makers = list[tuple[MaskedLm | Ranking, Callable[[], Stage]]]
+
+
+def training_records(config: TrainConfig, dataset: Dataset, tokenizer: Path, lexicon: Lexicon) -> Records:
+    """The training split, with its candidates where a stage uses hard negatives or a teacher's scores of them."""
+    records = read_records(dataset, tokenizer, lexicon)
+    if any(_uses_candidates(stage) for stage in config.stages if isinstance(stage, Ranking)):
+        return with_candidates(records, dataset, tokenizer, lexicon)
+    return records
+
+
+def _uses_candidates(stage: Ranking) -> bool:
+    taught = stage.distillation.teachers if stage.distillation else ()
+    return stage.negatives > 0 or any(teacher.kind == "dataset" for teacher in taught)
+
+
+def stage_makers(
+    config: TrainConfig,
+    dataset: Dataset,
+    encoder: SparseEncoder,
+    records: Records,
+    lexicon: Lexicon,
+    frame: Frame,
+    device: torch.device,
+) -> Makers:
+    """Each stage but the warm start, and what makes it when it is its turn; raises now what it would raise then."""
+    teachers: dict[Teacher, Scorer] = {}
+    makers: Makers = []
+    for number, stage in enumerate(config.stages):
+        if isinstance(stage, WarmStart):
+            continue
+        require_groups(records.groups)
+        seed = 1000 * config.seed + number  # a task may come twice
+        if isinstance(stage, MaskedLm):
+            require_mask(stage, frame)
+            require_bias(encoder)
+            micro_batch = config.loop.micro_batch
+            makers.append(
+                (stage, partial(MaskedLmStage, encoder, stage, records, frame, seed, micro_batch=micro_batch))
+            )
+            continue
+        for teacher in stage.distillation.teachers if stage.distillation else ():
+            if teacher not in teachers:
+                teachers[teacher] = make_scorer(teacher, dataset, records, device)
+        mine = [teachers[teacher] for teacher in stage.distillation.teachers] if stage.distillation else []
+        loss = load_dotted(stage.loss, f"stages.{number}.loss") if stage.loss else info_nce
+        makers.append(
+            (
+                stage,
+                partial(
+                    RankingStage, encoder, stage, config.sparsity, records, lexicon.idf, frame, seed,
+                    teachers=mine, micro_batch=config.loop.micro_batch, loss=loss,
+                ),
+            )
+        )  # fmt: skip
+    return makers
