@@ -5,42 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
+from candidates_world import ROWS, make, remake
 
-from osparse.dataset import Dataset, save_dataset
+from osparse.dataset import Dataset
 from osparse.errors import ConfigError, DatasetError
 from osparse.model import Model
-from osparse.trainer.batch import Batch, BatchMaker
+from osparse.trainer.batch import Batch
 from osparse.trainer.candidates import with_candidates
-from osparse.trainer.config import Mixing, Ranking, SourceCap
+from osparse.trainer.config import Mixing, SourceCap
 from osparse.trainer.records import Record, Records, Text, read_records
 from osparse.trainer.sampling import BatchSampler, shares
-
-ROWS = [
-    # query, document, label, score, origin, scorer
-    ("q:pear:en", "bread:en", 0.0, None, "mined", ""),
-    ("q:pear:en", "rain:en", None, 3.0, "distilled", "teacher"),
-    ("q:pear:en", "pear:en", None, 9.0, "distilled", "teacher"),
-    ("q:pear:ko", "bread:ko", 0.0, 1.5, "mined", "bm25"),
-    ("q:pear:ko", "moon:ko", -1.0, None, "annotated", ""),
-    ("q:bread:en", "tide:en", 0.0, None, "mined", ""),  # judged in the test split
-]
-
-
-def remake(dataset: Dataset, path: Path, rows: list[tuple[object, ...]], source: str | None = None) -> Dataset:
-    schema = ["query_id", "document_id", "label", "score", "origin", "scorer"]
-    documents = dataset.documents.collect()
-    if source:
-        documents = documents.with_columns(
-            pl.when(pl.col("group") == "pear").then(pl.lit(source)).otherwise("source").alias("source")
-        )
-    return save_dataset(
-        path, documents=documents, queries=dataset.queries.collect(),
-        qrels={split: dataset.qrels(split).collect() for split in ("train", "validation", "test")},
-        candidates={"train": pl.DataFrame(rows, schema=schema, orient="row")} if rows else None,
-        sources=dataset.manifest.sources, split_rule="tests", seed=0,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -48,21 +23,6 @@ def records(dataset: Dataset, model: Model, tmp_path_factory: pytest.TempPathFac
     made = remake(dataset, tmp_path_factory.mktemp("candidates") / "dataset", ROWS)
     tokenizer = model.path / "tokenizer.json"
     return with_candidates(read_records(made, tokenizer, model.lexicon), made, tokenizer, model.lexicon)
-
-
-def config(**changes: object) -> Ranking:
-    plain: dict[str, object] = {
-        "steps": 10, "batch": 5, "lr": 1e-3, "schedule": "linear", "warmup": 0.0, "max_length": 64, "temperature": 1.0,
-        "spans": 1, "neighbours": 0, "span_weight": 0.5,
-    }  # fmt: skip
-    return Ranking(**{**plain, **changes})  # type: ignore[arg-type]
-
-
-def make(records: Records, **changes: object) -> Batch:
-    chosen = config(**changes)
-    return BatchMaker(records, BatchSampler(records.groups, chosen.batch, (0,)), chosen, 62).at(
-        0, np.random.default_rng(0)
-    )
 
 
 def names(batch: Batch, row: int, kind: str, which: int) -> set[str]:

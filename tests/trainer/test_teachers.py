@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from candidates_world import ROWS, make, remake
 
 from osparse.dataset import Dataset
 from osparse.encoder import TextEncoder
@@ -20,7 +21,6 @@ from osparse.trainer.candidates import with_candidates
 from osparse.trainer.config import Teacher
 from osparse.trainer.records import Records, read_records
 from osparse.trainer.teachers import make_scorer, pooled
-from tests.trainer.test_batch import ROWS, make, remake
 
 CPU = torch.device("cpu")
 
