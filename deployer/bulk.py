@@ -1,20 +1,27 @@
-"""Bulk requests: split by size, documents the cluster is too busy for are sent again, the others' reasons are kept."""
+"""Bulk requests: split by size, what the cluster was too busy for or never answered is sent again, reasons are kept.
+
+Sending twice does no harm: every line names its document's id.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
+import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO, TypeVar
+from urllib.parse import quote
 
-from osparse.deployer.cluster_api import ClusterApi, ndjson
+from osparse.deployer.cluster_api import NDJSON, ClusterApi, ndjson
 from osparse.deployer.connection import reason_of
-from osparse.errors import InputError
+from osparse.deployer.documents import HASH_FIELD
+from osparse.errors import ClusterBusyError, ClusterError, ClusterUnreachableError, InputError
 
 log = logging.getLogger("osparse.deployer.bulk")
 
@@ -22,16 +29,23 @@ MAX_BYTES = 5_000_000
 """Of one bulk body, unless a single document is larger."""
 BUSY = (429, 503)
 TRIES = 8
-_LONGEST_WAIT = 10.0
+BACKOFF = 0.5
+"""Seconds before the first repetition; doubles each time, up to :data:`LONGEST_WAIT`. A cluster that names a time
+(Retry-After) is given that time, by :meth:`Cluster.request`."""
+LONGEST_WAIT = 10.0
+
+T = TypeVar("T")
 
 
 class Line(NamedTuple):
-    """A document to send."""
+    """A document to send, or to delete where ``source`` is None."""
 
     id: str
-    source: dict[str, Any]
+    source: dict[str, Any] | None
     ingest: bool = True
     """Whether it goes through the index's default ingest pipeline."""
+    member: bytes = b""
+    """JSON that joins ``source`` as it is: ``"name":value``."""
 
 
 @dataclass(frozen=True)
@@ -82,29 +96,80 @@ class FailureLog:
             self._file.close()
 
 
-def send_bulk(api: ClusterApi, index: str, lines: Sequence[Line], *, backoff: float = 0.5) -> list[Failure]:
-    """Index the documents and return those that failed; only a failure of the whole cluster raises."""
+def patiently(call: Callable[[], T], backoff: float | None = None) -> T:
+    """``call()``, again and again while the cluster is busy or cannot be reached; only for calls that may be repeated.
+
+    Raises:
+        ClusterBusyError, ClusterUnreachableError: after :data:`TRIES` tries.
+    """
+    for attempt in range(TRIES):
+        try:
+            return call()
+        except (ClusterBusyError, ClusterUnreachableError) as problem:
+            if attempt == TRIES - 1:
+                raise
+            _wait(attempt, backoff, str(problem))
+    raise ValueError("TRIES must be at least 1")
+
+
+def _wait(attempt: int, backoff: float | None, why: str) -> None:
+    wait = min((BACKOFF if backoff is None else backoff) * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1)
+    log.debug("again in %.1f s: %s", wait, why)
+    time.sleep(wait)
+
+
+def send_bulk(api: ClusterApi, index: str, lines: Sequence[Line], *, backoff: float | None = None) -> list[Failure]:
+    """Index or delete the documents and return those that failed; only a failure of the whole cluster raises.
+
+    Deleting what is not there is no failure.
+    """
     return [failure for body, part in _bodies(lines) for failure in _send_one(api, index, body, part, backoff)]
 
 
-def _send_one(api: ClusterApi, index: str, body: bytes, lines: list[Line], backoff: float) -> list[Failure]:
+def _send_one(api: ClusterApi, index: str, body: bytes, lines: list[Line], backoff: float | None) -> list[Failure]:
     failed: list[Failure] = []
     for attempt in range(TRIES):
-        results = api.bulk(index, body)
+        results = patiently(functools.partial(_post, api, index, body, len(lines)), backoff)
         busy: list[Line] = []
         for line, result in zip(lines, results, strict=True):
             status = int(result["status"])
             if status in BUSY and attempt < TRIES - 1:
                 busy.append(line)
-            elif status >= 300:
+            elif status >= 300 and not (status == 404 and line.source is None):
                 failed.append(Failure(line.id, f"{status}: {reason_of(result)}"))
         if not busy:
             break
-        wait = min(backoff * 2**attempt, _LONGEST_WAIT)
-        log.debug("%d of %d documents again in %.1f s", len(busy), len(lines), wait)
-        time.sleep(wait)
+        _wait(attempt, backoff, f"{len(busy)} of {len(lines)} documents were refused as too many")
         lines, body = busy, b"".join(_encoded(line) for line in busy)
     return failed
+
+
+def _post(api: ClusterApi, index: str, body: bytes, count: int) -> list[dict[str, Any]]:
+    """One result per line, in order."""
+    path = f"/{quote(index, safe='')}/_bulk"
+    answer = api.cluster.request("POST", path, body=body, content_type=NDJSON, timeout=300).body
+    items = answer.get("items") if isinstance(answer, dict) else None
+    if not isinstance(items, list) or len(items) != count:
+        raise ClusterError(f"{api.cluster.url} answers {path} not as OpenSearch does: {count} results were to come")
+    return [next(iter(item.values())) for item in items]
+
+
+def stored_hashes(api: ClusterApi, index: str, ids: Collection[str]) -> dict[str, str | None]:
+    """Document id -> its content hash, None where it has none, of those documents that are in the index.
+
+    Raises:
+        ClusterError: the index is gone.
+    """
+    path, params = f"/{quote(index, safe='')}/_mget", {"_source": "false", "stored_fields": HASH_FIELD}
+    call = functools.partial(api.cluster.request, "POST", path, params=params, body={"ids": [*ids]})
+    answer = patiently(call).body
+    found: dict[str, str | None] = {}
+    for document in answer["docs"] if isinstance(answer, dict) else []:
+        if "error" in document:
+            raise ClusterError(f"{api.cluster.url} cannot look into {index}: {reason_of(document)}")
+        if document.get("found"):
+            found[document["_id"]] = document.get("fields", {}).get(HASH_FIELD, [None])[0]
+    return found
 
 
 def _bodies(lines: Sequence[Line]) -> Iterator[tuple[bytes, list[Line]]]:
@@ -121,5 +186,11 @@ def _bodies(lines: Sequence[Line]) -> Iterator[tuple[bytes, list[Line]]]:
 
 
 def _encoded(line: Line) -> bytes:
+    if line.source is None:
+        return ndjson([{"delete": {"_id": line.id}}])
     action = {"_id": line.id} if line.ingest else {"_id": line.id, "pipeline": "_none"}
-    return ndjson([{"index": action}, line.source])
+    encoded = ndjson([{"index": action}, line.source])
+    if not line.member:
+        return encoded
+    comma = b"," if line.source else b""
+    return encoded[:-2] + comma + line.member + b"}\n"

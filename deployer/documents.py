@@ -1,4 +1,4 @@
-"""Documents to index, streamed with constant memory from JSON lines, Parquet or a dataset directory."""
+"""Documents to index or to delete, streamed with constant memory from JSON lines, Parquet or a dataset directory."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from osparse.files import canonical_json, read_jsonl
 
 FIELDS = ("id", "text", "title", "lang", "date", "source")
 """What is indexed of a row; ``id`` and ``text`` must be there."""
+HASH_FIELD = "osparse_hash"
+"""Where the index keeps :attr:`Document.hash`."""
+OPERATION = "_op"
+"""What to do with a row: ``index`` where it says nothing, or ``delete``, which needs no text."""
 _READ_ROWS = 2_000
 MAX_ID_BYTES = 512
 
@@ -36,6 +40,13 @@ class Document:
 
 
 @dataclass(frozen=True)
+class Removal:
+    """A document that must not be in the index."""
+
+    id: str
+
+
+@dataclass(frozen=True)
 class Unusable:
     """A row that is no document; ``id`` is its place when it has none."""
 
@@ -43,7 +54,23 @@ class Unusable:
     reason: str
 
 
-def read_documents(paths: Sequence[Path]) -> Iterator[Document | Unusable]:
+Row = Document | Removal | Unusable
+
+
+def read_removals(paths: Sequence[Path]) -> Iterator[Row]:
+    """Ids to delete: the ``id`` of each object of a ``.jsonl`` file, else one id per line.
+
+    Raises:
+        InputError: a path that is no file, or a line that is not JSON, with its number.
+    """
+    for path in paths:
+        if path.suffix == ".jsonl":
+            yield from (_removal(f"{path}:{number}", row) for number, row in read_jsonl(path))
+            continue
+        yield from _listed(path)
+
+
+def read_documents(paths: Sequence[Path]) -> Iterator[Row]:
     """Every row of every path, in order.
 
     Raises:
@@ -54,9 +81,27 @@ def read_documents(paths: Sequence[Path]) -> Iterator[Document | Unusable]:
             yield _document(place, row)
 
 
+def _listed(path: Path) -> Iterator[Row]:
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; --delete takes a text file with one id per line, or a .jsonl file")
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                found = line.decode("utf-8").strip("\r\n")
+            except UnicodeDecodeError as problem:
+                raise InputError(f"{path}:{number}: an id must be UTF-8: {problem}") from None
+            if found:
+                yield _removal(f"{path}:{number}", {"id": found})
+
+
 def count_documents(paths: Sequence[Path]) -> int:
     """How many rows there are, without reading their text; raises :class:`InputError` as :func:`read_documents`."""
     return sum(_count(path) for path in paths)
+
+
+def count_removals(paths: Sequence[Path]) -> int:
+    """How many ids there are; raises :class:`InputError` as :func:`read_removals`."""
+    return sum(1 for _ in read_removals(paths))
 
 
 def _kind(path: Path) -> str:
@@ -91,7 +136,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
     try:
         with parquet.ParquetFile(path) as file:
-            columns = [name for name in FIELDS if name in file.schema_arrow.names]
+            columns = [name for name in (*FIELDS, OPERATION) if name in file.schema_arrow.names]
             start = 0
             for batch in file.iter_batches(batch_size=_READ_ROWS, columns=columns):
                 yield from ((f"{path} row {start + i}", row) for i, row in enumerate(batch.to_pylist()))
@@ -118,7 +163,24 @@ def _count(path: Path) -> int:
         return sum(1 for line in file if line.strip())
 
 
-def _document(place: str, row: dict[str, Any]) -> Document | Unusable:
+def _document(place: str, row: dict[str, Any]) -> Row:
+    operation = row.get(OPERATION)
+    if operation == "delete":
+        return _removal(place, row)
+    found = _id(place, row)
+    if isinstance(found, Unusable):
+        return found
+    if operation not in (None, "index"):
+        return Unusable(found, f'{place}: {OPERATION} must be "index" or "delete", found {operation!r}')
+    return _fields(place, found, row)
+
+
+def _removal(place: str, row: dict[str, Any]) -> Removal | Unusable:
+    found = _id(place, row)
+    return found if isinstance(found, Unusable) else Removal(found)
+
+
+def _id(place: str, row: dict[str, Any]) -> str | Unusable:
     found = row.get("id")
     if isinstance(found, int) and not isinstance(found, bool):
         found = str(found)
@@ -126,6 +188,10 @@ def _document(place: str, row: dict[str, Any]) -> Document | Unusable:
         return Unusable(place, f"{place}: id must be a text or a whole number, found {found!r}")
     if len(found.encode("utf-8", "surrogatepass")) > MAX_ID_BYTES:
         return Unusable(found[:80], f"{place}: the id is longer than {MAX_ID_BYTES} bytes")
+    return found
+
+
+def _fields(place: str, found: str, row: dict[str, Any]) -> Document | Unusable:
     if not isinstance(row.get("text"), str):
         return Unusable(found, f"{place}: text must be a text, found {row.get('text')!r}")
     fields: dict[str, Any] = {"text": row["text"]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,25 +15,31 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 osparse index --cluster http://localhost:9210 --index products documents.jsonl
-osparse index --cluster http://localhost:9210 --index products build/dataset
+osparse index --cluster http://localhost:9210 --index products build/dataset --workers 4
+osparse index --cluster http://localhost:9210 --index products --delete withdrawn-ids.txt
 """
 
 
 @command("index", examples=EXAMPLES)
-@click.argument("documents", type=FOLDER, nargs=-1, required=True)
+@click.argument("documents", type=FOLDER, nargs=-1)
 @cluster_options
-@click.option("--index", required=True, help="The name it was deployed under.")
-@click.option("--batch", type=click.IntRange(1), default=256, show_default=True, help="Documents encoded together.")
+@click.option("--index", required=True, help="The name it was deployed under, or a concrete index, name-fingerprint.")
+@click.option("--delete", type=FOLDER, multiple=True, metavar="FILE",
+              help="Ids to delete, one per line (or a .jsonl with id). Can be given several times.")  # fmt: skip
+@click.option("--batch", type=click.IntRange(1), default=256, show_default=True, help="Documents sent together.")
+@click.option("--workers", type=click.IntRange(1),
+              help="Processes that encode, in mode client.  [default: one per core]")  # fmt: skip
 @click.option("--failures", type=FOLDER, default=Path("failed.jsonl"), show_default=True,
               help="Lists the documents that failed, if any do.")  # fmt: skip
-def index_command(documents: tuple[Path, ...], cluster: Cluster, index: str, batch: int, failures: Path) -> None:
+def index_command(documents: tuple[Path, ...], cluster: Cluster, index: str, **options: Any) -> None:
     """Load DOCUMENTS (JSON lines, Parquet, or a dataset directory) into a deployed index.
 
-    A row has id and text, and may have title, lang, date and source. Documents that are there unchanged are skipped.
+    A row has id and text, and may have title, lang, date and source; {"id": ..., "_op": "delete"} deletes. Documents
+    that are there unchanged are skipped, so after an interruption the same command goes on where it was.
     """
     from osparse.deployer import index_documents
 
-    result = index_documents(cluster, index, documents, batch=batch, failures=failures)
+    result = index_documents(cluster, index, documents, **options)
     echo(result.to_json(), lambda: str(result))
     if result.failed:
         click.get_current_context().exit(1)
