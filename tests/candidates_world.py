@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ ROWS = [
 ]
 
 
-def remake(dataset: Dataset, path: Path, rows: list[tuple[object, ...]], source: str | None = None) -> Dataset:
+def remake(dataset: Dataset, path: Path, rows: Sequence[tuple[object, ...]], source: str | None = None) -> Dataset:
     schema = ["query_id", "document_id", "label", "score", "origin", "scorer"]
     documents = dataset.documents.collect()
     if source:

@@ -59,6 +59,10 @@ class InvertedIndex:
         postings = self._postings()
         return np.bincount(postings.rows, minlength=len(postings.ids)).astype(np.int64)
 
+    def document_frequencies(self) -> NDArray[np.int64]:
+        """(V',) length of each token's posting list; V' is 1 + the largest token id that has one."""
+        return np.diff(self._postings().starts)
+
     def subset(self, document_ids: Collection[str]) -> NDArray[np.bool_]:
         """(N,) mask for the ``only`` of :meth:`search`; ids that are not in the index are left out."""
         postings = self._postings()

@@ -1,0 +1,62 @@
+"""The figures of a validation against the dense formula over every document."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from osparse.dataset import Dataset
+from osparse.encoder import SparseEncoder, TextEncoder, load_masked_lm
+from osparse.encoding import QueryEncoder
+from osparse.lexicon import load_tokenizer
+from osparse.model import Model
+from osparse.trainer.validation import Validation
+
+
+@pytest.fixture(scope="module")
+def encoder(model: Model) -> SparseEncoder:
+    return SparseEncoder(load_masked_lm(model.path, "eager"), model.head)
+
+
+@pytest.fixture(scope="module")
+def validation(dataset: Dataset, model: Model) -> Validation:
+    return Validation(dataset, model.path / "tokenizer.json", model.lexicon, distractors=100, seed=0)
+
+
+def test_posting_lists_and_flops_are_the_dense_formulas(
+    validation: Validation, encoder: SparseEncoder, dataset: Dataset, model: Model
+) -> None:
+    found = validation.measure(encoder)
+    rows = dataset.documents.filter().select("id", "text", "lang").collect()
+    held = set(dataset.split_documents("test").select("id").collect()["id"])
+    queries = QueryEncoder(load_tokenizer(model.path / "tokenizer.json"), model.lexicon)
+    asked = dataset.split_queries("validation").select("text").collect()["text"].to_list()
+    reader = TextEncoder(encoder, model.path / "tokenizer.json")
+    chance = torch.zeros(len(model.lexicon.tokens), dtype=torch.float64)
+    for text in asked:
+        chance[queries.ids(text)] += 1 / len(asked)
+    longest, flops = [], []
+    for lang in ("en", "ko"):
+        texts = [text for name, text, its in rows.rows() if its == lang and name not in held]
+        vectors = np.concatenate([weights for _, weights in reader.batches(texts)])
+        share = (vectors > 0).mean(0)
+        longest.append(share.max())
+        flops.append(float(chance @ torch.from_numpy(share[: len(chance)])))
+    assert found["posting_max"] == pytest.approx(max(longest), abs=1e-4)
+    assert found["flops"] == pytest.approx(np.mean(flops), abs=1e-3)
+    assert found["nonzeros_max"] >= found["nonzeros"] > 0 and found["documents"] == 12
+
+
+def test_learnt_query_weights_count(validation: Validation, encoder: SparseEncoder, model: Model) -> None:
+    """Reversed weights must give another ranking, equal ones the same."""
+    plain = validation.measure(encoder)
+    encoder.register_parameter("log_idf", torch.nn.Parameter(torch.from_numpy(model.lexicon.idf).log()))
+    try:
+        assert validation.measure(encoder) == plain
+        with torch.no_grad():
+            encoder.log_idf.fill_(-8.0)
+            encoder.log_idf[::2] = 3.0
+        assert validation.measure(encoder)["directions"] != plain["directions"]
+    finally:
+        del encoder._parameters["log_idf"]
