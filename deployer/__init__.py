@@ -21,12 +21,20 @@ if TYPE_CHECKING:
     from osparse.deployer.node import node_down, node_status, node_up
     from osparse.deployer.readiness import status
     from osparse.deployer.reading import query_encoder, read_deployment
+    from osparse.deployer.rolling_back import RollbackResult, rollback
+    from osparse.deployer.serving import Serving
+    from osparse.deployer.switching import Gate
+    from osparse.deployer.undeploying import UndeployResult, undeploy
 
 __all__ = [
     "Answer",
     "Cluster",
     "DeployResult",
+    "Gate",
     "IndexResult",
+    "RollbackResult",
+    "Serving",
+    "UndeployResult",
     "deploy",
     "doctor",
     "index_documents",
@@ -36,13 +44,21 @@ __all__ = [
     "open_cluster",
     "query_encoder",
     "read_deployment",
+    "rollback",
     "status",
+    "undeploy",
 ]
 
 _HOME = {
     "Answer": "connection",
     "Cluster": "connection",
     "DeployResult": "deploying",
+    "Gate": "switching",
+    "RollbackResult": "rolling_back",
+    "Serving": "serving",
+    "UndeployResult": "undeploying",
+    "rollback": "rolling_back",
+    "undeploy": "undeploying",
     "IndexResult": "index",
     "deploy": "deploying",
     "doctor": "diagnosis",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from osparse.deployer.connection import Answer, Cluster
 from osparse.errors import ClusterError
+
+log = logging.getLogger("osparse.deployer.cluster_api")
 
 NDJSON = "application/x-ndjson"
 
@@ -84,6 +87,18 @@ class ClusterApi:
         answer = self.cluster.request("GET", f"/{_q(index)}/_alias")
         return sorted(name for found in _object(answer).values() for name in found.get("aliases", {}))
 
+    def indices_of_alias(self, alias: str) -> list[str]:
+        """The concrete indices an alias stands on; none if there is no such alias."""
+        answer = self.cluster.request("GET", f"/_alias/{_q(alias)}", allow=(404,))
+        return sorted(_object(answer)) if answer.status == 200 else []
+
+    def creation_date(self, name: str) -> int:
+        """Milliseconds since 1970."""
+        return int(self.get_index_settings(name).get("index.creation_date", 0))
+
+    def delete_index(self, name: str) -> None:
+        self.cluster.request("DELETE", f"/{_q(name)}", allow=(404,))
+
     def create_index(self, name: str, body: Mapping[str, Any]) -> bool:
         """False if an index of that name was there already; raises :class:`ClusterError` for any other refusal."""
         answer = self.cluster.request("PUT", f"/{_q(name)}", body=body, allow=(400,))
@@ -131,6 +146,45 @@ class ClusterApi:
     def search(self, index: str, body: Mapping[str, Any], params: Mapping[str, str] | None = None) -> dict[str, Any]:
         return _object(self.cluster.request("POST", f"/{_q(index)}/_search", params=params, body=body))
 
+    def pages(self, index: str, size: int, excluded: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+        """Every document of an index as it is now: ``_id`` and ``_source`` without the excluded fields.
+
+        A page whose answer is lost cannot be asked for again: the error is raised and the caller starts over.
+        """
+        body = {"size": size, "sort": ["_doc"], "_source": {"excludes": list(excluded)}}
+        params = {"scroll": "10m"}
+        found = _object(self.cluster.request("POST", f"/{_q(index)}/_search", params=params, body=body, timeout=300))
+        try:
+            while hits := found["hits"]["hits"]:
+                yield hits
+                more = {"scroll": "10m", "scroll_id": found["_scroll_id"]}
+                request = self.cluster.request
+                found = _object(request("POST", "/_search/scroll", body=more, repeatable=False, timeout=300))
+        finally:
+            self._end_scroll(str(found["_scroll_id"]))
+
+    def _end_scroll(self, scroll_id: str) -> None:
+        try:
+            self.cluster.request("DELETE", "/_search/scroll", body={"scroll_id": [scroll_id]}, allow=(404,))
+        except ClusterError as problem:
+            log.debug("the cluster keeps a scroll for ten minutes more: %s", problem)
+
+    def simulate(self, pipeline: str, documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """What an ingest pipeline makes of the documents: ``_source`` of each, or ``error``."""
+        body = {"docs": [{"_source": document} for document in documents]}
+        answer = self.cluster.request("POST", f"/_ingest/pipeline/{_q(pipeline)}/_simulate", body=body, timeout=300)
+        return [found.get("doc", found) for found in _object(answer)["docs"]]
+
+    def delete_ingest_pipeline(self, name: str) -> None:
+        self.cluster.request("DELETE", f"/_ingest/pipeline/{_q(name)}", allow=(404,))
+
+    def delete_search_pipeline(self, name: str) -> None:
+        self.cluster.request("DELETE", f"/_search/pipeline/{_q(name)}", allow=(404,))
+
+    def delete_document(self, index: str, document_id: str) -> None:
+        params = {"refresh": "true"}
+        self.cluster.request("DELETE", f"/{_q(index)}/_doc/{_q(document_id)}", params=params, allow=(404,))
+
     def get_ingest_pipeline(self, name: str) -> dict[str, Any] | None:
         return self._pipeline(f"/_ingest/pipeline/{_q(name)}", name)
 
@@ -142,6 +196,16 @@ class ClusterApi:
 
     def put_search_pipeline(self, name: str, body: Mapping[str, Any]) -> None:
         self.cluster.request("PUT", f"/_search/pipeline/{_q(name)}", body=body)
+
+    def ingest_pipelines(self, pattern: str) -> list[str]:
+        return self._pipelines(f"/_ingest/pipeline/{quote(pattern, safe='*')}")
+
+    def search_pipelines(self, pattern: str) -> list[str]:
+        return self._pipelines(f"/_search/pipeline/{quote(pattern, safe='*')}")
+
+    def _pipelines(self, path: str) -> list[str]:
+        answer = self.cluster.request("GET", path, allow=(404,))
+        return sorted(_object(answer)) if answer.status == 200 else []
 
     def _pipeline(self, path: str, name: str) -> dict[str, Any] | None:
         answer = self.cluster.request("GET", path, allow=(404,))

@@ -1,11 +1,14 @@
-"""The lines to paste into Dashboards Dev Tools after a deploy."""
+"""The lines to paste into Dashboards Dev Tools after a deploy, and the index pattern as a saved object."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from osparse.bundle import Bundle
+from osparse.deployer import names
+from osparse.deployer.serving import Serving
 from osparse.deployment import Deployment, feature_name
 from osparse.onnx_encoder import open_query_encoder
 from osparse.opensearch_templates import render
@@ -14,16 +17,40 @@ _SIZE = 10
 _WIDTH = 110
 
 
-def snippets(bundle: Bundle, deployment: Deployment, index: str) -> str:
-    """A search that works as it stands: by text in ml-commons mode, by tokens in client mode."""
+def snippets(bundle: Bundle, deployment: Deployment, index: str, serving: Serving | None = None) -> str:
+    """Searches that work as they stand, the plainest first: by text in ml-commons mode, by tokens in client mode."""
+    found = [f"{note}{call}\n{compact(body)}" for note, call, body in _calls(bundle, deployment, index, serving)]
+    return "\n\n".join([*found, f"GET {index}/_count"]) + "\n"
+
+
+def saved_objects(index: str) -> str:
+    """NDJSON for Dashboards' Saved Objects import: the index pattern of the alias, so that it outlives a switch."""
+    return json.dumps(render("saved_object", alias=index), ensure_ascii=False) + "\n"
+
+
+def _calls(
+    bundle: Bundle, deployment: Deployment, index: str, serving: Serving | None
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(comment, call, body) of each search."""
     text = example_text(bundle)
-    if deployment.mode == "ml-commons":
-        body = render("query_neural_sparse_text", size=_SIZE, field=deployment.field, text=text)
-    else:
-        encoder = open_query_encoder(bundle.zip_path("tokenizer"))
-        body = tokens_body(deployment, encoder.encode(text), _SIZE)
-    note = f"# {text}\n" if deployment.mode == "client" else ""
-    return f"{note}GET {index}/_search\n{compact(body)}\n\nGET {index}/_count\n"
+    weights = open_query_encoder(bundle.zip_path("tokenizer")).encode(text)
+    by_text = asks_by_text(deployment)
+    body = text_body(deployment, text, _SIZE) if by_text else tokens_body(deployment, weights, _SIZE)
+    search = f"GET {index}/_search"
+    yield ("" if by_text else f"# {text}\n"), search, body
+    if by_text and deployment.vector != "sparse_vector":
+        yield "# the same, with tokens weighted beforehand\n", search, tokens_body(deployment, weights, _SIZE)
+    filtered = render("query_filtered", query=body["query"], filters=[render("filter_lang", lang="ko")])
+    yield "# only documents of one language\n", search, {**body, "query": filtered}
+    yield "# BM25, for comparison\n", search, _bm25(deployment, text)
+    if serving is not None and serving.hybrid != "none":
+        pipeline = names.fusing_pipeline(bundle, serving.hybrid, serving.search_variant)
+        hybrid = render("query_hybrid", size=_SIZE, field=deployment.field, text=text, sparse=body["query"])
+        yield "# BM25 and sparse together\n", f"{search}?search_pipeline={pipeline}", dict(hybrid)
+
+
+def _bm25(deployment: Deployment, text: str) -> dict[str, Any]:
+    return dict(render("query_match_korean_english", size=_SIZE, field=deployment.field, text=text))
 
 
 def compact(value: Any, indent: int = 0, lead: int = 0) -> str:
@@ -46,16 +73,35 @@ def compact(value: Any, indent: int = 0, lead: int = 0) -> str:
     return "\n".join([start, ",\n".join(rows), " " * indent + end])
 
 
-def tokens_body(deployment: Deployment, weights: dict[str, float], size: int) -> dict[str, Any]:
+def asks_by_text(deployment: Deployment) -> bool:
+    """Whether the cluster weighs a query's tokens itself; not inside a nested query, where older enrichers miss it."""
+    return deployment.mode == "ml-commons" and not deployment.chunks
+
+
+def text_body(deployment: Deployment, text: str, size: int) -> dict[str, Any]:
+    """A search body for a text, which the cluster's own tokenizer model weighs (ml-commons)."""
+    template = "query_sparse_vector_text" if deployment.vector == "sparse_vector" else "query_neural_sparse_text"
+    return _placed(deployment, render(template, size=size, field=deployment.field, text=text))
+
+
+def tokens_body(deployment: Deployment, weights: Mapping[str, float], size: int) -> dict[str, Any]:
     """A search body for query weights under raw tokens, in the form this deployment's cluster understands."""
     if deployment.key_style == "raw":
-        body = render("query_neural_sparse_tokens", size=size, field=deployment.field, tokens=weights)
+        body = render("query_neural_sparse_tokens", size=size, field=deployment.field, tokens=dict(weights))
     else:
         clauses = [
             render("clause_rank_feature", field=deployment.field, feature=feature_name(token, "u2024"), weight=weight)
             for token, weight in weights.items()
         ]
         body = render("query_rank_features", size=size, field=deployment.field, clauses=clauses)
+    return _placed(deployment, body)
+
+
+def _placed(deployment: Deployment, body: dict[str, Any]) -> dict[str, Any]:
+    """A document in pieces is asked where its pieces are, and its best one counts."""
+    if deployment.chunks:
+        path = deployment.field.rpartition(".")[0]
+        return {**body, "query": render("query_nested", path=path, query=body["query"])}
     return dict(body)
 
 

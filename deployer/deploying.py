@@ -1,11 +1,14 @@
-"""Deploy a bundle: look at the cluster, plan, apply. Running it again changes nothing; an interrupted run resumes."""
+"""Deploy a bundle: look at the cluster, plan, apply. Running it again changes nothing; an interrupted run resumes.
+
+A bundle deployed under a name that another one serves is put beside it, filled, and takes over once the gate holds.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from osparse.bundle import Bundle
@@ -14,15 +17,18 @@ from osparse.deployer.artifacts import StoreParts, part_file
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
 from osparse.deployer.dashboards import snippets
-from osparse.deployer.facts import OLDEST_TWO_PHASE, AskedMode, Choice, Facts, choose_mode, look
+from osparse.deployer.facts import AskedMode, Choice, Facts, choose_mode, look
+from osparse.deployer.generations import Generation, read_generations
 from osparse.deployer.ml_commons import MLCommons
 from osparse.deployer.ml_models import ModelGroup, ServedModel
 from osparse.deployer.ml_settings import MLSettings
-from osparse.deployer.pipelines import IngestPipeline, SearchPipeline
+from osparse.deployer.pipelines import FusingPipeline, IngestPipeline, SearchPipeline
 from osparse.deployer.plan import Plan, Step, apply_all, inspect_all
+from osparse.deployer.serving import Serving, check_serving
 from osparse.deployer.serving_index import ServingIndex, deployment_of
+from osparse.deployer.switching import Documents, Gate, Switch
 from osparse.deployment import META_KEY, Deployment
-from osparse.errors import InputError
+from osparse.errors import DeploymentConflictError
 
 log = logging.getLogger("osparse.deployer.deploying")
 
@@ -37,13 +43,27 @@ class DeployResult:
     seconds: float
     snippets: str
     """Dev Tools lines to paste."""
+    gate: list[str] = field(default_factory=list)
+    """What was compared before the name moved; empty if it did not move."""
+    staged_beside: str | None = None
+    """The index that still serves, if the new one was only made."""
 
     def __str__(self) -> str:
         changes = len(self.plan.changes)
         if not self.applied:
             return f"{self.plan}\n{changes} of {len(self.plan.findings)} steps to do; nothing was touched"
         done = f"{changes} changes" if changes else "nothing to change, all of it was there"
-        return f"{self.plan}\n{self.plan.alias} is served ({done}; {self.seconds:.1f} s)\n\nDev Tools:\n{self.snippets}"
+        lines = [str(self.plan), *(f"  gate: {found}" for found in self.gate)]
+        if self.staged_beside is not None:
+            new, name = self.plan.index, self.plan.alias
+            lines.append(
+                f"{new} is ready beside {self.staged_beside}, which still serves {name} ({done}; "
+                f"{self.seconds:.1f} s)\nload it: osparse index --index {new} DOCUMENTS; then let it take "
+                f"over: osparse deploy BUNDLE --index {name}"
+            )
+        else:
+            lines.append(f"{self.plan.alias} is served ({done}; {self.seconds:.1f} s)")
+        return "\n".join([*lines, "", "Dev Tools:", self.snippets])
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -52,6 +72,8 @@ class DeployResult:
             "fingerprint": self.deployment.fingerprint,
             "key_style": self.deployment.key_style,
             "seconds": round(self.seconds, 3),
+            "gate": self.gate,
+            "staged_beside": self.staged_beside,
             "snippets": self.snippets,
         }
 
@@ -63,73 +85,95 @@ def deploy(
     *,
     mode: AskedMode = "auto",
     plan_only: bool = False,
-    two_phase: bool = False,
+    serving: Serving | None = None,
     allow_settings: bool = False,
+    via_url: str | None = None,
+    stage: bool = False,
+    copy: bool = True,
+    gate: Gate | None = None,
 ) -> DeployResult:
     """Serve ``bundle`` on ``cluster`` under the alias ``index``.
+
+    Where another bundle serves under that name, the new index is made beside the old one, the old one's documents are
+    copied and encoded again, the gate is passed, and the alias moves in one call; the old index stays for a rollback.
 
     Args:
         mode: "auto" looks at the plugins; "ml-commons" and "client" insist.
         plan_only: Say what would be created, changed or kept, and touch nothing.
-        two_phase: Let the search pipeline score text queries in two phases (ml-commons).
+        serving: Field type, pieces, search pipelines, pruning; see :class:`Serving`.
         allow_settings: Change the cluster settings that ML Commons needs; otherwise the call to make is reported.
+        via_url: Let the cluster fetch the zips from under this address instead of sending them in chunks.
+        stage: Beside another bundle: make everything but copy nothing and leave the alias.
+        copy: Beside another bundle: copy its documents; without it the new index must have been loaded.
+        gate: Judged queries that the new index must answer about as well as the old one.
 
     Raises:
-        DeploymentConflictError: the name is taken by another bundle or by an index osparse did not make.
+        DeploymentConflictError: the name is taken by an index osparse did not make, or this bundle is served under it
+            in another layout.
         MissingPluginError, AccessError, ClusterUnreachableError, ClusterBusyError, ClusterError: see their text.
-        CheckError: the served models do not give the weights the bundle was proved with.
+        CheckError: the served models do not give the weights the bundle was proved with, or the gate does not hold.
         BundleError: client mode, and the bundle has no onnx part.
-        InputError: ``index`` cannot be a name, or ``two_phase`` in client mode or below 2.15.
+        InputError: ``index`` cannot be a name, or a choice this cluster, mode or bundle cannot have.
     """
     started = time.monotonic()
     names.check_index_name(index)
+    serving = serving or Serving()
     api = ClusterApi(cluster)
     facts = look(api)
-    choice, deployment = _decide(api, facts, bundle, index, mode, two_phase)
-    _check_flags(facts, choice, two_phase, allow_settings)
+    choice, deployment = _decide(api, facts, bundle, index, mode, serving)
+    check_serving(serving, facts, choice, bundle)
+    if allow_settings and choice.mode == "client":
+        log.warning("--allow-settings does nothing in mode client: no cluster setting is needed")
     log.debug("mode %s: %s", choice.mode, choice.why)
-    steps = _steps(api, facts, bundle, index, deployment, two_phase, allow_settings)
+    name = names.concrete_index(index, bundle)
+    old = _in_use(api, index, name)
+    steps = _steps(api, facts, bundle, index, deployment, serving, allow_settings, via_url, old)
+    switch = None
+    if old is not None and not stage:
+        switch = Switch(api, index, old, name, bundle, deployment, gate)
+        steps += [*([Documents(api, old, name, deployment)] if copy else []), switch]
     findings = inspect_all(steps)
     if not plan_only:
         findings = apply_all(steps, findings)
-    plan = Plan(choice.mode, choice.why, names.concrete_index(index, bundle), index, tuple(findings))
     return DeployResult(
-        plan, deployment, not plan_only, time.monotonic() - started, snippets(bundle, deployment, index)
+        plan=Plan(choice.mode, choice.why, name, index, tuple(findings)),
+        deployment=deployment,
+        applied=not plan_only,
+        seconds=time.monotonic() - started,
+        snippets=snippets(bundle, deployment, index, serving),
+        gate=switch.report if switch is not None else [],
+        staged_beside=old.index if stage and old is not None else None,
     )
 
 
 def _decide(
-    api: ClusterApi, facts: Facts, bundle: Bundle, index: str, asked: str, two_phase: bool
+    api: ClusterApi, facts: Facts, bundle: Bundle, index: str, asked: str, serving: Serving
 ) -> tuple[Choice, Deployment]:
     """An index of this bundle that is there decides for "auto"; otherwise the plugins do."""
     there = _existing(api, names.concrete_index(index, bundle))
     if asked == "auto" and there is not None and there.fingerprint == bundle.fingerprint:
-        search = names.search_pipeline(bundle, two_phase) if there.mode == "ml-commons" else None
-        return Choice(there.mode, "the index exists and was made so"), replace(there, search_pipeline=search)
+        wanted = deployment_of(bundle, there.mode, there.key_style, serving)
+        return Choice(there.mode, "the index exists and was made so"), replace(wanted, key_style=there.key_style)
     choice = choose_mode(facts, asked)
-    deployment = deployment_of(bundle, choice.mode, facts.key_style, two_phase)
+    deployment = deployment_of(bundle, choice.mode, facts.key_style, serving)
     if choice.mode == "client" and there is not None and there.mode == "client":
-        deployment = deployment_of(bundle, "client", there.key_style)
+        deployment = deployment_of(bundle, "client", there.key_style, serving)
     return choice, deployment
-
-
-def _check_flags(facts: Facts, choice: Choice, two_phase: bool, allow_settings: bool) -> None:
-    if two_phase and choice.mode == "ml-commons" and not facts.at_least(OLDEST_TWO_PHASE):
-        raise InputError(f"--two-phase needs OpenSearch 2.15 or newer, this is {facts.version}; leave the flag out")
-    if choice.mode != "client":
-        return
-    if two_phase:
-        raise InputError(
-            f"--two-phase is for mode ml-commons, and this is mode client ({choice.why}): its queries go through no "
-            "search pipeline; leave the flag out"
-        )
-    if allow_settings:
-        log.warning("--allow-settings does nothing in mode client: no cluster setting is needed")
 
 
 def _existing(api: ClusterApi, name: str) -> Deployment | None:
     found = (api.get_mapping(name) or {}).get(name, {}).get("mappings", {}).get("_meta", {})
     return Deployment.from_meta(found, name) if META_KEY in found else None
+
+
+def _in_use(api: ClusterApi, alias: str, name: str) -> Generation | None:
+    """The other index that serves under the alias; raises :class:`DeploymentConflictError` for a stranger's."""
+    current = read_generations(api, alias).current
+    if current is not None:
+        return current if current.index != name else None
+    if alias in (api.get_mapping(alias) or {}):
+        raise DeploymentConflictError(f"{alias} is an index and osparse did not make it; choose another --index")
+    return None
 
 
 def _steps(
@@ -138,25 +182,35 @@ def _steps(
     bundle: Bundle,
     index: str,
     deployment: Deployment,
-    two_phase: bool,
+    serving: Serving,
     allow_settings: bool,
-) -> Sequence[Step]:
-    serving = ServingIndex(api, index, names.concrete_index(index, bundle), deployment)
+    via_url: str | None,
+    old: Generation | None,
+) -> list[Step]:
+    beside = old.index if old is not None else None
+    place = ServingIndex(api, index, names.concrete_index(index, bundle), deployment, bundle, beside)
     part_file(bundle, "tokenizer")
     if deployment.mode == "client":
         part_file(bundle, "onnx")
-        return [StoreParts(api, bundle, ("tokenizer", "onnx")), serving]
+        return [StoreParts(api, bundle, ("tokenizer", "onnx")), *_fusing(api, bundle, serving, None), place]
     ml = MLCommons(api.cluster)
     group = ModelGroup(ml, bundle)
-    encoder = ServedModel(ml, bundle, "encoder", group)
-    tokenizer = ServedModel(ml, bundle, "tokenizer", group)
+    encoder = ServedModel(ml, bundle, "encoder", group, via_url)
+    tokenizer = ServedModel(ml, bundle, "tokenizer", group, via_url)
+    place.models = (encoder, tokenizer)
+    search = SearchPipeline(api, bundle, tokenizer, serving)
     return [
-        MLSettings(api, facts, (encoder, tokenizer), allow_settings),
+        MLSettings(api, facts, (encoder, tokenizer), allow_settings, via_url),
         group,
         encoder,
         tokenizer,
         StoreParts(api, bundle, ("tokenizer",)),
-        IngestPipeline(api, bundle, encoder),
-        SearchPipeline(api, bundle, tokenizer, two_phase),
-        serving,
+        *([IngestPipeline(api, bundle, encoder, serving)] if deployment.ingest_pipeline else []),
+        search,
+        *_fusing(api, bundle, serving, search),
+        place,
     ]
+
+
+def _fusing(api: ClusterApi, bundle: Bundle, serving: Serving, plain: SearchPipeline | None) -> Sequence[Step]:
+    return [FusingPipeline(api, bundle, serving, plain)] if serving.hybrid != "none" else []

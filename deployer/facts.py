@@ -20,6 +20,15 @@ OLDEST_ML_COMMONS = (2, 13)
 OLDEST_TOKENS = (2, 14)
 """neural_sparse takes query_tokens from here on."""
 OLDEST_TWO_PHASE = (2, 15)
+OLDEST_CHUNKING = (2, 13)
+OLDEST_HYBRID = (2, 10)
+OLDEST_RRF = (2, 19)
+OLDEST_PRUNE = (2, 19)
+OLDEST_INGEST_BATCH = (2, 16)
+OLDEST_SKIP_EXISTING = (3, 0)
+OLDEST_SPARSE_VECTOR = (3, 3)
+OLDEST_SEMANTIC = (3, 2)
+"""The semantic field type is of 3.1; its sparse settings came with 3.2."""
 KOREAN_ANALYZERS = ("nori", "cjk", "standard")
 ENGLISH_ANALYZERS = ("english", "standard")
 

@@ -67,6 +67,15 @@ class MLCommons:
         answer = self.cluster.request("POST", f"{_BASE}/models/_search", body=body, allow=(404,))
         return [_model(hit["_id"], hit["_source"]) for hit in _hits(answer) if hit["_source"].get("name") == name]
 
+    def all_models(self) -> list[Model]:
+        """Every model of the cluster, not only osparse's, up to a thousand."""
+        answer = self.cluster.request("POST", f"{_BASE}/models/_search", body=render("models_all"), allow=(404,))
+        return [_model(hit["_id"], hit["_source"]) for hit in _hits(answer)]
+
+    def delete_group(self, group_id: str) -> Answer:
+        """400 and 409 (it still counts models, also some minutes after the last is gone) are returned, not raised."""
+        return self.cluster.request("DELETE", f"{_BASE}/model_groups/{group_id}", allow=(400, 404, 409))
+
     def get_model(self, model_id: str) -> Model | None:
         answer = self.cluster.request("GET", f"{_BASE}/models/{model_id}", allow=(404,))
         return _model(model_id, answer.body) if answer.status == 200 else None

@@ -64,6 +64,8 @@ class ServedModel:
     bundle: Bundle
     part: Literal["encoder", "tokenizer"]
     group: ModelGroup
+    via_url: str | None = None
+    """The cluster fetches the zip from under this address; None: it is sent in chunks."""
     id: str | None = None
     _duplicates: list[Model] = field(default_factory=list)
 

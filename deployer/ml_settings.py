@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +12,15 @@ from typing import Any
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.facts import Facts
 from osparse.deployer.plan import Finding, Step
-from osparse.errors import ClusterError
+from osparse.errors import ClusterError, InputError
 from osparse.opensearch_templates import render
 
 log = logging.getLogger("osparse.deployer.ml_settings")
 
 ONLY_ML_NODES = "plugins.ml_commons.only_run_on_ml_node"
 LOCAL_FILES = "plugins.ml_commons.allow_registering_model_via_local_file"
+URLS = "plugins.ml_commons.allow_registering_model_via_url"
+TRUSTED_URLS = "plugins.ml_commons.trusted_url_regex"
 NATIVE_MEMORY = "plugins.ml_commons.native_memory_threshold"
 
 
@@ -30,9 +33,10 @@ class MLSettings:
     models: Sequence[Step]
     """What the settings are for: models that are served already need none of them."""
     allow: bool
+    via_url: str | None = None
 
     def inspect(self) -> Finding:
-        needed = needed_settings(self.api, self.facts)
+        needed = needed_settings(self.api, self.facts, self.via_url)
         if not needed:
             return Finding("keep", "cluster settings", "models can be uploaded and run")
         if all(model.inspect().action == "keep" for model in self.models):
@@ -44,7 +48,7 @@ class MLSettings:
 
     def apply(self) -> None:
         """Raises :class:`ClusterError` with the call to make when the settings may not be changed."""
-        needed = needed_settings(self.api, self.facts)
+        needed = needed_settings(self.api, self.facts, self.via_url)
         if not self.allow:
             raise ClusterError(
                 f"ML Commons on {self.api.cluster.url} cannot take these models: "
@@ -58,14 +62,22 @@ Needed = dict[str, tuple[Any, str]]
 """Setting -> (the value it needs, why)."""
 
 
-def needed_settings(api: ClusterApi, facts: Facts) -> Needed:
-    """What must change; an unset setting counts with the server's default."""
+def needed_settings(api: ClusterApi, facts: Facts, via_url: str | None = None) -> Needed:
+    """What must change; an unset setting counts with the server's default.
+
+    Raises:
+        InputError: the cluster does not trust ``via_url``; which addresses it trusts is its owner's choice.
+    """
     there = api.settings()
     needed: Needed = {}
     if there.get(ONLY_ML_NODES, "true") == "true" and not facts.ml_nodes:
         needed[ONLY_ML_NODES] = (False, "models may only run on ML nodes and the cluster has none")
-    if there.get(LOCAL_FILES, "false") != "true":
+    if via_url is None and there.get(LOCAL_FILES, "false") != "true":
         needed[LOCAL_FILES] = (True, "models may not be uploaded from a file")
+    if via_url is not None:
+        _check_trusted(there.get(TRUSTED_URLS), via_url)
+        if there.get(URLS, "false") != "true":
+            needed[URLS] = (True, "models may not be fetched from an address")
     threshold = int(float(there.get(NATIVE_MEMORY, "90")))
     full = _fullest(api)
     if threshold < 100 and full is not None and full[1] > threshold:
@@ -75,6 +87,18 @@ def needed_settings(api: ClusterApi, facts: Facts) -> Needed:
             f"above {threshold} %",
         )
     return needed
+
+
+def _check_trusted(pattern: str | None, url: str) -> None:
+    try:
+        trusted = pattern is None or re.fullmatch(pattern, url) is not None or re.match(pattern, url) is not None
+    except re.error:
+        return  # Java's expressions are not all Python's: the server will say
+    if not trusted:
+        raise InputError(
+            f"the cluster does not trust {url}: its {TRUSTED_URLS} is {pattern!r}; have that setting changed, or "
+            "deploy without --via-url"
+        )
 
 
 def settings_problems(api: ClusterApi, facts: Facts) -> list[str]:

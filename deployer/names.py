@@ -19,6 +19,10 @@ _MAX_INDEX = 200
 
 def check_index_name(name: str) -> str:
     """Raises :class:`InputError` for a name OpenSearch would refuse, or that would hide or clash with ours."""
+    if name.endswith("-previous"):
+        raise InputError(
+            f"{name!r} ends in -previous, which marks the index before the one in use; choose another name"
+        )
     if not _INDEX.fullmatch(name) or len(name) > _MAX_INDEX or name == BUNDLES_INDEX or ".." in name:
         raise InputError(
             f"{name!r} cannot be an index name here: use a-z 0-9 . _ - (a letter or digit first, at most {_MAX_INDEX} "
@@ -32,7 +36,12 @@ def concrete_index(alias: str, bundle: Bundle) -> str:
 
 
 def model_group(bundle: Bundle) -> str:
-    return f"osparse-{bundle.name}"
+    return group_of(bundle.name)
+
+
+def group_of(bundle: str) -> str:
+    """The model group of every bundle of a name."""
+    return f"osparse-{bundle}"
 
 
 def encoder_model(bundle: Bundle) -> str:
@@ -43,10 +52,26 @@ def tokenizer_model(bundle: Bundle) -> str:
     return f"{bundle.name}-{bundle.short}-tokenizer"
 
 
-def ingest_pipeline(bundle: Bundle) -> str:
-    return f"osparse-{bundle.name}-{bundle.short}-ingest"
+def ingest_pipeline(bundle: Bundle, variant: str = "") -> str:
+    return f"osparse-{bundle.name}-{bundle.short}-ingest{variant}"
 
 
-def search_pipeline(bundle: Bundle, two_phase: bool = False) -> str:
+def search_pipeline(bundle: Bundle, variant: str = "") -> str:
     """Each variant has its own, so that one index's choice is not another's."""
-    return f"osparse-{bundle.name}-{bundle.short}-search{'-2p' if two_phase else ''}"
+    return f"osparse-{bundle.name}-{bundle.short}-search{variant}"
+
+
+def fusing_pipeline(bundle: Bundle, how: str, variant: str = "") -> str:
+    """The search pipeline of hybrid queries."""
+    return f"osparse-{bundle.name}-{bundle.short}-{how}{variant}"
+
+
+def pipelines_of(bundle: str, fingerprint: str) -> str:
+    """Pattern of every pipeline of a bundle, whatever the variant."""
+    return f"osparse-{bundle}-{fingerprint[:12]}-*"
+
+
+def bundle_of_model(name: str) -> tuple[str, str] | None:
+    """Bundle name and short fingerprint in the name of a model osparse made; None for any other model."""
+    found = re.fullmatch(r"(.+)-([0-9a-f]{12})-(encoder|tokenizer)", name)
+    return (found[1], found[2]) if found else None

@@ -22,13 +22,18 @@ def prove(ml: MLCommons, model_id: str, bundle: Bundle, part: Literal["encoder",
         taken = probes[start : start + _TEXTS]
         for probe, served in zip(taken, ml.predict(model_id, [p.text for p in taken]), strict=True):
             expected = probe.document if part == "encoder" else probe.query
-            token, difference = largest_difference(expected, served)
-            if difference > TOLERANCE:
-                raise CheckError(
-                    f"the served {part} of bundle {bundle.name} is not the proved one: for {probe.text[:40]!r} the "
-                    f"token {token!r} has {served.get(token, 0.0):.6g}, not {expected.get(token, 0.0):.6g}; is the "
-                    "bundle made for this OpenSearch version? Check it with osparse verify, and package again"
-                )
+            check_weights(f"the served {part} of bundle {bundle.name}", probe.text, expected, served)
+
+
+def check_weights(what: str, text: str, expected: Mapping[str, float], served: Mapping[str, float]) -> None:
+    """Raises :class:`CheckError` naming the token with the largest difference, if it is above 1e-4."""
+    token, difference = largest_difference(expected, served)
+    if difference > TOLERANCE:
+        raise CheckError(
+            f"{what} is not the proved one: for {text[:40]!r} the token {token!r} has {served.get(token, 0.0):.6g}, "
+            f"not {expected.get(token, 0.0):.6g}; is the bundle made for this OpenSearch version? Check it with "
+            "osparse verify, and package again"
+        )
 
 
 def largest_difference(expected: Mapping[str, float], served: Mapping[str, float]) -> tuple[str, float]:

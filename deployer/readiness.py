@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from osparse.deployer.artifacts import chunk_ids, stored_parts
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
+from osparse.deployer.generations import deployments_of
 from osparse.deployer.ml_commons import MLCommons
 from osparse.deployer.ml_failures import remedy
 from osparse.deployer.names import BUNDLES_INDEX
 from osparse.deployer.serving_index import pipeline_drift
-from osparse.deployment import META_KEY, SCHEMA_VERSION, Deployment
+from osparse.deployment import Deployment
 from osparse.errors import ClusterError
 
 
@@ -69,21 +69,11 @@ def status(cluster: Cluster, index: str | None = None) -> list[DeploymentStatus]
     else:
         mappings = api.get_mapping(index) or {}
         meta = {name: body.get("mappings", {}).get("_meta") for name, body in mappings.items()}
-    found = [_one(api, name, deployment) for name, deployment in _made(meta).items()]
+    found = [_one(api, name, deployment) for name, deployment in deployments_of(meta).items()]
     if index is not None and not found:
-        there = {alias for name in _made(api.all_meta()) for alias in api.aliases(name)}
+        there = {alias for name in deployments_of(api.all_meta()) for alias in api.aliases(name)}
         raise ClusterError(f"{cluster.url} has no deployment {index}; it has: {', '.join(sorted(there)) or 'none'}")
     return found
-
-
-def _made(found: Mapping[str, object]) -> dict[str, Deployment]:
-    """Those that osparse made, of concrete index -> ``_meta``; anything may stand in another's."""
-    made: dict[str, Deployment] = {}
-    for name, meta in sorted(found.items()):
-        ours = meta.get(META_KEY) if isinstance(meta, Mapping) else None
-        if isinstance(meta, Mapping) and isinstance(ours, Mapping) and ours.get("schema") == SCHEMA_VERSION:
-            made[name] = Deployment.from_meta(meta, name)
-    return made
 
 
 def _one(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentStatus:

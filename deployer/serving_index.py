@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,55 +10,79 @@ from osparse.bundle import Bundle
 from osparse.deployer import names
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.facts import ENGLISH_ANALYZERS, KOREAN_ANALYZERS, first_analyzer
+from osparse.deployer.ml_models import ServedModel
 from osparse.deployer.plan import Finding
-from osparse.deployment import META_KEY, Deployment
+from osparse.deployer.serving import Serving
+from osparse.deployment import META_KEY, Deployment, KeyStyle, Mode
 from osparse.errors import DeploymentConflictError
+from osparse.lexicon import MAX_WEIGHT
+from osparse.onnx_encoder import open_query_encoder
 from osparse.opensearch_templates import render
 
 
 @dataclass
 class ServingIndex:
-    """Step: the index and its alias exist, and carry this deployment."""
+    """Step: the index exists, carries this deployment, and has its alias unless another index serves under it."""
 
     api: ClusterApi
     alias: str
     name: str
     deployment: Deployment
+    bundle: Bundle
+    beside: str | None = None
+    """The index that the alias stands on, if that is another one."""
+    models: tuple[ServedModel, ServedModel] | None = None
+    """Encoder and tokenizer, whose ids a semantic field names."""
 
     def inspect(self) -> Finding:
-        """Raises :class:`DeploymentConflictError` if the alias or the index is taken by anything else."""
-        what = f"index {self.name} under the alias {self.alias}"
-        found = self.api.get_index(self.alias)
-        if found is not None:
-            self._check_same(found, self.alias)
-        if found is not None and self.name in found:
-            drift = self._drift(found[self.name])
-            return Finding("change", what, "; ".join(drift)) if drift else Finding("keep", what, "exists, as it should")
-        behind = self.api.get_index(self.name)
-        if behind is None:
+        """Raises :class:`DeploymentConflictError` if the index is taken by anything else."""
+        place = f"beside {self.beside}" if self.beside else f"under the alias {self.alias}"
+        what = f"index {self.name} {place}"
+        found = (self.api.get_index(self.name) or {}).get(self.name)
+        if found is None:
             return Finding("create", what, "there is none of that name")
-        self._check_same(behind, self.name)
-        return Finding("change", what, "the index exists without its alias")
+        self._check_same(found)
+        drift = self._drift(found)
+        if self.beside is None and self.alias not in found.get("aliases", {}):
+            drift.insert(0, "the index exists without its alias")
+        return Finding("change", what, "; ".join(drift)) if drift else Finding("keep", what, "exists, as it should")
 
     def apply(self) -> None:
         if not self.api.create_index(self.name, self.body()):
-            self.api.update_aliases(render("alias_add", index=self.name, alias=self.alias))
+            if self.beside is None:
+                self.api.update_aliases(render("alias_add", index=self.name, alias=self.alias))
             self.api.put_index_settings(self.name, render("index_pipelines", **_pipelines(self.deployment)))
             self.api.put_mapping(self.name, render("index_meta", meta=self.deployment.to_meta()))
 
     def body(self) -> dict[str, Any]:
-        body: dict[str, Any] = render(
-            "index_rank_features",
-            alias=self.alias,
-            field=self.deployment.field,
-            meta=self.deployment.to_meta(),
-            korean_analyzer=first_analyzer(self.api, KOREAN_ANALYZERS),
-            english_analyzer=first_analyzer(self.api, ENGLISH_ANALYZERS),
-        )
+        values: dict[str, Any] = {
+            "alias": self.alias,
+            "meta": self.deployment.to_meta(),
+            "korean_analyzer": first_analyzer(self.api, KOREAN_ANALYZERS),
+            "english_analyzer": first_analyzer(self.api, ENGLISH_ANALYZERS),
+        }
+        template, more = self._template()
+        body: dict[str, Any] = render(template, **values, **more)
         settings = render("index_pipelines", **_pipelines(self.deployment))
         given = {name.removeprefix("index."): value for name, value in settings.items() if value is not None}
         body["settings"]["index"].update(given)
+        if self.beside is not None:
+            del body["aliases"]
         return body
+
+    def _template(self) -> tuple[str, dict[str, Any]]:
+        """The template of this field type and what it wants besides."""
+        d = self.deployment
+        if d.vector == "semantic":
+            ids = [model.id or "" for model in self.models] if self.models else ["", ""]
+            values = dict(zip(("encoder_id", "tokenizer_id"), ids, strict=True))
+            return "index_semantic", {**values, "sparse_encoding": _sparse_encoding(d)}
+        if d.vector == "sparse_vector":
+            return "index_sparse_vector", {"field": d.field, **ceilings(self.bundle)}
+        if d.chunks:
+            path, _, leaf = d.field.rpartition(".")
+            return "index_chunks", {"path": path, "leaf": leaf}
+        return "index_rank_features", {"field": d.field}
 
     def _drift(self, found: dict[str, Any]) -> list[str]:
         """What differs from the deployment wanted; the pipelines first, as a person would see them."""
@@ -66,26 +91,30 @@ class ServingIndex:
         meta = [] if there == self.deployment else [f"its _meta names search pipeline {named}"]
         return [*pipeline_drift(self.api, self.name, self.deployment), *meta]
 
-    def _check_same(self, found: dict[str, Any], asked: str) -> None:
-        for name, body in found.items():
-            meta = body.get("mappings", {}).get("_meta", {})
-            if META_KEY not in meta:
-                raise DeploymentConflictError(
-                    f"{asked} exists and osparse did not make it (index {name}); choose another --index"
-                )
-            there = Deployment.from_meta(meta, name)
-            if there.fingerprint != self.deployment.fingerprint:
-                raise DeploymentConflictError(
-                    f"{asked} serves bundle {there.bundle} with fingerprint {there.fingerprint[:12]} (index {name}); "
-                    f"this bundle is {self.deployment.bundle} with fingerprint {self.deployment.fingerprint[:12]}; "
-                    f"choose another --index, or delete the old index first: DELETE /{name}"
-                )
-            if (there.mode, there.key_style) != (self.deployment.mode, self.deployment.key_style):
-                raise DeploymentConflictError(
-                    f"{asked} serves this bundle already, in mode {there.mode} with {there.key_style} feature names "
-                    f"(index {name}); mode {self.deployment.mode} with {self.deployment.key_style} feature names needs "
-                    "another --index"
-                )
+    def _check_same(self, found: dict[str, Any]) -> None:
+        meta = found.get("mappings", {}).get("_meta", {})
+        if META_KEY not in meta:
+            raise DeploymentConflictError(f"{self.name} exists and osparse did not make it; choose another --index")
+        there = Deployment.from_meta(meta, self.name)
+        differs = [
+            f"{what}: {old} there, {new} wanted"
+            for what, old, new in zip(_LAYOUT, _layout(there), _layout(self.deployment), strict=True)
+            if old != new
+        ]
+        if differs:
+            raise DeploymentConflictError(
+                f"{self.name} serves this bundle already, laid out differently ({'; '.join(differs)}); ask for it as "
+                "it is, or choose another --index"
+            )
+
+
+_LAYOUT = ("fingerprint", "mode", "feature names", "field type", "chunks", "prune")
+"""What cannot be changed in an index that holds documents."""
+
+
+def _layout(deployment: Deployment) -> tuple[object, ...]:
+    d = deployment
+    return (d.fingerprint[:12], d.mode, d.key_style, d.vector, d.chunks, d.prune)
 
 
 def pipeline_drift(api: ClusterApi, name: str, deployment: Deployment) -> list[str]:
@@ -103,9 +132,34 @@ def _pipelines(deployment: Deployment) -> dict[str, str | None]:
     return {"ingest_pipeline": deployment.ingest_pipeline, "search_pipeline": deployment.search_pipeline}
 
 
-def deployment_of(bundle: Bundle, mode: Any, key_style: Any, two_phase: bool = False) -> Deployment:
+def ceilings(bundle: Bundle) -> dict[str, float]:
+    """SEISMIC keeps 8 bits of a weight below a ceiling and clips what is above: the bundle's own largest weights.
+
+    Documents' are known from the probes, with a fifth to spare; a query's are the IDF table's.
+    """
+    largest = max((weight for probe in bundle.probes() for weight in probe.document.values()), default=3.0)
+    lexicon = open_query_encoder(bundle.zip_path("tokenizer")).lexicon
+    heaviest = float(max(lexicon.idf))
+    return {"ceiling_ingest": _up(largest * 1.2), "ceiling_search": min(_up(heaviest), MAX_WEIGHT)}
+
+
+def _up(value: float) -> float:
+    return math.ceil(value * 10) / 10
+
+
+def _sparse_encoding(deployment: Deployment) -> dict[str, Any]:
+    """Said even when nothing is pruned: the semantic field's own default drops weights."""
+    if deployment.prune is None:
+        return {"prune_type": "none"}
+    kind, ratio = deployment.prune.split()
+    return {"prune_type": kind, "prune_ratio": float(ratio)}
+
+
+def deployment_of(bundle: Bundle, mode: Mode, key_style: KeyStyle, serving: Serving | None = None) -> Deployment:
     """What the index's ``_meta`` will say."""
+    s = serving or Serving()
     ml = mode == "ml-commons"
+    ingests = ml and s.field != "semantic"
     return Deployment(
         mode=mode,
         bundle=bundle.name,
@@ -114,6 +168,10 @@ def deployment_of(bundle: Bundle, mode: Any, key_style: Any, two_phase: bool = F
         vocabulary=bundle.vocabulary,
         max_length=bundle.head.max_length,
         key_style="raw" if ml else key_style,
-        ingest_pipeline=names.ingest_pipeline(bundle) if ml else None,
-        search_pipeline=names.search_pipeline(bundle, two_phase) if ml else None,
+        ingest_pipeline=names.ingest_pipeline(bundle, s.ingest_variant) if ingests else None,
+        search_pipeline=names.search_pipeline(bundle, s.search_variant) if ml else None,
+        field=s.vector_field,
+        vector=s.field,
+        chunks=s.chunk_text,
+        prune=s.prune,
     )

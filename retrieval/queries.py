@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from osparse.deployer.dashboards import tokens_body
+from osparse.deployer.dashboards import asks_by_text, text_body, tokens_body
 from osparse.deployment import Deployment
 from osparse.lexicon import MAX_WEIGHT, MIN_WEIGHT
 from osparse.opensearch_templates import render
@@ -53,10 +53,10 @@ def sendable(weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def _plain_body(deployment: Deployment, text: str, weights: dict[str, float], size: int) -> dict[str, Any] | None:
-    if deployment.mode == "ml-commons":
+    if asks_by_text(deployment):
         if not text.strip():
             return None  # the server answers 400 to an empty text
-        return dict(render("query_neural_sparse_text", field=deployment.field, size=size, text=text))
+        return text_body(deployment, text, size)
     if not weights:
         return None  # an empty bool would match every document
     return tokens_body(deployment, weights, size)

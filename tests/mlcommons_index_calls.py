@@ -55,11 +55,31 @@ class IndexCalls(State):
             return source
         if name not in self.ingest:
             raise Refused(400, "illegal_argument_exception", f"pipeline with id [{name}] does not exist")
-        for processor in self.ingest[name]["processors"]:
-            body = processor["sparse_encoding"]
+        return self._through(self.ingest[name], source)
+
+    def _through(self, pipeline: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
+        for processor in pipeline["processors"]:
+            ((kind, body),) = processor.items()
             for text_field, target in body["field_map"].items():
+                if "if" in body and isinstance(source.get("text"), str) and not source["text"].strip():
+                    continue  # what osparse's condition says
+                if kind == "text_chunking":
+                    words = source[text_field].split()
+                    limit = body["algorithm"]["fixed_token_length"]["token_limit"]
+                    source = {**source, target: [" ".join(words[i : i + limit]) for i in range(0, len(words), limit)]}
+                    continue
                 source = self._encoded(source, text_field, target, body["model_id"])
         return source
+
+    def simulate(self, request: Request) -> Any:
+        pipeline = self.ingest[request.parts[0]]
+        docs = []
+        for row in request.json["docs"]:
+            try:
+                docs.append({"doc": {"_index": "_index", "_source": self._through(pipeline, row["_source"])}})
+            except Refused as refused:
+                docs.append({"error": refused.error()})
+        return {"docs": docs}
 
     def _encoded(self, source: dict[str, Any], text_field: str, target: str, model_id: str) -> dict[str, Any]:
         text = source.get(text_field)
@@ -71,6 +91,8 @@ class IndexCalls(State):
                 "actual value type is: java.util.HashMap"
             )
             raise Refused(400, "illegal_argument_exception", reason)
+        if isinstance(text, list):
+            return {**source, target: [{"sparse_encoding": self._running(model_id).predict(t, "WORD")} for t in text]}
         if not isinstance(text, str):
             reason = f"map type field [{text_field}] is neither string nor nested type, cannot process it"
             raise Refused(400, "illegal_argument_exception", reason)
@@ -109,7 +131,10 @@ class IndexCalls(State):
                     if value is not None:
                         index.settings[name] = value
             return {"acknowledged": True}
-        return {i.name: {"settings": {f"index.{k}": str(v) for k, v in i.settings.items()}} for i in indices}
+        return {
+            i.name: {"settings": {f"index.{k}": v for k, v in i.describe()["settings"]["index"].items()}}
+            for i in indices
+        }
 
     def mapping_get(self, request: Request) -> Any:
         if request.method == "PUT":
@@ -165,6 +190,10 @@ class IndexCalls(State):
             status = 201 if version == 1 else 200
             return status, {"_index": name, "_id": document_id, "_version": version, "result": result}
         index = self._indices(name)[0]
+        if request.method == "DELETE":
+            there = index.documents.pop(document_id, None) is not None
+            result = "deleted" if there else "not_found"
+            return (200 if there else 404), {"_index": index.name, "_id": document_id, "result": result}
         if document_id not in index.documents:
             return 404, {"_index": index.name, "_id": document_id, "found": False}
         return {"_index": index.name, "_id": document_id, "found": True, "_source": index.documents[document_id]}
@@ -184,12 +213,18 @@ class IndexCalls(State):
         return {"docs": docs}
 
     def bulk(self, request: Request) -> Any:
-        rows = [json.loads(line) for line in request.data.splitlines() if line.strip()]
+        rows = iter([json.loads(line) for line in request.data.splitlines() if line.strip()])
         items, errors = [], False
-        for action, source in zip(rows[::2], rows[1::2], strict=True):
-            meta = action["index"]
+        for action in rows:
+            ((kind, meta),) = action.items()
             index = self._indices(meta.get("_index") or request.parts[0])[0]
             item = {"_index": index.name, "_id": meta["_id"]}
+            if kind == "delete":
+                there = index.documents.pop(meta["_id"], None) is not None
+                item |= {"result": "deleted" if there else "not_found", "status": 200 if there else 404}
+                items.append({"delete": item})
+                continue
+            source = next(rows)
             try:
                 named = meta.get("pipeline") or request.query.get("pipeline")
                 encoded = source if named == "_none" else self._ingested(index, source)
@@ -201,7 +236,21 @@ class IndexCalls(State):
             items.append({"index": item})
         return {"took": 1, "errors": errors, "items": items}
 
+    def scroll(self, request: Request) -> Any:
+        """All pages after the first are empty: the twin's first one holds everything."""
+        if request.method == "DELETE":
+            return {"succeeded": True, "num_freed": 1}
+        return {"_scroll_id": "s", "hits": {"hits": []}}
+
     def search(self, request: Request) -> Any:
+        if "scroll" in request.query:
+            index = self._indices(request.parts[0])[0]
+            left = request.json["_source"]["excludes"]
+            rows = [
+                {"_id": i, "_source": {k: v for k, v in source.items() if k not in left}}
+                for i, source in index.documents.items()
+            ]
+            return {"_scroll_id": "s", "hits": {"hits": rows}}
         index = self._indices(request.parts[0])[0]
         name = request.query.get("search_pipeline") or index.settings.get("search.default_pipeline")
         return search(index, request.json or {}, lambda clause: self._query_tokens(clause, name))
@@ -219,6 +268,8 @@ class IndexCalls(State):
 
 def _check_processor(processor: dict[str, Any]) -> None:
     ((kind, body),) = processor.items()
+    if kind == "text_chunking":
+        return
     if kind != "sparse_encoding":
         raise Refused(400, "parse_exception", f"No processor type exists with name [{kind}]")
     for key in ("model_id", "field_map"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -59,6 +60,7 @@ class Index:
         self.settings: dict[str, Any] = {**settings.pop("index", {}), **settings}
         self.mappings: dict[str, Any] = body.get("mappings", {})
         self.aliases: dict[str, Any] = dict(body.get("aliases", {}))
+        self.created = time.time_ns() // 1000  # finer than the server's milliseconds, so that order is certain
         self.documents: dict[str, dict[str, Any]] = {}
         self.versions: dict[str, int] = {}
 
@@ -83,7 +85,7 @@ class Index:
 
     def describe(self) -> dict[str, Any]:
         mappings = {k: v for k, v in self.mappings.items()}
-        settings = {key: str(value) for key, value in self.settings.items()}
+        settings = {key: str(value) for key, value in {**self.settings, "creation_date": self.created}.items()}
         return {"aliases": self.aliases, "mappings": mappings, "settings": {"index": settings}}
 
 
@@ -115,6 +117,9 @@ def _scores(index: Index, query: dict[str, Any], tokens: Tokens) -> dict[str, fl
         return dict.fromkeys(index.documents, 1.0)
     if kind == "ids":
         return {i: 1.0 for i in clause["values"] if i in index.documents}
+    if kind == "term":
+        ((name, value),) = clause.items()
+        return {i: 1.0 for i, source in index.documents.items() if source.get(name) == value}
     if kind == "neural_sparse":
         return _neural_sparse(index, clause, tokens)
     if kind == "rank_feature":

@@ -30,6 +30,8 @@ COMMANDS = {
     "explain": "Show why a document matches a query, token by token",
     "evaluate": "Measure a model or a deployed index on judged queries",
     "status": "Read a cluster's deployments back",
+    "rollback": "Give a name back to the index it had before",
+    "undeploy": "Remove old indices, models and pipelines of a name",
     "doctor": "Say what a cluster or this machine lacks",
 }
 """Name -> one line, in the order of the road; a command's module is imported only when it runs."""

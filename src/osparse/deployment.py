@@ -20,8 +20,15 @@ KeyStyle = Literal["raw", "u2024"]
 """``raw``: features carry the raw token. ``u2024``: '.' is stored as U+2024, because without the neural-search plugin
 a rank_feature query cannot reach a feature whose name holds a dot."""
 
+Vector = Literal["rank_features", "sparse_vector", "semantic"]
+"""The field type that holds document weights: Lucene's feature field; SEISMIC's approximate one; or the ``semantic``
+type, which makes a rank_features field of its own."""
+
 FIELD = "sparse_embedding"
-"""The rank_features field that holds document weights."""
+"""The field that holds document weights."""
+CHUNKS_FIELD = "chunks"
+"""The nested field that holds the weights of a long document's pieces, each under ``sparse_encoding``."""
+CHUNK_TEXTS_FIELD = "chunk_texts"
 META_KEY = "osparse"
 
 
@@ -42,6 +49,11 @@ class Deployment:
     search_pipeline: str | None
     field: str = FIELD
     schema: int = SCHEMA_VERSION
+    vector: Vector = "rank_features"
+    chunks: bool = False
+    """Whether a document is encoded in pieces; ``field`` is then nested."""
+    prune: str | None = None
+    """How the ingest pipeline thins weights out ("max_ratio 0.1"); None where it leaves them as proved."""
 
     def to_meta(self) -> dict[str, Any]:
         return {META_KEY: asdict(self)}

@@ -10,6 +10,7 @@ from mlcommons_server import DEFAULTS, Fault, MLCommonsServer, mlcommons_server
 
 from osparse.bundle import Bundle
 from osparse.deployer import DeployResult, deploy, ml_models, read_deployment, status
+from osparse.deployer.serving import Serving
 from osparse.encoding import score
 from osparse.errors import CheckError, ClusterError, DeploymentConflictError, MissingPluginError, OsparseError
 
@@ -162,17 +163,6 @@ def test_weights_that_were_not_proved_stop_the_deploy(server: MLCommonsServer, s
         deploy(small_bundle, client(server), "products")
 
 
-def test_another_bundle_is_a_conflict(server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle) -> None:
-    deploy(small_bundle, client(server), "products")
-    before = server.state()
-    with pytest.raises(DeploymentConflictError) as raised:
-        deploy(other_bundle, client(server), "products")
-    assert small_bundle.short in str(raised.value) and other_bundle.short in str(raised.value)
-    assert server.state() == before, "found out before anything was made"
-    deploy(other_bundle, client(server), "others")
-    assert len(server.models) == 4 and len(server.groups) == 1
-
-
 def test_a_foreign_index_is_a_conflict(server: MLCommonsServer, small_bundle: Bundle) -> None:
     client(server).request("PUT", "/products", body={})
     with pytest.raises(DeploymentConflictError, match="osparse did not make it"):
@@ -222,7 +212,7 @@ def test_an_orphan_of_the_same_name_is_cleared_away(server: MLCommonsServer, sma
 
 
 def test_two_phase_goes_into_the_search_pipeline(server: MLCommonsServer, small_bundle: Bundle) -> None:
-    deploy(small_bundle, client(server), "products", two_phase=True)
+    deploy(small_bundle, client(server), "products", serving=Serving(two_phase=True))
     ((_, pipeline),) = server.pipelines.items()
     assert [next(iter(p)) for p in pipeline["request_processors"]] == [
         "neural_query_enricher", "neural_sparse_two_phase_processor",

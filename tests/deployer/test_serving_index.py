@@ -7,6 +7,7 @@ from mlcommons_server import MLCommonsServer
 
 from osparse.bundle import Bundle
 from osparse.deployer import deploy, read_deployment, status
+from osparse.deployer.serving import Serving
 from osparse.errors import ClusterError, InputError
 
 from .conftest import client
@@ -21,11 +22,11 @@ def processors(server: MLCommonsServer, index: str) -> list[str]:
 
 
 def test_two_phase_is_the_index_own(server: MLCommonsServer, small_bundle: Bundle) -> None:
-    deploy(small_bundle, client(server), "p", two_phase=True)
+    deploy(small_bundle, client(server), "p", serving=Serving(two_phase=True))
     deploy(small_bundle, client(server), "q")
     assert TWO_PHASE in processors(server, f"p-{small_bundle.short}")
     assert TWO_PHASE not in processors(server, f"q-{small_bundle.short}")
-    assert not deploy(small_bundle, client(server), "p", two_phase=True).plan.changes
+    assert not deploy(small_bundle, client(server), "p", serving=Serving(two_phase=True)).plan.changes
     assert not deploy(small_bundle, client(server), "q").plan.changes
 
 
@@ -33,12 +34,12 @@ def test_two_phase_can_be_put_on_and_off(server: MLCommonsServer, small_bundle: 
     index = f"p-{small_bundle.short}"
     deploy(small_bundle, client(server), "p")
     for two_phase in (True, False):
-        result = deploy(small_bundle, client(server), "p", two_phase=two_phase)
+        result = deploy(small_bundle, client(server), "p", serving=Serving(two_phase=two_phase))
         assert "search.default_pipeline" in result.plan.changes[-1].why
         assert (TWO_PHASE in processors(server, index)) is two_phase
         assert read_deployment(client(server), "p") == result.deployment
         assert result.deployment.search_pipeline == server.indices[index].settings["search.default_pipeline"]
-        assert not deploy(small_bundle, client(server), "p", two_phase=two_phase).plan.changes
+        assert not deploy(small_bundle, client(server), "p", serving=Serving(two_phase=two_phase)).plan.changes
 
 
 @pytest.mark.parametrize("setting", ["default_pipeline", "search.default_pipeline"])
@@ -67,7 +68,7 @@ def test_an_index_of_client_mode_has_no_pipeline(core: MLCommonsServer, small_bu
 
 def test_two_phase_is_refused_in_client_mode(core: MLCommonsServer, small_bundle: Bundle) -> None:
     with pytest.raises(InputError, match="--two-phase"):
-        deploy(small_bundle, client(core), "products", two_phase=True)
+        deploy(small_bundle, client(core), "products", serving=Serving(two_phase=True))
     assert not core.indices
 
 

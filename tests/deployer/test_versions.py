@@ -11,6 +11,7 @@ from osparse.bundle import Bundle
 from osparse.deployer import Cluster, deploy
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.facts import Facts, choose_mode, look
+from osparse.deployer.serving import Serving
 from osparse.errors import ClusterError, InputError
 
 from .conftest import client
@@ -56,7 +57,7 @@ def test_two_phase_needs_its_version(
 ) -> None:
     set_version(server, "2.14.0", monkeypatch)
     with pytest.raises(InputError, match=r"--two-phase needs OpenSearch 2\.15"):
-        deploy(small_bundle, client(server), "products", two_phase=True)
+        deploy(small_bundle, client(server), "products", serving=Serving(two_phase=True))
     assert not server.groups
 
 

@@ -9,13 +9,15 @@ import click
 
 from osparse.commands._cluster import cluster_options
 from osparse.commands._common import FOLDER, command, echo
+from osparse.errors import InputError
 
 if TYPE_CHECKING:
-    from osparse.deployer import Cluster
+    from osparse.deployer import Cluster, DeployResult, Gate
 
 EXAMPLES = """
 osparse deploy build/bundle --cluster http://localhost:9210 --index products
 osparse deploy build/bundle --cluster https://search.example:9200 --ca-file ca.pem --index products --plan
+osparse deploy build/bundle2 --cluster http://localhost:9210 --index products --gate build/dataset
 """
 
 
@@ -26,18 +28,84 @@ osparse deploy build/bundle --cluster https://search.example:9200 --ca-file ca.p
 @click.option("--mode", type=click.Choice(["auto", "ml-commons", "client"]), default="auto", show_default=True,
               help="ml-commons: the cluster encodes; client: osparse does; auto: what the plugins allow.")  # fmt: skip
 @click.option("--plan", "plan_only", is_flag=True, help="Say what would be done and why; touch nothing.")
-@click.option("--two-phase", is_flag=True, help="Score text queries in two phases (ml-commons; big indices).")
 @click.option("--allow-settings", is_flag=True, help="Change the cluster settings that ML Commons needs.")
-def deploy_command(bundle: Path, cluster: Cluster, index: str, **options: Any) -> None:
+@click.option("--via-url", metavar="URL", help="The cluster fetches the bundle's zips from under URL; none are sent.")
+@click.option("--stage", is_flag=True, help="Beside another bundle: make the new index, copy nothing, do not switch.")
+@click.option("--no-copy", is_flag=True, help="Beside another bundle: the new index was loaded already.")
+@click.option("--gate", "gate_dataset", type=FOLDER, metavar="DATASET",
+              help="Switch only if nDCG@10 on its judged queries is not below the old index's.")  # fmt: skip
+@click.option("--gate-split", default="test", show_default=True, help="Whose judgements the gate uses.")
+@click.option("--gate-margin", type=click.FloatRange(0, 1), default=0.005, show_default=True,
+              help="How far below it may be.")  # fmt: skip
+@click.option("--field", type=click.Choice(["rank_features", "sparse_vector", "semantic"]), default="rank_features",
+              show_default=True, help="Field type: exact, SEISMIC, or self-encoding.")  # fmt: skip
+@click.option("--chunk-text", is_flag=True, help="Encode long texts in pieces; the best piece counts (ml-commons).")
+@click.option("--two-phase", is_flag=True, help="Score text queries in two phases (ml-commons; big indices).")
+@click.option("--hybrid", type=click.Choice(["none", "normalise", "rrf"]), default="none", show_default=True,
+              help="Make a search pipeline that fuses BM25 and sparse results (neural-search).")  # fmt: skip
+@click.option(
+    "--prune-ratio", type=float, metavar="R", help="Drop weights below R x a document's largest (ml-commons)."
+)
+@click.option("--skip-existing", is_flag=True, help="Do not encode a text the stored document has (ml-commons).")
+@click.option("--ingest-batch", type=int, default=1, show_default=True, help="Documents per model call (ml-commons).")
+@click.option("--snippets", "snippets_file", type=FOLDER, metavar="FILE", help="Write the Dev Tools lines here too.")
+@click.option("--saved-objects", type=FOLDER, metavar="FILE", help="Write the Dashboards index pattern here (ndjson).")
+def deploy_command(
+    bundle: Path,
+    cluster: Cluster,
+    index: str,
+    snippets_file: Path | None,
+    saved_objects: Path | None,
+    no_copy: bool,
+    gate_dataset: Path | None,
+    gate_split: str,
+    gate_margin: float,
+    **options: Any,
+) -> None:
     """Serve BUNDLE on a cluster under an index name.
 
-    Running it again changes nothing and says so; after an interruption it finishes the work.
+    Running it again changes nothing and says so; after an interruption it finishes the work. Where another bundle
+    serves under the name, the new index is made beside it, its documents are copied and encoded again, a gate is
+    passed, and the name moves at once; osparse rollback moves it back. Exit code 3: the gate did not hold, and the
+    name stays where it was.
     """
     from osparse.bundle import Bundle
-    from osparse.deployer import deploy
+    from osparse.deployer import Serving, deploy
 
-    result = deploy(Bundle.open(bundle), cluster, index, **options)
+    if options["stage"] and (no_copy or gate_dataset is not None):
+        raise InputError("--stage stops before documents and gate; leave out --no-copy and --gate")
+    chosen = ("field", "chunk_text", "two_phase", "hybrid", "prune_ratio", "skip_existing", "ingest_batch")
+    serving = Serving(**{name: options.pop(name) for name in chosen})
+    gate = _gate(cluster, gate_dataset, gate_split, gate_margin) if gate_dataset is not None else None
+    opened = Bundle.open(bundle)
+    result = deploy(opened, cluster, index, serving=serving, copy=not no_copy, gate=gate, **options)
+    if result.applied:
+        _write(result, snippets_file, saved_objects)
     echo(result.to_json(), lambda: str(result))
+
+
+def _gate(cluster: Cluster, dataset: Path, split: str, margin: float) -> Gate:
+    """The rooms do not know each other: the command brings the measure to the gate."""
+    from osparse.deployer import Gate
+    from osparse.retrieval import evaluate_cluster, open_benchmark
+
+    data = open_benchmark(dataset, split)
+
+    def measure(index: str) -> float:
+        rows = [row for row in evaluate_cluster(cluster, index, data).rows if not row.no_shared_word]
+        return sum(row.ndcg10 * row.queries for row in rows) / sum(row.queries for row in rows)
+
+    return Gate(measure, f"{data.name} ({split})", margin)
+
+
+def _write(result: DeployResult, snippets_file: Path | None, saved_objects: Path | None) -> None:
+    from osparse.deployer import dashboards
+    from osparse.files import write_atomic
+
+    if snippets_file is not None:
+        write_atomic(snippets_file, result.snippets)
+    if saved_objects is not None:
+        write_atomic(saved_objects, dashboards.saved_objects(result.plan.alias))
 
 
 command = deploy_command

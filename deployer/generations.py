@@ -1,0 +1,98 @@
+"""The indices that serve, served or will serve one name: ``<name>-<fingerprint>`` each, told apart by two aliases.
+
+``<name>`` stands on the one in use, ``<name>-previous`` on the one before it. Both move in one call, so that the
+cluster itself holds the history and a query always finds exactly one index.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from osparse.deployer.cluster_api import ClusterApi
+from osparse.deployment import META_KEY, SCHEMA_VERSION, Deployment
+from osparse.errors import ClusterError, DeploymentConflictError
+from osparse.opensearch_templates import render
+
+log = logging.getLogger("osparse.deployer.generations")
+
+SUFFIX = "-previous"
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One index of a name."""
+
+    index: str
+    deployment: Deployment
+    created: int
+    """Milliseconds since 1970, as the cluster says."""
+
+
+@dataclass(frozen=True)
+class Generations:
+    alias: str
+    current: Generation | None
+    """The one the alias stands on."""
+    previous: Generation | None
+    """The one ``<alias>-previous`` stands on; where that alias is gone, the youngest of the others."""
+    others: tuple[Generation, ...]
+    """Every one but the current, the previous first, then from young to old."""
+
+
+def read_generations(api: ClusterApi, alias: str) -> Generations:
+    """Read them from the cluster.
+
+    Raises:
+        DeploymentConflictError: the alias stands on several indices, or on one osparse did not make.
+    """
+    made = deployments_of(api.all_meta())
+    mine = {
+        name: Generation(name, deployment, api.creation_date(name))
+        for name, deployment in made.items()
+        if re.fullmatch(rf"{re.escape(alias)}-{deployment.fingerprint[:12]}", name)
+    }
+    in_use = api.indices_of_alias(alias)
+    strangers = [name for name in in_use if name not in mine]
+    if len(in_use) > 1 or strangers:
+        raise DeploymentConflictError(
+            f"the alias {alias} stands on {', '.join(in_use)}; osparse wants it on one index it made "
+            f"({alias}-<fingerprint>); point it at that one, or choose another --index"
+        )
+    current = mine.get(in_use[0]) if in_use else None
+    marked = [mine[name] for name in api.indices_of_alias(alias + SUFFIX) if name in mine]
+    young = sorted(mine.values(), key=lambda one: (one.created, one.index), reverse=True)
+    others = [one for one in [*marked, *young] if current is None or one.index != current.index]
+    others = list(dict.fromkeys(others))
+    previous = others[0] if current is not None and others else None
+    return Generations(alias, current, previous, tuple(others))
+
+
+def deployments_of(found: Mapping[str, Any]) -> dict[str, Deployment]:
+    """Those osparse made, of concrete index -> ``_meta``; anything may stand in another's."""
+    made: dict[str, Deployment] = {}
+    for name, meta in sorted(found.items()):
+        ours = meta.get(META_KEY) if isinstance(meta, Mapping) else None
+        if isinstance(meta, Mapping) and isinstance(ours, Mapping) and ours.get("schema") == SCHEMA_VERSION:
+            made[name] = Deployment.from_meta(meta, name)
+    return made
+
+
+def move_alias(api: ClusterApi, alias: str, old: str, new: str) -> None:
+    """Put ``alias`` from ``old`` on ``new`` and ``<alias>-previous`` on ``old``, all in one call.
+
+    Raises:
+        ClusterError: the cluster refused, or somebody else moved the alias meanwhile.
+    """
+    former = [name for name in api.indices_of_alias(alias + SUFFIX) if name != old]
+    actions = render("alias_move", alias=alias, previous=alias + SUFFIX, old=old, new=new)["actions"]
+    actions += [render("alias_drop", index=name, alias=alias + SUFFIX) for name in former]
+    try:
+        api.update_aliases({"actions": actions})
+    except ClusterError:
+        if api.indices_of_alias(alias) != [new]:  # the answer may be what was lost
+            raise
+    log.info("%s now stands on %s", alias, new)

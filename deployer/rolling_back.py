@@ -1,0 +1,80 @@
+"""Give a name back to the index that had it before: one call, no document moved."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from osparse.deployer.cluster_api import ClusterApi
+from osparse.deployer.connection import Cluster
+from osparse.deployer.generations import move_alias, read_generations
+from osparse.deployer.readiness import status
+from osparse.errors import ClusterError, InputError
+
+
+@dataclass(frozen=True)
+class RollbackResult:
+    """What a rollback did, or with ``plan_only`` would do."""
+
+    alias: str
+    left: str
+    """The index that served."""
+    serves: str
+    """The index that serves now."""
+    bundle: str
+    fingerprint: str
+    documents: int
+    documents_left: int
+    """In the index that was left: those loaded since the switch are not in the other."""
+    applied: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        how = "now stands on" if self.applied else "would go back to"
+        lines = [
+            f"{self.alias} {how} {self.serves} (bundle {self.bundle}, {self.documents:,} documents), not {self.left}"
+        ]
+        if self.documents != self.documents_left:
+            lines.append(
+                f"  {self.left} holds {self.documents_left:,} documents: what was written since the switch is there "
+                f"only; load it again with: osparse index --index {self.alias} DOCUMENTS"
+            )
+        return "\n".join([*lines, *([] if self.applied else ["nothing was touched"])])
+
+
+def rollback(cluster: Cluster, index: str, *, plan_only: bool = False) -> RollbackResult:
+    """Move the alias ``index`` back to the index it stood on before; a second rollback undoes the first.
+
+    Raises:
+        InputError: nothing serves under the name, or nothing did before.
+        ClusterError: the index before is not ready to serve (its models, pipelines or parts are gone).
+    """
+    api = ClusterApi(cluster)
+    found = read_generations(api, index)
+    if found.current is None:
+        there = ", ".join(one.index for one in found.others)
+        raise InputError(f"{index} is served by no index; {f'there are: {there}; ' if there else ''}use osparse deploy")
+    if found.previous is None:
+        raise InputError(f"{index} has stood on {found.current.index} only: there is nothing to go back to")
+    old, new = found.current, found.previous
+    (state,) = status(cluster, new.index)
+    problems = [problem for problem in state.problems if not problem.startswith("no alias")]
+    if problems:
+        raise ClusterError(
+            f"{new.index} cannot serve as it is, and {index} stays on {old.index}: {'; '.join(problems)}. Deploying "
+            f"its bundle ({new.deployment.bundle}, fingerprint {new.deployment.fingerprint[:12]}) mends it and switches"
+        )
+    if not plan_only:
+        move_alias(api, index, old.index, new.index)
+    return RollbackResult(
+        alias=index,
+        left=old.index,
+        serves=new.index,
+        bundle=new.deployment.bundle,
+        fingerprint=new.deployment.fingerprint,
+        documents=state.documents,
+        documents_left=api.count(old.index),
+        applied=not plan_only,
+    )

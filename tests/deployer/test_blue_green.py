@@ -1,0 +1,285 @@
+"""A new bundle takes over a name: filled, gated, switched, rolled back, and the old one removed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlcommons_server import Fault, MLCommonsServer, mlcommons_server
+
+from osparse.bundle import Bundle
+from osparse.deployer import Gate, deploy, index_documents, read_deployment, rollback, status, undeploy
+from osparse.deployment import FIELD
+from osparse.errors import CheckError, ClusterError, DeploymentConflictError, InputError, OsparseError
+
+from .conftest import TEXTS, client
+
+
+@pytest.fixture(params=["ml-commons", "client"])
+def running(request: pytest.FixtureRequest) -> Iterator[MLCommonsServer]:
+    with mlcommons_server(**({} if request.param == "ml-commons" else {"plugins": ()})) as server:
+        yield server
+
+
+@pytest.fixture
+def documents(tmp_path: Path) -> Path:
+    path = tmp_path / "documents.jsonl"
+    rows = [{"id": str(n), "text": text, "lang": "xx"} for n, text in enumerate([*TEXTS, " "])]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def served(server: MLCommonsServer, alias: str = "products") -> list[str]:
+    return [name for name, index in server.indices.items() if alias in index.aliases]
+
+
+def weights(server: MLCommonsServer, bundle: Bundle) -> list[dict[str, float]]:
+    rows = server.indices[f"products-{bundle.short}"].documents
+    return [rows[str(n)].get(FIELD, {}) for n in range(len(TEXTS))]
+
+
+def test_a_new_bundle_takes_the_name_over(
+    running: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, documents: Path
+) -> None:
+    cluster = client(running)
+    deploy(small_bundle, cluster, "products")
+    index_documents(cluster, "products", [documents])
+    cluster.request("PUT", "/products/_doc/hand?refresh=true", body={"text": "growing", "price": 3})
+    planned = deploy(other_bundle, cluster, "products", plan_only=True)
+    assert [f.action for f in planned.plan.findings[-2:]] == ["change", "change"] and "6 there, 0 here" in str(planned)
+    assert served(running) == [f"products-{small_bundle.short}"] and len(running.indices) == 2
+    result = deploy(other_bundle, cluster, "products")
+    assert served(running) == [result.plan.index] == [f"products-{other_bundle.short}"]
+    assert served(running, "products-previous") == [f"products-{small_bundle.short}"]
+    assert any("6 here, 6 in the old" in line for line in result.gate) and "gate: weights" in str(result)
+    new = running.indices[result.plan.index].documents
+    assert new["hand"]["price"] == 3 and new["4"]["text"] == " " and FIELD not in new["4"]
+    style = result.deployment.key_style
+    for found, probe in zip(weights(running, other_bundle), other_bundle.probes(), strict=True):
+        assert sum(found.values()) == pytest.approx(sum(probe.document.values()), abs=1e-3), style
+    again = deploy(other_bundle, cluster, "products")
+    assert not again.plan.changes and again.seconds < 2
+    load = index_documents(cluster, "products", [documents])
+    assert (load.indexed, load.unchanged) == (0, 5)
+
+
+def test_rollback_goes_back_and_forth(
+    running: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, documents: Path
+) -> None:
+    cluster = client(running)
+    with pytest.raises(InputError, match="no index"):
+        rollback(cluster, "products")
+    deploy(small_bundle, cluster, "products")
+    with pytest.raises(InputError, match="nothing to go back to"):
+        rollback(cluster, "products")
+    deploy(other_bundle, cluster, "products")
+    old, new = (f"products-{b.short}" for b in (small_bundle, other_bundle))
+    before = running.state()
+    assert "would go back" in str(rollback(cluster, "products", plan_only=True)) and running.state() == before
+    index_documents(cluster, "products", [documents])
+    result = rollback(cluster, "products")
+    assert (served(running), served(running, "products-previous")) == ([old], [new])
+    assert (result.documents, result.documents_left) == (0, 5) and "since the switch" in str(result)
+    assert read_deployment(cluster, "products").fingerprint == small_bundle.fingerprint
+    assert rollback(cluster, "products").serves == new
+    assert status(cluster, "products")[0].ready
+
+
+def test_rollback_finds_the_youngest_where_the_mark_is_gone(
+    core: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
+) -> None:
+    cluster = client(core)
+    deploy(small_bundle, cluster, "products")
+    deploy(other_bundle, cluster, "products")
+    core.indices[f"products-{small_bundle.short}"].aliases.clear()
+    assert rollback(cluster, "products").serves == f"products-{small_bundle.short}"
+
+
+def test_no_rollback_onto_an_index_that_cannot_serve(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
+) -> None:
+    cluster = client(server)
+    deploy(small_bundle, cluster, "products")
+    deploy(other_bundle, cluster, "products")
+    for i in [i for i, model in server.models.items() if small_bundle.short in model["name"]]:
+        server.runtimes.pop(i)
+    with pytest.raises(ClusterError, match="cannot serve as it is"):
+        rollback(cluster, "products")
+    assert served(server) == [f"products-{other_bundle.short}"]
+    assert deploy(small_bundle, cluster, "products").plan.changes
+    assert served(server) == [f"products-{small_bundle.short}"], "deploying it again mends and switches"
+
+
+def test_a_gate_that_does_not_hold_moves_nothing(
+    core: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, documents: Path
+) -> None:
+    cluster = client(core)
+    deploy(small_bundle, cluster, "products")
+    index_documents(cluster, "products", [documents])
+    figures = {f"products-{small_bundle.short}": 0.5, f"products-{other_bundle.short}": 0.49}
+    with pytest.raises(CheckError, match=r"0.4900, 0.5000 in the old index: lower by more than the margin of 0.005"):
+        deploy(other_bundle, cluster, "products", gate=Gate(figures.__getitem__, "judged"))
+    with pytest.raises(CheckError, match="holds 0 documents, .* holds 5"):
+        core.indices[f"products-{other_bundle.short}"].documents.clear()
+        deploy(other_bundle, cluster, "products", copy=False)
+    assert served(core) == [f"products-{small_bundle.short}"]
+    result = deploy(other_bundle, cluster, "products", gate=Gate(figures.__getitem__, "judged", margin=0.02))
+    assert served(core) == [f"products-{other_bundle.short}"] and "nDCG@10 on judged: 0.4900" in str(result)
+
+
+def test_weights_that_were_not_proved_keep_the_gate_shut(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
+) -> None:
+    """The new index's pipeline names the old encoder: the models are right, what is indexed is not."""
+    cluster = client(server)
+    deploy(small_bundle, cluster, "products")
+    deploy(other_bundle, cluster, "products", stage=True)
+    old, new = (server.ingest[f"osparse-tiny-{b.short}-ingest"] for b in (small_bundle, other_bundle))
+    right = new["processors"][0]["sparse_encoding"]["model_id"]
+    plain = server._through
+    wrong = old["processors"][0]["sparse_encoding"]["model_id"]
+
+    def through(pipeline: object, source: dict[str, object]) -> dict[str, object]:
+        text = json.dumps(pipeline).replace(right, wrong)
+        return plain(json.loads(text), source)
+
+    server._through = through  # type: ignore[method-assign, assignment]
+    with pytest.raises(CheckError, match="makes of a text is not the proved one"):
+        deploy(other_bundle, cluster, "products")
+    assert served(server) == [f"products-{small_bundle.short}"]
+
+
+def test_staging_makes_the_index_and_stops(
+    running: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, documents: Path
+) -> None:
+    cluster = client(running)
+    deploy(small_bundle, cluster, "products")
+    index_documents(cluster, "products", [documents])
+    staged = deploy(other_bundle, cluster, "products", stage=True)
+    assert staged.staged_beside in served(running) and f"--index {staged.plan.index}" in str(staged)
+    assert not running.indices[staged.plan.index].documents
+    assert index_documents(cluster, staged.plan.index, [documents]).indexed == 5
+    assert deploy(other_bundle, cluster, "products", copy=False).gate
+    assert served(running) == [staged.plan.index]
+
+
+@pytest.mark.parametrize("kind", ["drop", "lose"])
+def test_an_upgrade_killed_at_any_call_converges(
+    kind: str, small_bundle: Bundle, other_bundle: Bundle, documents: Path
+) -> None:
+    """At every moment exactly one index is served; the next run finishes; the old one is where it was."""
+
+    def start(server: MLCommonsServer) -> int:
+        deploy(small_bundle, client(server), "products")
+        index_documents(client(server), "products", [documents])
+        return len(server.calls)
+
+    with mlcommons_server(plugins=()) as whole:
+        first = start(whole)
+        deploy(other_bundle, client(whole), "products")
+        wanted, calls = whole.state(), whole.calls[first:]
+    writes = [call.number for call in calls if call.method == "PUT" or call.path.endswith(("_bulk", "_aliases"))]
+    assert len(writes) >= 5
+    for k in writes:
+        with mlcommons_server(plugins=()) as server:
+            start(server)
+            server.faults = [Fault(kind, calls=range(k, k + 1)), Fault("drop", calls=range(k + 1, 10_000))]
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("osparse.deployer.bulk.TRIES", 1)
+                patch.setattr("osparse.deployer.copying.RESTARTS", 1)
+                try:
+                    deploy(other_bundle, client(server, retries=0), "products")
+                except OsparseError:
+                    assert len(served(server)) == 1, f"{kind} at call {k}"
+            server.faults = []
+            deploy(other_bundle, client(server), "products")
+            assert server.state() == wanted, f"{kind} at call {k}"
+
+
+def test_undeploy_keeps_what_is_used(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, documents: Path
+) -> None:
+    cluster = client(server)
+    with pytest.raises(InputError, match="no index of the name"):
+        undeploy(cluster, "products")
+    deploy(other_bundle, cluster, "products")
+    alone = server.state()
+    server.models.clear()
+    for store in (server.chunks, server.runtimes, server.ingest, server.pipelines, server.indices, server.groups):
+        store.clear()
+    deploy(small_bundle, cluster, "products")
+    deploy(small_bundle, cluster, "shop")
+    index_documents(cluster, "products", [documents])
+    deploy(other_bundle, cluster, "products")
+    assert undeploy(cluster, "products").removed == [], "one is kept for a rollback"
+    before = server.state()
+    planned = undeploy(cluster, "products", keep=0, plan_only=True)
+    assert planned.removed == [f"index products-{small_bundle.short} (5 documents)"], "the shop uses the rest"
+    assert server.state() == before and "nothing was touched" in str(planned)
+    undeploy(cluster, "products", keep=0)
+    assert status(cluster, "shop")[0].ready and status(cluster, "products")[0].ready
+    server.indices.pop(f"shop-{small_bundle.short}")
+    deploy(small_bundle, cluster, "products")
+    deploy(other_bundle, cluster, "products")
+    result = undeploy(cluster, "products", keep=0)
+    assert [what.split()[0] for what in result.removed] == ["model", "model", "bundle", "ingest", "search", "index"]
+    for index in server.indices.values():
+        index.documents = {i: d for i, d in index.documents.items() if d.get("kind")}
+    assert {**server.state(), "indices": 0} == {**alone, "indices": 0}
+    assert len(server.indices["osparse-bundles"].documents) == 2, "one part's chunk and its bundle"
+    assert served(server) == [f"products-{other_bundle.short}"]
+
+
+def test_an_undeploy_killed_at_any_call_converges(small_bundle: Bundle, other_bundle: Bundle) -> None:
+    def start(server: MLCommonsServer) -> int:
+        deploy(small_bundle, client(server), "products")
+        deploy(other_bundle, client(server), "products")
+        return len(server.calls)
+
+    with mlcommons_server() as whole:
+        first = start(whole)
+        undeploy(client(whole), "products", keep=0)
+        wanted = whole.state()
+        deletions = [n for n, call in enumerate(whole.calls[first:], 1) if call.method == "DELETE"]
+    assert len(deletions) >= 6
+    for k in deletions[::2]:
+        with mlcommons_server() as server:
+            begun = start(server)
+            server.faults = [Fault("drop", calls=range(begun + k, 10_000))]
+            with pytest.raises(OsparseError):
+                undeploy(client(server, retries=0), "products", keep=0)
+            server.faults = []
+            undeploy(client(server), "products", keep=0)
+            assert server.state() == wanted, f"at call {k}"
+
+
+def test_orphans_are_removed_only_when_asked(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
+) -> None:
+    cluster = client(server)
+    deploy(small_bundle, cluster, "products")
+    wanted = server.state()
+    deploy(other_bundle, cluster, "gone")
+    server.indices.pop(f"gone-{other_bundle.short}")
+    stranger = {**next(iter(server.models.values())), "name": "x-0123456789ab-encoder", "model_group_id": "theirs"}
+    server.models["stranger"] = stranger
+    server.chunks["stranger"] = {}
+    assert undeploy(cluster, "products").removed == []
+    removed = undeploy(cluster, "products", orphans=True).removed
+    assert len([what for what in removed if what.startswith("model ")]) == 2
+    assert server.models.pop("stranger") and server.state()["models"] == wanted["models"]
+    assert len(server.indices["osparse-bundles"].documents) == 2
+
+
+def test_an_alias_that_is_not_ours_is_left_alone(core: MLCommonsServer, small_bundle: Bundle) -> None:
+    client(core).request("PUT", "/stranger", body={"aliases": {"products": {}}})
+    with pytest.raises(DeploymentConflictError, match="stands on stranger"):
+        deploy(small_bundle, client(core), "products")
+    deploy(small_bundle, client(core), "mine")
+    core.indices["stranger"].aliases["mine"] = {}
+    with pytest.raises(DeploymentConflictError, match="one index"):
+        deploy(small_bundle, client(core), "mine")
+    with pytest.raises(InputError, match="-previous"):
+        deploy(small_bundle, client(core), "mine-previous")
