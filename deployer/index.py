@@ -28,6 +28,7 @@ from osparse.deployer.documents import (
 )
 from osparse.deployer.index_encoding import FeatureSource, cores, open_source
 from osparse.deployer.index_load import Load, Tally
+from osparse.deployer.index_refresh import seldom_refreshed
 from osparse.deployer.reading import read_deployment
 from osparse.deployment import Deployment
 from osparse.errors import ClusterError, InputError
@@ -133,7 +134,7 @@ def load_rows(
     concrete, deployment = _target(api, index)
     load = prepare_load(api, concrete, deployment, total, batch=batch, workers=workers)
     try:
-        with progress(f"index {index}", total, "documents") as bar:
+        with seldom_refreshed(api, concrete, total), progress(f"index {index}", total, "documents") as bar:
             done = load.run(rows, failed, bar)
     finally:
         failed.close()

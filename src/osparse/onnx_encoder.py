@@ -69,7 +69,7 @@ class OnnxEncoder:
         """
         rows_of_ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
         widths = [self._width(len(ids)) for ids in rows_of_ids]
-        order = sorted(range(len(texts)), key=lambda i: (-widths[i], i))
+        order = sorted(range(len(texts)), key=lambda i: (-len(rows_of_ids[i]), i))
         for width, alike in groupby(order, key=widths.__getitem__):
             group = list(alike)
             for start in range(0, len(group), batch_size):
