@@ -18,7 +18,7 @@ def test_bytes_do_not_depend_on_how_rows_are_chunked(rows: int, tmp_path: Path) 
     whole = pl.DataFrame({"score": range(rows), "id": [f"d{i}" for i in range(rows)]}, schema_overrides=SCHEMA)
     cut = [whole.slice(start, 10_007) for start in range(0, rows, 10_007)]
     pl.concat([whole.head(0), *cut], rechunk=False).write_ipc(tmp_path / "cut.arrow", record_batch_size=777)
-    written = [whole, whole.lazy(), pl.scan_ipc(tmp_path / "cut.arrow")]
+    written: list[pl.DataFrame | pl.LazyFrame] = [whole, whole.lazy(), pl.scan_ipc(tmp_path / "cut.arrow")]
     for number, frame in enumerate(written):
         assert write_table(frame, tmp_path / f"{number}.arrow", SCHEMA) == rows
     one, *others = [(tmp_path / f"{number}.arrow").read_bytes() for number in range(len(written))]

@@ -24,23 +24,10 @@ from typing import Any
 
 import polars as pl
 
-from osparse.dataset_checks import ORIGINS, content_problems
+from osparse.dataset_checks import content_problems
 from osparse.errors import DatasetError
 from osparse.files import atomic_directory, fingerprint, pretty_json, read_json, sha256_file
 from osparse.tables import write_table
-
-__all__ = [
-    "CANDIDATES",
-    "DOCUMENTS",
-    "ORIGINS",
-    "QRELS",
-    "QUERIES",
-    "SPLITS",
-    "Dataset",
-    "Manifest",
-    "Source",
-    "save_dataset",
-]
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "validation", "test")

@@ -67,12 +67,13 @@ def read_jsonl(path: Path, error: type[InputError] = InputError) -> Iterator[tup
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield number, _row(line, f"{path}:{number}", error)
+                    yield number, json_object(line, f"{path}:{number}", error)
     except OSError as problem:
         raise error(f"{path} cannot be read: {problem.strerror}") from None
 
 
-def _row(line: bytes, where: str, error: type[InputError]) -> dict[str, Any]:
+def json_object(line: bytes, where: str, error: type[InputError]) -> dict[str, Any]:
+    """One line as a JSON object; raises ``error`` that begins with ``where``, as :func:`read_jsonl` says."""
     try:
         row = json.loads(line, parse_constant=_refuse_constant, parse_float=_finite)
         if b"\\ud" in line.lower():

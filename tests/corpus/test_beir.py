@@ -64,8 +64,12 @@ def test_one_split_is_enough_and_published_splits_may_share_documents(tmp_path: 
         ("corpus.jsonl", '{"_id": "d1"}', "corpus.jsonl:1: text must be a string, found NoneType"),
         ("corpus.jsonl", '{"_id": 1, "text": "t"}', "corpus.jsonl:1: _id must be a string, found int"),
         ("corpus.jsonl", '{"_id": "a", "text": "t", "title": 3}', "corpus.jsonl:1: title must be a string"),
-        ("corpus.jsonl", '{"_id": "a", "text": "t"}\n' * 2, "corpus.jsonl:2: the _id 'a' is used twice"),
-        ("corpus.jsonl", "<html>", "corpus.jsonl:1: not JSON.*HTML page"),
+        (
+            "corpus.jsonl",
+            '{"_id": "a", "text": "t"}\n' * 2,
+            "corpus.jsonl:2: the id 'a' was used before, at .*corpus.jsonl:1",
+        ),
+        ("corpus.jsonl", "<html>", "corpus.jsonl:1: this is an HTML page"),
         ("queries.jsonl", '{"_id": "q1", "text": ""}', "queries.jsonl:1: a query without text"),
         ("corpus.jsonl", '{"_id": "a", "text": "t", "lang": 3}', "corpus.jsonl:1: lang must be a string, found int"),
         ("qrels/test.tsv", "q1\td1\t1\nq1\td1\t1\t1\n", "test.tsv:2: expected query-id"),
@@ -73,8 +77,8 @@ def test_one_split_is_enough_and_published_splits_may_share_documents(tmp_path: 
         ("qrels/test.tsv", "q1\td1\t1e39\n", "test.tsv:1: the score must be a finite number, found '1e39'"),
         ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\n", "test.tsv:2: expected query-id"),
         ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\tx\n", "test.tsv:2: expected query-id"),
-        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq9\td1\t1\n", "test.tsv:2: 'q9' is not in queries.jsonl"),
-        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td3\t1\n", "test.tsv:2: 'd3' is not in corpus.jsonl"),
+        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq9\td1\t1\n", "test.tsv:2: 'q9' is not among the queries"),
+        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td3\t1\n", "test.tsv:2: 'd3' is not among the documents"),
     ],
 )
 def test_a_malformed_row_is_named_with_its_line(tmp_path: Path, name: str, content: str, message: str) -> None:

@@ -10,10 +10,9 @@ import apt_world
 import polars as pl
 import pytest
 
-import osparse.dataset
 from osparse.corpus import build_dataset
 from osparse.errors import DatasetError, InputError, OsparseError
-from osparse.tables import Schema
+from osparse.tables import Schema, write_table
 
 
 @pytest.fixture
@@ -83,12 +82,12 @@ def test_unknown_source_and_missing_path(tmp_path: Path) -> None:
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(
     rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = osparse.dataset.write_table
+    write = write_table
 
     def full(frame: pl.LazyFrame, file: Path, schema: Schema) -> int:
         return write(frame, file if "qrels" not in file.name else Path("/dev/full"), schema)
 
-    monkeypatch.setattr(osparse.dataset, "write_table", full)
+    monkeypatch.setattr("osparse.dataset.write_table", full)
     with pytest.raises(OsparseError, match="cannot write .*dataset: .*No space left on device"):
         build_dataset("jsonl", [rows], tmp_path / "dataset")
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]

@@ -10,13 +10,14 @@ from pathlib import Path
 import apt_world
 import pytest
 
-from osparse.corpus import apt, build_dataset, debian
+from osparse.corpus import build_dataset
+from osparse.corpus.readers import apt, debian
 from osparse.errors import DatasetError
 
 
 def test_counts_every_description_once_and_says_why_others_were_left_out(tmp_path: Path) -> None:
     tally = debian.READER.tally()
-    records = list(debian.read([apt_world.write_lists(tmp_path)], tally))
+    records = list(debian.read([apt_world.write_lists(tmp_path)], tally, {"english": False}))
     assert len(records) == tally.kept == 60
     assert tally.dropped == Counter(
         {
@@ -32,7 +33,7 @@ def test_counts_every_description_once_and_says_why_others_were_left_out(tmp_pat
 
 
 def test_a_record_is_two_bodies_and_two_synopses_all_relevant(tmp_path: Path) -> None:
-    record = next(debian.read([apt_world.write_lists(tmp_path)], debian.READER.tally()))
+    record = next(debian.read([apt_world.write_lists(tmp_path)], debian.READER.tally(), {"english": False}))
     md5 = f"{0:032x}"
     assert [d.id for d in record.documents] == [f"deb:{md5}:ko", f"deb:{md5}:en"]
     assert [(q.id, q.text, q.lang) for q in record.queries] == [
@@ -70,7 +71,7 @@ def test_the_source_is_the_first_by_name_whatever_the_order_of_the_lists(tmp_pat
 def test_the_sha256_depends_on_content_only(tmp_path: Path) -> None:
     def digest(folder: Path) -> str:
         tally = debian.READER.tally()
-        assert list(debian.read([folder], tally))
+        assert list(debian.read([folder], tally, {"english": False}))
         return tally.source().sha256
 
     first = apt_world.write_lists(tmp_path / "one")

@@ -11,7 +11,7 @@ import pytest
 
 from osparse.corpus import build_dataset
 from osparse.corpus.language import guess_language, hangul_share
-from osparse.dataset import Dataset
+from osparse.dataset import SPLITS, Dataset
 from osparse.errors import DatasetError
 
 
@@ -43,7 +43,15 @@ def test_titles_become_queries_that_their_whole_group_answers(tmp_path: Path) ->
     assert dataset.queries.collect()["text"].to_list() == ["배", "pear"]
 
 
-def test_pairs_are_judged_one_and_zero(tmp_path: Path) -> None:
+def candidates(dataset: Dataset) -> set[tuple[str, float | None, float | None, str, str]]:
+    """(text, label, score, origin, scorer) of all splits."""
+    text = dict(dataset.documents.select("id", "text").collect().iter_rows())
+    splits = [split for split in SPLITS if dataset.has_candidates(split)]
+    rows = [row for split in splits for row in dataset.candidates(split).collect().rows()]
+    return {(text[document], *rest) for _, document, *rest in rows}
+
+
+def test_pairs_are_judged_and_their_negatives_are_candidates(tmp_path: Path) -> None:
     dataset = build(
         tmp_path,
         {"query": "what?", "pos": ["yes", "yes"], "neg": ["no"]},
@@ -55,22 +63,27 @@ def test_pairs_are_judged_one_and_zero(tmp_path: Path) -> None:
     assert {(text[d], s, o) for _, d, s, o in qrels(dataset)} == {
         ("yes", 1.0, "annotated"),
         ("also", 1.0, "annotated"),
-        ("no", 0.0, "annotated"),
     }
+    assert candidates(dataset) == {("no", 0.0, None, "annotated", "")}
     assert dataset.manifest.sources[0].dropped == {"empty query": 1, "no relevant text": 1}
 
 
 def test_scores_are_a_teachers(tmp_path: Path) -> None:
     dataset = build(tmp_path, {"query": "q", "docs": ["a", "b"], "scores": [3, -1.5], "lang": "de"})
     text = dict(dataset.documents.select("id", "text").collect().iter_rows())
-    assert {(text[d], s, o) for _, d, s, o in qrels(dataset)} == {("a", 3.0, "distilled"), ("b", -1.5, "distilled")}
+    assert {(text[d], s, o) for _, d, s, o in qrels(dataset)} == {("a", 1.0, "mined")}
+    assert candidates(dataset) == {
+        ("a", None, 3.0, "distilled", "teacher"),
+        ("b", None, -1.5, "distilled", "teacher"),
+    }
     assert dataset.documents.collect()["lang"].to_list() == ["de", "de"]
 
 
-def test_a_pair_judged_twice_keeps_its_highest_score(tmp_path: Path) -> None:
+def test_a_negative_that_is_judged_relevant_elsewhere_is_none(tmp_path: Path) -> None:
     dataset = build(tmp_path, {"query": "q", "pos": ["a"], "neg": ["b"]}, {"query": "q", "pos": ["b"]})
     assert {score for _, _, score, _ in qrels(dataset)} == {1.0}
     assert sum(rows for name, rows in dataset.manifest.counts.items() if name.startswith("qrels")) == 2
+    assert candidates(dataset) == set()
 
 
 def test_identical_texts_answer_the_same_queries(tmp_path: Path) -> None:
@@ -87,7 +100,7 @@ DOCUMENT = {"id": "1", "text": "text", "title": "title"}
     ("bad", "message"),
     [
         (b"{", ":2: not JSON"),
-        (b"<!DOCTYPE html><html>", ":2: not JSON.*HTML page"),
+        (b"<p>", ":2: not JSON.*HTML page"),
         (b"\xff\xfe", ":2: not JSON"),
         (b'{"id": "2", "text": "\\ud800"}', ":2: not JSON.*surrogates"),
         (b'{"query": "q", "docs": ["a"], "scores": [NaN]}', ":2: not JSON: NaN"),
@@ -129,6 +142,8 @@ def test_malformed_judgements(tmp_path: Path, row: dict[str, Any], message: str)
 
 def test_nothing_kept_is_an_error_that_says_why(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"kept 0 of 0 rows \(it is empty\)"):
+        build(tmp_path, b"", b"")
+    with pytest.raises(DatasetError, match=r"rows.jsonl is empty \(0 bytes\); fetch the file again"):
         build(tmp_path)
     with pytest.raises(DatasetError, match=r"kept 0 of 1 rows \(1 no text\)"):
         build(tmp_path, {"id": "1", "text": " "})

@@ -1,7 +1,8 @@
 """deb-koen: Korean and English package descriptions, aligned by the md5 of the English original.
 
 A record is one description. Its synopsis, in each language, is a query; its long description, in each language, is a
-document that answers both. The group is the source package, so that -dev, -doc and -dbg siblings share a split.
+document that answers both. The group is the source package, so that -dev, -doc and -dbg siblings share a split. With
+the option ``english=true`` the descriptions that have no usable Korean are added, as pairs in English alone.
 """
 
 from __future__ import annotations
@@ -10,21 +11,20 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from osparse.corpus.apt import fetch_lists, find_lists, stanzas
 from osparse.corpus.language import HANGUL_SHARE, hangul_share, is_hangul
-from osparse.corpus.records import Document, Judgement, Query, Reader, Record, Tally
+from osparse.corpus.readers.apt import fetch_lists, find_lists, stanzas
+from osparse.corpus.records import Document, Judgement, Option, Options, Query, Reader, Record, Tally
 from osparse.errors import DatasetError
 from osparse.files import canonical_json
 from osparse.progress import track
 
 MIN_BODY = 40
 """Characters, in both languages."""
-LANGUAGES = ("ko", "en")
 Text = tuple[str, str]
 """Synopsis and long description."""
 
 
-def read(paths: Sequence[Path], tally: Tally) -> Iterator[Record]:
+def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Record]:
     """Fetch the lists of this machine's apt sources, or read a folder of lists, and yield a record per description.
 
     Raises:
@@ -34,19 +34,19 @@ def read(paths: Sequence[Path], tally: Tally) -> Iterator[Record]:
         found = " ".join(map(str, paths))
         raise DatasetError(f"--source debian takes no PATH, or one folder of apt lists; found: {found}")
     if paths:
-        yield from read_lists(find_lists(paths[0]), tally)
+        yield from read_lists(find_lists(paths[0]), tally, english=bool(options["english"]))
         return
     with tempfile.TemporaryDirectory(prefix="osparse-apt-") as folder:
-        yield from read_lists(fetch_lists(Path(folder)), tally)
+        yield from read_lists(fetch_lists(Path(folder)), tally, english=bool(options["english"]))
 
 
-def read_lists(lists: Sequence[Path], tally: Tally) -> Iterator[Record]:
-    """Join the Korean and English lists, filter, and yield records by rising md5."""
+def read_lists(lists: Sequence[Path], tally: Tally, *, english: bool = False) -> Iterator[Record]:
+    """Join the Korean and English lists, filter, and yield records by rising md5; then, if asked, the English alone."""
     korean = _translations(lists, "ko", tally)
-    english = _translations(lists, "en", None)
+    originals = _translations(lists, "en", None)
     packages = source_packages(lists)
     for md5 in sorted(korean):
-        texts = {"ko": korean[md5], "en": english.get(md5, ("", ""))}
+        texts = {"ko": korean[md5], "en": originals.get(md5, ("", ""))}
         reason = why_not(texts["ko"], texts["en"])
         if reason is not None:
             tally.drop(reason)
@@ -55,6 +55,22 @@ def read_lists(lists: Sequence[Path], tally: Tally) -> Iterator[Record]:
         group = packages.get(md5, "")
         tally.digest.update(canonical_json([md5, group, texts["ko"], texts["en"]]).encode())
         yield _record(md5, group, texts)
+        originals.pop(md5)
+    if english:
+        yield from _english_alone(originals, packages, tally)
+
+
+def _english_alone(originals: dict[str, Text], packages: dict[str, str], tally: Tally) -> Iterator[Record]:
+    for md5 in sorted(originals):
+        synopsis, body = originals[md5]
+        if not synopsis.strip() or len(body) < MIN_BODY:
+            tally.drop(f"English alone, under {MIN_BODY} characters")
+            continue
+        tally.kept += 1
+        tally.notes["english_alone"] = tally.notes.get("english_alone", 0) + 1
+        group = packages.get(md5, "")
+        tally.digest.update(canonical_json([md5, group, synopsis, body]).encode())
+        yield _record(md5, group, {"en": (synopsis, body)})
 
 
 def why_not(korean: Text, english: Text) -> str | None:
@@ -126,15 +142,17 @@ def _translations(lists: Sequence[Path], lang: str, tally: Tally | None) -> dict
 
 
 def _record(md5: str, group: str, texts: dict[str, Text]) -> Record:
-    documents = tuple(Document(f"deb:{md5}:{lang}", texts[lang][1], lang, group=group) for lang in LANGUAGES)
-    queries = tuple(Query(f"deb:{md5}:{lang}:q", texts[lang][0], lang) for lang in LANGUAGES)
+    documents = tuple(Document(f"deb:{md5}:{lang}", texts[lang][1], lang, group=group) for lang in texts)
+    queries = tuple(Query(f"deb:{md5}:{lang}:q", texts[lang][0], lang) for lang in texts)
     judgements = tuple(Judgement(q.id, d.id, group=group) for q in queries for d in documents)
     return Record(documents, queries, judgements)
 
 
 READER = Reader(
     name="debian",
+    reads="no PATH (this machine's apt sources, no root), or a folder of apt lists",
     licence="package descriptions, each under its own package's licence (see /usr/share/doc/PACKAGE/copyright)",
     read=read,
+    options={"english": Option(False, "add the descriptions without Korean, as English pairs")},
     needs_paths=False,
 )
