@@ -27,12 +27,10 @@ from osparse.locks import held
 
 LOCK_FILE = Path(__file__).with_name("djl-0.31.1-jars.json")
 CHILD = Path(__file__).with_name("djl_child.py")
-RUNTIMES = {
-    "torchscript": "DJL 0.31.1 with libtorch 2.5.1",
-    "onnx": "DJL 0.31.1 with ONNX Runtime 1.16.3",
-    "tokenizer": "DJL 0.31.1's tokenizers 0.20.3",
-}
-"""Part of a bundle -> what OpenSearch 3.x runs it with."""
+RUNTIMES = {"TORCH_SCRIPT": "DJL 0.31.1 with libtorch 2.5.1", "ONNX": "DJL 0.31.1 with ONNX Runtime 1.16.3"}
+"""``model_format`` -> what OpenSearch 3.x runs it with."""
+TOKENIZERS = "DJL 0.31.1 with tokenizers 0.20.3"
+ENGINES = {"TORCH_SCRIPT": "PyTorch", "ONNX": "OnnxRuntime"}
 JNI_VERSION = "jni_version=2.5.1-0.31.1\n"
 """Maven Central has the glue of libtorch 2.5.1 under DJL 0.32.0 only; told this, 0.31.1 takes it as its own."""
 SUFFIXES = (".pt", ".onnx")
@@ -90,7 +88,10 @@ def serve(bundle: Bundle, texts: Sequence[str], rows: Sequence[Sequence[int]] = 
         folder = Path(scratch)
         request |= {
             "cache": str(cache),
-            "encoders": {form: _unpack(bundle, form, folder) for form in bundle.formats},
+            "encoders": {
+                form: [ENGINES[bundle.files[form].model_format], _unpack(bundle, form, folder)]
+                for form in bundle.formats
+            },
             "tokenizer": _unpack(bundle, "tokenizer", folder),
             "texts": list(texts),
             "rows": [list(map(int, row)) for row in rows],
@@ -100,8 +101,9 @@ def serve(bundle: Bundle, texts: Sequence[str], rows: Sequence[Sequence[int]] = 
             answer = _run(request, folder)
     if "error" in answer:
         part = str(answer["part"])
+        runtime = TOKENIZERS if part == "tokenizer" else RUNTIMES[bundle.files[part].model_format]
         raise CheckError(
-            f"{bundle.zip_path(part)}: {RUNTIMES[part]} does not run it: {answer['error']}; make it again with: "
+            f"{bundle.zip_path(part)}: {runtime} does not run it: {answer['error']}; make it again with: "
             "osparse package"
         )
     return Served({form: _encoded(raw) for form, raw in answer["encoders"].items()}, answer["queries"])

@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-ENGINES = {"torchscript": "PyTorch", "onnx": "OnnxRuntime"}
 WARM_UP = "warm up sentence"
 """What ML Commons asks a model as soon as it is deployed."""
 
@@ -25,9 +24,9 @@ def main(request_path: str, answer_path: str) -> None:
     jpype = _start_java(request)
     answer: dict[str, Any] = {"encoders": {}}
     try:
-        for part, folder in request["encoders"].items():
+        for part, (engine, folder) in request["encoders"].items():
             answer["part"] = part
-            answer["encoders"][part] = _Encoder(jpype, part, folder).serve(request["texts"], request["rows"])
+            answer["encoders"][part] = _Encoder(jpype, engine, folder).serve(request["texts"], request["rows"])
         answer["part"] = "tokenizer"
         answer["queries"] = _queries(jpype, request["tokenizer"], request["texts"])
     except jpype.JException as error:
@@ -62,13 +61,13 @@ def _start_java(request: dict[str, Any]) -> Any:
 class _Encoder:
     """One deployed SPARSE_ENCODING model."""
 
-    def __init__(self, jpype: Any, part: str, folder: str) -> None:
+    def __init__(self, jpype: Any, engine: str, folder: str) -> None:
         self.jpype = jpype
         self.before_mb = _memory_mb("VmRSS")
         _reset_peak()
         path = jpype.JClass("java.nio.file.Paths").get(folder)
         self.tokenizer = _tokenizer(jpype, folder)
-        self.model = jpype.JClass("ai.djl.Model").newInstance("model", ENGINES[part])
+        self.model = jpype.JClass("ai.djl.Model").newInstance("model", engine)
         self.model.load(path, "model")
         stack = jpype.JClass("ai.djl.translate.Batchifier").STACK
         self.predictor = self.model.newPredictor(jpype.JClass("ai.djl.translate.NoopTranslator")(stack))

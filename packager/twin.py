@@ -1,6 +1,6 @@
 """Ring two: what ML Commons does with a zip, step by step, from the zip's bytes alone.
 
-    encoder = ServerEncoder.open("build/bundle/encoder.onnx.zip", "onnx")
+    encoder = ServerEncoder.open("build/bundle/encoder.onnx.zip", "ONNX")
     encoder.predict("배나무 키우기")                 # {"배": 1.21, ...}, as POST /_plugins/_ml/models/{id}/_predict
     ServerTokenizer.open("build/bundle/tokenizer.zip").predict("배나무")
 
@@ -27,8 +27,8 @@ from osparse.onnx_encoder import INPUTS, open_session
 
 KeyFormat = Literal["WORD", "TOKEN_ID"]
 """``sparse_embedding_format`` of a predict call."""
-SUFFIXES = {"torchscript": ".pt", "onnx": ".onnx"}
-"""What the server takes for a model file under TORCH_SCRIPT and ONNX."""
+SUFFIXES = {"TORCH_SCRIPT": ".pt", "ONNX": ".onnx"}
+"""``model_format`` -> what the server takes for a model file."""
 FORBIDDEN = (".jar", ".class", ".so", ".dylib", ".dll")
 """3.8 refuses an archive with any of these."""
 WARM_UP = "warm up sentence"
@@ -79,15 +79,15 @@ class ServerEncoder:
         self.vector(WARM_UP)
 
     @classmethod
-    def open(cls, archive: Path | str, form: str, run: Run | None = None) -> ServerEncoder:
+    def open(cls, archive: Path | str, model_format: str, run: Run | None = None) -> ServerEncoder:
         """Deploy ``encoder.*.zip``; ``run`` if its model is loaded already.
 
         Raises:
             BundleError: the server would fail the deploy; the message says over what.
         """
         archive = Path(archive)
-        member = _model_file(archive, form)
-        runner = run or _open_model(read_member(archive, member), form, str(archive))
+        member = _model_file(archive, model_format)
+        runner = run or _open_model(read_member(archive, member), model_format, str(archive))
         return cls(ServerText.open(archive), runner, str(archive))
 
     def vector(self, text: str) -> NDArray[np.float32]:
@@ -141,11 +141,11 @@ def as_json(value: np.float32 | float) -> float:
     return float(str(np.float32(value)))
 
 
-def _model_file(archive: Path, form: str) -> str:
+def _model_file(archive: Path, model_format: str) -> str:
     with open_zip(archive) as opened:
         names = opened.namelist()
     models = [name for name in names if name.endswith(tuple(SUFFIXES.values()))]
-    wanted = SUFFIXES[form]
+    wanted = SUFFIXES[model_format]
     if len(models) != 1 or not models[0].endswith(wanted):
         raise BundleError(f"{archive} holds {models or 'no model file'}, the server wants exactly one *{wanted}")
     refused = [name for name in names if name.endswith(FORBIDDEN)]
@@ -154,8 +154,8 @@ def _model_file(archive: Path, form: str) -> str:
     return models[0]
 
 
-def _open_model(data: bytes, form: str, source: str) -> Run:
-    if form == "torchscript":
+def _open_model(data: bytes, model_format: str, source: str) -> Run:
+    if model_format == "TORCH_SCRIPT":
         from osparse.packager.torchscript import Runner
 
         return Runner(data, source)

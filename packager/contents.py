@@ -1,0 +1,67 @@
+"""What lies in a bundle's zips: the files the server wants, one tokenizer and one IDF table, both as they must be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from osparse.bundle import Bundle, open_zip, read_member
+from osparse.encoding import SERVER_MAX_TOKENS
+from osparse.lexicon import MAX_WEIGHT, MIN_WEIGHT
+from osparse.onnx_encoder import open_query_encoder
+from osparse.packager import formats
+from osparse.packager.checks import Check, Subject, result
+from osparse.packager.tokenizer import load, lossy
+
+SHARED = ("idf.json", "tokenizer.json")
+
+
+def zips(subject: Subject) -> Iterable[Check]:
+    """Each zip holds exactly what the server wants, and all hold the same tokenizer and IDF."""
+    bundle = subject.bundle
+    problems = []
+    for key, file in bundle.files.items():
+        wanted = {*SHARED} if key == "tokenizer" else {*SHARED, formats.get(key).model_file, "LICENSE"}
+        with open_zip(bundle.zip_path(key)) as opened:
+            names = opened.namelist()
+        if sorted(names) != sorted(wanted):
+            problems.append(f"{file.name} holds {sorted(names)}, not {sorted(wanted)}")
+    if not problems:
+        problems = [f"the zips hold different {name}" for name in SHARED if len(_copies(bundle, name)) > 1]
+    yield result("zips", "contents", problems, f"{len(bundle.files)} zips, each with what the server wants at its root")
+
+
+def _copies(bundle: Bundle, name: str) -> set[str]:
+    """The different contents of a file that all zips hold; where a tokenizer truncates is a zip's own."""
+    found = {read_member(bundle.zip_path(key), name) for key in bundle.files}
+    if name != "tokenizer.json":
+        return {data.decode(errors="replace") for data in found}
+    return {json.dumps({**json.loads(data), "truncation": None}, sort_keys=True) for data in found}
+
+
+def tokenizer(subject: Subject) -> Iterable[Check]:
+    """Every id keeps its own string on the server, and truncation is written: as trained, 512 for queries."""
+    bundle = subject.bundle
+    path = bundle.zip_path("tokenizer")
+    loaded = load(read_member(path, "tokenizer.json"), str(path))
+    problems = lossy(loaded)
+    for key in bundle.files:
+        wanted = SERVER_MAX_TOKENS if key == "tokenizer" else bundle.head.max_length
+        found = json.loads(read_member(bundle.zip_path(key), "tokenizer.json")).get("truncation") or {}
+        if found.get("max_length") != wanted:
+            problems.append(f"{key}: truncation is {found or None}, not {wanted} ids")
+    if loaded.get_vocab_size(with_added_tokens=True) > bundle.vocabulary:
+        problems.append(f"it has more tokens than the manifest's {bundle.vocabulary:,}")
+    yield result("tokenizer", "contents", problems, f"each of {bundle.vocabulary:,} ids keeps its own token")
+
+
+def idf(subject: Subject) -> Iterable[Check]:
+    """Every token has a weight that no query fails over."""
+    bundle = subject.bundle
+    path = bundle.zip_path("tokenizer")
+    lexicon = open_query_encoder(path).lexicon
+    raw: dict[str, float] = json.loads(read_member(path, "idf.json"))
+    problems = [f"{token!r} weighs {w}" for token, w in raw.items() if not MIN_WEIGHT <= w <= MAX_WEIGHT]
+    if lexicon.version != bundle.idf_version:
+        problems.insert(0, f"its version is {lexicon.version}, not the manifest's {bundle.idf_version}")
+    yield result("idf", "contents", problems, f"{len(raw):,} weights within [{MIN_WEIGHT:g}, {MAX_WEIGHT:g}]")

@@ -1,0 +1,162 @@
+"""The three rings of verification on a finished bundle; what ``osparse package`` runs is the same.
+
+(a) the packaged graphs against each other over lengths, batches and padding, (b) the twin of the server against the
+probes and against ``osparse.encoding``, (c) the server's own runtime against the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from osparse import encoding
+from osparse.bundle import Bundle, Probe
+from osparse.errors import CheckError
+from osparse.onnx_encoder import open_query_encoder, read_tokenizer
+from osparse.packager import djl as server
+from osparse.packager import parity, twin_index
+from osparse.packager.checks import Check, Ring, Subject, result
+from osparse.packager.twin import ServerEncoder, ServerTokenizer
+
+SCORE_TOLERANCE = 1e-6
+"""Relative; Lucene sums in float32."""
+
+
+def runtimes(subject: Subject) -> Iterable[Check]:
+    """Ring (a): padding never leaks, and every format gives what the first one gives."""
+    bundle = subject.bundle
+    for form in bundle.formats:
+        if form not in subject.runners:
+            hint = "its runtime is not installed here; pip install 'osparse[train]' brings torch"
+            yield Check(form, "not run", hint, "a")
+    cases = _cases(bundle)
+    for form, run in subject.runners.items():
+        leak = parity.padding_leak(run, cases)
+        problems = [f"a padded text differs by {leak:.2g}"] if not leak <= bundle.tolerance else []
+        batches = sum(len(case.ids) > 1 for case in cases)
+        yield result(f"{form} padding", "a", problems, f"{batches} batches, largest difference {leak:.1e}")
+    first, *others = subject.runners
+    for form in others:
+        found = [
+            parity.compare(case, subject.runners[form](case.ids, case.mask), wanted, bundle.head, bundle.tolerance)
+            for case, wanted in ((case, subject.runners[first](case.ids, case.mask)) for case in cases)
+        ]
+        problems = [f"{d.case} differs by {d.largest:.2g}" for d in found if not d.ok]
+        worst = max(d.largest for d in found)
+        yield result(f"{form} = {first}", "a", problems, f"{len(cases)} cases, largest difference {worst:.1e}")
+
+
+def twin(subject: Subject) -> Iterable[Check]:
+    """Ring (b): documents, queries and the index, as a Python copy of the server makes them."""
+    bundle = subject.bundle
+    probes = bundle.probes()
+    for form, run in subject.runners.items():
+        encoder = ServerEncoder.open(bundle.zip_path(form), bundle.files[form].model_format, run)
+        words = [encoder.predict(probe.text) for probe in probes]
+        ids = [{int(i): w for i, w in encoder.predict(probe.text, "TOKEN_ID").items()} for probe in probes]
+        yield _documents(bundle, form, "b", words, ids)
+    tokenizer = ServerTokenizer.open(bundle.zip_path("tokenizer"))
+    yield _queries(bundle, "b", [tokenizer.predict(probe.text) for probe in probes])
+    yield _index(probes)
+
+
+def djl(subject: Subject) -> Iterable[Check]:
+    """Ring (c): what the server's own runtime answers; nothing unless it is asked for."""
+    if subject.runtime != "djl":
+        return
+    bundle = subject.bundle
+    cases = [case for case in _cases(bundle) if len(case.ids) == 1]
+    served = server.serve(bundle, [probe.text for probe in bundle.probes()], [case.ids[0].tolist() for case in cases])
+    for form, answer in served.encoders.items():
+        runtime = server.RUNTIMES[bundle.files[form].model_format]
+        yield _documents(bundle, form, "c", answer.words, answer.ids, f"; {runtime}")
+        if form in subject.runners:
+            yield _rows(bundle, form, subject.runners[form], cases, answer.rows)
+    yield _queries(bundle, "c", served.queries, f"; {server.TOKENIZERS}")
+
+
+def _cases(bundle: Bundle) -> list[parity.Case]:
+    tokenizer, tokens, _ = read_tokenizer(bundle.zip_path(bundle.formats[0]))
+    masked = set(bundle.head.masked_ids)
+    ordinary = [i for i in range(len(tokens)) if i not in masked]
+    texts = [tokenizer.encode(probe.text).ids for probe in bundle.probes()]
+    # The graph's own limit is not in the manifest before parity is; the head's is always within it.
+    longest = max([bundle.head.max_length, *(row["longest"] for row in bundle.checks.get("parity", {}).values())])
+    return parity.make_cases(texts, ordinary, longest)
+
+
+def _documents(
+    bundle: Bundle,
+    form: str,
+    ring: Ring,
+    words: Sequence[Mapping[str, float]],
+    ids: Sequence[Mapping[int, float]],
+    runtime: str = "",
+) -> Check:
+    """Answers in WORD and TOKEN_ID against the probes: within 1e-4, the same tokens above 1e-3, nothing lost."""
+    tokens = read_tokenizer(bundle.zip_path("tokenizer"))[1]
+    problems, worst = [], 0.0
+    probes = bundle.probes()
+    for probe, found, by_id in zip(probes, words, ids, strict=True):
+        gap = parity.word_difference(found, probe.document)
+        lone = parity.lone_words(found, probe.document, max(parity.SET_FLOOR, bundle.tolerance))
+        worst = max(worst, gap)
+        named = {tokens[i] if i < len(tokens) else f"id {i}": weight for i, weight in by_id.items()}
+        if not gap <= bundle.tolerance:
+            problems.append(f"{probe.text[:30]!r} differs by {gap:.2g}")
+        elif lone:
+            problems.append(f"{probe.text[:30]!r} has {lone[:3]} on one side only")
+        elif named != found:
+            problems.append(
+                f"{probe.text[:30]!r}: ids and words differ over {sorted(named.items() ^ found.items())[:2]}"
+            )
+    detail = f"{len(probes)} probe texts get their weights, largest difference {worst:.1e}{runtime}"
+    return result(form, ring, problems, detail)
+
+
+def _rows(
+    bundle: Bundle, form: str, run: parity.Runner, cases: Sequence[parity.Case], served: Sequence[Mapping[int, float]]
+) -> Check:
+    """Rows of ids of every length: the server's runtime against the same graph here."""
+    found = []
+    for case, answer in zip(cases, served, strict=True):
+        wanted = run(case.ids, case.mask)
+        dense = np.zeros_like(wanted)
+        dense[0, list(answer)] = list(answer.values())
+        found.append(parity.compare(case, dense, wanted, bundle.head, bundle.tolerance))
+    problems = [f"{d.case} differs by {d.largest:.2g}" for d in found if not d.ok]
+    longest = max(case.ids.shape[1] for case in cases)
+    detail = f"{len(cases)} rows of 1 to {longest} ids, largest difference {max(d.largest for d in found):.1e}"
+    return result(f"{form} rows", "c", problems, detail)
+
+
+def _queries(bundle: Bundle, ring: Ring, found: Sequence[Mapping[str, float]], runtime: str = "") -> Check:
+    """Answers of the tokenizer model against the probes and against ``osparse.encoding``."""
+    encoder = open_query_encoder(bundle.zip_path("tokenizer"))
+    probes = bundle.probes()
+    problems = []
+    for probe, weights in zip(probes, found, strict=True):
+        for other in (probe.query, encoder.encode(probe.text)):
+            gap = parity.word_difference(weights, other)
+            if gap > parity.TOLERANCE or weights.keys() != other.keys():
+                problems.append(f"{probe.text[:30]!r} differs by {gap:.2g}")
+                break
+    return result("queries", ring, problems, f"{len(probes)} probe texts get their query weights{runtime}")
+
+
+def _index(probes: Sequence[Probe]) -> Check:
+    """The index takes every document and query, and scores them as ``osparse.encoding`` does."""
+    problems: list[str] = []
+    pairs = 0
+    for document in probes:
+        try:
+            stored = twin_index.rank_features(document.document)
+            for query in probes:
+                score, wanted = twin_index.score(query.query, stored), encoding.score(query.query, document.document)
+                pairs += 1
+                if abs(score - wanted) > SCORE_TOLERANCE * max(1.0, abs(wanted)):
+                    problems.append(f"{query.text[:20]!r} scores {document.text[:20]!r} {score:.6g}, not {wanted:.6g}")
+        except CheckError as refused:
+            problems.append(f"{document.text[:30]!r}: {refused}")
+    return result("index", "b", problems, f"{pairs} pairs of probes score as the formula does, stored as rank_features")
