@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from osparse.deployer.connection import Answer, Cluster, open_cluster
     from osparse.deployer.deploying import DeployResult, deploy
     from osparse.deployer.diagnosis import doctor
-    from osparse.deployer.index import IndexResult, index_documents
+    from osparse.deployer.index import IndexResult, index_documents, load_rows
     from osparse.deployer.node import node_down, node_status, node_up
     from osparse.deployer.readiness import status
     from osparse.deployer.reading import query_encoder, read_deployment
@@ -38,6 +38,7 @@ __all__ = [
     "deploy",
     "doctor",
     "index_documents",
+    "load_rows",
     "node_down",
     "node_status",
     "node_up",
@@ -63,6 +64,7 @@ _HOME = {
     "deploy": "deploying",
     "doctor": "diagnosis",
     "index_documents": "index",
+    "load_rows": "index",
     "node_down": "node",
     "node_status": "node",
     "node_up": "node",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from osparse.deployer.artifacts import fetch_part
-from osparse.deployer.bulk import Failure, FailureLog
+from osparse.deployer.bulk import Failure, FailureLog, patiently
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
 from osparse.deployer.documents import (
@@ -138,7 +138,7 @@ def load_rows(
             done = load.run(rows, failed, bar)
     finally:
         failed.close()
-    api.refresh(concrete)
+    patiently(lambda: api.refresh(concrete))
     return _result(index, done, failed, time.monotonic() - started)
 
 
@@ -154,7 +154,8 @@ def prepare_load(
     """A load into one concrete index, with the encoder that its deployment names and nobody else's."""
 
     def encoder() -> FeatureSource:
-        return open_source(fetch_part(api, deployment, "onnx"), deployment.key_style, workers, total)
+        archive = patiently(lambda: fetch_part(api, deployment, "onnx"))
+        return open_source(archive, deployment.key_style, workers, total)
 
     if deployment.mode != "client":
         return Load(api, index, deployment, None, batch)

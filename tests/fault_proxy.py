@@ -8,6 +8,7 @@ proxy.calls          # "GET /", "PUT /_ingest/pipeline/...", ...
 from __future__ import annotations
 
 import random
+import re
 import socket
 import struct
 import threading
@@ -61,12 +62,12 @@ class FaultProxy:
             return trouble
 
 
-def at_random(share: float, troubles: list[Trouble], seed: int = 0) -> Plan:
-    """Strikes that share of the calls; the same seed strikes the same numbers."""
+def at_random(share: float, troubles: list[Trouble], seed: int = 0, matching: str = "") -> Plan:
+    """Strikes that share of the calls that the pattern finds; the same seed, the same numbers of them."""
     dice = random.Random(seed)
 
     def plan(number: int, call: str) -> Trouble | None:
-        return dice.choice(troubles) if dice.random() < share else None
+        return dice.choice(troubles) if re.search(matching, call) and dice.random() < share else None
 
     return plan
 
