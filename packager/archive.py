@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from osparse.bundle import ENCODER_FILES, MAX_UNPACKED, MODEL_FORMATS, BundleFile, Format
+from osparse.bundle import MAX_UNPACKED, BundleFile
 from osparse.errors import BundleError
 from osparse.files import sha256_file
 
@@ -31,11 +31,13 @@ def write_zip(path: Path, members: Mapping[str, bytes]) -> None:
             archive.writestr(info, members[name])
 
 
-def write_encoder(folder: Path, form: Format, model: bytes, shared: Mapping[str, bytes]) -> BundleFile:
-    """The zip to register as SPARSE_ENCODING; ``shared`` holds tokenizer.json and idf.json."""
-    path = folder / ENCODER_FILES[form]
-    write_zip(path, {MODEL_FILES[form]: model, "LICENSE": license_text(), **shared})
-    return BundleFile(path.name, sha256_file(path), path.stat().st_size, "SPARSE_ENCODING", MODEL_FORMATS[form])
+def write_encoder(
+    folder: Path, name: str, model: bytes, shared: Mapping[str, bytes], *, model_file: str, model_format: str
+) -> BundleFile:
+    """encoder.<name>.zip, to register as SPARSE_ENCODING; ``shared`` holds tokenizer.json and idf.json."""
+    path = folder / f"encoder.{name}.zip"
+    write_zip(path, {model_file: model, "LICENSE": license_text(), **shared})
+    return BundleFile(path.name, sha256_file(path), path.stat().st_size, "SPARSE_ENCODING", model_format)
 
 
 def write_tokenizer(folder: Path, shared: Mapping[str, bytes]) -> BundleFile:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import onnx
@@ -15,12 +16,24 @@ import torch
 
 from osparse.errors import BundleError
 from osparse.packager.torchscript import Graph, example, quiet
+from osparse.targets import MAX_IR, MAX_OPSET
 
-MAX_IR = 9
 OPSET = 17
 MAX_BYTES = 2_000_000_000
 """A protobuf holds 2 GB; beyond it weights would go to a second file, which the server loses."""
 INPUTS = ("input1.input_ids", "input1.attention_mask")
+KNOWN = frozenset(
+    (
+        "Abs Add And ArgMax Cast CastLike Ceil Clip Concat Constant ConstantOfShape Cos CumSum DequantizeLinear Div "
+        "Dropout DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand Flatten Floor Gather GatherElements GatherND "
+        "Gemm Greater GreaterOrEqual HardSigmoid HardSwish Identity If LayerNormalization LeakyRelu Less LessOrEqual "
+        "Log LogSoftmax Loop MatMul MatMulInteger Max Mean Min Mod Mul Neg Not Or Pad Pow QuantizeLinear Range "
+        "Reciprocal ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu Reshape Round ScatterElements "
+        "ScatterND Shape Sigmoid Sign Sin Size Slice Softmax Softplus Split Sqrt Squeeze Sub Sum Tanh Tile TopK "
+        "Transpose Trilu Unsqueeze Where Xor"
+    ).split()
+)
+"""Operators of opset 17 that ONNX Runtime 1.16.3 runs on a CPU."""
 
 
 def export(graph: Graph) -> bytes:
@@ -45,13 +58,41 @@ def export(graph: Graph) -> bytes:
             do_constant_folding=False,
             dynamo=False,
         )
-    return _cleaned(onnx.load_from_string(buffer.getvalue()))
+    return cleaned(onnx.load_from_string(buffer.getvalue()))
 
 
-def _cleaned(model: Any) -> bytes:
-    """No doc strings (they may hold source paths), no exporter version; IR and opset checked."""
-    if model.ir_version > MAX_IR or any(o.domain == "" and o.version > OPSET for o in model.opset_import):
-        raise BundleError(f"the ONNX file has IR {model.ir_version}; the server reads IR {MAX_IR} and opset {OPSET}")
+def problems(data: bytes) -> list[str]:
+    """Why the server's ONNX Runtime 1.16.3 would not load the file, in words; [] if nothing is known against it."""
+    model = onnx.load_from_string(data)
+    found = []
+    if model.ir_version > MAX_IR:
+        found.append(f"it has IR {model.ir_version}, the server reads IR {MAX_IR}")
+    found += [f"it has opset {o.version} of {o.domain or 'ai.onnx'}" for o in model.opset_import if _is_new(o)]
+    names = sorted(i.name for i in model.graph.input)
+    if names != sorted(INPUTS):
+        found.append(f"its inputs are {names}, the server has {sorted(INPUTS)}")
+    if any(i.data_location == onnx.TensorProto.EXTERNAL for i in model.graph.initializer):
+        found.append("it keeps weights in a second file, which the server loses")
+    unknown = sorted({node.op_type for node in _nodes(model.graph) if node.op_type not in KNOWN})
+    if unknown:
+        found.append(f"ONNX Runtime 1.16.3 is not known to have {', '.join(unknown)}")
+    return found
+
+
+def _is_new(opset: Any) -> bool:
+    return bool(opset.domain not in ("", "ai.onnx") or opset.version > MAX_OPSET)
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _nodes(attribute.g)
+
+
+def cleaned(model: Any) -> bytes:
+    """No doc strings (they may hold source paths), no exporter version, and the same order of bytes everywhere."""
     model.producer_name, model.producer_version, model.doc_string = "osparse", "", ""
     del model.metadata_props[:]
     _strip(model.graph)

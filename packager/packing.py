@@ -1,85 +1,106 @@
-"""``package``: a model directory in, zips that ML Commons accepts out; written only if they equal the model."""
+"""``package``: a model in, zips that ML Commons accepts out; written only if they equal the model."""
 
 from __future__ import annotations
 
 import logging
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from osparse.bundle import ENCODER_FILES, MAX_NAME, Bundle, BundleFile, Format, check_name, write_manifest
-from osparse.errors import BundleError, InputError
+from osparse.bundle import MAX_NAME, Bundle, BundleFile, check_name, write_manifest
+from osparse.errors import BundleError, CheckError, InputError
 from osparse.extras import check
 from osparse.files import atomic_directory
 from osparse.model import Model
-from osparse.packager import archive
-from osparse.packager.verifying import open_runners, verify
+from osparse.packager import archive, formats
+from osparse.packager.checkpoints import describe, display_name, open_model
+from osparse.packager.formats import QUANTIZATIONS, Quantization
+from osparse.packager.verifying import verify
 from osparse.progress import progress
+from osparse.targets import NEWEST, TARGETS, Target, by_runtime, select, span
 
 if TYPE_CHECKING:
+    from osparse.packager.parity import Case, Runner
     from osparse.packager.source import Source
 
 log = logging.getLogger("osparse.packager.packing")
-RECIPE = 1
+RECIPE = 2
 """Raised when the same model would make another bundle; in the manifest as ``checks.recipe``."""
-TARGET = "3.x"
-"""OpenSearch 3.0 to 3.8 run libtorch 2.5.1 and ONNX Runtime 1.16.3."""
-HOW = {
-    "torchscript": "every operator is in libtorch 2.5.1",
-    "onnx": "IR 8 and opset 17, which ONNX Runtime 1.16.3 reads",
-}
-"""Format -> how it is known to run on the target."""
 
 
 def package(
     model: Model | Path | str,
     output: Path | str,
-    formats: Sequence[str] = ("torchscript", "onnx"),
+    formats: Sequence[str] = formats.OWN,
     name: str | None = None,
     *,
+    target: str | Sequence[str] = NEWEST,
+    quantize: Quantization | None = None,
+    idf: Path | None = None,
+    activation: str | None = None,
+    max_length: int | None = None,
     overwrite: bool = False,
 ) -> Bundle:
-    """Make the bundle ``output`` from a model directory, or find it made already.
+    """Make the bundle ``output`` from a model, or find it made already.
 
     Args:
-        formats: ``torchscript``, ``onnx`` or both.
-        name: what the models are called on the cluster; the model folder's name made safe if None.
+        model: a model directory, another's sparse masked-LM folder, or a hub id ``owner/name[@revision]``.
+        formats: ``torchscript``, ``onnx``, or what a plug-in brings.
+        name: what the models are called on the cluster; the model's own name made safe if None.
+        target: OpenSearch versions that it must run on: ``3.x``, ``2.x``, ``2.19``, ... The manifest lists every
+            version that it is proved for, whatever was asked.
+        quantize: ``int8`` makes the encoder smaller; what that loses is in the manifest.
+        idf: query weights of another's checkpoint, an idf.json.
+        activation: of another's checkpoint that does not say; ``log1p_relu`` or ``log1p_log1p_relu``.
+        max_length: ids per document of another's checkpoint.
 
     Raises:
         InputError: the model cannot be packaged, or ``output`` holds something else.
-        CheckError: the packaged encoder does not give the model's weights; nothing was written.
+        CheckError: the packaged encoder does not give the model's weights, or would not run on a target; nothing was
+            written.
     """
-    model = model if isinstance(model, Model) else Model.open(model)
     output = Path(output)
-    wanted = _formats(formats)
-    name = check_name(safe_name(model.path) if name is None else name)
-    made = _up_to_date(output, model, wanted, name, overwrite)
+    wanted, targets = _formats(formats), select(target)
+    if quantize is not None and quantize not in QUANTIZATIONS:
+        raise InputError(f"--quantize {quantize}: choose from {', '.join(QUANTIZATIONS)}")
+    model = open_model(model, idf=idf, activation=activation, max_length=max_length)
+    name = check_name(safe_name(display_name(model)) if name is None else name)
+    made = _up_to_date(output, model, wanted, name, quantize, overwrite)
     if made is not None:
+        _require_targets(made, targets)
         log.info("%s is up to date", output)
         return made
-    for module in ("torch", "transformers", *(["onnx"] if "onnx" in wanted else [])):
+    for module in dict.fromkeys(module for form in wanted.values() for module in form.modules):
         check(module, "train")
     with atomic_directory(output, marker="manifest.json", overwrite=overwrite) as folder:
-        _fill(folder, model, wanted, name)
+        _fill(folder, model, wanted, name, targets, quantize)
     return Bundle.open(output)
 
 
-def safe_name(path: Path) -> str:
-    """A bundle name from a folder's name: build/My Model -> my-model."""
-    name = re.sub(r"[^a-z0-9._-]+", "-", path.resolve().name.lower())
+def safe_name(name: str) -> str:
+    """A bundle name from a folder's name: My Model -> my-model."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", name.lower())
     return re.sub(r"\.{2,}", ".", name)[:MAX_NAME].strip("._-") or "model"
 
 
-def _formats(formats: Sequence[str]) -> list[Format]:
-    unknown = [form for form in formats if form not in ENCODER_FILES]
-    if unknown or not formats:
-        raise InputError(f"format {', '.join(unknown) or '(none)'}: choose from {', '.join(ENCODER_FILES)}")
-    return [cast(Format, form) for form in ENCODER_FILES if form in formats]
+def _formats(names: Sequence[str]) -> dict[str, formats.Format]:
+    known = formats.known()
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise InputError(f"format {', '.join(unknown) or '(none)'}: choose from {', '.join(known)}")
+    return {name: formats.get(name) for name in known if name in names}
 
 
-def _up_to_date(output: Path, model: Model, formats: list[Format], name: str, overwrite: bool) -> Bundle | None:
+def _up_to_date(
+    output: Path,
+    model: Model,
+    wanted: Mapping[str, formats.Format],
+    name: str,
+    quantize: str | None,
+    overwrite: bool,
+) -> Bundle | None:
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return None
     if not (output / "manifest.json").is_file():
@@ -90,35 +111,44 @@ def _up_to_date(output: Path, model: Model, formats: list[Format], name: str, ov
         if overwrite:
             return None
         raise BundleError(f"{problem}\npass --overwrite to make it again, or choose another --output") from None
-    current = made.checks.get("recipe") == RECIPE
-    if current and (made.model, made.formats, made.name) == (model.fingerprint, formats, name):
+    same = (made.checks.get("recipe"), made.model, made.formats, made.name, made.quantization.get("scheme"))
+    if same == (RECIPE, model.fingerprint, list(wanted), name, quantize):
         return made
     if not overwrite:
         raise InputError(
-            f"{output} was made from another model, by another version of the packager, or with another name or "
-            "formats; pass --overwrite to replace it, or choose another --output"
+            f"{output} was made from another model, by another version of the packager, or with another name, formats "
+            "or quantisation; pass --overwrite to replace it, or choose another --output"
         )
     return None
 
 
-def _fill(folder: Path, model: Model, formats: list[Format], name: str) -> None:
+def _fill(
+    folder: Path,
+    model: Model,
+    wanted: Mapping[str, formats.Format],
+    name: str,
+    targets: Sequence[Target],
+    quantize: Quantization | None,
+) -> None:
     from osparse.packager.probes import make_probes, write_probes
     from osparse.packager.source import Source
-    from osparse.packager.torchscript import one_thread
+    from osparse.packager.torchscript import Graph, one_thread
 
-    with one_thread(), progress("packaging", total=4 + len(formats), unit="steps") as bar:
+    with one_thread(), progress("packaging", total=4 + len(wanted), unit="steps") as bar:
         source = Source.open(model)
         bar.advance(note="exporting")
-        files: dict[str, BundleFile] = {}
-        for form in formats:
-            files[form] = archive.write_encoder(folder, form, _export(source, form), source.shared)
+        graph = Graph(source.encoder)
+        made: dict[str, bytes] = {}
+        for key, form in wanted.items():
+            made[key] = form.export(graph, quantize)
             bar.advance()
-        files["tokenizer"] = archive.write_tokenizer(folder, source.shared)
+        proved = _prove_targets(wanted, made, source, targets)
         probes = make_probes(source.encoder, source.tokenizer(), source.query_encoder(), model.lexicon.tokens)
         source.require_sparse([len(probe.document) for probe in probes])
-        write_probes(folder / "probes.jsonl", probes)
         bar.advance(note="comparing")
-        checks, targets = _prove(folder, source, files)
+        runners = {key: runner for key, form in wanted.items() if (runner := form.open(made[key], key)) is not None}
+        parity, loss = _prove_parity(source, runners, quantize)
+        write_probes(folder / "probes.jsonl", probes)
         write_manifest(
             folder,
             name=name,
@@ -126,55 +156,101 @@ def _fill(folder: Path, model: Model, formats: list[Format], name: str) -> None:
             idf_version=model.lexicon.version,
             head=model.head,
             vocabulary=len(model.lexicon.tokens),
-            files=files,
-            checks=checks,
-            targets=targets,
+            files=_write_zips(folder, wanted, made, source),
+            checks={
+                "recipe": RECIPE,
+                "parity": parity,
+                "tokenizer": {"tokens": len(source.ordinary_ids), "lost": 0},
+                "targets": proved,
+            },
+            targets=tuple(version for version in TARGETS if any(version in _versions(key) for key in proved)),
+            quantization=loss,
+            tolerance=loss.get("largest_difference_below", 1e-4),
+            source=describe(model),
         )
         bar.advance(note="verifying")
         verify(folder)
         bar.advance()
 
 
-def _export(source: Source, form: Format) -> bytes:
-    from osparse.packager import torchscript
+def _write_zips(
+    folder: Path, wanted: Mapping[str, formats.Format], made: Mapping[str, bytes], source: Source
+) -> dict[str, BundleFile]:
+    files = {
+        key: archive.write_encoder(
+            folder, key, made[key], source.shared, model_file=form.model_file, model_format=form.model_format
+        )
+        for key, form in wanted.items()
+    }
+    return {**files, "tokenizer": archive.write_tokenizer(folder, source.for_queries)}
 
-    graph = torchscript.Graph(source.encoder)
-    if form == "torchscript":
-        return torchscript.export(graph)
-    from osparse.packager import onnx
 
-    return onnx.export(graph)
+def _prove_targets(
+    wanted: Mapping[str, formats.Format], made: Mapping[str, bytes], source: Source, targets: Sequence[Target]
+) -> dict[str, dict[str, str]]:
+    """Versions -> part -> how it is known to run there; raises :class:`CheckError` for a target that was asked for."""
+    from osparse.packager.tokenizer import unreadable
+
+    proved: dict[str, dict[str, str]] = {}
+    for group in by_runtime(TARGETS.values()):
+        problems = [problem for key, form in wanted.items() for problem in form.problems(made[key], group[0])]
+        problems += unreadable(source.tokenizer_json, group[0].tokenizers)
+        asked = [target for target in group if target in targets]
+        if problems and asked:
+            raise CheckError(
+                f"{source.model.path} would not run on OpenSearch {span(asked)}: {'; '.join(problems)}; ask for "
+                "another --target, or leave out the format that fails with --format"
+            )
+        if not problems:
+            how = {key: form.proof(group[0]) for key, form in wanted.items()}
+            proved[span(group)] = {**how, "tokenizer": f"tokenizers {group[0].tokenizers} reads every component"}
+    return proved
 
 
-def _prove(folder: Path, source: Source, files: dict[str, BundleFile]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The manifest's ``checks`` and ``targets``; raises :class:`CheckError` if the zips differ from the model."""
-    from osparse.packager.parity import make_cases, require_parity
-    from osparse.packager.probes import TEXTS
-    from osparse.packager.torchscript import Runner
+def _versions(spanned: str) -> list[str]:
+    """The versions of ``2.15-2.18``."""
+    every = list(TARGETS)
+    first, _, last = spanned.partition("-")
+    return every[every.index(first) : every.index(last or first) + 1]
 
-    runners = open_runners({form: folder / file.name for form, file in files.items() if form != "tokenizer"})
-    tokenizer = source.tokenizer()
-    texts = [tokenizer.encode(text).ids for _, text in TEXTS]
-    cases = make_cases(texts, source.ordinary_ids, source.longest)
+
+def _require_targets(made: Bundle, targets: Sequence[Target]) -> None:
+    lacking = [target.version for target in targets if target.version not in made.targets]
+    if lacking:
+        raise CheckError(
+            f"{made.path} is up to date, but it is not proved for OpenSearch {', '.join(lacking)}, only for "
+            f"{', '.join(made.targets)}; package with another --format, or ask for another --target"
+        )
+
+
+def _prove_parity(
+    source: Source, runners: Mapping[str, Runner], quantize: Quantization | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The manifest's ``checks.parity`` and ``quantization``; raises :class:`CheckError` if a graph differs."""
+    from osparse.packager.parity import require_parity
+
+    cases = _cases(source)
+    if quantize is not None:
+        from osparse.packager.quantize import measure
+
+        loss = measure(runners, source.run, cases)
+        log.info("%s loses: %s", quantize, ", ".join(f"{key} {value}" for key, value in loss.items()))
+        return {}, {"scheme": quantize, **loss}
     largest = require_parity(runners, source.run, cases, source.model.head)
     log.info("parity on %d cases: %s", len(cases), ", ".join(f"{f} {v:.1e}" for f, v in largest.items()))
-    graph = runners.get("torchscript")
-    unknown = graph.unknown_operators() if isinstance(graph, Runner) else []
-    if unknown:
-        log.warning("not known to be in libtorch 2.5.1: %s; try this bundle on a server first", ", ".join(unknown))
-    how = {form: HOW[form] for form in largest}
-    if unknown:
-        how["torchscript"] = "not proved: " + ", ".join(unknown)
-    checks = {
-        "recipe": RECIPE,
-        "parity": {
-            form: {"cases": len(cases), "longest": source.longest, "largest_difference_below": _power_of_ten(value)}
-            for form, value in largest.items()
-        },
-        "tokenizer": {"tokens": len(source.ordinary_ids), "lost": 0},
-        "targets": {TARGET: how},
+    parity = {
+        form: {"cases": len(cases), "longest": source.longest, "largest_difference_below": _power_of_ten(value)}
+        for form, value in largest.items()
     }
-    return checks, () if unknown else (TARGET,)
+    return parity, {}
+
+
+def _cases(source: Source) -> list[Case]:
+    from osparse.packager.parity import make_cases
+    from osparse.packager.probes import TEXTS
+
+    tokenizer = source.tokenizer()
+    return make_cases([tokenizer.encode(text).ids for _, text in TEXTS], source.ordinary_ids, source.longest)
 
 
 def _power_of_ten(value: float) -> float:

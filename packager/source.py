@@ -10,11 +10,13 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from osparse.encoder import SparseEncoder, TextEncoder, positions
+from osparse.encoder import SparseEncoder, load_masked_lm, positions
 from osparse.encoding import SERVER_MAX_TOKENS, QueryEncoder
 from osparse.errors import CheckError, ModelError
 from osparse.model import Model
-from osparse.packager.tokenizer import load, packaged_tokenizer
+from osparse.packager.checkpoints import Checkpoint
+from osparse.packager.tokenizer import load, packaged_tokenizer, truncated
+from osparse.packager.weights import load_checkpoint
 
 log = logging.getLogger("osparse.packager.source")
 MAX_DENSITY = 0.995
@@ -30,7 +32,7 @@ class Source:
     model: Model
     encoder: SparseEncoder
     tokenizer_json: bytes
-    """As it goes into every zip."""
+    """As it goes into the encoders' zips, cut at the head's max_length."""
     ordinary_ids: tuple[int, ...]
     """Ids that may carry weight."""
 
@@ -38,22 +40,18 @@ class Source:
     def open(cls, model: Model) -> Source:
         """Raises :class:`ModelError` or :class:`BundleError` saying what does not fit."""
         tokenizer_json = packaged_tokenizer(model.path / "tokenizer.json", model.head.max_length)
-        encoder = TextEncoder.open(model).encoder.requires_grad_(False)
+        mlm = load_checkpoint(model.path) if isinstance(model, Checkpoint) else load_masked_lm(model.path, "eager")
+        encoder = SparseEncoder(mlm, model.head).eval().requires_grad_(False)
+        _require_rows(model, encoder)
         _require_finite(model, encoder)
-        tokens, masked = model.lexicon.tokens, set(model.head.masked_ids)
-        unmasked = [i for i in model.lexicon.special_ids if i not in masked]
-        unmasked += [i for i in range(len(encoder.keep)) if i not in masked and (i >= len(tokens) or not tokens[i])]
-        if unmasked:
-            raise ModelError(
-                f"{model.path}/osparse.json: head.masked_ids lacks {len(unmasked)} special or unused ids "
-                f"({unmasked[:5]}), which the server would answer as tokens; add them and evaluate again"
-            )
+        _require_masked(model, encoder)
         if positions(encoder.mlm) < model.head.max_length:
             raise ModelError(
                 f"{model.path}: head.max_length is {model.head.max_length}, the model has {positions(encoder.mlm)} "
-                "positions; lower max_length in osparse.json"
+                "positions; lower max_length in osparse.json, or pass --max-length for another's checkpoint"
             )
-        ordinary = tuple(i for i in range(len(tokens)) if i not in masked)
+        masked = set(model.head.masked_ids)
+        ordinary = tuple(i for i in range(len(model.lexicon.tokens)) if i not in masked)
         return cls(model, encoder, tokenizer_json, ordinary)
 
     @property
@@ -63,15 +61,20 @@ class Source:
 
     @property
     def shared(self) -> dict[str, bytes]:
-        """The files that every zip holds."""
+        """The files that every encoder zip holds."""
         return {"tokenizer.json": self.tokenizer_json, "idf.json": self.model.lexicon.to_json().encode()}
+
+    @property
+    def for_queries(self) -> dict[str, bytes]:
+        """The files of tokenizer.zip: a query is cut where the server cuts, not where documents are."""
+        return {**self.shared, "tokenizer.json": truncated(self.tokenizer_json, SERVER_MAX_TOKENS)}
 
     def tokenizer(self) -> Tokenizer:
         """The packaged tokenizer, truncating as the server will."""
         return load(self.tokenizer_json, str(self.model.path / "tokenizer.json"))
 
     def query_encoder(self) -> QueryEncoder:
-        return QueryEncoder(self.tokenizer(), self.model.lexicon, max_length=self.model.head.max_length)
+        return QueryEncoder(self.tokenizer(), self.model.lexicon, max_length=SERVER_MAX_TOKENS)
 
     def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """The model itself, in torch as it was trained: (B, T), (B, T) -> (B, V) pruned weights."""
@@ -98,10 +101,31 @@ class Source:
             )
 
 
+def _require_rows(model: Model, encoder: SparseEncoder) -> None:
+    rows = encoder.decoder.weight.shape[0]
+    if rows < len(model.lexicon.tokens):
+        raise ModelError(
+            f"{model.path}: the decoder has {rows} rows, the tokenizer {len(model.lexicon.tokens)} tokens; "
+            "they do not belong together"
+        )
+
+
 def _require_finite(model: Model, encoder: SparseEncoder) -> None:
     bad = [name for name, tensor in encoder.mlm.named_parameters() if not bool(torch.isfinite(tensor).all())]
     if bad:
         raise ModelError(
-            f"{model.path}/model.safetensors has NaN or infinite weights in {len(bad)} tensors, like {bad[0]}; "
-            "train again with: osparse train"
+            f"{model.path}: the weights (model.safetensors) have NaN or infinite values in {len(bad)} tensors, like "
+            f"{bad[0]}; train again with: osparse train, or fetch the checkpoint again"
+        )
+
+
+def _require_masked(model: Model, encoder: SparseEncoder) -> None:
+    """No id without a token, and no special one, may carry weight."""
+    tokens, masked = model.lexicon.tokens, set(model.head.masked_ids)
+    unmasked = [i for i in model.lexicon.special_ids if i not in masked]
+    unmasked += [i for i in range(len(encoder.keep)) if i not in masked and (i >= len(tokens) or not tokens[i])]
+    if unmasked:
+        raise ModelError(
+            f"{model.path}/osparse.json: head.masked_ids lacks {len(unmasked)} special or unused ids "
+            f"({unmasked[:5]}), which the server would answer as tokens; add them and evaluate again"
         )

@@ -1,14 +1,14 @@
 """TorchScript for ML Commons: forward takes one Dict[str, Tensor] and returns {"output": (B, V)}.
 
-torch.jit is deprecated upstream, but it is what the server runs (libtorch 2.5.1 on 3.x), so all of it is in this file
-and its DeprecationWarning is silenced here alone. The encoder is traced as a *function*: its weights become constants,
-a tied matrix is stored once, and no module path or mangled class name depends on what was traced before.
+torch.jit is deprecated upstream, but it is what the server runs (libtorch 2.5.1 on 3.x, 1.13.1 on 2.x), so all of it
+is in this file and its DeprecationWarning is silenced here alone. The encoder is traced as a *function*: its weights
+become constants, a tied matrix is stored once, and no module path or mangled class name depends on what was traced
+before.
 """
 
 from __future__ import annotations
 
 import io
-import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,19 +26,6 @@ _jit: Any = torch.jit
 """Its functions are not annotated."""
 CHUNK_ELEMENTS = 2_000_000
 """Logits held at a time for each of up to four texts of a batch (8 MB in fp32)."""
-
-LIBTORCH_2_5_1 = frozenset(
-    (
-        "Int ScalarImplicit __and__ __derive_index __floordiv__ __getitem__ __isnot__ __range_length abs add add_ "
-        "amax arange argmax bitwise_and bitwise_not cat chunk clamp contiguous cos cumsum detach div dropout "
-        "embedding eq erf expand expand_as fill_ flatten floor_divide floordiv full full_like gather ge gelu gt index "
-        "layer_norm le linear log log1p logical_and lt masked_fill matmul max maximum mean mm mul ne neg new_ones "
-        "new_zeros numpy_T ones ones_like permute pow relu reshape rsqrt rsub scalar_tensor select sigmoid silu sin "
-        "size slice softmax split split_with_sizes sqrt squeeze stack sub sum t tanh tensor to topk transpose type_as "
-        "unbind unsqueeze view where zeros zeros_like "
-    ).split()
-)
-"""aten operators that have been in libtorch since before 2.5.1 with the arguments tracing gives them."""
 
 
 @contextmanager
@@ -130,12 +117,15 @@ def export(graph: Graph) -> bytes:
 
 
 def _without_debug(data: bytes) -> bytes:
-    """Drop the debug records: they hold this machine's source paths."""
+    """Drop the debug records: they hold this machine's source paths.
+
+    ``.data/version`` is kept: by it libtorch knows which meaning of an operator (div, full, gelu) the file has.
+    """
     reader = torch._C.PyTorchFileReader(io.BytesIO(data))
     out = io.BytesIO()
     writer = torch._C.PyTorchFileWriter(out)
     for name in reader.get_all_records():
-        if not name.endswith(".debug_pkl") and name != "byteorder" and not name.startswith(".data/"):
+        if not name.endswith(".debug_pkl") and name not in ("byteorder", ".data/serialization_id"):
             record = reader.get_record(name)
             writer.write_record(name, record, len(record))
     writer.write_record("byteorder", b"little", len(b"little"))
@@ -162,8 +152,3 @@ class Runner:
             found = self.module({"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)})
         weights: NDArray[np.float32] = found["output"].numpy()
         return weights
-
-    def unknown_operators(self) -> list[str]:
-        """aten operators not known to be in libtorch 2.5.1."""
-        used = set(re.findall(r"\baten::(\w+)", str(self.module.inlined_graph)))
-        return sorted(used - LIBTORCH_2_5_1)

@@ -25,10 +25,6 @@ from osparse.errors import BundleError
 from osparse.files import fingerprint, pretty_json, read_json, read_jsonl, sha256_file
 
 SCHEMA_VERSION = 1
-Format = Literal["torchscript", "onnx"]
-ENCODER_FILES: dict[str, str] = {"torchscript": "encoder.torchscript.zip", "onnx": "encoder.onnx.zip"}
-MODEL_FORMATS: dict[str, str] = {"torchscript": "TORCH_SCRIPT", "onnx": "ONNX"}
-"""Our format name -> the server's model_format."""
 MAX_NAME = 80
 """Characters; the server makes file names of '<name>-<fingerprint>-<part>', which must stay within 120."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -71,12 +67,18 @@ class Bundle:
     head: Head
     vocabulary: int
     files: dict[str, BundleFile]
-    """``torchscript``, ``onnx`` (one at least) and ``tokenizer`` -> its zip."""
+    """``torchscript``, ``onnx`` (or another format; one at least) and ``tokenizer`` -> its zip."""
     probes_sha256: str
     checks: dict[str, Any] = field(default_factory=dict)
     """What was proved before it was written: parity per format, tokenizer losslessness."""
     targets: tuple[str, ...] = ()
     """OpenSearch versions it is proved for."""
+    quantization: dict[str, Any] = field(default_factory=dict)
+    """``scheme`` (int8) and what it loses against the unquantised encoder; {} for fp32."""
+    tolerance: float = 1e-4
+    """Largest difference of a served document weight from ``probes.jsonl`` that is not a fault."""
+    source: dict[str, Any] = field(default_factory=dict)
+    """What was packaged: kind of folder, name, architecture, licence, where the query weights are from."""
 
     @classmethod
     def open(cls, path: Path | str) -> Bundle:
@@ -114,7 +116,8 @@ class Bundle:
 
     @property
     def formats(self) -> list[str]:
-        return [name for name in ENCODER_FILES if name in self.files]
+        """Names of the encoder formats; the first is the one a server is given."""
+        return [key for key in self.files if key != "tokenizer"]
 
     def zip_path(self, key: str) -> Path:
         """Path of ``torchscript``, ``onnx`` or ``tokenizer``; raises :class:`BundleError` if the bundle lacks it."""

@@ -20,7 +20,7 @@ from osparse.errors import BundleError
 from osparse.model import Model
 from osparse.onnx_encoder import INPUTS, open_session
 from osparse.packager import onnx as onnx_format
-from osparse.packager import torchscript
+from osparse.packager import operators, torchscript
 
 MASKED = (0, 1, 2, 3, 4, 17)
 HEADS = [
@@ -153,10 +153,29 @@ def test_torchscript_holds_weights_once_and_no_paths(model: Model) -> None:
     assert not [name for name in names if "debug" in name or "mangle" in name]
     sizes = [info.file_size for info in zipfile.ZipFile(io.BytesIO(data)).infolist()]
     assert sizes.count(400 * 32 * 4) == 1
-    assert torchscript.Runner(data).unknown_operators() == []
+    module = torchscript.Runner(data).module
+    assert operators.unknown(module, "2.5.1") == operators.unknown(module, "1.13.1") == []
+    version = zipfile.ZipFile(io.BytesIO(data)).read("archive/.data/version")
+    assert version == b"10\n"  # a lower one would give div, full and gelu their meaning of years ago
 
 
-def test_an_operator_that_libtorch_lacks_is_named(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    runner = torchscript.Runner(torchscript.export(graph_of(model, HEADS[0])))
-    monkeypatch.setattr(torchscript, "LIBTORCH_2_5_1", torchscript.LIBTORCH_2_5_1 - {"layer_norm"})
-    assert runner.unknown_operators() == ["layer_norm"]
+def test_operators_that_a_libtorch_lacks_are_named() -> None:
+    def attention(x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.scaled_dot_product_attention(x, x, x).squeeze((0, 1)).erfinv()
+
+    with torchscript.quiet():
+        module = torch.jit.trace(attention, torch.rand(1, 1, 2, 2))
+    attention_and_squeeze = ["aten::scaled_dot_product_attention", "aten::squeeze.dims"]
+    assert operators.unknown(module, "2.5.1") == ["aten::erfinv"]
+    assert operators.unknown(module, "1.13.1") == sorted(["aten::erfinv", *attention_and_squeeze])
+
+
+def test_what_onnx_runtime_would_not_load_is_named(model: Model) -> None:
+    data = onnx_format.export(graph_of(model, HEADS[0]))
+    assert onnx_format.problems(data) == []
+    read = onnx.load_from_string(data)
+    read.ir_version, read.opset_import[0].version = 10, 20
+    read.graph.input[0].name = "input_ids"
+    read.graph.node[0].op_type = "Gelu"
+    said = "; ".join(onnx_format.problems(read.SerializeToString()))
+    assert "IR 10" in said and "opset 20" in said and "'input_ids'" in said and "to have Gelu" in said
