@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from osparse.corpus.build import build_dataset
 from osparse.corpus.idf import compute_idf
+from osparse.corpus.idf_diff import IdfDiff, diff_idf
+from osparse.corpus.recency import Recency
 from osparse.corpus.stats import Stats, dataset_stats
 from osparse.corpus.tokenizer import TokenizerReport, train_tokenizer
 
-__all__ = ["Stats", "TokenizerReport", "build_dataset", "compute_idf", "dataset_stats", "train_tokenizer"]
+__all__ = [
+    "IdfDiff",
+    "Recency",
+    "Stats",
+    "TokenizerReport",
+    "build_dataset",
+    "compute_idf",
+    "dataset_stats",
+    "diff_idf",
+    "train_tokenizer",
+]

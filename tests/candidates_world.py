@@ -53,3 +53,12 @@ def make(records: Records, **changes: object) -> Batch:
     return BatchMaker(records, BatchSampler(records.groups, chosen.batch, (0,)), chosen, 62).at(
         0, np.random.default_rng(0)
     )
+
+
+def remake_documents(dataset: Dataset, path: Path, *columns: pl.Expr) -> Dataset:
+    """The dataset with changed columns of its documents."""
+    return save_dataset(
+        path, documents=dataset.documents.collect().with_columns(*columns), queries=dataset.queries.collect(),
+        qrels={split: dataset.qrels(split).collect() for split in ("train", "validation", "test")},
+        sources=dataset.manifest.sources, split_rule="tests", seed=0,
+    )  # fmt: skip
