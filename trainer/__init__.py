@@ -10,9 +10,10 @@ import importlib
 from typing import Any
 
 from osparse.trainer.config import TrainConfig
+from osparse.trainer.planning import plan
 from osparse.trainer.run import run_folder, train
 
-__all__ = ["SparseEncoder", "TrainConfig", "losses", "run_folder", "train"]
+__all__ = ["SparseEncoder", "TrainConfig", "losses", "plan", "run_folder", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -108,7 +108,7 @@ def train(
     output = Path(output)
     inputs = read_inputs(config, dataset, overrides)
     if output.exists() and not overwrite and not (output.is_dir() and not any(output.iterdir())):
-        if _made_from(output) == inputs.name:
+        if made_from_these(output, inputs.name):
             finished = "; its run is finished, so there is nothing to resume" if resume else ""
             log.info("%s is up to date%s", output, finished)
             return Model.open(output)
@@ -302,13 +302,13 @@ def _before(progress: Progress) -> Callable[[dict[str, Any]], bool]:
     return keep
 
 
-def _made_from(output: Path) -> str:
-    """The fingerprint an existing output was trained with; empty if it is no model of ours."""
+def made_from_these(output: Path, name: str) -> bool:
+    """Whether an existing output is a model that was trained from the inputs of this fingerprint."""
     try:
-        return str(Model.open(output).training.get("fingerprint", ""))
+        return bool(Model.open(output).training.get("fingerprint") == name)
     except ModelError as problem:
         log.debug("%s", problem)
-        return ""
+        return False
 
 
 def _start_fingerprint(config: TrainConfig) -> str | None:

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,24 +14,46 @@ from rich.console import Console
 from osparse.cli import cli
 from osparse.errors import InputError
 from osparse.trainer.monitor import curve, monitor
-from osparse.trainer.runlog import RunLog
+from osparse.trainer.runlog import RunLog, is_running, sole_process
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     log = RunLog(tmp_path / "model.run")
     for step in (1, 11, 20):
-        log.write("step", stage="ranking", step=step, steps=40, lr=0.1, loss=4.0 / step)
-    log.write("validation", stage="ranking", step=20, ndcg=0.5, directions={"ko->en": 0.4321}, nonzeros=99.0, empty=0.0)
+        log.write("step", part=1, stage="ranking", step=step, steps=40, lr=0.1, loss=4.0 / step)
+    log.write(
+        "validation", part=1, stage="ranking", step=20, ndcg=0.5, directions={"ko->en": 0.4321}, nonzeros=99.0, empty=0.0,
+        posting_max=77,
+    )  # fmt: skip
     return tmp_path / "model.run"
 
 
 def test_the_picture_says_where_the_run_is(run: Path) -> None:
-    console = Console(width=120, record=True, file=io.StringIO())
-    monitor(run, once=True, console=console)
+    console = Console(width=150, record=True, file=io.StringIO())
+    with sole_process(run):
+        monitor(run, once=True, console=console)
     text = console.export_text()
-    for word in ("ranking", "step 20 of 40", "loss", "0.2", "ko->en", "0.432", "99", "left"):
+    for word in ("ranking", "step 20 of 40", "loss", "0.2", "ko->en", "0.432", "99", "left", "77"):
         assert word in text, word
+
+
+def test_a_killed_run_ends_the_monitor(run: Path) -> None:
+    """SIGKILL leaves no last line, but frees the lock."""
+    code = (
+        "import sys, time; from pathlib import Path; from osparse.trainer.runlog import sole_process\n"
+        "with sole_process(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(run)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        assert is_running(run)
+        with pytest.raises(InputError, match="in use by another"), sole_process(run):
+            pass
+        killer = threading.Timer(0.3, process.kill)
+        killer.start()
+        console = Console(width=150, record=True, file=io.StringIO())
+        assert monitor(run, console=console)[-1]["kind"] == "validation"  # returns
+        assert "killed" in console.export_text()
 
 
 def test_curves() -> None:
