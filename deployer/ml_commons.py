@@ -15,6 +15,8 @@ from osparse.opensearch_templates import render
 _BASE = "/_plugins/_ml"
 CHUNK = 10_000_000
 """Bytes of one uploaded chunk; the server refuses more ("Chunk size exceeds 10MB")."""
+BREAKER = "Circuit Breaker is open"
+"""ML Commons' own words; asking again changes nothing."""
 DONE = ("COMPLETED", "COMPLETED_WITH_ERROR", "FAILED", "CANCELLED", "EXPIRED", "UNREACHABLE")
 """Task states after which nothing more happens."""
 
@@ -28,6 +30,8 @@ class Model:
     state: str
     sha256: str
     group_id: str
+    chunks: int | None = None
+    """How many it is to have; None while the server itself fetches it."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Task:
     id: str
     state: str
     errors: dict[str, str]
+    model_id: str | None = None
 
     @property
     def done(self) -> bool:
@@ -83,8 +88,33 @@ class MLCommons:
     def register_meta(self, **values: Any) -> str:
         """Announce a model that will come in chunks; returns its id. Sent at most once: it is not idempotent."""
         body = render("model_register_meta", **values)
-        answer = self.cluster.request("POST", f"{_BASE}/models/_register_meta", body=body, repeatable=False)
-        return str(answer.body["model_id"])
+        return str(self._refusable(f"{_BASE}/models/_register_meta", body).body["model_id"])
+
+    def register_by_url(self, **values: Any) -> str:
+        """Let the server fetch a model; returns the id of the task. Sent at most once: it is not idempotent."""
+        return str(self._refusable(f"{_BASE}/models/_register", render("model_register_url", **values)).body["task_id"])
+
+    def _refusable(self, path: str, body: Any) -> Answer:
+        """A POST that may be refused for a reason with a known remedy; an open circuit breaker is said at once."""
+        try:
+            answer = self.cluster.request("POST", path, body=body, repeatable=False, allow=(400, 429))
+            if answer.status == 429 and BREAKER not in answer.reason:
+                answer = self.cluster.request("POST", path, body=body, repeatable=False, allow=(400,))
+        except ClusterBusyError as busy:
+            raise ClusterBusyError(with_remedy(str(busy))) from None
+        if answer.status >= 400:
+            kind = ClusterBusyError if answer.status == 429 else ClusterError
+            url = self.cluster.url
+            raise kind(with_remedy(f"{url} refused POST {path} ({answer.status}): {answer.reason}"))
+        return answer
+
+    def chunks_there(self, model_id: str, chunks: int) -> set[int]:
+        """Which chunks of a model the server has; a chunk is a document of its own."""
+        ids = [f"{model_id}_{number}" for number in range(chunks)]
+        body = render("model_chunks_find", ids=ids, size=chunks)
+        answer = self.cluster.request("POST", f"{_BASE}/models/_search", body=body, allow=(404,))
+        found = {str(hit["_id"]) for hit in _hits(answer)}
+        return {number for number, name in enumerate(ids) if name in found}
 
     def upload_chunk(self, model_id: str, number: int, data: bytes) -> None:
         """Sent as application/json, whatever the bytes: other content types are answered 406."""
@@ -92,12 +122,19 @@ class MLCommons:
         self.cluster.request("POST", path, body=data, timeout=300)
 
     def deploy_model(self, model_id: str) -> Answer:
-        """Start deploying; the answer names the task. 400 and 500 are returned, not raised: they hold the reason."""
-        return self.cluster.request("POST", f"{_BASE}/models/{model_id}/_deploy", allow=(400, 500))
+        """Start deploying; the answer names the task.
+
+        400, 500 and an open circuit breaker (429) are returned, not raised: they hold the reason.
+        """
+        path = f"{_BASE}/models/{model_id}/_deploy"
+        answer = self.cluster.request("POST", path, allow=(400, 429, 500))
+        if answer.status == 429 and BREAKER not in answer.reason:
+            answer = self.cluster.request("POST", path, allow=(400, 500))
+        return answer
 
     def get_task(self, task_id: str) -> Task:
         body = self.cluster.request("GET", f"{_BASE}/tasks/{task_id}").body
-        return Task(task_id, str(body.get("state")), task_errors(body.get("error")))
+        return Task(task_id, str(body.get("state")), task_errors(body.get("error")), body.get("model_id"))
 
     def predict(self, model_id: str, texts: Sequence[str]) -> list[dict[str, float]]:
         """{token: weight} of each text; raises :class:`ClusterError` if the model does not answer."""
@@ -149,4 +186,5 @@ def _model(model_id: str, source: dict[str, Any]) -> Model:
         state=str(source.get("model_state")),
         sha256=str(source.get("model_content_hash_value")),
         group_id=str(source.get("model_group_id")),
+        chunks=source.get("total_chunks"),
     )

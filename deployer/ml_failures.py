@@ -7,6 +7,26 @@ from collections.abc import Mapping
 
 REMEDIES: tuple[tuple[str, str], ...] = (
     (
+        r"allow_registering_model_via_local_file",
+        "models may not be uploaded from a file on this cluster: run osparse deploy with --allow-settings, or set "
+        "plugins.ml_commons.allow_registering_model_via_local_file to true",
+    ),
+    (
+        r"allow_registering_model_via_url",
+        "models may not be fetched from an address on this cluster: run osparse deploy with --allow-settings, or set "
+        "plugins.ml_commons.allow_registering_model_via_url to true",
+    ),
+    (
+        r"Disk Circuit Breaker",
+        "the node is short of disk space: free some, or lower plugins.ml_commons.disk_free_space_threshold (5 GB by "
+        "default)",
+    ),
+    (
+        r"Connection refused|No such file or directory|Connection timed out|FileNotFound|trusted_url|doesn't match",
+        "the server cannot fetch the zip from its --via-url address: the address must be right as seen from the nodes, "
+        "not from here; without --via-url osparse sends the zips itself",
+    ),
+    (
         r"model content changed",
         "the stored chunks do not make the uploaded file again, not even after a second upload: check the health of "
         "the index .plugins-ml-model and the disks, then run osparse deploy again",
@@ -31,7 +51,7 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     (
         r"publish\.djl\.ai|UnknownHost|native library|Failed to (download|load PyTorch)|Cannot download",
         "the server fetches its PyTorch library at the first deploy and could not: let it reach publish.djl.ai, or put "
-        "the library where its log names it",
+        "the files there by hand (osparse doctor --cluster URL lists them and their place)",
     ),
     (
         r"Unknown builtin op|Unsupported model IR version|ORT_FAIL|Unsupported operator",

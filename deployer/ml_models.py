@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from osparse.bundle import Bundle, BundleFile
@@ -31,6 +31,9 @@ TASK_SECONDS = 900.0
 """The server's own limit is 600."""
 FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
 """Seconds between two looks at a task or a state; each wait is half as long again as the one before."""
+MODEL_SECONDS = 3.0
+"""Of a task that runs on; then the model itself is looked at too."""
+_UNSAID = {"": "the model is DEPLOY_FAILED and its task gives no reason; the log of the nodes has it"}
 SETTLE_SECONDS = 30.0
 """For a state that follows a finished call within moments."""
 
@@ -99,20 +102,33 @@ class ServedModel:
         return Finding("keep", what, "deployed, answers as proved")
 
     def apply(self) -> None:
-        model = self._find() or self._register()
+        model = self._find()
+        if model is not None and self._must_start_over(model):
+            self._delete(model)
+            model = None
+        model = model or self._register()
         self._drop_duplicates()
         if model.state == "REGISTERING":
             self._upload(model)
         if model.state == "DEPLOYING":
             model = self._settled(model, ("DEPLOYING",))
-        self._deploy(model)
+        model = self._deploy(model)
         self._await_answer(model)
         prove(self.ml, model.id, self.bundle, self.part)
         self.id = model.id
 
+    def _must_start_over(self, model: Model) -> bool:
+        """Whether an unfinished registration cannot be gone on with: cut otherwise, or left behind by the server."""
+        if model.state != "REGISTERING":
+            return False
+        if model.chunks is None:  # the server is fetching it, or was when it stopped
+            return self._settled(model, ("REGISTERING",)).state == "REGISTERING"
+        return model.chunks != self._chunks
+
     def _find(self) -> Model | None:
         found = self.ml.find_models(self.name)
-        foreign = [model for model in found if model.sha256 not in {file.sha256 for file in self.bundle.files.values()}]
+        ours = {file.sha256 for file in self.bundle.files.values()}
+        foreign = [m for m in found if m.sha256 not in ours and (m.chunks is not None or m.state != "REGISTERING")]
         if foreign:
             raise DeploymentConflictError(
                 f"model {self.name} (id {foreign[0].id}) holds content {foreign[0].sha256[:12]}.., this bundle's is "
@@ -125,36 +141,63 @@ class ServedModel:
 
     def _drop_duplicates(self) -> None:
         for model in self._duplicates:
-            log.info("deleting an unfinished copy of %s (id %s, %s)", self.name, model.id, model.state)
-            self.ml.undeploy_model(model.id)
-            answer = self.ml.delete_model(model.id)
-            if answer.status not in (200, 404):
-                log.warning("%s (id %s) could not be deleted: %s", self.name, model.id, answer.reason)
+            self._delete(model)
+
+    def _delete(self, model: Model) -> None:
+        log.info("deleting an unfinished copy of %s (id %s, %s)", self.name, model.id, model.state)
+        self.ml.undeploy_model(model.id)
+        answer = self.ml.delete_model(model.id)
+        if answer.status not in (200, 404):
+            log.warning("%s (id %s) could not be deleted: %s", self.name, model.id, answer.reason)
+
+    @property
+    def _chunks(self) -> int:
+        return -(-self.file.size // CHUNK)
 
     def _register(self) -> Model:
-        chunks = -(-self.file.size // CHUNK)
+        values = {
+            "name": self.name,
+            "function_name": self.file.function_name,
+            "model_format": self.file.model_format,
+            "model_group_id": self.group.id,
+            "size": self.file.size,
+            "sha256": self.file.sha256,
+        }
         try:
-            model_id = self.ml.register_meta(
-                name=self.name,
-                function_name=self.file.function_name,
-                model_format=self.file.model_format,
-                model_group_id=self.group.id,
-                size=self.file.size,
-                sha256=self.file.sha256,
-                chunks=chunks,
-            )
+            if self.via_url is not None:
+                return self._fetched_by_server(self.via_url, values)
+            model_id = self.ml.register_meta(**values, chunks=self._chunks)
         except (ClusterUnreachableError, ClusterBusyError):
             found = self._find()  # the answer was lost, the model may be there
             if found is None:
                 raise
             return found
-        return Model(model_id, self.name, "REGISTERING", self.file.sha256, self.group.id or "")
+        return Model(model_id, self.name, "REGISTERING", self.file.sha256, self.group.id or "", self._chunks)
 
-    def _upload(self, model: Model) -> None:
-        path = self.bundle.zip_path(self.key)
-        chunks = -(-self.file.size // CHUNK)
-        with path.open("rb") as file, progress(f"upload {self.name}", chunks, "chunks") as bar:
-            for number in range(chunks):
+    def _fetched_by_server(self, address: str, values: Mapping[str, object]) -> Model:
+        url = f"{address.rstrip('/')}/{self.file.name}"
+        task = self._finished(self.ml.register_by_url(**values, url=url), f"register {self.name}")
+        if task.state != "COMPLETED" or task.model_id is None:
+            reason = "; ".join(task.errors.values()) or f"the task ended {task.state} without a reason"
+            raise ClusterError(
+                ml_failures.with_remedy(f"model {self.name} could not be registered from {url}: {reason}")
+            )
+        found = self.ml.get_model(task.model_id)
+        if found is None:
+            raise ClusterError(f"model {self.name} (id {task.model_id}) vanished; run osparse deploy again")
+        return found
+
+    def _upload(self, model: Model, *, anew: bool = False) -> None:
+        """Send the chunks that the server lacks, or all of them ``anew``; the last one last in any case."""
+        last = self._chunks - 1
+        there = set() if anew else self.ml.chunks_there(model.id, self._chunks)
+        wanted = [number for number in range(last) if number not in there] + [last]
+        with (
+            self.bundle.zip_path(self.key).open("rb") as file,
+            progress(f"upload {self.name}", len(wanted), "chunks") as bar,
+        ):
+            for number in wanted:
+                file.seek(number * CHUNK)
                 self.ml.upload_chunk(model.id, number, file.read(CHUNK))
                 bar.advance()
         # The server writes REGISTERED a while after the last chunk: deployed before that, it would be overwritten.
@@ -172,7 +215,7 @@ class ServedModel:
                 break
         return found or model
 
-    def _deploy(self, model: Model) -> None:
+    def _deploy(self, model: Model) -> Model:
         tried_again = uploaded_again = False
         while errors := self._deploy_once(model):
             reasons = "\n".join(errors.values())
@@ -182,36 +225,56 @@ class ServedModel:
             elif not uploaded_again and ml_failures.UPLOAD_AGAIN.search(reasons):
                 tried_again = uploaded_again = True
                 log.info("%s: what the server stored is not whole; uploading again", self.name)
-                self._upload(model)
+                model = self._stored_anew(model)
             else:
-                nodes = {key: str(node.get("name")) for key, node in ClusterApi(self.ml.cluster).nodes().items()}
-                raise ClusterError(ml_failures.failure_text(self.name, errors, nodes))
+                raise ClusterError(ml_failures.failure_text(self.name, errors, self._node_names()))
+        return model
+
+    def _stored_anew(self, model: Model) -> Model:
+        if self.via_url is not None:
+            self._delete(model)
+            return self._register()
+        self._upload(model, anew=True)
+        return model
+
+    def _node_names(self) -> dict[str, str]:
+        return {key: str(node.get("name")) for key, node in ClusterApi(self.ml.cluster).nodes().items()}
 
     def _deploy_once(self, model: Model) -> dict[str, str]:
         """Node -> reason of a failed deploy; empty if it went well on one node at least."""
         answer = self.ml.deploy_model(model.id)
         if answer.status != 200:
             return {"": answer.reason}
-        task = self._finished(str(answer.body["task_id"]))
+        task = self._finished(str(answer.body["task_id"]), f"deploy {self.name}", model)
         if task.state == "COMPLETED_WITH_ERROR":
-            log.warning("%s", ml_failures.failure_text(f"{self.name} (on some nodes)", task.errors, {}))
+            text = ml_failures.failure_text(f"{self.name} (on some nodes)", task.errors, self._node_names())
+            log.warning("%s", text)
             return {}
         return {} if task.state == "COMPLETED" else task.errors or {"": f"the task ended {task.state} without a reason"}
 
-    def _finished(self, task_id: str) -> Task:
+    def _finished(self, task_id: str, what: str, model: Model | None = None) -> Task:
+        """The task once it has ended, or once its model has failed: the server can let such a task run on."""
         started = time.monotonic()
-        with progress(f"deploy {self.name}", unit="seconds") as bar:
+        with progress(what, unit="seconds") as bar:
             for last in _looks(TASK_SECONDS):
                 task = self.ml.get_task(task_id)
-                bar.advance(int(time.monotonic() - started) - bar.done, note=task.state)
+                seconds = time.monotonic() - started
+                bar.advance(int(seconds) - bar.done, note=task.state)
                 if task.done or last:
                     break
+                if model is not None and seconds > MODEL_SECONDS and self._failed_meanwhile(model):
+                    task = self.ml.get_task(task_id)  # its reason may have come just now
+                    return task if task.done else replace(task, state="FAILED", errors=_UNSAID)
         if not task.done:
             raise ClusterError(
-                f"deploying {self.name} is still {task.state} after {TASK_SECONDS:.0f} s (task {task_id}); look into "
-                "the server's log, then run osparse deploy again"
+                f"{what} is still {task.state} after {TASK_SECONDS:.0f} s (task {task_id}); look into the server's "
+                "log, then run osparse deploy again"
             )
         return task
+
+    def _failed_meanwhile(self, model: Model) -> bool:
+        found = self.ml.get_model(model.id)
+        return model.state != "DEPLOY_FAILED" and found is not None and found.state == "DEPLOY_FAILED"
 
     def _await_answer(self, model: Model) -> None:
         for last in _looks(SETTLE_SECONDS):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import urllib.request
 from typing import Any
 
 from mlcommons_http import Request
@@ -87,7 +89,7 @@ class ModelCalls(State):
         return {"model_id": model_id, "status": "CREATED"}
 
     def model_register_url(self, request: Request) -> Any:
-        """Only what is refused before a download is known here."""
+        """The task downloads; a failed one leaves no model behind."""
         if self._setting("allow_registering_model_via_url") != "true":
             reason = (
                 "To upload custom model user needs to enable allow_registering_model_via_url settings. Otherwise please "
@@ -99,9 +101,41 @@ class ModelCalls(State):
                 reason = f"Validation Failed: 1: Model {what} {BAD_WORDS}"
                 raise Refused(400, "action_request_validation_exception", reason)
         task_id = self._new_id()
-        error = "Connection refused"
-        self.tasks[task_id] = {"task_type": "REGISTER_MODEL", "state": "FAILED", "error": error, "is_async": True}
+        task = {"task_type": "REGISTER_MODEL", "function_name": request.json["function_name"], "state": "CREATED",
+                "worker_node": [NODE], "is_async": True}  # fmt: skip
+        self.tasks[task_id] = task
+        self._soon(self.task_seconds, lambda: self._download(task, request.json))
         return {"task_id": task_id, "status": "CREATED"}
+
+    def _download(self, task: dict[str, Any], body: dict[str, Any]) -> None:
+        try:
+            with urllib.request.urlopen(body["url"], timeout=5) as answer:
+                data = answer.read()
+        except OSError:
+            task.update(state="FAILED", error="Connection refused")
+            return
+        if "model_content_hash_value" not in body:
+            reason = (
+                "Model content Hash code need to be provided when register via url. Please calculate sha 256 Hash code."
+            )
+            task.update(state="FAILED", error=reason)
+            return
+        if hashlib.sha256(data).hexdigest() != body["model_content_hash_value"]:
+            task.update(state="FAILED", error="model content changed")
+            return
+        pieces = [data[i : i + MAX_CHUNK] for i in range(0, len(data), MAX_CHUNK)]
+        group_id = body.get("model_group_id") or self._group_named(body["name"])
+        self.groups[group_id]["latest_version"] += 1
+        model_id = self._new_id()
+        self.models[model_id] = {
+            "name": body["name"], "model_group_id": group_id, "algorithm": body["function_name"],
+            "model_version": str(self.groups[group_id]["latest_version"]), "model_format": body["model_format"],
+            "model_state": "REGISTERED", "model_content_size_in_bytes": len(data),
+            "model_content_hash_value": body["model_content_hash_value"], "total_chunks": len(pieces),
+            "is_hidden": False,
+        }  # fmt: skip
+        self.chunks[model_id] = dict(enumerate(pieces))
+        task.update(state="COMPLETED", model_id=model_id)
 
     def _check_meta(self, body: dict[str, Any], algorithm: str) -> None:
         def refuse(reason: str) -> Refused:
@@ -185,6 +219,8 @@ class ModelCalls(State):
         if self._setting("only_run_on_ml_node") == "true" and "ml" not in self.roles:
             reason = "No eligible node found to execute this request. It's best practice to provision ML nodes."
             raise Refused(400, "illegal_argument_exception", reason)
+        if self.refuse_deploy:
+            raise Refused(429, "circuit_breaking_exception", self.refuse_deploy)
         task_id = self._new_id()
         task = {
             "model_id": model_id, "task_type": "DEPLOY_MODEL", "function_name": model["algorithm"],
@@ -263,6 +299,8 @@ class ModelCalls(State):
 
 
 def _matching(rows: dict[str, dict[str, Any]], query: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    if "ids" in query:
+        return {i: row for i, row in rows.items() if i in query["ids"]["values"]}
     clause = query.get("bool", {"must": [query]})
     musts, nots = clause.get("must", []), clause.get("must_not", [])
     return {

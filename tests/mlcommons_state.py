@@ -18,6 +18,7 @@ DEFAULTS = {
     "plugins.ml_commons.only_run_on_ml_node": "true",
     "plugins.ml_commons.allow_registering_model_via_local_file": "false",
     "plugins.ml_commons.allow_registering_model_via_url": "false",
+    "plugins.ml_commons.trusted_url_regex": "^(https?|ftp|file)://[-a-zA-Z0-9+&@#/%?=~_|!:,.;]*[-a-zA-Z0-9+&@#/%=~_|]",
     "plugins.ml_commons.native_memory_threshold": "90",
     "plugins.ml_commons.jvm_heap_memory_threshold": "85",
 }
@@ -43,6 +44,7 @@ class State:
         self.task_seconds = 0.03
         self.settle_seconds = 0.02
         self.fail_deploy: Callable[[str], str | None] = lambda name: None
+        self.refuse_deploy = ""
         self.faults: list[Fault] = []
         self.calls: list[Call] = []
         self.headers_seen: list[dict[str, str]] = []

@@ -1,0 +1,168 @@
+"""What an earlier run left is gone on with; models fetched by the server; reasons with remedies, at once."""
+
+from __future__ import annotations
+
+import functools
+import re
+import threading
+import time
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from mlcommons_server import Fault, MLCommonsServer, mlcommons_server
+
+from osparse.bundle import Bundle
+from osparse.deployer import deploy, ml_models, status
+from osparse.errors import ClusterError, InputError
+
+from .conftest import client
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def files(small_bundle: Bundle) -> Iterator[str]:
+    """The bundle's folder on a web server."""
+    handler = functools.partial(Quiet, directory=str(small_bundle.path))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def chunks_sent(server: MLCommonsServer, since: int = 0) -> list[int]:
+    sent = [call for call in server.calls[since:] if "upload_chunk" in call.path and call.status == 200]
+    return [int(call.path.rsplit("/", 1)[1]) for call in sent]
+
+
+def test_only_the_missing_chunks_are_sent(
+    server: MLCommonsServer, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ml_models, "CHUNK", 100_000)
+    server.faults = [Fault("drop", matching="upload_chunk/3", times=99)]
+    with pytest.raises(ClusterError):
+        deploy(small_bundle, client(server, retries=0), "products")
+    assert chunks_sent(server) == [0, 1, 2]
+    server.faults, since = [], len(server.calls)
+    (model_id,) = server.models
+    del server.chunks[model_id][1]
+    deploy(small_bundle, client(server), "products")
+    last = -(-small_bundle.files["onnx"].size // 100_000) - 1
+    assert chunks_sent(server, since)[: last - 1] == [1, *range(3, last + 1)], "and the last one last"
+    assert model_id in server.models and len(server.models) == 2
+
+
+def test_a_registration_cut_otherwise_is_made_anew(
+    server: MLCommonsServer, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(ml_models, "CHUNK", 100_000)
+        server.faults = [Fault("drop", matching="upload_chunk/3", times=99)]
+        with pytest.raises(ClusterError):
+            deploy(small_bundle, client(server, retries=0), "products")
+    server.faults = []
+    (left,) = server.models
+    deploy(small_bundle, client(server), "products")
+    assert left not in server.models and len(server.models) == 2 and status(client(server), "products")[0].ready
+
+
+def test_models_come_by_url(small_bundle: Bundle, files: str) -> None:
+    with mlcommons_server(settings={}) as server:
+        refused = "allow_registering_model_via_url"
+        with pytest.raises(ClusterError, match=refused):
+            deploy(small_bundle, client(server), "products", via_url=files)
+        result = deploy(small_bundle, client(server), "products", via_url=files, allow_settings=True)
+        assert result.applied and not chunks_sent(server) and status(client(server), "products")[0].ready
+        assert "plugins.ml_commons.allow_registering_model_via_local_file" not in server.persistent
+        assert not deploy(small_bundle, client(server), "products", via_url=files).plan.changes
+        assert not deploy(small_bundle, client(server), "products").plan.changes, "how they came is forgotten"
+
+
+def test_a_url_that_does_not_work_is_told(server: MLCommonsServer, small_bundle: Bundle, files: str) -> None:
+    server.persistent["plugins.ml_commons.allow_registering_model_via_url"] = "true"
+    with pytest.raises(
+        ClusterError, match=r"encoder.onnx.zip: Connection refused; what to do: .* as seen from the nodes"
+    ):
+        deploy(small_bundle, client(server), "products", via_url="http://127.0.0.1:9/")
+    assert not server.models
+    server.persistent["plugins.ml_commons.trusted_url_regex"] = "^https://ours/.*"
+    with pytest.raises(InputError, match="does not trust http"):
+        deploy(small_bundle, client(server), "products", via_url=files)
+
+
+def test_a_fetch_the_server_gave_up_is_begun_anew(
+    server: MLCommonsServer, small_bundle: Bundle, files: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node stopped while it fetched: the model stays REGISTERING, without chunks or checksum."""
+    monkeypatch.setattr(ml_models, "SETTLE_SECONDS", 0.1)
+    server.persistent["plugins.ml_commons.allow_registering_model_via_url"] = "true"
+    name = f"tiny-{small_bundle.short}-encoder"
+    server.groups["g"] = {"name": "osparse-tiny", "latest_version": 1}
+    server.models["left"] = {"name": name, "model_group_id": "g", "model_state": "REGISTERING"}
+    server.chunks["left"] = {}
+    deploy(small_bundle, client(server), "products", via_url=files)
+    assert "left" not in server.models and len(server.models) == 2
+
+
+def test_an_open_breaker_is_said_at_once(server: MLCommonsServer, small_bundle: Bundle) -> None:
+    server.refuse_deploy = "Native Memory Circuit Breaker is open, please check your resources!"
+    started = time.monotonic()
+    with pytest.raises(ClusterError, match="native_memory_threshold"):
+        deploy(small_bundle, client(server, retries=6), "products")
+    assert time.monotonic() - started < 1
+    assert len([call for call in server.calls if call.path.endswith("_deploy")]) == 1
+    server.refuse_deploy = ""
+    deploy(small_bundle, client(server), "products")
+
+
+def test_a_refused_registration_names_the_setting(small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("osparse.deployer.ml_settings.needed_settings", lambda *_: {})
+    with mlcommons_server(settings={}) as server, pytest.raises(ClusterError, match="--allow-settings"):
+        deploy(small_bundle, client(server), "products")
+
+
+def test_a_task_that_runs_on_after_its_model_failed(
+    server: MLCommonsServer, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name too long for a file does that: ten minutes of RUNNING."""
+    monkeypatch.setattr(ml_models, "MODEL_SECONDS", 0.05)
+    server.task_seconds = 30
+    plain = server.model_deploy
+
+    def failing(request: object) -> object:
+        answer = plain(request)  # type: ignore[arg-type]
+        for model in server.models.values():
+            server._soon(0.1, functools.partial(model.update, model_state="DEPLOY_FAILED"))
+        return answer
+
+    monkeypatch.setattr(server, "model_deploy", failing)
+    started = time.monotonic()
+    with pytest.raises(ClusterError, match="DEPLOY_FAILED and its task gives no reason"):
+        deploy(small_bundle, client(server), "products")
+    assert time.monotonic() - started < 5
+
+
+def test_some_nodes_failing_is_a_warning_with_their_names(
+    server: MLCommonsServer, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from mlcommons_state import NODE
+
+    plain = server.task_get
+
+    def partly(request: object) -> object:
+        found = plain(request)  # type: ignore[arg-type]
+        if found["state"] != "COMPLETED":
+            return found
+        return {**found, "state": "COMPLETED_WITH_ERROR", "error": f'{{"{NODE}": "Exceed max local model per node"}}'}
+
+    monkeypatch.setattr(server, "task_get", partly)
+    with caplog.at_level("WARNING", "osparse.deployer"):
+        deploy(small_bundle, client(server), "products")
+    assert re.search(r"node n1: Exceed max local model.*\n.*max_model_on_node", caplog.text)
