@@ -32,7 +32,7 @@ def load_checkpoint(folder: Path) -> Any:
             f"{', '.join(known())}. A package can add one as an entry point osparse.architectures (docs/plugins.md)"
         )
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # osparse shows its own
-    before = logging.get_verbosity()  # type: ignore[no-untyped-call]
+    before = logging.get_verbosity()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it prints a table of what is missing; so does this
     try:
         mlm, found = AutoModelForMaskedLM.from_pretrained(

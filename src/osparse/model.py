@@ -4,6 +4,7 @@ config.json model.safetensors tokenizer.json tokenizer_config.json   as transfor
 idf.json        {raw token: query weight}, every token
 osparse.json    head (activation, max_length, masked ids, prune), IDF provenance, training, metrics
 README.md       model card
+modules.json    the same for sentence-transformers' SparseEncoder, with its three other configuration files
 """
 
 from __future__ import annotations
@@ -93,8 +94,30 @@ def save_model(
         }
         (folder / "osparse.json").write_text(pretty_json(description), encoding="utf-8")
         (folder / "README.md").write_text(card, encoding="utf-8")
+        _write_sentence_transformers(folder, head)
         Model.open(folder)
     return Model.open(path)
+
+
+def _write_sentence_transformers(folder: Path, head: Head) -> None:
+    """What SparseEncoder needs to give the same document weights, save for special tokens and pruning.
+
+    The class names are those of version 5, which later versions know too.
+    """
+    package = "sentence_transformers.sparse_encoder.models"
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": f"{package}.MLMTransformer"},
+        {"idx": 1, "name": "1", "path": "1_SpladePooling", "type": f"{package}.SpladePooling"},
+    ]
+    activation = {"log1p_relu": "relu", "log1p_log1p_relu": "log1p_relu"}[head.activation]
+    (folder / "1_SpladePooling").mkdir()
+    for name, content in {
+        "modules.json": modules,
+        "config_sentence_transformers.json": {"model_type": "SparseEncoder", "similarity_fn_name": "dot"},
+        "sentence_bert_config.json": {"max_seq_length": head.max_length},
+        "1_SpladePooling/config.json": {"pooling_strategy": "max", "activation_function": activation},
+    }.items():
+        (folder / name).write_text(pretty_json(content), encoding="utf-8")
 
 
 def _read_head(raw: Any, path: Path) -> Head:
