@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from transformers.utils import logging as transformers_logging
 
 import osparse
 from osparse.encoder import SparseEncoder
@@ -40,6 +41,8 @@ def write_model(
     ``tokenizer`` is a folder, ``idf`` what :func:`idf_provenance` found, ``log`` the run folder.
     """
     rows = read_log(log)
+
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # osparse shows its own
 
     def write_weights(folder: Path) -> None:
         encoder.mlm.save_pretrained(folder)

@@ -140,16 +140,18 @@ def _memory(inputs: Inputs, prepared: Prepared, stages: Sequence[StagePlan]) -> 
     per_layer = hidden if loop.gradient_checkpointing else LAYER_STATES * hidden + LAYER_INNER * inner
     recomputed = LAYER_STATES * hidden + LAYER_INNER * inner if loop.gradient_checkpointing else 0
     activations, outputs = 0, 0
-    for stage in stages:
-        mine = math.ceil(stage.documents / size)
+    for stage, found in zip(inputs.config.stages, stages, strict=True):
+        mine = math.ceil(found.documents / size)
         at_once = min(mine, loop.micro_batch or mine)
-        activations = max(activations, at_once * stage.tokens * (layers * per_layer + recomputed + 3 * hidden) * value)
-        if stage.task == "ranking":
-            columns = min(rows, (inputs.config.sparsity.columns or rows) + stage.documents * stage.tokens)
-            outputs = max(outputs, 3 * stage.documents * columns * 4)
-        elif stage.steps:
-            labels = at_once * stage.tokens * 0.4
-            outputs = max(outputs, int(3 * labels * rows * 4))
+        tokens = at_once * found.tokens
+        activations = max(activations, tokens * (layers * per_layer + recomputed + 3 * hidden) * value)
+        if isinstance(stage, Ranking):
+            asked = (inputs.config.sparsity.columns or rows) + found.documents * found.tokens
+            outputs = max(outputs, 3 * found.documents * min(rows, asked) * 4)
+        elif isinstance(stage, MaskedLm):
+            labels = tokens * (stage.masked + stage.translated + stage.kept)
+            softmax = min(rows, (stage.columns or rows) + found.documents * found.tokens)
+            outputs = max(outputs, int(3 * labels * softmax * 4))
     return {
         "parameters (fp32)": 4 * parameters,
         "gradients": 4 * parameters,
