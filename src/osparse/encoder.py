@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,13 @@ from osparse.encoding import Head, sparse_dict
 from osparse.errors import ModelError
 from osparse.lexicon import load_tokenizer, read_vocabulary
 from osparse.model import Model
+from osparse.onnx_encoder import pad
+from osparse.parallel import side_by_side
+from osparse.screen import Screen, pays
 from osparse.sparse_head import max_over_tokens
+
+TOKENS = 2_048
+"""Padded tokens of a batch of texts: what its layers hold stays in the processor's cache."""
 
 
 def load_masked_lm(folder: Path, attention: str) -> Any:
@@ -117,13 +124,18 @@ class SparseEncoder(nn.Module):
 
 
 class TextEncoder:
-    """Texts -> document vectors with a trained model: tokenise, batch by length, encode, prune."""
+    """Texts -> document vectors with a trained model: tokenise, batch by length, encode, prune.
+
+    On a CPU each thread that torch has encodes batches of its own, one thread each: that costs no waiting for each
+    other within a batch. While :meth:`batches` is being read, torch therefore runs on one thread elsewhere too.
+    """
 
     def __init__(self, encoder: SparseEncoder, tokenizer: Path) -> None:
         self.encoder = encoder.eval()
         self.tokens, _ = read_vocabulary(tokenizer)
         self._tokenizer = load_tokenizer(tokenizer)
         self._tokenizer.enable_truncation(encoder.head.max_length)
+        self._screens: dict[tuple[int, ...], Screen] = {}
 
     @classmethod
     def open(cls, model: Model | Path | str, *, device: str = "cpu") -> TextEncoder:
@@ -138,21 +150,12 @@ class TextEncoder:
         return cls(encoder, model.path / "tokenizer.json")
 
     def batches(self, texts: Sequence[str], batch_size: int = 32) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-        """Yield (positions in ``texts``, (B, V) pruned weights), longest texts first."""
-        encodings = self._tokenizer.encode_batch_fast(list(texts))
-        order = sorted(range(len(texts)), key=lambda i: (-len(encodings[i].ids), i))
-        device = self.encoder.keep.device
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            length = max(len(encodings[i].ids) for i in rows)
-            ids = torch.zeros(len(rows), length, dtype=torch.int64)
-            mask = torch.zeros(len(rows), length, dtype=torch.int64)
-            for row, i in enumerate(rows):
-                ids[row, : len(encodings[i].ids)] = torch.tensor(encodings[i].ids)
-                mask[row, : len(encodings[i].ids)] = 1
-            with torch.inference_mode():
-                weights = self.encoder.prune(self.encoder(ids.to(device), mask.to(device)))
-            yield rows, weights.float().cpu().numpy()
+        """Yield (positions in ``texts``, (B, V) pruned weights), longest texts first; B <= batch_size."""
+        ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+        encode = partial(self._encode, ids, self._screen())
+        groups = list(grouped([len(i) for i in ids], batch_size, TOKENS))
+        threads = torch.get_num_threads() if self.encoder.keep.is_cpu else 1
+        yield from zip(groups, side_by_side(encode, groups, threads), strict=True)
 
     def encode(self, texts: Sequence[str], batch_size: int = 32) -> list[dict[str, float]]:
         """{raw token: weight} of each text, in the order given."""
@@ -161,3 +164,42 @@ class TextEncoder:
             for row, vector in zip(rows, weights, strict=True):
                 found[row] = sparse_dict(vector, self.tokens)
         return found
+
+    def _screen(self) -> Screen | None:
+        """The screen of the decoder's present weights; None where the plain product is as quick or means another."""
+        decoder, encoder = self.encoder.decoder, self.encoder
+        if not pays(decoder.weight) or type(encoder).forward is not SparseEncoder.forward:
+            return None
+        bias = decoder.bias if decoder.bias is not None else encoder.keep.new_zeros(len(encoder.keep))
+        state = (decoder.weight.data_ptr(), decoder.weight._version, bias.data_ptr(), bias._version)
+        if state not in self._screens:
+            self._screens = {state: Screen(decoder.weight.detach(), bias.detach(), encoder.keep)}
+        return self._screens[state]
+
+    def _encode(self, ids: Sequence[list[int]], screen: Screen | None, group: list[int]) -> NDArray[np.float32]:
+        """(B, V) pruned weights of the texts in ``group``."""
+        padded, mask = pad([ids[i] for i in group])
+        device = self.encoder.keep.device
+        with torch.inference_mode():
+            inputs = torch.from_numpy(padded).to(device), torch.from_numpy(mask).to(device)
+            if screen is None:
+                weights: NDArray[np.float32] = self.encoder.prune(self.encoder(*inputs)).float().cpu().numpy()
+                return weights
+            rows = self.encoder.hidden(*inputs).float()[inputs[1].bool()]  # (N, H)
+            weights = np.zeros((len(group), len(screen.weight)), np.float32)
+            for row, (terms, peak) in enumerate(screen.peaks(rows, [len(ids[i]) for i in group])):
+                if len(terms):
+                    kept = self.encoder.prune(self.encoder.activate(peak[None], terms))
+                    weights[row, terms.numpy()] = kept[0].numpy()
+            return weights
+
+
+def grouped(lengths: Sequence[int], most: int, tokens: int) -> Iterator[list[int]]:
+    """Positions of texts to encode together, longest first: at most ``most``, and ``tokens`` with the padding."""
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    start = 0
+    while start < len(order):
+        longest = max(1, lengths[order[start]])
+        size = max(1, min(most, tokens // longest))
+        yield order[start : start + size]
+        start += size

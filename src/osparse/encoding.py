@@ -8,7 +8,7 @@ dot product. Trained, traced, exported and served results must all agree with th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -97,8 +97,8 @@ def score(query: Mapping[str, float], document: Mapping[str, float]) -> float:
     return float(np.dot(np.array([query[token] for token in shared], dtype=np.float64), stored.astype(np.float64)))
 
 
-def sparse_dict(weights: NDArray[np.float32], tokens: Iterable[str] | tuple[str, ...]) -> dict[str, float]:
+def sparse_dict(weights: NDArray[np.float32], tokens: Sequence[str]) -> dict[str, float]:
     """(V,) -> {raw token: weight} of the non-zeros, by falling weight, ties by token."""
-    names = tuple(tokens)
-    pairs = [(names[i], float(weights[i])) for i in np.flatnonzero(weights)]
-    return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
+    ids = np.flatnonzero(weights)
+    falling = sorted(zip((-weights[ids]).tolist(), (tokens[i] for i in ids.tolist()), strict=True))
+    return {token: -negative for negative, token in falling}

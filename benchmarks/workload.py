@@ -1,0 +1,86 @@
+"""What every side of a speed benchmark is given: the same texts, and the same weights in a Hugging Face folder.
+
+The weights are random, shaped so that a document has about as many non-zeros as a trained model's: embeddings (tied to
+the decoder) drawn with a standard deviation of 0.2, and one number taken from every decoder bias, the quantile of the
+largest logits of a sample of the texts at which ``NONZEROS`` of them stay positive on average. What an encoding costs
+depends on the shape and on the share of non-zeros, not on what they mean.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from osparse.corpus.tokenizer import fit
+from osparse.dataset import Dataset
+from osparse.encoding import Head
+from osparse.lexicon import Lexicon, read_vocabulary
+from osparse.model import save_model
+
+VOCABULARY, HIDDEN, LAYERS, HEADS = 30_522, 128, 2, 2
+"""SPLADE-tiny: BERT-tiny's shape."""
+NONZEROS = 150
+SAMPLE = 128
+"""Documents by which the bias is set."""
+
+
+def texts_of(dataset: Path, count: int, seed: int = 0) -> list[str]:
+    """``count`` bodies of a dataset, drawn from both languages."""
+    bodies: list[str] = Dataset.open(dataset).documents.collect().sort("id")["text"].to_list()
+    order = np.random.default_rng(seed).permutation(len(bodies))
+    return [bodies[i] for i in order[:count]]
+
+
+def make_model(folder: Path, dataset: Path, length: int, seed: int = 0) -> Path:
+    """A model directory with random weights and a tokenizer fitted on the dataset; what is there is kept."""
+    if folder.exists():
+        return folder
+    import torch
+    from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
+
+    from osparse.encoder import SparseEncoder, TextEncoder
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    tokenizer = folder.parent / "tokenizer.json"
+    bodies: list[str] = Dataset.open(dataset).documents.collect()["text"].to_list()
+    fit(bodies, VOCABULARY).save(str(tokenizer))
+    tokens, special = read_vocabulary(tokenizer)
+    lexicon = Lexicon.build(tokens, special, dict.fromkeys(tokens, 1.0))
+    torch.manual_seed(seed)
+    mlm = BertForMaskedLM(
+        BertConfig(
+            vocab_size=VOCABULARY, hidden_size=HIDDEN, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
+            intermediate_size=4 * HIDDEN, max_position_embeddings=512,
+        )
+    ).eval()  # fmt: skip
+    head = Head(max_length=length, masked_ids=(*lexicon.special_ids, *range(len(tokens), VOCABULARY)))
+    with torch.no_grad():
+        mlm.get_input_embeddings().weight.normal_(0, 0.2)
+        decoder = mlm.get_output_embeddings()
+        decoder.bias.fill_(64.0)  # so that the relu cuts nothing
+        encoder = TextEncoder(SparseEncoder(mlm, head), tokenizer)
+        logits = np.concatenate([np.expm1(w) for _, w in encoder.batches(texts_of(dataset, SAMPLE, seed + 1))]) - 64
+        decoder.bias.fill_(-float(np.partition(logits, -NONZEROS * SAMPLE, axis=None)[-NONZEROS * SAMPLE]))
+
+    def write_weights(there: Path) -> None:
+        mlm.save_pretrained(there)
+        PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+            tokenizer_file=str(tokenizer), model_max_length=length, unk_token="[UNK]", pad_token="[PAD]",
+            cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]",
+        ).save_pretrained(there)  # fmt: skip
+
+    save_model(
+        folder, write_weights=write_weights, lexicon=lexicon, head=head, idf={"corpus": "benchmark"},
+        training={"fingerprint": f"benchmark-{seed}"}, metrics={}, card="# Random weights for benchmarks\n",
+    )  # fmt: skip
+    return folder
+
+
+def write(folder: Path, dataset: Path, documents: int, length: int) -> tuple[Path, Path]:
+    """(model directory, texts.json) for the sides."""
+    model = make_model(folder / f"model-{length}", dataset, length)
+    texts = folder / "texts.json"
+    texts.write_text(json.dumps(texts_of(dataset, documents), ensure_ascii=False))
+    return model, texts
