@@ -14,7 +14,7 @@ from osparse.encoder import SparseEncoder, load_masked_lm, positions
 from osparse.encoding import SERVER_MAX_TOKENS, QueryEncoder
 from osparse.errors import CheckError, ModelError
 from osparse.model import Model
-from osparse.packager.checkpoints import Checkpoint
+from osparse.packager.checkpoints import Checkpoint, weight_files
 from osparse.packager.tokenizer import load, packaged_tokenizer, truncated
 from osparse.packager.weights import load_checkpoint
 
@@ -114,8 +114,8 @@ def _require_finite(model: Model, encoder: SparseEncoder) -> None:
     bad = [name for name, tensor in encoder.mlm.named_parameters() if not bool(torch.isfinite(tensor).all())]
     if bad:
         raise ModelError(
-            f"{model.path}: the weights (model.safetensors) have NaN or infinite values in {len(bad)} tensors, like "
-            f"{bad[0]}; train again with: osparse train, or fetch the checkpoint again"
+            f"{weight_files(model.path)[0]} has NaN or infinite weights in {len(bad)} tensors, like {bad[0]}; "
+            "train again with: osparse train, or fetch the checkpoint again"
         )
 
 

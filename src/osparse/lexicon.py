@@ -23,6 +23,8 @@ from osparse.files import read_json
 
 MIN_WEIGHT = 1e-6
 MAX_WEIGHT = 64.0
+SLOW = ("vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
+"""Files of tokenizers that are not in one tokenizer.json."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,12 @@ def read_vocabulary(tokenizer: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
 def load_tokenizer(path: Path) -> Tokenizer:
     """A tokenizer.json with padding and truncation off; raises :class:`ModelError` if it is not one."""
     if not path.is_file():
-        raise ModelError(f"{path} does not exist; a fast tokenizer's tokenizer.json is needed")
+        slow = [name for name in SLOW if (path.parent / name).is_file()]
+        found = f" ({path.parent} has a slow tokenizer's {', '.join(slow)})" if slow else ""
+        raise ModelError(
+            f"{path} does not exist{found}; a fast tokenizer's tokenizer.json is needed: AutoTokenizer."
+            "from_pretrained(FOLDER).save_pretrained(FOLDER) of transformers writes one"
+        )
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as problem:  # noqa: BLE001 - tokenizers raises bare Exception
