@@ -44,6 +44,8 @@ class Subject:
 
     bundle: Bundle
     runtime: Runtime = "python"
+    graphs: bool = True
+    """Whether to compare the graphs with each other."""
 
     @cached_property
     def runners(self) -> Mapping[str, parity.Runner]:

@@ -45,14 +45,17 @@ def tokenizer(subject: Subject) -> Iterable[Check]:
     path = bundle.zip_path("tokenizer")
     loaded = load(read_member(path, "tokenizer.json"), str(path))
     problems = lossy(loaded)
-    for key in bundle.files:
-        wanted = SERVER_MAX_TOKENS if key == "tokenizer" else bundle.head.max_length
+    if loaded.get_vocab_size(with_added_tokens=True) > bundle.vocabulary:
+        problems.insert(0, f"it has more tokens than the manifest's {bundle.vocabulary:,}")
+    yield result("tokenizer", "contents", problems, f"each of {bundle.vocabulary:,} ids keeps its own token")
+    lengths = {key: SERVER_MAX_TOKENS if key == "tokenizer" else bundle.head.max_length for key in bundle.files}
+    problems = []
+    for key, wanted in lengths.items():
         found = json.loads(read_member(bundle.zip_path(key), "tokenizer.json")).get("truncation") or {}
         if found.get("max_length") != wanted:
-            problems.append(f"{key}: truncation is {found or None}, not {wanted} ids")
-    if loaded.get_vocab_size(with_added_tokens=True) > bundle.vocabulary:
-        problems.append(f"it has more tokens than the manifest's {bundle.vocabulary:,}")
-    yield result("tokenizer", "contents", problems, f"each of {bundle.vocabulary:,} ids keeps its own token")
+            problems.append(f"{key}: {found.get('max_length', 'none')}, not {wanted} ids")
+    detail = f"documents {bundle.head.max_length} ids, queries {SERVER_MAX_TOKENS}"
+    yield result("truncation", "contents", problems, detail)
 
 
 def idf(subject: Subject) -> Iterable[Check]:

@@ -16,12 +16,14 @@ from osparse.files import atomic_directory
 from osparse.model import Model
 from osparse.packager import archive, formats
 from osparse.packager.checkpoints import describe, display_name, open_model
+from osparse.packager.finishing import finish, require_dataset
+from osparse.packager.fitting import open_dataset
 from osparse.packager.formats import QUANTIZATIONS, Quantization
-from osparse.packager.verifying import verify
 from osparse.progress import progress
 from osparse.targets import NEWEST, TARGETS, Target, by_runtime, select, span
 
 if TYPE_CHECKING:
+    from osparse.dataset import Dataset
     from osparse.packager.parity import Case, Runner
     from osparse.packager.source import Source
 
@@ -41,6 +43,7 @@ def package(
     idf: Path | None = None,
     activation: str | None = None,
     max_length: int | None = None,
+    dataset: Dataset | Path | str | None = None,
     overwrite: bool = False,
 ) -> Bundle:
     """Make the bundle ``output`` from a model, or find it made already.
@@ -55,6 +58,7 @@ def package(
         idf: query weights of another's checkpoint, an idf.json.
         activation: of another's checkpoint that does not say; ``log1p_relu`` or ``log1p_log1p_relu``.
         max_length: ids per document of another's checkpoint.
+        dataset: what the manifest's ``fit`` is measured on; the bundle's own probes if None.
 
     Raises:
         InputError: the model cannot be packaged, or ``output`` holds something else.
@@ -67,15 +71,17 @@ def package(
         raise InputError(f"--quantize {quantize}: choose from {', '.join(QUANTIZATIONS)}")
     model = open_model(model, idf=idf, activation=activation, max_length=max_length)
     name = check_name(safe_name(display_name(model)) if name is None else name)
+    corpus = None if dataset is None else open_dataset(dataset)
     made = _up_to_date(output, model, wanted, name, quantize, overwrite)
     if made is not None:
         _require_targets(made, targets)
+        require_dataset(made, corpus)
         log.info("%s is up to date", output)
         return made
     for module in dict.fromkeys(module for form in wanted.values() for module in form.modules):
         check(module, "train")
     with atomic_directory(output, marker="manifest.json", overwrite=overwrite) as folder:
-        _fill(folder, model, wanted, name, targets, quantize)
+        _fill(folder, model, wanted, name, targets, quantize, corpus)
     return Bundle.open(output)
 
 
@@ -129,6 +135,7 @@ def _fill(
     name: str,
     targets: Sequence[Target],
     quantize: Quantization | None,
+    dataset: Dataset | None,
 ) -> None:
     from osparse.packager.probes import make_probes, write_probes
     from osparse.packager.source import Source
@@ -169,7 +176,7 @@ def _fill(
             source=describe(model),
         )
         bar.advance(note="verifying")
-        verify(folder)
+        finish(folder, dataset)
         bar.advance()
 
 

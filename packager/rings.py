@@ -6,13 +6,15 @@ probes and against ``osparse.encoding``, (c) the server's own runtime against th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from osparse import encoding
 from osparse.bundle import Bundle, Probe
-from osparse.errors import CheckError
+from osparse.errors import CheckError, InputError
+from osparse.model import Model
 from osparse.onnx_encoder import open_query_encoder, read_tokenizer
 from osparse.packager import djl as server
 from osparse.packager import parity, twin_index
@@ -30,21 +32,36 @@ def runtimes(subject: Subject) -> Iterable[Check]:
         if form not in subject.runners:
             hint = "its runtime is not installed here; pip install 'osparse[train]' brings torch"
             yield Check(form, "not run", hint, "a")
-    cases = _cases(bundle)
-    for form, run in subject.runners.items():
+    cases = _cases(bundle) if subject.graphs else []
+    for form, run in subject.runners.items() if subject.graphs else ():
         leak = parity.padding_leak(run, cases)
         problems = [f"a padded text differs by {leak:.2g}"] if not leak <= bundle.tolerance else []
         batches = sum(len(case.ids) > 1 for case in cases)
         yield result(f"{form} padding", "a", problems, f"{batches} batches, largest difference {leak:.1e}")
-    first, *others = subject.runners
-    for form in others:
-        found = [
-            parity.compare(case, subject.runners[form](case.ids, case.mask), wanted, bundle.head, bundle.tolerance)
-            for case, wanted in ((case, subject.runners[first](case.ids, case.mask)) for case in cases)
-        ]
-        problems = [f"{d.case} differs by {d.largest:.2g}" for d in found if not d.ok]
-        worst = max(d.largest for d in found)
-        yield result(f"{form} = {first}", "a", problems, f"{len(cases)} cases, largest difference {worst:.1e}")
+    first, *others = subject.runners or [""]
+    for form in others if subject.graphs else ():
+        wanted = [subject.runners[first](case.ids, case.mask) for case in cases]
+        yield _compared(f"{form} = {first}", "a", bundle, subject.runners[form], cases, wanted)
+
+
+def with_model(subject: Subject, model: Model) -> Iterable[Check]:
+    """Ring (a) against the model the bundle was made from, in torch as it was trained.
+
+    Raises :class:`InputError` for another model.
+    """
+    from osparse.packager.source import Source
+
+    bundle = subject.bundle
+    if model.fingerprint != bundle.model:
+        raise InputError(
+            f"{model.path} (fingerprint {model.fingerprint[:12]}) is not what {bundle.path} was made from "
+            f"({bundle.model[:12]}); pass that model"
+        )
+    source = Source.open(model)
+    cases = _cases(bundle)
+    wanted = [source.run(case.ids, case.mask) for case in cases]
+    for form, run in subject.runners.items():
+        yield _compared(f"{form} = model", "a", bundle, run, cases, wanted)
 
 
 def twin(subject: Subject) -> Iterable[Check]:
@@ -72,7 +89,9 @@ def djl(subject: Subject) -> Iterable[Check]:
         runtime = server.RUNTIMES[bundle.files[form].model_format]
         yield _documents(bundle, form, "c", answer.words, answer.ids, f"; {runtime}")
         if form in subject.runners:
-            yield _rows(bundle, form, subject.runners[form], cases, answer.rows)
+            run = subject.runners[form]
+            rows = list(_dense(answer.rows, run(cases[0].ids, cases[0].mask).shape[1]))
+            yield _compared(f"{form} rows", "c", bundle, run, cases, rows)
     yield _queries(bundle, "c", served.queries, f"; {server.TOKENIZERS}")
 
 
@@ -84,6 +103,22 @@ def _cases(bundle: Bundle) -> list[parity.Case]:
     # The graph's own limit is not in the manifest before parity is; the head's is always within it.
     longest = max([bundle.head.max_length, *(row["longest"] for row in bundle.checks.get("parity", {}).values())])
     return parity.make_cases(texts, ordinary, longest)
+
+
+def _compared(
+    name: str,
+    ring: Ring,
+    bundle: Bundle,
+    run: parity.Runner,
+    cases: Sequence[parity.Case],
+    wanted: Sequence[NDArray[np.float32]],
+) -> Check:
+    pairs = zip(cases, wanted, strict=True)
+    found = [parity.compare(case, run(case.ids, case.mask), w, bundle.head, bundle.tolerance) for case, w in pairs]
+    problems = [f"{d.case} differs by {d.largest:.2g}" for d in found if not d.ok]
+    longest = max(case.ids.shape[1] for case in cases)
+    worst = max(d.largest for d in found)
+    return result(name, ring, problems, f"{len(cases)} cases of 1 to {longest} ids, largest difference {worst:.1e}")
 
 
 def _documents(
@@ -115,20 +150,12 @@ def _documents(
     return result(form, ring, problems, detail)
 
 
-def _rows(
-    bundle: Bundle, form: str, run: parity.Runner, cases: Sequence[parity.Case], served: Sequence[Mapping[int, float]]
-) -> Check:
-    """Rows of ids of every length: the server's runtime against the same graph here."""
-    found = []
-    for case, answer in zip(cases, served, strict=True):
-        wanted = run(case.ids, case.mask)
-        dense = np.zeros_like(wanted)
-        dense[0, list(answer)] = list(answer.values())
-        found.append(parity.compare(case, dense, wanted, bundle.head, bundle.tolerance))
-    problems = [f"{d.case} differs by {d.largest:.2g}" for d in found if not d.ok]
-    longest = max(case.ids.shape[1] for case in cases)
-    detail = f"{len(cases)} rows of 1 to {longest} ids, largest difference {max(d.largest for d in found):.1e}"
-    return result(f"{form} rows", "c", problems, detail)
+def _dense(answers: Sequence[Mapping[int, float]], width: int) -> Iterator[NDArray[np.float32]]:
+    """{id: weight} of each row -> (1, V)."""
+    for answer in answers:
+        row = np.zeros((1, width), np.float32)
+        row[0, list(answer)] = list(answer.values())
+        yield row
 
 
 def _queries(bundle: Bundle, ring: Ring, found: Sequence[Mapping[str, float]], runtime: str = "") -> Check:

@@ -90,19 +90,21 @@ class Seismic:
 
     def store(self, weights: Mapping[int, float], ceiling: float | None = None) -> dict[int, int]:
         """{token id: weight} -> {folded id: 0..255}; of ids that fold onto each other the larger weight stays."""
+        quantised = to_bytes(np.array([*weights.values()], np.float32), ceiling or self.ceiling_ingest).tolist()
         stored: dict[int, int] = {}
-        for token, weight in weights.items():
+        for token, weight in zip(weights, quantised, strict=True):
             folded = token % self.fold
-            stored[folded] = max(
-                stored.get(folded, 0), int(to_bytes(np.float32(weight), ceiling or self.ceiling_ingest))
-            )
+            stored[folded] = max(stored.get(folded, 0), weight)
         return stored
 
     def score(self, query: Mapping[int, float], document: Mapping[int, float]) -> float:
         """The score once a segment holds enough documents to be searched this way."""
-        left, right = self.store(query, self.ceiling_search), self.store(document)
+        return self.score_stored(self.store(query, self.ceiling_search), self.store(document))
+
+    def score_stored(self, query: Mapping[int, int], document: Mapping[int, int]) -> float:
+        """The same of what :meth:`store` gave, the query's with the search ceiling."""
         rescale = np.float32(self.ceiling_search) * np.float32(self.ceiling_ingest) / np.float32(LEVELS**2)
-        return float(sum(weight * right[token] for token, weight in left.items() if token in right) * rescale)
+        return float(sum(weight * document[token] for token, weight in query.items() if token in document) * rescale)
 
 
 def to_bytes(weights: NDArray[np.float32] | np.float32, ceiling: float) -> NDArray[np.int64]:

@@ -6,15 +6,21 @@ server's own runtime with ``runtime="djl"``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from osparse.bundle import Bundle
 from osparse.errors import CheckError, InputError
 from osparse.packager.checks import RUNTIMES, Check, Runtime, Subject, run_all, table
-from osparse.packager.formats import open_runners
 
-__all__ = ["Check", "Verification", "open_runners", "verify"]
+if TYPE_CHECKING:
+    from osparse.dataset import Dataset
+    from osparse.model import Model
+    from osparse.packager.fit import Fit
+
+__all__ = ["Check", "Verification", "verify"]
 
 
 @dataclass(frozen=True)
@@ -23,20 +29,32 @@ class Verification:
 
     bundle: Bundle
     checks: tuple[Check, ...]
+    fit: Fit | None = None
+    """Of the dataset that was given."""
 
     def table(self) -> str:
         return table(self.checks)
 
 
-def verify(path: Path | str, *, runtime: Runtime = "python") -> Verification:
-    """Check a bundle without its model.
+def verify(
+    path: Path | str,
+    *,
+    runtime: Runtime = "python",
+    model: Model | Path | str | None = None,
+    dataset: Dataset | Path | str | None = None,
+    graphs: bool = True,
+) -> Verification:
+    """Check a bundle.
 
     Args:
         runtime: ``djl`` runs its zips in DJL 0.31.1 with libtorch 2.5.1 and ONNX Runtime 1.16.3 too: jars from Maven
             Central, fetched once (222 MB), in a child process.
+        model: what it was made from, to compare its graphs with that too.
+        dataset: what to measure its fit on; the manifest's figures if None.
+        graphs: compare the packaged graphs with each other; not needed where each was just compared with its model.
 
     Raises:
-        InputError: an unknown runtime, or one that this machine cannot run.
+        InputError: an unknown runtime, one that this machine cannot run, or another model.
         BundleError: it is not a whole bundle, or a zip is unsafe.
         CheckError: something in it does not hold; the message is the whole table.
         NodeError: the server's runtime could not be fetched or started.
@@ -45,7 +63,23 @@ def verify(path: Path | str, *, runtime: Runtime = "python") -> Verification:
         raise InputError(f"--runtime {runtime}: choose from {', '.join(RUNTIMES)}")
     bundle = Bundle.open(path)
     files = Check("files", "ok", f"{len(bundle.files) + 1} files have the manifest's sha256")
-    checks = [files, *run_all(Subject(bundle, runtime))]
-    if any(check.outcome == "failed" for check in checks):
+    subject = Subject(bundle, runtime, graphs)
+    checks = [files, *run_all(subject)]
+    if model is not None and not _failed(checks):
+        from osparse.packager.checkpoints import open_model
+        from osparse.packager.rings import with_model
+
+        checks += with_model(subject, open_model(model))
+    if _failed(checks):
         raise CheckError(f"{bundle.path} does not hold:\n{table(checks)}\nmake it again with: osparse package")
-    return Verification(bundle, tuple(checks))
+    return Verification(bundle, tuple(checks), None if dataset is None else _fit(subject, dataset))
+
+
+def _failed(checks: Sequence[Check]) -> bool:
+    return any(check.outcome == "failed" for check in checks)
+
+
+def _fit(subject: Subject, dataset: Dataset | Path | str) -> Fit:
+    from osparse.packager.fitting import measure, open_dataset
+
+    return measure(subject.bundle, open_dataset(dataset), subject.runners)

@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -79,6 +79,8 @@ class Bundle:
     """Largest difference of a served document weight from ``probes.jsonl`` that is not a fault."""
     source: dict[str, Any] = field(default_factory=dict)
     """What was packaged: kind of folder, name, architecture, licence, where the query weights are from."""
+    fit: dict[str, Any] = field(default_factory=dict)
+    """How it suits a corpus and a cluster; ``ceilings`` are what a SEISMIC index should be given."""
 
     @classmethod
     def open(cls, path: Path | str) -> Bundle:
@@ -94,8 +96,8 @@ class Bundle:
         try:
             head = Head(**{**raw["head"], "masked_ids": tuple(raw["head"]["masked_ids"])})
             files = {key: BundleFile(**row) for key, row in raw["files"].items()}
-            fields = {k: v for k, v in raw.items() if k not in ("schema", "fingerprint", "head", "files", "targets")}
-            bundle = cls(path=path, head=head, files=files, targets=tuple(raw["targets"]), **fields)
+            others = {k: v for k, v in raw.items() if k not in ("schema", "fingerprint", "head", "files", "targets")}
+            bundle = cls(path=path, head=head, files=files, targets=tuple(raw["targets"]), **others)
             check_name(bundle.name)  # it becomes a path on the server, and this manifest may be anyone's
             bundle._check_files(raw)
         except (AttributeError, KeyError, TypeError) as problem:
@@ -148,13 +150,21 @@ class Bundle:
             raise BundleError("\n".join([f"{self.path} is not a whole bundle; run: osparse package", *problems]))
 
 
-def write_manifest(folder: Path, **fields: Any) -> None:
-    """Write manifest.json for the files already in ``folder``; ``fields`` are those of :class:`Bundle`."""
-    bundle = Bundle(path=folder, probes_sha256=sha256_file(folder / "probes.jsonl"), **fields)
+def write_manifest(folder: Path, **values: Any) -> None:
+    """Write manifest.json for the files already in ``folder``; ``values`` are the fields of :class:`Bundle`."""
+    bundle = Bundle(path=folder, probes_sha256=sha256_file(folder / "probes.jsonl"), **values)
     raw = {k: v for k, v in asdict(bundle).items() if k != "path"}
     (folder / "manifest.json").write_text(
         pretty_json({"schema": SCHEMA_VERSION, "fingerprint": bundle.fingerprint, **raw}), encoding="utf-8"
     )
+
+
+def rewrite_manifest(bundle: Bundle, **changes: Any) -> Bundle:
+    """Write manifest.json again with other fields; the files, and so the fingerprint, stay."""
+    changed = replace(bundle, **changes)
+    kept = {f.name: getattr(changed, f.name) for f in fields(changed) if f.name not in ("path", "probes_sha256")}
+    write_manifest(bundle.path, **kept)
+    return changed
 
 
 def check_name(name: str) -> str:

@@ -46,6 +46,7 @@ osparse package splade-folder --idf idf.json --output BUNDLE
     help="Of another's checkpoint that does not say how logits become weights.",
 )
 @click.option("--max-length", type=int, help="Ids per document of another's checkpoint, 2 to 512.")
+@click.option("--dataset", type=FOLDER, help="Measure how the bundle fits this dataset; else its own probes.")
 @click.option("--overwrite", is_flag=True, help="Replace a bundle made from another model.")
 def command(
     model: Path,
@@ -57,6 +58,7 @@ def command(
     idf: Path | None,
     activation: str | None,
     max_length: int | None,
+    dataset: Path | None,
     overwrite: bool,
 ) -> None:
     """Turn MODEL into zips that OpenSearch accepts, written only if they give the model's weights.
@@ -76,6 +78,7 @@ def command(
         idf=idf,
         activation=activation,
         max_length=max_length,
+        dataset=dataset,
         overwrite=overwrite,
     )
     result = {"bundle": str(bundle.path), **json.loads((bundle.path / "manifest.json").read_text(encoding="utf-8"))}
@@ -83,6 +86,9 @@ def command(
 
 
 def _text(bundle: Bundle) -> str:
+    from osparse.packager.fit import Fit
+    from osparse.packager.parity import table
+
     lines = [f"{bundle.path}: {bundle.name}, fingerprint {bundle.short}"]
     for key, file in bundle.files.items():
         proof = bundle.checks.get("parity", {}).get(key, {})
@@ -92,5 +98,6 @@ def _text(bundle: Bundle) -> str:
     if bundle.quantization:
         loss = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in bundle.quantization.items())
         lines.append(f"  quantised: {loss}")
+    lines.append(table(Fit(**bundle.fit).rows()))
     lines.append(f"next: osparse deploy {bundle.path} --cluster URL --index NAME")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""``osparse verify``: a bundle is checked again, without its model."""
+"""``osparse verify``: a bundle is checked again, in up to three rings."""
 
 from __future__ import annotations
 
@@ -11,15 +11,39 @@ from osparse.commands._common import FOLDER, echo
 from osparse.commands._common import command as make_command
 
 
-@make_command("verify", examples="osparse verify build/quickstart/bundle")
+@make_command(
+    "verify",
+    examples="""
+osparse verify build/quickstart/bundle
+osparse verify BUNDLE --runtime djl
+osparse verify BUNDLE --model MODEL --dataset DATASET --json
+""",
+)
 @click.argument("bundle", type=FOLDER)
-def command(bundle: Path) -> None:
-    """Check BUNDLE's files, tokenizer, query weights and encoders; exit code 3 if one does not hold."""
-    from osparse.packager import verify
+@click.option(
+    "--runtime",
+    type=click.Choice(["python", "djl"]),
+    default="python",
+    show_default=True,
+    help="djl also runs the zips in the server's own runtime, fetched from Maven Central once (222 MB).",
+)
+@click.option("--model", type=FOLDER, help="What BUNDLE was made from, to compare with that too.")
+@click.option("--dataset", type=FOLDER, help="Measure how the bundle fits this dataset.")
+def command(bundle: Path, runtime: str, model: Path | None, dataset: Path | None) -> None:
+    """Check BUNDLE's files, tokenizer, query weights and encoders; exit code 3 if one does not hold.
 
-    found = verify(bundle)
-    checks = [asdict(check) for check in found.checks]
-    echo(
-        {"bundle": str(found.bundle.path), "fingerprint": found.bundle.fingerprint, "checks": checks},
-        f"{found.bundle.path} holds\n{found.table()}",
-    )
+    Ring (a) compares the packaged graphs, (b) a Python copy of the server with the bundle's probes, (c) the server's
+    own runtime with them.
+    """
+    from osparse.packager import verify
+    from osparse.packager.parity import table
+
+    found = verify(bundle, runtime="djl" if runtime == "djl" else "python", model=model, dataset=dataset)
+    result = {
+        "bundle": str(found.bundle.path),
+        "fingerprint": found.bundle.fingerprint,
+        "checks": [asdict(check) for check in found.checks],
+        "fit": found.fit.as_dict() if found.fit else found.bundle.fit,
+    }
+    fit = f"\nfit\n{table(found.fit.rows())}" if found.fit else ""
+    echo(result, f"{found.bundle.path} holds\n{found.table()}{fit}")
