@@ -35,6 +35,8 @@ class Trouble:
     status: int = 503
     retry_after: str | None = None
     seconds: float = 0.2
+    then: Callable[[], None] | None = None
+    """Done before the connection is cut, by drop and lose."""
 
     def __str__(self) -> str:
         return f"{self.status}" if self.kind == "status" else self.kind
@@ -91,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
         data = self.rfile.read(int(self.headers.get("content-length") or 0))
         trouble = self.proxy.next(f"{self.command} {urlsplit(self.path).path}")
         if trouble is not None and trouble.kind in ("drop", "reset"):
-            return self._cut(trouble.kind == "reset")
+            return self._cut(trouble.kind == "reset", trouble.then)
         if trouble is not None and trouble.kind == "status":
             headers = {"retry-after": trouble.retry_after} if trouble.retry_after else {}
             error = b'{"error":{"type":"circuit_breaking_exception","reason":"[parent] Data too large"},"status":%d}'
@@ -105,12 +107,14 @@ class _Handler(BaseHTTPRequestHandler):
         except (OSError, HTTPException):  # the server is down: so is the proxy's answer
             return self._cut(False)
         if trouble is not None and trouble.kind == "lose":
-            return self._cut(False)
+            return self._cut(False, trouble.then)
         self._reply(status, headers, body)
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _do
 
-    def _cut(self, reset: bool) -> None:
+    def _cut(self, reset: bool, then: Callable[[], None] | None = None) -> None:
+        if then is not None:
+            then()
         self.close_connection = True
         if reset:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,0 +1,47 @@
+"""What a fault strikes: a whole deploy and a load of a few documents, in this process or in one that can be killed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from osparse.bundle import Bundle
+from osparse.deployer import Cluster, artifacts, bulk, deploy, index_documents, ml_models
+from osparse.errors import OsparseError
+
+CHUNK = 250_000
+"""Bytes: the bundle of the trials is small and is to be sent in several chunks all the same."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One run of ``osparse deploy`` and ``osparse index``."""
+
+    bundle: Path
+    documents: Path
+    name: str = "products"
+
+    def run(self, url: str) -> str:
+        """Do it against ``url`` with little patience; returns the error it ended with, or "" if it went well."""
+        hurry()
+        cache = self.documents.with_name("cache")
+        os.environ["XDG_CACHE_HOME"] = str(cache)
+        shutil.rmtree(cache, ignore_errors=True)  # as on a machine that never saw this bundle
+        cluster = Cluster(url, retries=2, backoff=0.01)
+        try:
+            deploy(Bundle.open(self.bundle), cluster, self.name)
+            failures = self.documents.with_name(f"failed-{os.getpid()}.jsonl")
+            load = index_documents(cluster, self.name, [self.documents], batch=8, failures=failures)
+        except OsparseError as problem:
+            return str(problem)
+        return f"{load.failed} documents failed" if load.failed else ""
+
+
+def hurry() -> None:
+    """Short waits, several chunks, quiet logs."""
+    ml_models.FIRST_WAIT, ml_models.CHUNK, artifacts.CHUNK = 0.005, CHUNK, CHUNK
+    bulk.BACKOFF, bulk.TRIES = 0.01, 3
+    logging.getLogger("opensearch").setLevel(logging.CRITICAL)
