@@ -5,18 +5,25 @@ from __future__ import annotations
 from osparse.corpus.build import build_dataset
 from osparse.corpus.idf import compute_idf
 from osparse.corpus.idf_diff import IdfDiff, diff_idf
+from osparse.corpus.mining import MiningReport, MiningRules, mine
 from osparse.corpus.recency import Recency
+from osparse.corpus.scoring import ScoringReport, score_candidates
 from osparse.corpus.stats import Stats, dataset_stats
 from osparse.corpus.tokenizer import TokenizerReport, train_tokenizer
 
 __all__ = [
     "IdfDiff",
+    "MiningReport",
+    "MiningRules",
     "Recency",
+    "ScoringReport",
     "Stats",
     "TokenizerReport",
     "build_dataset",
     "compute_idf",
     "dataset_stats",
     "diff_idf",
+    "mine",
+    "score_candidates",
     "train_tokenizer",
 ]

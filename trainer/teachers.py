@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from osparse.dataset import Dataset
+from osparse.dense import DenseEncoder
 from osparse.encoder import TextEncoder
 from osparse.encoding import QueryEncoder
 from osparse.errors import ConfigError, DatasetError
-from osparse.files import read_json
 from osparse.lexicon import load_tokenizer
 from osparse.model import Model
 from osparse.trainer.batch import Batch
@@ -156,29 +155,18 @@ class SparseTeacher:
 
 
 class DenseTeacher:
-    """A bi-encoder of transformers, pooled as its sentence-transformers files say, else by the mean."""
+    """A dense bi-encoder: dot products of embeddings."""
 
     def __init__(self, path: Path, texts: Texts, device: torch.device) -> None:
-        """Raises :class:`ConfigError` if the folder cannot be read or pools in a way that is not known here."""
-        from transformers import AutoModel, AutoTokenizer
-
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-            self.model: Any = AutoModel.from_pretrained(path, local_files_only=True).float().to(device).eval()
-        except (OSError, ValueError, KeyError) as problem:
-            first = str(problem).strip().partition("\n")[0]
-            raise ConfigError("distillation.teachers", [f"{path} is no Hugging Face encoder: {first}"]) from None
-        self.pooling = _pooling(path)
-        self.normalised = (path / "2_Normalize").is_dir()
-        self.length = min(512, int(self.tokenizer.model_max_length))
-        self.device, self.texts = device, texts
-        self._vectors: dict[str, NDArray[np.float16]] = {}
+        """Raises :class:`ModelError` if the folder is no bi-encoder that is known here."""
+        self.encoder, self.texts = DenseEncoder(path, device), texts
+        self._vectors: dict[tuple[str, str], NDArray[np.float16]] = {}
 
     def scores(self, batch: Batch, rows: slice) -> Floats:
-        queries = {name for name in batch.query_ids if name is not None}
+        queries = sorted({name for name in batch.query_ids if name is not None})
         documents = self._embed("document", [document.id for document in batch.documents[rows]], self.texts.documents)
-        asked = self._embed("query", sorted(queries), self.texts.queries)
-        place = {name: row for row, name in enumerate(sorted(queries))}
+        asked = self._embed("query", queries, self.texts.queries)
+        place = {name: row for row, name in enumerate(queries)}
         found = np.full((len(batch.queries), len(documents)), np.nan, dtype=np.float32)
         for row, name in enumerate(batch.query_ids):
             if name is not None:
@@ -186,43 +174,9 @@ class DenseTeacher:
         return found
 
     def _embed(self, kind: str, names: Sequence[str], texts: Mapping[str, str]) -> Floats:
-        """(n, H) embeddings, encoding those that were not met before."""
-        missing = [name for name in names if f"{kind}:{name}" not in self._vectors]
-        for start in range(0, len(missing), 32):
-            part = missing[start : start + 32]
-            for name, vector in zip(part, self._encode([texts[name] for name in part]), strict=True):
-                self._vectors[f"{kind}:{name}"] = vector
-        size = int(self.model.config.hidden_size)
-        found = [self._vectors[f"{kind}:{name}"].astype(np.float32) for name in names]
-        return np.stack(found) if found else np.zeros((0, size), np.float32)
-
-    def _encode(self, texts: list[str]) -> NDArray[np.float16]:
-        inputs = self.tokenizer(
-            texts, padding=True, truncation=True, max_length=self.length, return_tensors="pt"
-        ).to(self.device)  # fmt: skip
-        with torch.inference_mode():
-            states = self.model(**inputs).last_hidden_state.float()
-        vectors = pooled(states, inputs["attention_mask"], self.pooling)
-        if self.normalised:
-            vectors = torch.nn.functional.normalize(vectors, dim=1)
-        return vectors.cpu().numpy().astype(np.float16)
-
-
-def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    """(B, T, H) states and (B, T) mask -> (B, H): the first token's state, or the mean of the unmasked."""
-    if pooling == "cls":
-        return states[:, 0]
-    shown = mask[:, :, None].float()
-    return (states * shown).sum(1) / shown.sum(1).clamp(min=1)
-
-
-def _pooling(path: Path) -> str:
-    config = path / "1_Pooling" / "config.json"
-    if not config.is_file():
-        return "mean"
-    raw = read_json(config)
-    modes = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens"}
-    chosen = [name for name, key in modes.items() if isinstance(raw, dict) and raw.get(key)]
-    if len(chosen) != 1:
-        raise ConfigError("distillation.teachers", [f"{config}: one of the poolings cls and mean is wanted"])
-    return chosen[0]
+        """(n, H) embeddings, encoding those that were not met before; remembered in half precision."""
+        missing = [name for name in names if (kind, name) not in self._vectors]
+        for name, vector in zip(missing, self.encoder.encode([texts[name] for name in missing]), strict=True):
+            self._vectors[kind, name] = vector.astype(np.float16)
+        found = [self._vectors[kind, name].astype(np.float32) for name in names]
+        return np.stack(found) if found else np.zeros((0, self.encoder.size), np.float32)

@@ -11,16 +11,17 @@ import torch
 from candidates_world import ROWS, make, remake
 
 from osparse.dataset import Dataset
+from osparse.dense import pooled
 from osparse.encoder import TextEncoder
 from osparse.encoding import QueryEncoder
-from osparse.errors import ConfigError, DatasetError
+from osparse.errors import ConfigError, DatasetError, ModelError
 from osparse.lexicon import load_tokenizer
 from osparse.model import Model
 from osparse.trainer.batch import Batch
 from osparse.trainer.candidates import with_candidates
 from osparse.trainer.config import Teacher
 from osparse.trainer.records import Records, read_records
-from osparse.trainer.teachers import make_scorer, pooled
+from osparse.trainer.teachers import make_scorer
 
 CPU = torch.device("cpu")
 
@@ -139,5 +140,5 @@ def test_padding_does_not_count_in_the_mean() -> None:
 def test_a_folder_that_is_no_teacher_is_named(scored: Dataset, records: Records, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no folder of a dense teacher"):
         make_scorer(Teacher(kind="dense", path=tmp_path / "none"), scored, records, CPU)
-    with pytest.raises(ConfigError, match="no Hugging Face encoder"):
+    with pytest.raises(ModelError, match="no Hugging Face encoder"):
         make_scorer(Teacher(kind="dense", path=tmp_path), scored, records, CPU)

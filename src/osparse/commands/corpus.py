@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
+from osparse.commands import _corpus_candidates
 from osparse.commands._common import FOLDER, echo
 from osparse.commands._common import command as make_command
-from osparse.errors import CheckError
+from osparse.errors import CheckError, InputError
 
 EPILOG = """\b
 Examples:
@@ -24,31 +25,91 @@ def command() -> None:
     """Build and inspect datasets from raw text."""
 
 
+_corpus_candidates.add_commands(command)
+
+
 @make_command(
     "build",
     group=command,
     examples="""osparse corpus build --source debian --output data/deb-koen
 osparse corpus build --source jsonl examples/sample_corpus.jsonl --output data/sample
-osparse corpus build --source beir scifact/ --output data/scifact""",
+osparse corpus build --source beir scifact/ --output data/scifact
+osparse corpus build --source wikipedia kowiki-latest-pages-articles-multistream.xml.bz2 --output data/kowiki
+osparse corpus build --source parquet --option columns=query=question,pos=answer qa.parquet --output data/qa
+osparse corpus build --source squad=KorQuAD_v1.0_train.json --source gooaq=gooaq.jsonl --output data/qa""",
 )
 @click.argument("paths", nargs=-1, type=FOLDER)
-@click.option("--source", required=True, type=click.Choice(["debian", "jsonl", "beir"]), help="What is read.")
+@click.option(
+    "--source",
+    "sources",
+    required=True,
+    multiple=True,
+    metavar="NAME[=PATH]",
+    help="What is read; several with a path each make one dataset.",
+)
 @click.option("--output", required=True, type=FOLDER, help="The dataset directory to write.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="One of the reader's own; see below.")
 @click.option("--seed", default=0, show_default=True, help="Another seed deals the groups to the splits another way.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --output; fetches Debian's lists again.")
-def build(paths: tuple[Path, ...], source: str, output: Path, seed: int, overwrite: bool) -> None:
-    """Read raw text from PATHS and write a dataset: documents, queries, qrels by split.
+def build(
+    paths: tuple[Path, ...],
+    sources: tuple[str, ...],
+    output: Path,
+    options: tuple[str, ...],
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Read raw text and write a dataset: documents, queries, qrels by split, and candidates where the source has them.
 
-    debian fetches the Korean and English package descriptions of this machine's own apt sources (no PATH, no root).
-    jsonl takes rows {"id","text","title","lang","group"}, {"query","pos","neg"} or {"query","docs","scores"}.
-    beir takes a folder with corpus.jsonl, queries.jsonl and qrels/.
+    \b
+    debian       this machine's apt sources (no PATH, no root), or a folder of lists
+                 english=true adds the descriptions without Korean
+    wikipedia    XML dumps; min_characters=100, langlinks=FILE groups translations
+    namuwiki     a dump as JSON array or Parquet; min_characters=100
+    modu         Modu corpus JSON files or folders; min_characters=100
+    msmarco      a folder of collection, queries, qrels, hard negatives; or triples
+                 negatives=30 per system
+    s2orc        title and abstract, or pairs of texts, as JSON lines
+    wikianswers  sets of questions; others=3 beside the first
+    gooaq        questions and answers as JSON lines
+    squad        SQuAD, KorQuAD 1.0, KLUE-MRC: what can be answered
+    beir         a folder with corpus.jsonl, queries.jsonl and qrels/
+    jsonl        {"id","text","title","lang","group"}, {"query","pos","neg"} or
+                 {"query","docs","scores"}
+    parquet      Parquet or Arrow with jsonl's columns; columns=query=question,pos=answer
+    hf           folders made by datasets' save_to_disk; columns as parquet
+
+    Files may be compressed (gzip, bzip2, xz, zstd). A build that was interrupted goes on with the files it had not read.
     """
-    from osparse.corpus import build_dataset
+    from osparse.corpus.build import build_from
 
-    dataset = build_dataset(source, paths, output, seed=seed, overwrite=overwrite)
+    dataset = build_from(_inputs(sources, paths, options), output, seed=seed, overwrite=overwrite)
     manifest = dataset.manifest
     result = {"path": str(output), "fingerprint": dataset.fingerprint, "counts": manifest.counts, **_sources(manifest)}
     echo(result, lambda: _build_text(output, manifest))
+
+
+def _inputs(sources: tuple[str, ...], paths: tuple[Path, ...], options: tuple[str, ...]) -> list[Any]:
+    """``--source NAME PATHS``, or ``--source NAME=PATH`` once or more; a name given again adds to it."""
+    from osparse.corpus.build import Input
+
+    chosen = dict(_parted(option, "--option NAME=VALUE") for option in options)
+    if len(sources) == 1 and "=" not in sources[0]:
+        return [Input(sources[0], paths, chosen)]
+    if paths or chosen:
+        raise InputError("with several sources give each its path, --source NAME=PATH, and no PATH or --option beside")
+    found: dict[str, tuple[Path, ...]] = {}
+    for source in sources:
+        name, path = _parted(source, "--source NAME=PATH") if "=" in source else (source, "")
+        found[name] = (*found.get(name, ()), *([Path(path)] if path else []))
+    return [Input(name, mine) for name, mine in found.items()]
+
+
+def _parted(text: str, wanted: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name or not value:
+        raise InputError(f"wanted {wanted}, found {text!r}")
+    return name, value
 
 
 @make_command(

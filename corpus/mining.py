@@ -1,0 +1,228 @@
+"""Hard negatives: documents that a retriever ranks high for a query and that do not answer it.
+
+Each rule exists because its absence is a known mistake: the first ranks hold unjudged answers, the last ones are
+random, a document that scores nearly as high as the answer often is one, and copies of the answer are answers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from osparse.corpus.analysis import terms
+from osparse.corpus.retrievers import Ranking, Retriever
+from osparse.dataset import CANDIDATES, SPLITS, Dataset, save_dataset
+from osparse.errors import DatasetError, InputError
+
+log = logging.getLogger("osparse.corpus.mining")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MiningRules:
+    """What counts as a hard negative. Raises :class:`InputError` for values out of range."""
+
+    negatives: int = 30
+    """At most so many per query and document language."""
+    first: int = 1
+    """First rank that may be taken; 1 is the best. Known answers do not count as ranks."""
+    last: int = 100
+    """Last rank that may be taken."""
+    margin: float = 0.95
+    """Only documents that score below this share of the best-ranked answer's score."""
+    near: float = 0.8
+    """Jaccard similarity of the sets of terms from which on a document counts as a copy of an answer."""
+    consistency: int | None = None
+    """With it a pair is kept only if its answer is among the first so many (arXiv 2411.04403: 10)."""
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not 1 <= self.first <= self.last:
+            problems.append(f"ranks {self.first} to {self.last}: 1 <= first <= last is wanted")
+        if self.negatives < 1:
+            problems.append(f"negatives: {self.negatives}; at least 1 is wanted")
+        if not 0 < self.margin or not 0 < self.near <= 1:
+            problems.append(f"margin {self.margin}, near {self.near}: above 0 and within (0, 1] are wanted")
+        if self.consistency is not None and self.consistency < 1:
+            problems.append(f"consistency: {self.consistency}; at least 1 is wanted")
+        if problems:
+            raise InputError("mining: " + "; ".join(problems))
+
+
+@dataclass
+class MiningReport:
+    """What mining did."""
+
+    retriever: str
+    rules: dict[str, Any]
+    queries: int = 0
+    """Pairs of a query and a document language, each ranked once."""
+    with_negatives: int = 0
+    negatives: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Reason -> ranked documents that are no negatives."""
+    answer_not_found: int = 0
+    """Queries whose answers were not ranked at all: no margin could be applied."""
+    pairs_dropped: int = 0
+    """By the consistency filter."""
+
+    def plain(self) -> dict[str, Any]:
+        return {**asdict(self), "left_out": dict(sorted(self.left_out.items()))}
+
+
+@dataclass(frozen=True)
+class _Document:
+    text: str
+    lang: str
+    group: str
+
+
+def mine(
+    dataset: Dataset,
+    output: Path | str,
+    retriever: Retriever,
+    rules: MiningRules | None = None,
+    *,
+    overwrite: bool = False,
+) -> tuple[Dataset, MiningReport]:
+    """Write a copy of a dataset with hard negatives of its training queries in ``candidates.train``.
+
+    Documents of the validation and test splits are never ranked, so none is learnt from. Candidates that another
+    retriever or teacher gave are kept.
+
+    Raises:
+        DatasetError: no train split, or no query got a negative.
+        InputError: ``output`` exists and is no dataset, or ``overwrite`` is false.
+    """
+    rules = rules or MiningRules()
+    report = MiningReport(retriever.name, asdict(rules))
+    documents = _searchable(dataset)
+    qrels = dataset.qrels("train").collect()
+    answers: dict[str, list[str]] = {}
+    for query, document in qrels.filter(pl.col("score") > 0).select("query_id", "document_id").iter_rows():
+        answers.setdefault(query, []).append(document)
+    texts = dict(dataset.split_queries("train").select("id", "text").collect().iter_rows())
+    finder = _Finder(documents, rules, report)
+    rows: list[tuple[str, str, float, float, str, str]] = []
+    for lang in sorted({document.lang for document in documents.values()}):
+        here = {name: document.text for name, document in documents.items() if document.lang == lang}
+        asked = [query for query in sorted(answers) if any(name in here for name in answers[query])]
+        depth = rules.last + max((len(answers[query]) for query in asked), default=0)
+        for query, ranking in zip(asked, retriever.rank(here, [texts[q] for q in asked], depth), strict=True):
+            rows += [
+                (query, name, 0.0, score, "mined", retriever.name)
+                for name, score in finder.negatives(query, [a for a in answers[query] if a in here], ranking)
+            ]
+    if not rows:
+        raise DatasetError(f"{dataset.path}: no query got a negative; left out: {dict(report.left_out) or 'nothing'}")
+    kept = qrels
+    if finder.inconsistent:
+        dropped = pl.DataFrame(
+            finder.inconsistent, schema={"query_id": pl.String, "document_id": pl.String}, orient="row"
+        )
+        kept = qrels.join(dropped, on=["query_id", "document_id"], how="anti")
+        report.pairs_dropped = qrels.height - kept.height
+    found = pl.DataFrame(rows, schema=CANDIDATES, orient="row")
+    return _save(dataset, Path(output), kept, found, report, overwrite=overwrite), report
+
+
+class _Finder:
+    """Applies the rules to one ranking at a time."""
+
+    def __init__(self, documents: Mapping[str, _Document], rules: MiningRules, report: MiningReport) -> None:
+        self.documents, self.rules, self.report = documents, rules, report
+        self.inconsistent: list[tuple[str, str]] = []
+        self._terms: dict[str, frozenset[str]] = {}
+
+    def negatives(self, query: str, answers: Sequence[str], ranking: Ranking) -> Ranking:
+        """The negatives of a ranking in which ``answers`` are the query's known answers in this language."""
+        report, rules, known = self.report, self.rules, set(answers)
+        report.queries += 1
+        place = {name: rank for rank, (name, _) in enumerate(ranking, start=1)}
+        if rules.consistency is not None:
+            self.inconsistent += [
+                (query, name) for name in answers if place.get(name, len(ranking) + 1) > rules.consistency
+            ]
+        best = max((score for name, score in ranking if name in known), default=None)
+        report.answer_not_found += best is None
+        groups = {self.documents[name].group for name in answers}
+        found: Ranking = []
+        rank = 0
+        for name, score in ranking:
+            if name in known:
+                continue
+            rank += 1
+            if len(found) == rules.negatives or rank > rules.last:
+                break
+            reason = self._reason(name, score, rank, best, groups, answers)
+            if reason is None:
+                found.append((name, score))
+            else:
+                report.left_out[reason] += 1
+        report.negatives += len(found)
+        report.with_negatives += bool(found)
+        return found
+
+    def _reason(
+        self, name: str, score: float, rank: int, best: float | None, groups: set[str], answers: Sequence[str]
+    ) -> str | None:
+        """Why a document is no negative; None if it is one."""
+        if rank < self.rules.first:
+            return "before the first rank"
+        if self.documents[name].group in groups:
+            return "same group as an answer"
+        if best is not None and score >= self.rules.margin * best:
+            return "scores like an answer"
+        if any(self._similarity(name, answer) >= self.rules.near for answer in answers):
+            return "copy of an answer"
+        return None
+
+    def _similarity(self, a: str, b: str) -> float:
+        first, second = self._of(a), self._of(b)
+        return len(first & second) / max(1, len(first | second))
+
+    def _of(self, name: str) -> frozenset[str]:
+        if name not in self._terms:
+            self._terms[name] = frozenset(terms(self.documents[name].text))
+        return self._terms[name]
+
+
+def _searchable(dataset: Dataset) -> dict[str, _Document]:
+    """Documents judged in the train split or in none."""
+    trained = dataset.qrels("train").select(pl.col("document_id").alias("id"))
+    found = dataset.documents.select("id", "text", "lang", "group")
+    for split in SPLITS[1:]:
+        if dataset.manifest.counts.get(f"qrels.{split}.arrow"):
+            held = dataset.qrels(split).select(pl.col("document_id").alias("id")).join(trained, on="id", how="anti")
+            found = found.join(held, on="id", how="anti")
+    return {name: _Document(text, lang, group or name) for name, text, lang, group in found.collect().iter_rows()}
+
+
+def _save(
+    dataset: Dataset, output: Path, qrels: pl.DataFrame, found: pl.DataFrame, report: MiningReport, *, overwrite: bool
+) -> Dataset:
+    """The dataset with the new training qrels and candidates; a retriever's own earlier ones are replaced."""
+    there = [split for split in SPLITS if dataset.manifest.counts.get(f"qrels.{split}.arrow")]
+    candidates = {split: dataset.candidates(split).collect() for split in there if dataset.has_candidates(split)}
+    earlier = candidates.get("train", found.clear()).filter(
+        (pl.col("origin") != "mined") | (pl.col("scorer") != report.retriever)
+    )
+    earlier = earlier.join(qrels.select("query_id").unique(), on="query_id", how="semi")
+    found = found.join(qrels.select("query_id").unique(), on="query_id", how="semi")
+    return save_dataset(
+        output,
+        documents=dataset.documents,
+        queries=dataset.queries,
+        qrels={split: qrels if split == "train" else dataset.qrels(split) for split in there},
+        candidates={**candidates, "train": pl.concat([earlier, found])},
+        sources=dataset.manifest.sources,
+        split_rule=dataset.manifest.split_rule,
+        seed=dataset.manifest.seed,
+        notes={**dataset.manifest.notes, "mining": report.plain(), "mined_from": dataset.fingerprint},
+        overwrite=overwrite,
+    )

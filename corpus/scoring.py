@@ -1,0 +1,201 @@
+"""Teachers' scores of a dataset's candidates: what the trainer distils from, and how many negatives seem to be answers.
+
+A teacher is a folder: a cross-encoder (a sequence classifier with one label), a trained osparse model, or a dense
+bi-encoder. Several calls add several teachers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from osparse.dataset import CANDIDATES, SPLITS, Dataset, save_dataset
+from osparse.encoding import SERVER_MAX_TOKENS, QueryEncoder
+from osparse.errors import InputError, ModelError
+from osparse.extras import require
+from osparse.files import read_json
+from osparse.lexicon import load_tokenizer
+from osparse.model import Model
+from osparse.progress import progress
+
+log = logging.getLogger("osparse.corpus.scoring")
+Scores = NDArray[np.float32]
+Score = Callable[[Sequence[str], Sequence[str]], Scores]
+"""(n queries, n documents) -> (n,) scores of the pairs."""
+PAIRS = 4096
+"""Pairs scored at a time, sorted by query so that few texts are encoded twice."""
+
+
+@dataclass(frozen=True)
+class ScoringReport:
+    """What a teacher said."""
+
+    teacher: str
+    pairs: int
+    negatives: int
+    """Labelled negatives of queries that have a scored answer."""
+    false_negative_rate: float | None
+    """Share of them that the teacher scores at least as high as the query's best answer; None without negatives."""
+
+
+def score_candidates(
+    dataset: Dataset, output: Path | str, teacher: Path | str, *, name: str | None = None, overwrite: bool = False
+) -> tuple[Dataset, ScoringReport]:
+    """Write a copy of a dataset in which every training query's answers and candidates have a teacher's score.
+
+    Args:
+        name: What the scores are called; the folder's name where it is not given.
+
+    Raises:
+        DatasetError: the train split has no candidates.
+        ModelError: the folder is no teacher.
+        InputError: the dataset has scores of that name, or ``output`` exists and ``overwrite`` is false.
+    """
+    require("torch", "train")
+    teacher = Path(teacher)
+    name = name or teacher.resolve().name
+    candidates = dataset.candidates("train").collect()
+    if name in set(candidates["scorer"]):
+        raise InputError(f"{dataset.path} has scores of {name!r} already; give another name")
+    answers = dataset.qrels("train").filter(pl.col("score") > 0).select("query_id", "document_id").collect()
+    pairs = pl.concat([candidates.select("query_id", "document_id"), answers]).unique().sort("query_id", "document_id")
+    scores = _score(dataset, pairs, make_score(teacher))
+    found = pairs.with_columns(
+        label=pl.lit(None, pl.Float32), score=pl.Series(scores), origin=pl.lit("distilled"), scorer=pl.lit(name)
+    ).select(pl.col(column).cast(kind) for column, kind in CANDIDATES.items())
+    report = _report(name, found, answers, candidates)
+    there = [split for split in SPLITS if dataset.manifest.counts.get(f"qrels.{split}.arrow")]
+    others = {s: dataset.candidates(s) for s in there if s != "train" and dataset.has_candidates(s)}
+    notes = dict(dataset.manifest.notes)
+    made = save_dataset(
+        Path(output),
+        documents=dataset.documents,
+        queries=dataset.queries,
+        qrels={split: dataset.qrels(split) for split in there},
+        candidates={**others, "train": pl.concat([candidates, found])},
+        sources=dataset.manifest.sources,
+        split_rule=dataset.manifest.split_rule,
+        seed=dataset.manifest.seed,
+        notes={**notes, "teachers": [*notes.get("teachers", []), asdict(report)]},
+        overwrite=overwrite,
+    )
+    return made, report
+
+
+def make_score(folder: Path) -> Score:
+    """How a teacher's folder scores pairs of texts; raises :class:`ModelError` if it is no teacher."""
+    if (folder / "osparse.json").is_file():
+        return _sparse(folder)
+    config = folder / "config.json"
+    if not config.is_file():
+        raise ModelError(f"{folder} has no config.json; a cross-encoder, a bi-encoder or an osparse model is wanted")
+    raw = read_json(config)
+    kinds = raw.get("architectures") if isinstance(raw, dict) else None
+    if any(str(kind).endswith("ForSequenceClassification") for kind in kinds or []):
+        return _cross(folder)
+    return _dense(folder)
+
+
+def _score(dataset: Dataset, pairs: pl.DataFrame, score: Score) -> Scores:
+    queries = dict(dataset.queries.select("id", "text").collect().iter_rows())
+    wanted = pairs.select(pl.col("document_id").unique().alias("id")).lazy()
+    documents = dict(dataset.documents.join(wanted, on="id", how="semi").select("id", "text").collect().iter_rows())
+    found = np.empty(pairs.height, dtype=np.float32)
+    with progress("score candidates", pairs.height, "pairs") as bar:
+        for start in range(0, pairs.height, PAIRS):
+            part = pairs[start : start + PAIRS]
+            asked = [queries[name] for name in part["query_id"]]
+            found[start : start + part.height] = score(asked, [documents[name] for name in part["document_id"]])
+            bar.advance(part.height)
+    return found
+
+
+def _report(name: str, found: pl.DataFrame, answers: pl.DataFrame, candidates: pl.DataFrame) -> ScoringReport:
+    scores = found.select("query_id", "document_id", "score")
+    best = answers.join(scores, on=["query_id", "document_id"]).group_by("query_id").agg(best=pl.col("score").max())
+    negatives = candidates.filter(pl.col("label") <= 0).select("query_id", "document_id").unique()
+    judged = negatives.join(scores, on=["query_id", "document_id"]).join(best, on="query_id")
+    rate = judged.select((pl.col("score") >= pl.col("best")).mean()).item() if judged.height else None
+    return ScoringReport(name, found.height, judged.height, rate)
+
+
+def _unique(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
+    """Distinct texts, and for each text its place among them."""
+    distinct = list(dict.fromkeys(texts))
+    place = {text: i for i, text in enumerate(distinct)}
+    return distinct, np.array([place[text] for text in texts], dtype=np.int64)
+
+
+def _sparse(folder: Path) -> Score:
+    from osparse.encoder import TextEncoder
+
+    model = Model.open(folder)
+    encoder = TextEncoder.open(model)
+    query = QueryEncoder(load_tokenizer(folder / "tokenizer.json"), model.lexicon)
+
+    def score(queries: Sequence[str], documents: Sequence[str]) -> Scores:
+        distinct, place = _unique(documents)
+        asked = {text: query.ids(text) for text in dict.fromkeys(queries)}
+        waiting: dict[int, list[int]] = {}
+        for row, document in enumerate(place.tolist()):
+            waiting.setdefault(document, []).append(row)
+        found = np.empty(len(queries), dtype=np.float32)
+        for rows, weights in encoder.batches(distinct):
+            for row, vector in zip(rows, weights, strict=True):
+                for pair in waiting[row]:
+                    ids = asked[queries[pair]]
+                    found[pair] = vector[ids] @ model.lexicon.idf[ids]
+        return found
+
+    return score
+
+
+def _dense(folder: Path) -> Score:
+    from osparse.dense import DenseEncoder
+
+    encoder = DenseEncoder(folder)
+
+    def score(queries: Sequence[str], documents: Sequence[str]) -> Scores:
+        asked, asked_place = _unique(queries)
+        held, held_place = _unique(documents)
+        products = encoder.encode(asked)[asked_place] * encoder.encode(held)[held_place]
+        return np.asarray(products.sum(1), dtype=np.float32)
+
+    return score
+
+
+def _cross(folder: Path) -> Score:
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model: Any = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True).float().eval()
+    except (OSError, ValueError, KeyError) as problem:
+        first = str(problem).strip().partition("\n")[0]
+        raise ModelError(f"{folder} is no cross-encoder: {first}") from None
+    if model.config.num_labels != 1:
+        raise ModelError(f"{folder} has {model.config.num_labels} labels; a cross-encoder with one score is wanted")
+    length = min(SERVER_MAX_TOKENS, int(tokenizer.model_max_length))
+
+    def score(queries: Sequence[str], documents: Sequence[str]) -> Scores:
+        order = sorted(range(len(queries)), key=lambda i: -len(documents[i]))
+        found = np.empty(len(queries), dtype=np.float32)
+        for start in range(0, len(order), 32):
+            rows = order[start : start + 32]
+            inputs = tokenizer(
+                [queries[i] for i in rows], [documents[i] for i in rows], padding=True, truncation="longest_first",
+                max_length=length, return_tensors="pt",
+            )  # fmt: skip
+            with torch.inference_mode():
+                found[rows] = model(**inputs).logits[:, 0].float().numpy()
+        return found
+
+    return score
