@@ -92,6 +92,17 @@ def date_of(value: str | None, where: Where) -> datetime.date | None:
         raise DatasetError(f"{where}: date must begin as YYYY-MM-DD, found {value!r}") from None
 
 
+def pair_record(
+    query: str, texts: Sequence[str], *, group: str, lang: str = "", date: datetime.date | None = None, title: str = ""
+) -> Record:
+    """A query and the texts that answer it, by ids made from the texts; "" as ``lang`` is guessed for each."""
+    asked = Query(text_id("q", query), query, lang or guess_language(query), date)
+    documents = tuple(
+        Document(text_id("d", text), text, lang or guess_language(text), title, date, group) for text in texts
+    )
+    return Record(documents, (asked,), tuple(Judgement(asked.id, d.id, group=group) for d in documents))
+
+
 def _checked(rows: Rows) -> Generator[tuple[Where, str, Row], None, None]:
     first: tuple[str, Where] | None = None
     for where, row in rows():

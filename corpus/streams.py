@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import json
 import lzma
 import zlib
 from collections.abc import Iterator
@@ -120,3 +121,15 @@ def json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(``path:line``, object) of a JSON lines file; raises :class:`DatasetError` at the first line that is none."""
     for where, line in lines(path):
         yield where, json_object(line, where, DatasetError)
+
+
+def json_values(path: Path) -> Iterator[tuple[str, Any]]:
+    """(``path:line``, value) of a file with one JSON value per line, arrays as well as objects."""
+    for where, line in lines(path):
+        if line.lstrip().startswith(b"{"):
+            yield where, json_object(line, where, DatasetError)
+            continue
+        try:
+            yield where, json.loads(line)
+        except (ValueError, RecursionError) as problem:
+            raise DatasetError(f"{where}: not JSON: {problem}") from None

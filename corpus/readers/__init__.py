@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
-from osparse.corpus.readers import beir, debian, jsonl
+from osparse.corpus.readers import (
+    beir,
+    debian,
+    gooaq,
+    hf,
+    jsonl,
+    modu,
+    msmarco,
+    namuwiki,
+    parquet,
+    s2orc,
+    squad,
+    wikianswers,
+    wikipedia,
+)
 from osparse.corpus.records import Reader
 
-READERS: dict[str, Reader] = {module.READER.name: module.READER for module in (debian, jsonl, beir)}
+_MODULES = (
+    debian, wikipedia, namuwiki, modu, msmarco, s2orc, wikianswers, gooaq, squad, beir, jsonl, parquet, hf,
+)  # fmt: skip
+READERS: dict[str, Reader] = {module.READER.name: module.READER for module in _MODULES}

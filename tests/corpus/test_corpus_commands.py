@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from osparse.cli import main
+from osparse.corpus.readers import READERS
 from osparse.dataset import Dataset
 from osparse.files import sha256_file
 
@@ -95,7 +96,10 @@ def _leak(dataset: Dataset) -> None:
         (("corpus", "build", "--source", "jsonl", "nowhere", "--output", "out"), "nowhere does not exist"),
         (("corpus", "build", "--source", "jsonl", "--output", "out"), "--source jsonl needs a PATH"),
         (("corpus", "build", "--source", "beir", ".", "--output", "out"), "is not a BEIR folder"),
-        (("corpus", "build", "--source", "wiki", "--output", "out"), "'wiki' is not one of"),
+        (
+            ("corpus", "build", "--source", "wiki", "--output", "out"),
+            "unknown source 'wiki'; known: debian, wikipedia, namuwiki",
+        ),
         (("idf", "nowhere", "--tokenizer", ".", "--output", "idf.json"), "nowhere is not a dataset"),
     ],
 )
@@ -112,6 +116,27 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert message in error
     assert "Traceback" not in error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_sources_with_paths_and_options(rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "pairs.jsonl"
+    other.write_text("".join(json.dumps([f"title of {i}", f"abstract of {i}"]) + "\n" for i in range(40)))
+    arguments = ("--source", f"jsonl={rows}", "--source", f"s2orc={other}", "--output", tmp_path / "both")
+    assert run("corpus", "build", *arguments) == 0
+    printed = capsys.readouterr().out
+    assert "jsonl: 120 of 120 rows kept" in printed and "s2orc: 40 of 40 rows kept" in printed
+    assert run("corpus", "build", *arguments, rows) == 2
+    assert "with several sources give each its path" in capsys.readouterr().err
+    assert run("corpus", "build", "--source", "s2orc", other, "--option", "x", "--output", tmp_path / "o") == 2
+    assert "wanted --option NAME=VALUE, found 'x'" in capsys.readouterr().err
+
+
+def test_the_help_of_build_names_every_reader_and_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("corpus", "build", "--help") == 0
+    printed = capsys.readouterr().out
+    for name, reader in READERS.items():
+        assert f"\n  {name} " in printed
+        assert all(option in printed for option in reader.options)
 
 
 def test_every_command_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
