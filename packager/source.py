@@ -40,6 +40,7 @@ class Source:
     def open(cls, model: Model) -> Source:
         """Raises :class:`ModelError` or :class:`BundleError` saying what does not fit."""
         tokenizer_json = packaged_tokenizer(model.path / "tokenizer.json", model.head.max_length)
+        _require_ids(model, tokenizer_json)
         mlm = load_checkpoint(model.path) if isinstance(model, Checkpoint) else load_masked_lm(model.path, "eager")
         encoder = SparseEncoder(mlm, model.head).eval().requires_grad_(False)
         _require_rows(model, encoder)
@@ -99,6 +100,14 @@ class Source:
                 f"{median:,}",
                 f"{len(self.ordinary_ids):,}",
             )
+
+
+def _require_ids(model: Model, tokenizer_json: bytes) -> None:
+    if not load(tokenizer_json, "tokenizer.json").encode("").ids:
+        raise ModelError(
+            f"{model.path}/tokenizer.json adds no special tokens, so an empty text has no ids and the server's call "
+            "would fail; add a post_processor like [CLS] $A [SEP], with which the model was trained"
+        )
 
 
 def _require_rows(model: Model, encoder: SparseEncoder) -> None:

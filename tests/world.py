@@ -84,13 +84,18 @@ def make_lexicon(tokenizer: Path) -> Lexicon:
     return Lexicon.build(tokens, special, {t: 0.5 + (i % 97) / 10 for i, t in enumerate(tokens)})
 
 
-def make_model(path: Path, *, head: Head | None = None, extra_rows: int = 0, seed: int = 0) -> Model:
-    """A random two-layer BERT whose documents have some, not all, weights; ``extra_rows`` widen the decoder."""
+def make_model(
+    path: Path, *, head: Head | None = None, extra_rows: int = 0, seed: int = 0, tokenizer: Path | None = None
+) -> Model:
+    """A random two-layer BERT whose documents have some, not all, weights; ``extra_rows`` widen the decoder.
+
+    ``tokenizer`` is a tokenizer.json with the tokens of :data:`SPECIAL`; None makes :func:`make_tokenizer`'s.
+    """
     import torch
     from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    tokenizer_path = make_tokenizer(path.parent / f"{path.name}-tokenizer" / "tokenizer.json")
+    tokenizer_path = tokenizer or make_tokenizer(path.parent / f"{path.name}-tokenizer" / "tokenizer.json")
     lexicon = make_lexicon(tokenizer_path)
     torch.manual_seed(seed)
     rows = len(lexicon.tokens) + extra_rows

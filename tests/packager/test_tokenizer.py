@@ -8,12 +8,19 @@ from pathlib import Path
 
 import pytest
 import world
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from osparse.errors import BundleError, ModelError
-from osparse.packager.tokenizer import load, lossy, packaged_tokenizer
+from osparse.packager import package
+from osparse.packager.tokenizer import load, lossy, packaged_tokenizer, unreadable
 
 TEXTS = [text for record in world.RECORDS for text in record[1:]]
+
+
+def with_special(tokenizer: Tokenizer) -> Tokenizer:
+    pair = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=pair)
+    return tokenizer
 
 
 def byte_level(path: Path) -> Path:
@@ -25,7 +32,7 @@ def byte_level(path: Path) -> Path:
         vocab_size=500, special_tokens=world.SPECIAL, initial_alphabet=alphabet, show_progress=False
     )
     tokenizer.train_from_iterator(TEXTS, trainer)
-    tokenizer.save(str(path))
+    with_special(tokenizer).save(str(path))
     return path
 
 
@@ -38,7 +45,7 @@ def metaspace(path: Path) -> Path:
         vocab_size=300, special_tokens=world.SPECIAL, unk_token="[UNK]", show_progress=False
     )
     tokenizer.train_from_iterator([*TEXTS, "the the the then pear pears the"], trainer)
-    tokenizer.save(str(path))
+    with_special(tokenizer).save(str(path))
     return path
 
 
@@ -84,6 +91,51 @@ def test_a_tokenizer_that_loses_tokens_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps(raw))
     with pytest.raises(BundleError, match=r"1 tokens would be lost.*id 400 '' decodes to ''"):
         packaged_tokenizer(path, 64)
+
+
+@pytest.mark.parametrize("make", [byte_level, metaspace, wordpiece])
+def test_every_family_is_written_as_old_tokenizers_read_it(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    """tokenizers 0.19.1 refuses merges written as pairs, as 0.20 and later write them."""
+    path = make(tmp_path / "tokenizer.json")
+    data = packaged_tokenizer(path, 64)
+    assert unreadable(data, "0.19.1") == unreadable(data, "0.20.3") == []
+    merges = json.loads(data)["model"].get("merges", [])
+    assert all(isinstance(pair, str) and pair.count(" ") == 1 for pair in merges)
+    assert bool(merges) == (make is byte_level)
+
+
+def test_components_that_a_server_lacks_are_named(tmp_path: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(byte_level(tmp_path / "tokenizer.json")))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.ByteLevel()])
+    data = json.loads(tokenizer.to_str())
+    data["model"]["merges"] = [["a b", "c"]]
+    data["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [{"type": "FixedLength", "length": 3}]}
+    old = unreadable(json.dumps(data).encode(), "0.19.1")
+    assert old[:2] == [
+        "tokenizers 0.19.1 has no normalizer ByteLevel", "tokenizers 0.19.1 has no pre_tokenizer FixedLength"
+    ]  # fmt: skip
+    assert "merges as strings" in old[2]
+    assert unreadable(json.dumps(data).encode(), "0.20.3") == ["tokenizers 0.20.3 has no pre_tokenizer FixedLength"]
+
+
+@pytest.mark.parametrize("make", [byte_level, metaspace])
+def test_a_model_of_another_family_packages(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    """Its documents' and queries' keys are raw tokens, each its own; rings (a) and (b) hold, or there were no bundle."""
+    model = world.make_model(tmp_path / "model", tokenizer=make(tmp_path / "tokenizer.json"))
+    made = package(model, tmp_path / "bundle", ["onnx"])
+    probes = {probe.lang: probe for probe in made.probes()}
+    keys = {*probes["ko"].query, *probes["ko"].document}
+    assert keys <= set(model.lexicon.tokens) and any(key.startswith(("▁", "Ġ")) for key in keys)
+    assert made.targets[0] == "2.15" and made.checks["tokenizer"]["tokens"] == len(model.lexicon.tokens) - 5
+
+
+def test_a_tokenizer_without_special_tokens_is_refused(tmp_path: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(world.make_tokenizer(tmp_path / "tokenizer.json")))
+    raw = json.loads(tokenizer.to_str()) | {"post_processor": None}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(raw))
+    model = world.make_model(tmp_path / "model", tokenizer=tmp_path / "tokenizer.json")
+    with pytest.raises(ModelError, match="adds no special tokens.*empty text"):
+        package(model, tmp_path / "bundle")
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", "{", '{"model": 3}'])
