@@ -10,6 +10,7 @@ from osparse.corpus.recency import Recency
 from osparse.corpus.scoring import ScoringReport, score_candidates
 from osparse.corpus.stats import Stats, dataset_stats
 from osparse.corpus.tokenizer import TokenizerReport, train_tokenizer
+from osparse.corpus.trends import TrendReport, TrendRules, find_trends
 
 __all__ = [
     "IdfDiff",
@@ -19,10 +20,13 @@ __all__ = [
     "ScoringReport",
     "Stats",
     "TokenizerReport",
+    "TrendReport",
+    "TrendRules",
     "build_dataset",
     "compute_idf",
     "dataset_stats",
     "diff_idf",
+    "find_trends",
     "mine",
     "score_candidates",
     "train_tokenizer",

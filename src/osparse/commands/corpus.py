@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from osparse.commands import _corpus_candidates
+from osparse.commands import _corpus_candidates, _corpus_words
 from osparse.commands._common import FOLDER, echo
 from osparse.commands._common import command as make_command
 from osparse.errors import CheckError, InputError
@@ -26,6 +26,7 @@ def command() -> None:
 
 
 _corpus_candidates.add_commands(command)
+_corpus_words.add_commands(command)
 
 
 @make_command(
@@ -79,7 +80,7 @@ def build(
     parquet      Parquet or Arrow with jsonl's columns; columns=query=question,pos=answer
     hf           folders made by datasets' save_to_disk; columns as parquet
 
-    Files may be compressed (gzip, bzip2, xz, zstd). A build that was interrupted goes on with the files it had not read.
+    Files may be compressed (gzip, bzip2, xz, zstd). An interrupted build goes on with the files it had not read.
     """
     from osparse.corpus.build import build_from
 
