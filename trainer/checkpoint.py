@@ -122,8 +122,11 @@ def _write(
         "best": progress.best, "processes": len(states), "scaler": scaler,
         "values": {key: value for key, value in stage.items() if key not in kept},
     }  # fmt: skip
-    written = target.parent.with_name(f"{FOLDER}.new")  # beside: where there is a RUN/checkpoint, there is a whole one
-    with atomic_directory(written, marker="state.json", overwrite=True) as folder:
+    run = target.parent.parent
+    written = run / f"{FOLDER}.new"  # beside: where there is a RUN/checkpoint, there is a whole one
+    for left in (written, *run.glob(f".{written.name}.*")):  # by a kill; the run folder has one process
+        shutil.rmtree(left, ignore_errors=True)
+    with atomic_directory(written, marker="state.json") as folder:
         save_file(tensors, folder / "tensors.safetensors")
         (folder / "state.json").write_text(pretty_json(state), encoding="utf-8")
     target.parent.mkdir(exist_ok=True)

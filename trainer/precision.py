@@ -28,7 +28,7 @@ def prepare(encoder: SparseEncoder, config: LoopConfig, device: torch.device) ->
     _check(config, device)
     if config.gradient_checkpointing:
         try:
-            encoder.mlm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            _checkpoint_gradients(encoder.mlm)
         except (ValueError, AttributeError) as problem:
             raise ConfigError("loop", [f"gradient_checkpointing: {problem}; set it to false"]) from None
     if config.compile:
@@ -36,6 +36,13 @@ def prepare(encoder: SparseEncoder, config: LoopConfig, device: torch.device) ->
         encoder.architecture.body(encoder.mlm).compile(dynamic=True)
     if config.precision != "fp32":
         _autocast(encoder, DTYPES[config.precision], device)
+
+
+def _checkpoint_gradients(mlm: Any) -> None:
+    if hasattr(mlm, "activation_checkpointing_enable"):  # the newer name of the two
+        mlm.activation_checkpointing_enable({"use_reentrant": False})
+    else:
+        mlm.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def _check(config: LoopConfig, device: torch.device) -> None:

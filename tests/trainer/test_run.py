@@ -24,45 +24,6 @@ from osparse.trainer import TrainConfig, run_folder, train
 from osparse.trainer.checkpoint import Progress, read_checkpoint, restore, save_checkpoint
 from osparse.trainer.runlog import read_log
 
-CONFIG = """
-seed: 3
-threads: 1
-tokenizer: {folder}
-idf: {folder}/idf.json
-checkpoint_every: 2
-encoder: {{layers: 1, hidden: 16, heads: 2, feed_forward: 32, dropout: 0.1}}
-head: {{activation: log1p_relu, max_length: 64, top_k: 30}}
-stages:
-- {{task: warm_start, share: 0.8, norm: 0.6}}
-- {{task: mlm, steps: 5, batch: 3, lr: 1e-3, schedule: linear, warmup: 0.2, max_length: 32,
-   masked: 0.2, translated: 0.3, kept: 0.1, active_terms: 60, columns: 40}}
-- {{task: ranking, steps: 7, batch: 3, lr: 1e-3, schedule: cosine, warmup: 0.2, max_length: 32,
-   temperature: 2.0, spans: 1, neighbours: 1, span_weight: 0.5}}
-sparsity: {{weight: 1e-3, warmup: 0.5, columns: 100}}
-validation: {{every: 3, documents: 2}}
-"""
-
-
-@pytest.fixture(scope="module")
-def yaml(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("inputs")
-    lexicon = world.make_lexicon(world.make_tokenizer(folder / "tokenizer.json"))
-    (folder / "idf.json").write_text(lexicon.to_json(), encoding="utf-8")
-    (folder / "run.yaml").write_text(CONFIG.format(folder=folder), encoding="utf-8")
-    return folder / "run.yaml"
-
-
-@pytest.fixture(autouse=True)
-def keep_threads() -> Any:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def trained(yaml: Path, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return train(yaml, dataset, tmp_path_factory.mktemp("trained") / "model")
-
 
 def weights(model: Model) -> dict[str, torch.Tensor]:
     return load_file(model.path / "model.safetensors")
@@ -125,23 +86,6 @@ def test_stopped_and_resumed_equals_uninterrupted(
     assert [(r["kind"], r.get("part"), r.get("step")) for r in mine] == [
         (r["kind"], r.get("part"), r.get("step")) for r in whole
     ]
-
-
-def test_killed_between_checkpoints(
-    trained: Model, yaml: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No warning at all: the run goes on from the last checkpoint, two steps before."""
-    step = loop._step
-
-    def killed(run: Any, config: Any, stage: Any, progress: Any, *rest: Any) -> Any:
-        if config.task == "ranking" and progress.step == 5:
-            raise RuntimeError("killed")
-        return step(run, config, stage, progress, *rest)
-
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
-        patch.setattr(loop, "_step", killed)
-        train(yaml, dataset, tmp_path / "model")
-    assert same(trained, train(yaml, dataset, tmp_path / "model", resume=True))
 
 
 def test_made_again_is_up_to_date_and_other_inputs_are_refused(
