@@ -53,6 +53,8 @@ class FaultProxy:
     url: str = ""
     calls: list[str] = field(default_factory=list)
     struck: list[str] = field(default_factory=list)
+    waited: float = 0.0
+    """Seconds the server took for all the calls."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def next(self, call: str) -> Trouble | None:
@@ -102,10 +104,13 @@ class _Handler(BaseHTTPRequestHandler):
             return self._reply(200, {}, b'{"half": ')
         if trouble is not None and trouble.kind == "slow":
             time.sleep(trouble.seconds)
+        started = time.monotonic()
         try:
             status, headers, body = self._forward(data)
         except (OSError, HTTPException):  # the server is down: so is the proxy's answer
             return self._cut(False)
+        with self.proxy.lock:
+            self.proxy.waited += time.monotonic() - started
         if trouble is not None and trouble.kind == "lose":
             return self._cut(False, trouble.then)
         self._reply(status, headers, body)
