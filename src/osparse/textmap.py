@@ -1,0 +1,103 @@
+"""Random access to the rows of a dataset's texts: by row from the memory map, by id through a table of hashes."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.ipc
+from numpy.typing import NDArray
+
+from osparse.errors import DatasetError
+
+Hashes = NDArray[np.uint64]
+
+
+class IdIndex:
+    """Id -> row of one table, 16 bytes a row: sorted 64-bit hashes under a directory of their first bits.
+
+    A bucket of the directory holds one or two hashes, so a look-up takes the same time whatever the table's size.
+    """
+
+    def __init__(self, table: pl.LazyFrame) -> None:
+        for self._seed in range(8):
+            hashes = self._hashed(table.select("id"))
+            order = np.argsort(hashes, kind="stable")
+            self._hashes = hashes[order]
+            if len(hashes) < 2 or (self._hashes[1:] != self._hashes[:-1]).all():
+                break  # two ids with one hash: about once in ten million tables of two million rows; hash otherwise
+        else:
+            raise DatasetError("the ids of a table are not unique")
+        self._rows = order.astype(np.uint32)
+        bits = max(1, int(len(hashes)).bit_length() - 1)
+        self._shift = np.uint64(64 - bits)
+        prefixes = np.arange(1 << bits, dtype=np.uint64) << self._shift
+        self._starts = np.append(np.searchsorted(self._hashes, prefixes), len(hashes)).astype(np.uint32)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def _hashed(self, ids: pl.LazyFrame) -> Hashes:
+        return ids.select(pl.first().hash(self._seed)).collect(engine="streaming").to_series().to_numpy()
+
+    def rows(self, ids: pl.Series) -> NDArray[np.uint32]:
+        """(n,) row of each id; raises :class:`DatasetError` naming one that is not in the table.
+
+        An id that is not there is taken for another with probability rows / 2^64.
+        """
+        wanted = self._hashed(ids.to_frame().lazy())
+        bucket = (wanted >> self._shift).astype(np.int64)
+        at, end = self._starts[bucket].astype(np.int64), self._starts[bucket + 1]
+        last = max(len(self._hashes) - 1, 0)
+        waiting = np.flatnonzero((at >= end) | (self._hashes[np.minimum(at, last)] != wanted)) if len(self) else at
+        while len(waiting):  # as often as the fullest bucket has hashes
+            at[waiting] += 1
+            lost = waiting[at[waiting] >= end[waiting]]
+            if len(lost) or not len(self):
+                raise DatasetError(f"there is no {ids[int(lost[0]) if len(lost) else 0]!r} among {len(self):,} ids")
+            waiting = waiting[self._hashes[at[waiting]] != wanted[waiting]]
+        return self._rows[at]
+
+
+class TextMap:
+    """The columns of ``documents.arrow`` or ``queries.arrow`` by row, read from the map when asked for.
+
+    Processes that open the same file share its pages; pickling one passes the path on, not the content.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[type[TextMap], tuple[Path]]:
+        return TextMap, (self.path,)
+
+    @cached_property
+    def _batches(self) -> tuple[list[pa.RecordBatch], list[int]]:
+        reader = pa.ipc.open_file(pa.memory_map(str(self.path)))
+        batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
+        return batches, [0, *np.cumsum([batch.num_rows for batch in batches]).tolist()]
+
+    @cached_property
+    def index(self) -> IdIndex:
+        """Built when it is first asked for: about half a second for two million rows."""
+        return IdIndex(pl.scan_ipc(self.path))
+
+    def __len__(self) -> int:
+        return int(self._batches[1][-1])
+
+    def value(self, row: int, column: str = "text") -> Any:
+        """One cell; raises :class:`IndexError` beyond the table."""
+        batches, starts = self._batches
+        if not 0 <= row < starts[-1]:
+            raise IndexError(f"row {row} of {starts[-1]}")
+        batch = bisect_right(starts, row) - 1
+        return batches[batch].column(column)[row - starts[batch]].as_py()
+
+    def of(self, name: str, column: str = "text") -> Any:
+        """One cell by id; raises :class:`DatasetError` for an unknown id."""
+        return self.value(int(self.index.rows(pl.Series([name]))[0]), column)
