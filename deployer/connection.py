@@ -74,6 +74,7 @@ class Cluster:
         credentials: Taken from the environment when None.
         ca_file: PEM bundle to check the cluster's certificate with.
         insecure: Do not check the certificate.
+        client_cert, client_key: PEM files to show the cluster; one file may hold both.
         retries: How often a request that can be repeated is repeated (429, 503, a dropped connection).
         backoff: Seconds before the first repetition; doubles each time.
     """
@@ -85,6 +86,8 @@ class Cluster:
         credentials: Credentials | None = None,
         ca_file: Path | None = None,
         insecure: bool = False,
+        client_cert: Path | None = None,
+        client_key: Path | None = None,
         retries: int = 6,
         backoff: float = 0.5,
     ) -> None:
@@ -93,8 +96,9 @@ class Cluster:
         self._retries, self._backoff = retries, backoff
         credentials = Credentials.from_environment() if credentials is None else credentials
         self._credentials = credentials.kind
+        self._hide = credentials.hide
         self._https = parts.scheme == "https"
-        arguments: Any = connection_arguments(parts, credentials, ca_file, insecure)
+        arguments: Any = connection_arguments(parts, credentials, ca_file, insecure, client_cert, client_key)
         try:
             self._connection = Urllib3HttpConnection(timeout=60, pool_maxsize=8, **arguments)
         except LocationValueError:
@@ -174,7 +178,12 @@ class Cluster:
             return ClusterError(
                 f"{self.url} answers, but not as OpenSearch does: its answer is no UTF-8; check the address"
             )
-        words = f"{problem.info}"
+        words = self._hide(f"{problem.info}")
+        if "key values mismatch" in words.lower() or "PEM lib" in words:
+            return AccessError(
+                f"the client certificate for {self.url} cannot be used ({_short(words)}): PEM is wanted, and the key "
+                "must belong to the certificate"
+            )
         if isinstance(problem, SSLError) or "SSL" in words or "certificate" in words.lower():
             return AccessError(
                 f"{self.url}: the TLS connection failed ({_short(words)}); check the address, pass the cluster's "
@@ -190,6 +199,7 @@ class Cluster:
     def _parse(self, text: str, headers: Mapping[str, str], status: int) -> Any:
         if not text.strip():
             return None
+        text = self._hide(text) if status >= 300 else text
         try:
             return json.loads(text)
         except json.JSONDecodeError:
@@ -239,6 +249,6 @@ def _short(words: str) -> str:
     return " ".join(words.split(">: ")[-1].split())[:200]
 
 
-def open_cluster(url: str, *, ca_file: Path | None = None, insecure: bool = False, retries: int = 6) -> Cluster:
-    """A :class:`Cluster` with the environment's credentials; sends nothing yet."""
-    return Cluster(url, ca_file=ca_file, insecure=insecure, retries=retries)
+def open_cluster(url: str, **arguments: Any) -> Cluster:
+    """A :class:`Cluster`, with the environment's credentials unless others are given; sends nothing yet."""
+    return Cluster(url, **arguments)

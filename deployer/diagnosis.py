@@ -7,8 +7,9 @@ import importlib.util
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -110,8 +111,14 @@ def _cluster(api: ClusterApi) -> Iterator[Observation]:
         yield Observation("cluster", "note", text)
 
 
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    """Module -> what brought it; reads every installed package, so once."""
+    return importlib.metadata.packages_distributions()
+
+
 def _version(module: str) -> str:
-    names = importlib.metadata.packages_distributions().get(module, [module])
+    names = _distributions().get(module, [module])
     return f"{names[0]} {importlib.metadata.version(names[0])}"
 
 
