@@ -33,7 +33,7 @@ class Fit:
     """``ingest`` and ``search``: quantization ceilings that clip nothing that was seen."""
     seismic: dict[str, dict[str, float]]
     """``default`` and ``fitted`` ceilings -> shares of the document weights that are ``clipped`` and ``lost``, and
-    ``error``, the 99th percentile of a score's error as a share of the query's best score."""
+    ``error``, the 99th percentile of a score's error as a share of a query's best score on average."""
     zip_bytes: dict[str, int]
     server_memory_bytes: dict[str, int]
     """Format -> what a server needs to have it loaded, estimated."""
@@ -43,7 +43,7 @@ class Fit:
     def rows(self) -> list[tuple[str, str]]:
         """The table a user reads: (what, figure)."""
         cut = [] if self.truncated_share is None else [("documents cut at the cap", f"{self.truncated_share:.1%}")]
-        unknown = ", ".join(f"{lang} {share:.2%}" for lang, share in self.unknown_share.items())
+        unknown = ", ".join(f"{lang} {share:.2%}" for lang, share in self.unknown_share.items() if share)
         sizes = ", ".join(f"{part} {size / 1e6:.1f} MB" for part, size in self.zip_bytes.items())
         memory = ", ".join(f"{form} {size / 1e6:,.0f} MB" for form, size in self.server_memory_bytes.items())
         nonzeros = self.nonzeros
@@ -51,7 +51,7 @@ class Fit:
         return [
             ("measured on", _measured_on(self.measured_on)),
             *cut,
-            ("unknown tokens", unknown or "none possible"),
+            ("unknown tokens", unknown or "none"),
             ("weights per document", f"mean {nonzeros['mean']:g}, p99 {nonzeros['p99']:g}, most {nonzeros['max']:g}"),
             ("document weights", ", ".join(f"{name} {value:g}" for name, value in self.weights.items())),
             ("token ids", _folding(self.vocabulary)),
