@@ -25,9 +25,10 @@ TORCH = "torch==2.15.0"
 """The same on both sides of every comparison: the torch of osparse's own environment when these were measured."""
 REQUIREMENTS = {
     "sentence-transformers": ("sentence-transformers[train]==6.2.0", "transformers==5.23.0", TORCH),
-    # It imports torch, transformers and sentence-transformers without requiring them.
+    # It requires none of these, and imports what transformers 5 no longer has.
     "opensearch-py-ml": (
-        "opensearch-py-ml==1.3.0", "sentence-transformers==6.2.0", "transformers==5.23.0", "accelerate", "onnx", TORCH
+        "opensearch-py-ml==1.3.0", "transformers==4.57.6", "sentence-transformers==5.7.0", "accelerate==1.15.0",
+        "mdutils==1.8.1", "onnx==1.23.2", TORCH,
     ),
 }  # fmt: skip
 """Peer -> what pip installs; pinned so that a figure can be measured again."""
