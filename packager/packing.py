@@ -234,13 +234,13 @@ def _prove_parity(
     source: Source, runners: Mapping[str, Runner], quantize: Quantization | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The manifest's ``checks.parity`` and ``quantization``; raises :class:`CheckError` if a graph differs."""
-    from osparse.packager.parity import require_parity
+    from osparse.packager.parity import of_texts, require_parity
 
     cases = _cases(source)
     if quantize is not None:
         from osparse.packager.quantize import measure
 
-        loss = measure(runners, source.run, cases)
+        loss = measure(runners, source.run, of_texts(cases))
         log.info("%s loses: %s", quantize, ", ".join(f"{key} {value}" for key, value in loss.items()))
         return {}, {"scheme": quantize, **loss}
     largest = require_parity(runners, source.run, cases, source.model.head)

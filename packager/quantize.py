@@ -1,11 +1,11 @@
-"""Dynamic int8 for ONNX: weights as uint8 with a scale per output, activations quantised as they come.
+"""Dynamic int8 for ONNX: weights as uint8 with a scale per output, activations as they come with a scale per token.
 
 ONNX Runtime's own tool looks neither into loops nor at weights that are stored transposed, and would store the matrix
 of the head, which is also the embedding table, twice; so the graph is rewritten here. In the head's loop
 
-    relu(max_t(rows_t . W_v + b_v))    becomes    max_t(int32 of rows_t . Q_v) * scale(rows) * scale_v
+    relu(max_t(rows_t . W_v) + b_v)    becomes    relu(max_t(int32 of rows_t . Q_v) * scale(rows) * scale_v + b_v)
 
-since both scales are above zero, the maximum may be taken before them.
+since both scales are above zero, the maximum may be taken before them; there the rows of a chunk share a scale.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from osparse.packager.onnx import cleaned
 from osparse.packager.parity import Case, Runner
 
 MIDDLE = 128
-"""Zero point of the uint8 weights: they lie evenly about zero."""
+"""Zero point of the uint8 weights and rows: they lie evenly about zero."""
+MIDDLE_OF = "int8.middle"
+"""Its name in the graph."""
 LEAST_COSINE = 0.97
 """Of a text's weights before and after; below it a quantised encoder is refused."""
 LEAST_SHARED = 0.7
@@ -35,6 +37,14 @@ FLOOR = 1e-3
 def quantized(data: bytes) -> bytes:
     """The int8 version of :func:`osparse.packager.onnx.export`'s file; the same file gives the same bytes."""
     model = onnx.load_from_string(data)
+    constants = {
+        MIDDLE_OF: np.array(MIDDLE, np.uint8),
+        "int8.middle.float": np.array(MIDDLE, np.float32),
+        "int8.steps": np.array(127, np.float32),
+        "int8.least": np.array(1e-9, np.float32),
+        "int8.last": np.array([-1], np.int64),
+    }
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
     _layers(model.graph)
     _head(model)
     return cleaned(model)
@@ -66,10 +76,11 @@ def measure(runners: Mapping[str, Runner], wanted: Runner, cases: Sequence[Case]
 
 
 def _layers(graph: Any) -> None:
-    """x . W^T outside the loop becomes int32 of both, times the scale of x and of each output."""
+    """x . W^T outside the loop becomes int32 of both, times the scale of each row of x and of each output."""
     weights = {i.name: i for i in graph.initializer}
     transposed = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "Transpose" and n.input[0] in weights}
     made: list[Any] = []
+    stored: set[str] = set()
     quantised: set[str] = set()
     for node in graph.node:
         name = transposed.get(node.input[1]) if node.op_type == "MatMul" else None
@@ -77,18 +88,33 @@ def _layers(graph: Any) -> None:
             made.append(node)
             continue
         x, out = node.input[0], node.output[0]
-        if f"{name}.scale" not in {i.name for i in graph.initializer}:
+        if name not in stored:
             _store(graph, weights[name])
+            stored.add(name)
         if x not in quantised:
-            made.append(helper.make_node("DynamicQuantizeLinear", [x], [f"{x}.int", f"{x}.scale", f"{x}.middle"]))
+            made += _by_row(x)
             quantised.add(x)
-        inputs = [f"{x}.int", node.input[1], f"{x}.middle", f"{name}.middle"]
+        inputs = [f"{x}.int", node.input[1], MIDDLE_OF, MIDDLE_OF]
         made += [
             helper.make_node("MatMulInteger", inputs, [f"{out}.int"]),
             *_restore(f"{out}.int", f"{x}.scale", f"{name}.scale", out),
         ]
     del graph.node[:]
     graph.node.extend(made)
+
+
+def _by_row(x: str) -> list[Any]:
+    """x (.., H) -> ``.int`` uint8 about :data:`MIDDLE` and ``.scale`` (.., 1): a row's scale is its own."""
+    return [
+        helper.make_node("Abs", [x], [f"{x}.abs"]),
+        helper.make_node("ReduceMax", [f"{x}.abs"], [f"{x}.max"], axes=[-1], keepdims=1),
+        helper.make_node("Max", [f"{x}.max", "int8.least"], [f"{x}.some"]),
+        helper.make_node("Div", [f"{x}.some", "int8.steps"], [f"{x}.scale"]),
+        helper.make_node("Div", [x, f"{x}.scale"], [f"{x}.stepped"]),
+        helper.make_node("Round", [f"{x}.stepped"], [f"{x}.round"]),
+        helper.make_node("Add", [f"{x}.round", "int8.middle.float"], [f"{x}.shifted"]),
+        helper.make_node("Cast", [f"{x}.shifted"], [f"{x}.int"], to=onnx.TensorProto.UINT8),
+    ]
 
 
 def _restore(found: str, rows: str, columns: str, out: str) -> list[Any]:
@@ -101,14 +127,9 @@ def _restore(found: str, rows: str, columns: str, out: str) -> list[Any]:
 
 
 def _store(graph: Any, matrix: Any) -> None:
-    """An initializer (N, K) in place as uint8, with ``.scale`` (N,) and ``.middle``."""
+    """An initializer (N, K) in place as uint8, with ``.scale`` (N,)."""
     values, scales = _per_row(numpy_helper.to_array(matrix))
-    graph.initializer.extend(
-        [
-            numpy_helper.from_array(scales, f"{matrix.name}.scale"),
-            numpy_helper.from_array(np.array(MIDDLE, np.uint8), f"{matrix.name}.middle"),
-        ]
-    )
+    graph.initializer.append(numpy_helper.from_array(scales, f"{matrix.name}.scale"))
     matrix.CopyFrom(numpy_helper.from_array(values, matrix.name))
 
 
@@ -139,19 +160,13 @@ def _embed(graph: Any, name: str) -> None:
         made = [
             helper.make_node("Gather", [name, ids], [f"{out}.rows"]),
             helper.make_node("Cast", [f"{out}.rows"], [f"{out}.float"], to=onnx.TensorProto.FLOAT),
-            helper.make_node("Sub", [f"{out}.float", f"{name}.middle.float"], [f"{out}.centred"]),
+            helper.make_node("Sub", [f"{out}.float", "int8.middle.float"], [f"{out}.centred"]),
             helper.make_node("Gather", [f"{name}.scale", ids], [f"{out}.scale"]),
-            helper.make_node("Unsqueeze", [f"{out}.scale", f"{name}.last"], [f"{out}.scales"]),
+            helper.make_node("Unsqueeze", [f"{out}.scale", "int8.last"], [f"{out}.scales"]),
             helper.make_node("Mul", [f"{out}.centred", f"{out}.scales"], [out]),
         ]
         for step, new in enumerate(made):
             graph.node.insert(at + step, new)
-        graph.initializer.extend(
-            [
-                numpy_helper.from_array(np.array(MIDDLE, np.float32), f"{name}.middle.float"),
-                numpy_helper.from_array(np.array([-1], np.int64), f"{name}.last"),
-            ]
-        )
 
 
 def _multiply(graph: Any, body: Any, product: Any, name: str) -> None:
@@ -164,7 +179,7 @@ def _multiply(graph: Any, body: Any, product: Any, name: str) -> None:
     nodes = list(body.node)
     quantise = [
         helper.make_node("DynamicQuantizeLinear", [rows], ["rows.int", "rows.scale", "rows.middle"]),
-        helper.make_node("MatMulInteger", ["rows.int", f"{name}.columns", "rows.middle", f"{name}.middle"], [logits]),
+        helper.make_node("MatMulInteger", ["rows.int", f"{name}.columns", "rows.middle", MIDDLE_OF], [logits]),
     ]
     restore = _restore(f"{found}.int", "rows.scale", f"{name}.scale", found)
     at, after = nodes.index(product), nodes.index(largest) + 1

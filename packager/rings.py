@@ -102,7 +102,8 @@ def _cases(bundle: Bundle) -> list[parity.Case]:
     texts = [tokenizer.encode(probe.text).ids for probe in bundle.probes()]
     # The graph's own limit is not in the manifest before parity is; the head's is always within it.
     longest = max([bundle.head.max_length, *(row["longest"] for row in bundle.checks.get("parity", {}).values())])
-    return parity.make_cases(texts, ordinary, longest)
+    cases = parity.make_cases(texts, ordinary, longest)
+    return parity.of_texts(cases) if bundle.quantization else cases
 
 
 def _compared(

@@ -1,0 +1,72 @@
+"""int8 ONNX: smaller, near, the same bytes again, and refused where it changes too much."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from osparse.bundle import Bundle, read_member
+from osparse.encoder import TextEncoder
+from osparse.errors import CheckError
+from osparse.model import Model
+from osparse.onnx_encoder import INPUTS, open_session
+from osparse.packager import onnx as onnx_format
+from osparse.packager import package, quantize, torchscript
+from osparse.packager.parity import Case
+
+
+@pytest.fixture(scope="module")
+def files(model: Model) -> tuple[bytes, bytes]:
+    data = onnx_format.export(torchscript.Graph(TextEncoder.open(model).encoder))
+    return data, quantize.quantized(data)
+
+
+def test_the_graph_is_int8_throughout(files: tuple[bytes, bytes]) -> None:
+    fp32, int8 = (onnx.load_from_string(data) for data in files)
+    assert onnx_format.problems(files[1]) == [] and quantize.quantized(files[0]) == files[1]
+    products = [n.op_type for n in onnx_format._nodes(int8.graph)]
+    linear = sum(n.op_type == "MatMul" for n in onnx_format._nodes(fp32.graph)) - 4  # two layers of scores and context
+    assert products.count("MatMulInteger") == linear + 1 and "Gemm" not in products
+    largest = {tuple(i.dims): i.data_type for i in int8.graph.initializer if len(i.dims) == 2}
+    assert largest[(400, 32)] == onnx.TensorProto.UINT8  # the tied matrix, once
+    assert sum(tuple(i.dims) == (400, 32) for i in int8.graph.initializer) == 1
+
+
+def test_it_is_near_and_padding_changes_little(files: tuple[bytes, bytes]) -> None:
+    run = [open_session(data, "here", threads=1) for data in files]
+    ids = np.random.default_rng(0).integers(5, 400, (3, 40))
+    mask = (np.arange(40) < np.array([[40], [9], [1]])).astype(np.int64)
+    fp32, int8 = (s.run(None, dict(zip(INPUTS, (ids, mask), strict=True)))[0] for s in run)
+    assert all(quantize._cosine(a, b) > 0.99 and quantize._shared(a, b) > 0.8 for a, b in zip(fp32, int8, strict=True))
+    alone = run[1].run(None, dict(zip(INPUTS, (ids[1:2, :9], mask[1:2, :9]), strict=True)))[0]
+    assert quantize._cosine(alone[0], int8[1]) > 0.999
+
+
+def test_rows_and_scales_give_the_matrix_back() -> None:
+    matrix = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
+    matrix[2] = 0
+    values, scales = quantize._per_row(matrix)
+    assert values.dtype == np.uint8 and (scales > 0).all()
+    back = (values.astype(np.float32) - quantize.MIDDLE) * scales[:, None]
+    assert np.abs(back - matrix).max() <= scales.max() / 2 + 1e-6
+
+
+def test_a_model_that_int8_changes_too_much_is_refused() -> None:
+    case = Case("one", np.ones((1, 3), np.int64), np.ones((1, 3), np.int64))
+    wanted = np.array([[0.0, 1.0, 2.0]], np.float32)
+    loss = quantize.measure({"onnx": lambda *_: wanted + [[0, 0.02, 0]]}, lambda *_: wanted, [case])
+    assert loss == {"cosine_above": 0.995, "shared_tokens_above": 1.0, "largest_difference_below": 0.04}
+    with pytest.raises(CheckError, match=r"cosine 0\.894.*without --quantize"):
+        quantize.measure({"onnx": lambda *_: wanted * [[0, 0, 1]]}, lambda *_: wanted, [case])
+
+
+def test_a_quantised_bundle_says_what_it_loses(model: Model, bundle: Bundle, tmp_path: Path) -> None:
+    made = package(model, tmp_path / "bundle", ["onnx"], quantize="int8")
+    assert made.quantization["scheme"] == "int8" and made.quantization["cosine_above"] >= quantize.LEAST_COSINE
+    assert made.tolerance == made.quantization["largest_difference_below"] and made.checks["parity"] == {}
+    sizes = [len(read_member(b.zip_path("onnx"), "model.onnx")) for b in (made, bundle)]
+    assert sizes[0] < sizes[1]
+    assert [probe.document for probe in made.probes()] == [probe.document for probe in bundle.probes()]
