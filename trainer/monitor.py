@@ -18,8 +18,9 @@ REFRESH_SECONDS = 1.0
 BLOCKS = "▁▂▃▄▅▆▇█"
 WIDTH = 40
 """Characters of a curve."""
-EXTRA = {"posting_max": "longest posting list", "empty": "empty"}
-"""Other numbers of a validation -> their column."""
+EXTRA = {"posting_max": "longest list", "flops": "FLOPS", "empty": "empty"}
+"""Other numbers of a validation -> their column: share of documents in the longest posting list, products per score,
+share of documents without a weight."""
 
 
 def monitor(run: Path, *, once: bool = False, console: Console | None = None) -> list[dict[str, Any]]:

@@ -217,10 +217,16 @@ def _train(inputs: Inputs, output: Path, *, resume: bool) -> Model:
                 "processes": prepared.world.size,
             }  # fmt: skip
             write_model(
-                output, encoder.cpu().eval(), tokenizer=config.tokenizer, lexicon=_learnt(encoder, inputs.lexicon),
-                idf=prepared.idf, training=training, metrics={"split": "validation", **best}, log=run_log.path.parent,
+                output,
+                encoder.cpu().eval(),
+                tokenizer=config.tokenizer,
+                lexicon=_learnt(encoder, inputs.lexicon),
+                idf=_provenance(encoder, prepared.idf),
+                training=training,
+                metrics={"split": "validation", **best},
+                log=folder,
                 overwrite=True,
-            )  # fmt: skip
+            )
             run_log.write("end", best=best)
             shutil.rmtree(folder / FOLDER, ignore_errors=True)
             log.info("%s: validation nDCG@10 %.4f, %.0f non-zeros", output, best["ndcg"], best["nonzeros"])
@@ -256,6 +262,10 @@ def _learnt(encoder: SparseEncoder, lexicon: Lexicon) -> Lexicon:
     if not isinstance(learnt, Tensor):
         return lexicon
     return replace(lexicon, idf=np.clip(learnt.detach().exp().float().numpy(), MIN_WEIGHT, MAX_WEIGHT))
+
+
+def _provenance(encoder: SparseEncoder, idf: dict[str, Any]) -> dict[str, Any]:
+    return {**idf, "learnt": "in training, from the weights described here"} if hasattr(encoder, "log_idf") else idf
 
 
 def _without_places(config: TrainConfig) -> dict[str, Any]:
