@@ -123,8 +123,26 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch
         for name in ("a", "b"):
             archive.writestr(name, bytes(600_000))
     assert (tmp_path / "z.zip").stat().st_size < 10_000
-    with pytest.raises(BundleError, match="more than 1,000,000 bytes"):
+    with pytest.raises(BundleError, match="unpack to 1,200,000 bytes, more than 1,000,000 or 100 times"):
         open_zip(tmp_path / "z.zip")
+    monkeypatch.undo()
+    with pytest.raises(BundleError, match="100 times its own size"):
+        open_zip(tmp_path / "z.zip")
+
+
+def test_a_link_in_a_bundle_is_refused(copied: Path, tmp_path: Path) -> None:
+    (copied / "tokenizer.zip").rename(tmp_path / "elsewhere.zip")
+    (copied / "tokenizer.zip").symlink_to(tmp_path / "elsewhere.zip")
+    with pytest.raises(BundleError, match=r"tokenizer\.zip is a symbolic link"):
+        Bundle.open(copied)
+
+
+def test_a_bundle_of_before_is_still_read(bundle: Bundle, copied: Path) -> None:
+    """Deployments keep bundles: what later versions added to the manifest has defaults."""
+    later = ("quantization", "tolerance", "source", "fit")
+    edit(copied, lambda raw: [raw.pop(key) for key in later])
+    opened = Bundle.open(copied)
+    assert opened.fingerprint == bundle.fingerprint and opened.tolerance == 1e-4
 
 
 def test_broken_zips_are_said_to_be(tmp_path: Path) -> None:

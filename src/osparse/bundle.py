@@ -30,6 +30,8 @@ MAX_NAME = 80
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 MAX_UNPACKED = 4_000_000_000
 """Bytes one zip may unpack to; the server refuses models of 4 GB."""
+MAX_RATIO = 100
+"""Times its own size that one zip may unpack to; osparse writes its own uncompressed, others' hardly shrink."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,8 @@ class Bundle:
             path = self.path / name
             if PurePosixPath(name).name != name:
                 problems.append(f"  - {name!r} is not a plain file name")
+            elif path.is_symlink():
+                problems.append(f"  - {name} is a symbolic link, which may lead anywhere; put the file itself there")
             elif not path.is_file():
                 problems.append(f"  - {name} is missing")
             elif (found := sha256_file(path)) != sha256:
@@ -202,9 +206,12 @@ def open_zip(archive: Path) -> zipfile.ZipFile:
     if unsafe:
         opened.close()
         raise BundleError(f"{archive}: only plain files at the root, each once, are allowed; found {unsafe[:3]}")
-    if sum(i.file_size for i in infos) > MAX_UNPACKED:
+    size = sum(i.file_size for i in infos)
+    if size > min(MAX_UNPACKED, MAX_RATIO * archive.stat().st_size):
         opened.close()
-        raise BundleError(f"{archive} would unpack to more than {MAX_UNPACKED:,} bytes")
+        raise BundleError(
+            f"{archive} would unpack to {size:,} bytes, more than {MAX_UNPACKED:,} or {MAX_RATIO} times its own size"
+        )
     return opened
 
 
