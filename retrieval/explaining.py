@@ -48,7 +48,8 @@ def explain(cluster: Cluster, index: str, document_id: str, text: str, *, expans
     if answer.status == 404:
         raise InputError(f"index {index} has no document {document_id!r}; osparse search shows the ids it has")
     source = answer.body["_source"]
-    query, document = searcher.weights(text), searcher.document_weights(source)
+    query = searcher.weights(text)
+    document = searcher.document_weights(source, query)
     matched = matches(query, document)
     others = [(token, weight) for token, weight in document.items() if token not in query]
     shown = {name: str(source.get(name) or "") for name in ("title", "text", "lang")}

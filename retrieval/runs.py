@@ -11,6 +11,7 @@ import numpy as np
 
 from osparse.deployer.cluster_api import ndjson
 from osparse.deployer.connection import Cluster, reason_of
+from osparse.deployment import stored_vectors
 from osparse.errors import ClusterError
 from osparse.progress import progress
 
@@ -95,7 +96,7 @@ def _sizes(cluster: Cluster, index: str, field: str) -> Iterator[int]:
     try:
         while (hits := page.get("hits", {}).get("hits")) and seen < SIZED:
             seen += len(hits)
-            yield from (len(hit.get("_source", {}).get(field) or ()) for hit in hits)
+            yield from (sum(map(len, stored_vectors(hit.get("_source", {}), field))) for hit in hits)
             more = {"scroll": "1m", "scroll_id": page["_scroll_id"]}
             page = cluster.request("POST", "/_search/scroll", params={"filter_path": shown}, body=more).body
     finally:

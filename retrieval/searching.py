@@ -12,7 +12,7 @@ import numpy as np
 
 from osparse.deployer.connection import Cluster
 from osparse.deployer.reading import query_encoder, read_deployment
-from osparse.deployment import Deployment, token_of
+from osparse.deployment import Deployment, stored_vectors, token_of
 from osparse.encoding import QueryEncoder, quantise
 from osparse.retrieval.queries import query_body, sendable, well_formed
 
@@ -87,16 +87,29 @@ class Searcher:
         note = "" if hits else _why_nothing_was_found(lang)
         return Answer(weights, hits, int(found["took"]), note)
 
-    def document_weights(self, source: Mapping[str, Any]) -> dict[str, float]:
-        """Raw token -> weight as the index keeps it, of a document's ``_source``; empty if it was not asked for."""
-        stored: Mapping[str, float] = source.get(self.deployment.field) or {}
+    def document_weights(self, source: Mapping[str, Any], query: Mapping[str, float]) -> dict[str, float]:
+        """Raw token -> weight as the index keeps it, of a document's ``_source``; empty if it was not asked for.
+
+        Of a document in pieces, those of the piece that answers ``query`` best: it gives the document its score.
+        """
+        pieces = [self._kept(stored) for stored in stored_vectors(source, self.deployment.field)]
+        return max(pieces, key=lambda piece: sum(w * piece.get(t, 0.0) for t, w in query.items()), default={})
+
+    def _kept(self, stored: Mapping[str, float]) -> dict[str, float]:
         kept = quantise(np.array([float(w) for w in stored.values()], dtype=np.float32))
-        return {token_of(name, self.deployment.key_style): float(w) for name, w in zip(stored, kept, strict=True)}
+        return {self._token(name): float(w) for name, w in zip(stored, kept, strict=True)}
+
+    def _token(self, feature: str) -> str:
+        if self.deployment.vector == "sparse_vector":
+            return self.encoder.lexicon.tokens[int(feature)]
+        return token_of(feature, self.deployment.key_style)
 
     def _hit(self, row: Mapping[str, Any], weights: Mapping[str, float]) -> Hit:
         source = row["_source"]
         shown = {name: str(source.get(name) or "") for name in ("title", "text", "lang")}
-        return Hit(row["_id"], float(row["_score"]), **shown, matched=matches(weights, self.document_weights(source)))
+        return Hit(
+            row["_id"], float(row["_score"]), **shown, matched=matches(weights, self.document_weights(source, weights))
+        )
 
 
 def search(

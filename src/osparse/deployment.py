@@ -82,3 +82,12 @@ def token_of(feature: str, key_style: KeyStyle) -> str:
     if key_style == "raw":
         return feature
     return re.sub("\u2024(\u200b?)", lambda found: "\u2024" if found[1] else ".", feature)
+
+
+def stored_vectors(source: Mapping[str, Any], field: str) -> list[dict[str, float]]:
+    """What a document's ``_source`` holds under a dotted field: one vector, one per piece, or none."""
+    found: list[Any] = [source]
+    for name in field.split("."):
+        below = [one.get(name) for one in found if isinstance(one, Mapping)]
+        found = [one for each in below for one in (each if isinstance(each, list) else [each])]
+    return [dict(one) for one in found if isinstance(one, Mapping)]
