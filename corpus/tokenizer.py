@@ -1,4 +1,4 @@
-"""``osparse corpus tokenizer``: a WordPiece tokenizer for Korean and English, fitted on one split.
+"""``osparse corpus tokenizer``: a WordPiece or unigram tokenizer for Korean and English, fitted on one split.
 
 Text is normalised to NFC and never stripped of accents: that would take Hangul apart into jamo. Every Hangul syllable
 that the split holds is in the vocabulary, both at the start of a word and inside it, so that no Korean word made of
@@ -14,12 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_letters, ascii_lowercase, digits
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from osparse.corpus.language import is_hangul
+from osparse.corpus.unigram import fit_unigram
 from osparse.dataset import Dataset
 from osparse.errors import InputError
 from osparse.files import atomic_directory, pretty_json, read_json, sha256_file
@@ -32,6 +33,7 @@ MAX_VOCABULARY = 32_768
 MIN_COUNT = 2
 """Of a character other than a Hangul syllable, to enter the alphabet."""
 RECIPE = 1
+Kind = Literal["wordpiece", "unigram"]
 
 log = logging.getLogger("osparse.corpus.tokenizer")
 
@@ -53,6 +55,7 @@ def train_tokenizer(
     vocab_size: int = 16_000,
     split: str = "train",
     lowercase: bool = True,
+    kind: Kind = "wordpiece",
     overwrite: bool = False,
 ) -> TokenizerReport:
     """Fit a tokenizer on a split's documents and queries and write a Hugging Face tokenizer folder.
@@ -72,12 +75,16 @@ def train_tokenizer(
         "split": split,
         "vocab_size": vocab_size,
         "lowercase": lowercase,
+        **({} if kind == "wordpiece" else {"kind": kind}),
     }
     if output.exists() and not overwrite and _up_to_date(output, request):
         log.info("%s is up to date", output)
         return _report(output, dataset, split)
     texts = [*_texts(dataset.split_documents(split)), *_texts(dataset.split_queries(split))]
-    tokenizer = fit(texts, vocab_size, lowercase=lowercase)
+    if kind == "unigram":
+        tokenizer = fit_unigram(texts, vocab_size, _untrained(lowercase).normalizer, SPECIAL, lowercase=lowercase)
+    else:
+        tokenizer = fit(texts, vocab_size, lowercase=lowercase)
     with atomic_directory(output, marker="tokenizer.meta.json", overwrite=overwrite) as folder:
         _write(folder, tokenizer, request, lowercase)
     return _report(output, dataset, split)
@@ -147,8 +154,9 @@ def _alphabet(words: Iterable[str], lowercase: bool) -> list[str]:
 
 def _write(folder: Path, tokenizer: Tokenizer, request: Mapping[str, Any], lowercase: bool) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
-    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda pair: pair[1])
-    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token, _ in vocabulary), encoding="utf-8")
+    if isinstance(tokenizer.model, models.WordPiece):
+        vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda pair: pair[1])
+        (folder / "vocab.txt").write_text("".join(f"{token}\n" for token, _ in vocabulary), encoding="utf-8")
     names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
     config = {
         # Not BertTokenizer: that class rebuilds its own normaliser from flags and would leave NFC out.

@@ -124,7 +124,8 @@ class BatchMaker:
         drawn = [self._documents(record, generator) for record in chosen]
         for documents in drawn:
             for slot, document in enumerate(documents):
-                batch.hold(document, window(document.ids, self.limit, generator), slot)
+                ids = window(document.ids, self.limit, generator)
+                batch.hold(document, thinned(ids, self.config.document_dropout, generator), slot)
         place = {document.id: i for i, document in enumerate(batch.documents)}
         for owner, (record, documents) in enumerate(zip(chosen, drawn, strict=True)):
             batch.names += [query.id for query in record.queries]
@@ -141,8 +142,11 @@ class BatchMaker:
         for query in record.queries:
             relevant = self.records.relevant[query.id]
             if document.id in relevant:
-                batch.ask(query.ids, target, 1.0, relevant, owner=owner, name=query.id)
-        sources = [d for d in documents if d is not document] or [document]
+                ids = thinned(query.ids, self.config.query_dropout, generator)
+                batch.ask(ids, target, 1.0, relevant, owner=owner, name=query.id)
+        sources = [d for d in documents if d is not document]
+        if len(self.records.languages) == 1:  # where there are more, a text's own spans would teach it to copy itself
+            sources = [document]
         answers = frozenset(d.id for d in record.documents)
         for source in sources:
             for _ in range(self.config.spans):
@@ -174,6 +178,14 @@ class BatchMaker:
             for place, row in enumerate(generator.permutation(len(there))[: self.config.negatives]):
                 slot, ids = len(self.records.languages) + place, window(there[row].ids, self.limit, generator)
                 batch.offer(there[row], ids, slot, owner=owner, negative=negative[there[row].id])
+
+
+def thinned(ids: Ids, share: float, generator: np.random.Generator) -> Ids:
+    """The ids without about ``share`` of them, never without all."""
+    if not share:
+        return ids
+    kept = generator.random(len(ids)) >= share
+    return ids[kept] if kept.any() else ids[:1]
 
 
 def span(ids: Ids, generator: np.random.Generator) -> Ids:

@@ -67,6 +67,27 @@ class WarmStart:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourceCap:
+    """At most so many records of a source in an epoch."""
+
+    source: str
+    records: int = setting(low=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixing:
+    """How several sources share an epoch: each deals records in proportion to (its records)^exponent."""
+
+    exponent: float = setting(1.0, low=0, high=1)
+    """1: as many as there are; 0: as many of each as of the smallest."""
+    caps: tuple[SourceCap, ...] = ()
+
+    def problems(self) -> list[str]:
+        names = [cap.source for cap in self.caps]
+        return [f"caps: {name} is given twice" for name in sorted({n for n in names if names.count(n) > 1})]
+
+
+@dataclass(frozen=True, kw_only=True)
 class MaskedLm:
     """Masked-LM whose labels are partly the translations aligned with a token."""
 
@@ -90,6 +111,8 @@ class MaskedLm:
     """Random vocabulary columns of the softmax, beside all tokens of the step; 0 takes the whole vocabulary."""
     active_terms: int = setting(low=1)
     """Mean number of positive logits per document that the output bias is set for at the end of the stage."""
+    mixing: Mixing | None = None
+    """How several sources share an epoch; None: as many records as each has."""
     task: Literal["mlm"] = "mlm"
 
     def problems(self) -> list[str]:
@@ -144,27 +167,6 @@ class Distillation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceCap:
-    """At most so many records of a source in an epoch."""
-
-    source: str
-    records: int = setting(low=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mixing:
-    """How several sources share an epoch: each deals records in proportion to (its records)^exponent."""
-
-    exponent: float = setting(1.0, low=0, high=1)
-    """1: as many as there are; 0: as many of each as of the smallest."""
-    caps: tuple[SourceCap, ...] = ()
-
-    def problems(self) -> list[str]:
-        names = [cap.source for cap in self.caps]
-        return [f"caps: {name} is given twice" for name in sorted({n for n in names if names.count(n) > 1})]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Ranking:
     """Contrastive and distillation losses, queries looked up in the IDF table; FLOPS for sparsity."""
 
@@ -183,6 +185,10 @@ class Ranking:
     """Records of a batch that are drawn beside each record because they resemble it: harder in-batch negatives."""
     span_weight: float = setting(low=0, high=10)
     """Weight of a span query's loss; a judged query has 1."""
+    document_dropout: float = setting(0.0, low=0, high=0.9)
+    """Share of a document's tokens left out of a step at random, against learning the training documents by heart."""
+    query_dropout: float = setting(0.0, low=0, high=0.9)
+    """The same of a judged query's tokens."""
     contrastive: float = setting(1.0, low=0)
     """Weight of InfoNCE, or of the loss named below."""
     loss: str | None = None

@@ -17,7 +17,7 @@ from osparse.trainer.config import MaskedLm
 from osparse.trainer.distributed import share, sum_value
 from osparse.trainer.padding import Frame, Ids, buckets, window
 from osparse.trainer.records import Records
-from osparse.trainer.sampling import BatchSampler
+from osparse.trainer.sampling import BatchSampler, shares
 from osparse.trainer.stage import Stateless, StepResult
 from osparse.trainer.translation import Translations
 
@@ -39,7 +39,7 @@ class MaskedLmStage(Stateless):
         self.encoder, self.config, self.records, self.frame = encoder, config, records, frame
         self.micro_batch = micro_batch
         self.seed = (seed, 1)
-        self.sampler = BatchSampler(records.groups, config.batch, (*self.seed, 0))
+        self.sampler = BatchSampler(records.groups, config.batch, (*self.seed, 0), mixed=shares(records, config.mixing))
         vocabulary = encoder.decoder.weight.shape[0]
         self.translations = {
             (a, b): Translations(

@@ -15,6 +15,10 @@ from osparse.trainer.records import Records
 
 NEAREST_ROWS = 512
 """Records compared with all others at a time."""
+TELLING = 12
+"""Tokens by which a record looks for those that resemble it, where there are :data:`MANY`."""
+MANY = 10_000
+"""Records above which comparing all tokens of all takes minutes; frequent ones decide little and cost most."""
 
 
 @dataclass(frozen=True)
@@ -132,16 +136,34 @@ def require_groups(groups: NDArray[np.int64]) -> int:
 def nearest(records: Records, idf: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     """(R, k) of each record the k records of other groups with the nearest TF-IDF vectors over all their texts.
 
-    Their documents are hard negatives for each other, and being in one batch they cost nothing more.
+    Their documents are hard negatives for each other, and being in one batch they cost nothing more. Where fewer than
+    k others share a token, the record's own number fills the row.
     """
-    matrix = tf_idf(records, idf).T.tocsr()  # (R, V)
-    found = np.empty((len(records), min(k, len(records) - 1)), dtype=np.int64)
+    matrix = tf_idf(records, idf).T.tocsr().astype(np.float32)  # (R, V)
+    asking, columns = _telling(matrix) if len(records) > MANY else matrix, matrix.T.tocsr()
+    found = np.repeat(np.arange(len(records))[:, None], min(k, len(records) - 1), axis=1)
     for start in range(0, len(records), NEAREST_ROWS):
-        rows = slice(start, start + NEAREST_ROWS)
-        scores = (matrix[rows] @ matrix.T).toarray()
-        scores[records.groups[rows, None] == records.groups[None]] = -1.0
-        found[rows] = np.argsort(-scores, axis=1, kind="stable")[:, : found.shape[1]]
+        scores = (asking[start : start + NEAREST_ROWS] @ columns).tocsr()
+        for row in range(scores.shape[0]):
+            part = slice(scores.indptr[row], scores.indptr[row + 1])
+            other = records.groups[scores.indices[part]] != records.groups[start + row]
+            names, values = scores.indices[part][other], scores.data[part][other]
+            size = min(found.shape[1], len(names))
+            if size:
+                best = np.argpartition(-values, size - 1)[:size]
+                found[start + row, :size] = names[best[np.lexsort((names[best], -values[best]))]]
     return found
+
+
+def _telling(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
+    """The :data:`TELLING` largest values of each row; values equal to the last of them stay too."""
+    kept = matrix.copy()
+    for row in range(matrix.shape[0]):
+        values = kept.data[kept.indptr[row] : kept.indptr[row + 1]]
+        if len(values) > TELLING:
+            values[values < np.partition(values, -TELLING)[-TELLING]] = 0.0
+    kept.eliminate_zeros()
+    return kept
 
 
 def tf_idf(records: Records, idf: NDArray[np.float32]) -> sparse.csr_matrix:

@@ -43,8 +43,15 @@ def warm_start(mlm: Any, config: WarmStart, records: Records, idf: NDArray[np.fl
 
 
 def lsa(records: Records, idf: NDArray[np.float32], dimensions: int, seed: int) -> NDArray[np.float64]:
-    """(V, dimensions) unit rows, zero for tokens that no record holds: left singular vectors times sqrt(values)."""
+    """(V, dimensions) unit rows, zero for tokens that no record holds: left singular vectors times sqrt(values).
+
+    Records in one language stay out where others have several: they say nothing across languages, and being many they
+    would fill the dimensions (deb-koen with 40,000 English descriptions more: ko->en of the vectors .20, without .48).
+    """
     matrix = tf_idf(records, idf)
+    several = np.array([len({document.lang for document in record.documents}) > 1 for record in records.records])
+    if several.any():
+        matrix = matrix[:, several]
     rank = min(dimensions, *matrix.shape)
     left, singular, _ = randomized_svd(matrix, rank, n_iter=3, random_state=seed)
     return _unit(np.pad(left * np.sqrt(singular), ((0, 0), (0, dimensions - rank))))

@@ -14,10 +14,13 @@ from pathlib import Path
 from osparse.corpus.language import HANGUL_SHARE, hangul_share, is_hangul
 from osparse.corpus.readers.apt import fetch_lists, find_lists, stanzas
 from osparse.corpus.records import Document, Judgement, Option, Options, Query, Reader, Record, Tally
+from osparse.corpus.splits import split_of
 from osparse.errors import DatasetError
 from osparse.files import canonical_json
 from osparse.progress import track
 
+ALONE = "debian-english"
+"""Source of the documents that have no Korean, by which training can mix the two."""
 MIN_BODY = 40
 """Characters, in both languages."""
 Text = tuple[str, str]
@@ -62,15 +65,16 @@ def read_lists(lists: Sequence[Path], tally: Tally, *, english: bool = False) ->
 
 def _english_alone(originals: dict[str, Text], packages: dict[str, str], tally: Tally) -> Iterator[Record]:
     for md5 in sorted(originals):
-        synopsis, body = originals[md5]
+        (synopsis, body), group = originals[md5], packages.get(md5, "")
         if not synopsis.strip() or len(body) < MIN_BODY:
             tally.drop(f"English alone, under {MIN_BODY} characters")
-            continue
-        tally.kept += 1
-        tally.notes["english_alone"] = tally.notes.get("english_alone", 0) + 1
-        group = packages.get(md5, "")
-        tally.digest.update(canonical_json([md5, group, synopsis, body]).encode())
-        yield _record(md5, group, {"en": (synopsis, body)})
+        elif not group or split_of(group) != "train":
+            tally.drop("English alone, of a source package that is held back or not known")
+        else:
+            tally.kept += 1
+            tally.notes["english_alone"] = tally.notes.get("english_alone", 0) + 1
+            tally.digest.update(canonical_json([md5, group, synopsis, body]).encode())
+            yield _record(md5, group, {"en": (synopsis, body)}, ALONE)
 
 
 def why_not(korean: Text, english: Text) -> str | None:
@@ -141,8 +145,8 @@ def _translations(lists: Sequence[Path], lang: str, tally: Tally | None) -> dict
     return found
 
 
-def _record(md5: str, group: str, texts: dict[str, Text]) -> Record:
-    documents = tuple(Document(f"deb:{md5}:{lang}", texts[lang][1], lang, group=group) for lang in texts)
+def _record(md5: str, group: str, texts: dict[str, Text], source: str = "") -> Record:
+    documents = tuple(Document(f"deb:{md5}:{lang}", texts[lang][1], lang, group=group, source=source) for lang in texts)
     queries = tuple(Query(f"deb:{md5}:{lang}:q", texts[lang][0], lang) for lang in texts)
     judgements = tuple(Judgement(q.id, d.id, group=group) for q in queries for d in documents)
     return Record(documents, queries, judgements)
@@ -153,6 +157,6 @@ READER = Reader(
     reads="no PATH (this machine's apt sources, no root), or a folder of apt lists",
     licence="package descriptions, each under its own package's licence (see /usr/share/doc/PACKAGE/copyright)",
     read=read,
-    options={"english": Option(False, "add the descriptions without Korean, as English pairs")},
+    options={"english": Option(False, "add descriptions without Korean, as English pairs for training alone")},
     needs_paths=False,
 )

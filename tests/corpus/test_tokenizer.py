@@ -12,9 +12,11 @@ from pathlib import Path
 from string import ascii_lowercase, digits
 
 import pytest
+from tokenizers.normalizers import BertNormalizer
 
 from osparse.corpus import train_tokenizer
-from osparse.corpus.tokenizer import fit
+from osparse.corpus.tokenizer import SPECIAL, fit
+from osparse.corpus.unigram import fit_unigram
 from osparse.dataset import Dataset
 from osparse.errors import DatasetError, InputError
 from osparse.lexicon import load_tokenizer, read_vocabulary
@@ -145,3 +147,23 @@ def test_wrong_sizes_and_splits(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="has no dev qrels; it has: train, validation, test"):
         train_tokenizer(dataset, tmp_path / "t", split="dev")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_unigram_knows_every_character_and_marks_no_beginning_of_a_word() -> None:
+    tokenizer = fit_unigram(TEXTS * 3, 60, BertNormalizer(strip_accents=False), SPECIAL, lowercase=True)
+    vocabulary = tokenizer.get_vocab()
+    assert {*SPECIAL, *ascii_lowercase, *digits} <= vocabulary.keys()
+    assert [vocabulary[name] for name in SPECIAL] == [0, 1, 2, 3, 4]
+    for text in TEXTS:
+        tokens = tokenizer.encode(text, add_special_tokens=False).tokens
+        assert "".join(tokens) == "".join(text.lower().split()) and "[UNK]" not in tokens
+    assert tokenizer.encode("쀍").ids == [2, 1, 3]
+    with pytest.raises(InputError, match="characters"):
+        fit_unigram(TEXTS, 20, BertNormalizer(), SPECIAL, lowercase=True)
+
+
+def test_unigram_is_of_its_own_kind(dataset: Dataset, tmp_path: Path) -> None:
+    made = train_tokenizer(dataset, tmp_path / "a", vocab_size=SIZE, kind="unigram")
+    assert 0 < made.vocabulary <= SIZE and not (made.path / "vocab.txt").exists()
+    with pytest.raises(InputError, match="other inputs"):
+        train_tokenizer(dataset, tmp_path / "a", vocab_size=SIZE)

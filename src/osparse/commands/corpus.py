@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -136,21 +136,39 @@ def stats(dataset: Path) -> None:
 @make_command(
     "tokenizer",
     group=command,
-    examples="osparse corpus tokenizer data/deb-koen --output data/tokenizer --vocab-size 16000",
+    examples="osparse corpus tokenizer data/deb-koen --output data/tokenizer --vocab-size 16000\n"
+    "osparse corpus tokenizer data/deb-koen --output data/unigram --kind unigram --vocab-size 12000",
 )
 @click.argument("dataset", type=FOLDER)
 @click.option("--output", required=True, type=FOLDER, help="The Hugging Face tokenizer folder to write.")
 @click.option("--vocab-size", default=16_000, show_default=True, help="Tokens, at most 32,768.")
+@click.option(
+    "--kind",
+    type=click.Choice(["wordpiece", "unigram"]),
+    default="wordpiece",
+    show_default=True,
+    help="unigram cuts Korean nearer to its morphemes.",
+)
 @click.option("--split", default="train", show_default=True, help="What it is fitted on: documents and queries.")
 @click.option("--lowercase/--cased", default=True, show_default=True, help="Fold letter case.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --output.")
-def tokenizer(dataset: Path, output: Path, vocab_size: int, split: str, lowercase: bool, overwrite: bool) -> None:
-    """Fit a Korean-English WordPiece tokenizer on one split of a DATASET."""
+def tokenizer(
+    dataset: Path,
+    output: Path,
+    vocab_size: int,
+    kind: Literal["wordpiece", "unigram"],
+    split: str,
+    lowercase: bool,
+    overwrite: bool,
+) -> None:
+    """Fit a Korean-English tokenizer on one split of a DATASET."""
     from osparse.corpus import train_tokenizer
     from osparse.dataset import Dataset
 
     opened = Dataset.open(dataset)
-    made = train_tokenizer(opened, output, vocab_size=vocab_size, split=split, lowercase=lowercase, overwrite=overwrite)
+    made = train_tokenizer(
+        opened, output, vocab_size=vocab_size, split=split, lowercase=lowercase, kind=kind, overwrite=overwrite
+    )
     lines = [f"{output}: {made.vocabulary:,} tokens"] + [
         f"  {where}: {made.unknown_share[where]:.3%} unknown, {made.pieces_per_word[where]:.2f} pieces per word"
         for where in made.unknown_share
