@@ -16,7 +16,8 @@ from torch import Tensor
 from osparse.dataset import Dataset
 from osparse.trainer import distributed, train
 from osparse.trainer.caching import cached_weights
-from osparse.trainer.run import prepare, read_inputs
+from osparse.trainer.inputs import read_inputs
+from osparse.trainer.run import prepare
 
 
 def toy(count: int, chunk: int | None = None) -> dict[str, Tensor]:

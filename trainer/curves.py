@@ -9,6 +9,7 @@ from typing import Any
 
 CURVES = "curves.png"
 Rows = list[dict[str, Any]]
+Value = Callable[[dict[str, Any]], Any]
 _NOT_LOSSES = {
     "kind", "part", "stage", "step", "steps", "seconds", "step_seconds", "lr", "labels", "gpu_gb", "gradient",
     "nonzeros", "lambda",
@@ -29,11 +30,11 @@ def draw_curves(rows: Rows, path: Path) -> None:
     steps = [row for row in rows if row["kind"] == "step"]
     measured = [row for row in rows if row["kind"] == "validation"]
     for name in sorted({key for row in steps for key in row} - _NOT_LOSSES):
-        found = _series(steps, starts, lambda row, name=name: _positive(row.get(name)), gaps=True)
+        found = _series(steps, starts, _loss(name), gaps=True)
         losses.plot(*found, label=name)
     losses.set(ylabel="loss parts", yscale="log")
     for name in sorted({name for row in measured for name in row["directions"]}):
-        values = _series(measured, starts, lambda row, name=name: row["directions"].get(name))
+        values = _series(measured, starts, _direction(name))
         quality.plot(*values, label=name, linewidth=1.0, marker="o", markersize=3)
     mean = _series(measured, starts, lambda row: row["ndcg"])
     quality.plot(*mean, label="mean", color="black", linewidth=2, marker="o", markersize=4)
@@ -69,13 +70,19 @@ def _starts(rows: Rows) -> dict[int, int]:
     return found
 
 
-def _positive(value: Any) -> Any:
-    return value if isinstance(value, (int, float)) and value > 0 else None
+def _loss(name: str) -> Value:
+    def value(row: dict[str, Any]) -> Any:
+        found = row.get(name)
+        return found if isinstance(found, (int, float)) and found > 0 else None  # the axis is logarithmic
+
+    return value
 
 
-def _series(
-    rows: Rows, starts: dict[int, int], value: Callable[[dict[str, Any]], Any], *, gaps: bool = False
-) -> tuple[list[float], list[float]]:
+def _direction(name: str) -> Value:
+    return lambda row: row["directions"].get(name)
+
+
+def _series(rows: Rows, starts: dict[int, int], value: Value, *, gaps: bool = False) -> tuple[list[float], list[float]]:
     """Steps over the whole run and values; with ``gaps`` between two parts, for numbers that do not compare."""
     xs: list[float] = []
     ys: list[float] = []

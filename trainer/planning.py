@@ -13,7 +13,8 @@ import numpy as np
 from osparse.dataset import Dataset
 from osparse.extras import require
 from osparse.trainer.config import MaskedLm, Ranking, TrainConfig, WarmStart
-from osparse.trainer.run import NEEDED, Inputs, Prepared, made_from_these, prepare, read_inputs, run_folder
+from osparse.trainer.inputs import Inputs, read_inputs
+from osparse.trainer.run import NEEDED, Prepared, made_from_these, prepare, run_folder
 
 if TYPE_CHECKING:
     from osparse.trainer.records import Records

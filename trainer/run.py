@@ -6,58 +6,35 @@ import logging
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from osparse.dataset import Dataset
-from osparse.errors import ConfigError, InputError, ModelError
+from osparse.errors import InputError, ModelError
 from osparse.extras import require
-from osparse.files import fingerprint, pretty_json, sha256_file, write_atomic
+from osparse.files import pretty_json, write_atomic
 from osparse.lexicon import Lexicon
 from osparse.model import Model
-from osparse.settings import read_settings
-from osparse.trainer.config import Ranking, TrainConfig, WarmStart
-from osparse.trainer.plugins import source_of
+from osparse.trainer.config import TrainConfig, WarmStart
+from osparse.trainer.inputs import Inputs, read_inputs
 
 if TYPE_CHECKING:
     from osparse.encoder import SparseEncoder
     from osparse.trainer.checkpoint import Checkpoint, Progress
     from osparse.trainer.distributed import World
     from osparse.trainer.records import Records
+    from osparse.trainer.runlog import RunLog
     from osparse.trainer.staging import Makers
     from osparse.trainer.validation import Validation
 
 log = logging.getLogger("osparse.trainer.run")
-RECIPE = 2
-"""Raised when the same configuration would train another model."""
 NEEDED = ("torch", "transformers", "safetensors", "sklearn", "accelerate")
-_LOOP_MATTERS = ("precision", "compile")
-"""What of ``loop`` changes a model beyond the order of a sum."""
 
 
 def run_folder(output: Path) -> Path:
     """Where a run keeps its log and checkpoint: beside the output."""
     return output.with_name(f"{output.name}.run")
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a run is made from, read and found to belong together."""
-
-    config: TrainConfig
-    dataset: Dataset
-    lexicon: Lexicon
-    made_from: dict[str, Any]
-    """Fingerprints of everything that makes the model."""
-
-    @property
-    def name(self) -> str:
-        return fingerprint(self.made_from)
-
-    @property
-    def tokenizer(self) -> Path:
-        return self.config.tokenizer / "tokenizer.json"
 
 
 @dataclass(frozen=True)
@@ -118,31 +95,6 @@ def train(
     return _train(inputs, output, resume=resume)
 
 
-def read_inputs(
-    config: TrainConfig | Path | str, dataset: Dataset | Path | str, overrides: Sequence[str] = ()
-) -> Inputs:
-    """Read and check what :func:`train` is given, and take the fingerprints. Imports no torch."""
-    if not isinstance(config, TrainConfig):
-        config = read_settings(TrainConfig, Path(config), overrides)
-    elif overrides:
-        raise InputError("overrides change a YAML file; give dataclasses.replace(config, ...) instead")
-    dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
-    lexicon = Lexicon.open(config.tokenizer / "tokenizer.json", config.idf)
-    if config.loop.tensorboard:
-        require("tensorboard", "tensorboard")
-    made_from = {
-        "config": _without_places(config),
-        "dataset": dataset.fingerprint,
-        "tokenizer": sha256_file(config.tokenizer / "tokenizer.json"),
-        "idf": sha256_file(config.idf),
-        "start": _start_fingerprint(config),
-        "teachers": _teachers(config),
-        "own_code": _own_code(config),
-        "recipe": RECIPE,
-    }
-    return Inputs(config, dataset, lexicon, made_from)
-
-
 def prepare(inputs: Inputs) -> Prepared:
     """Load everything a run needs; writes nothing, and raises what is wrong with the inputs."""
     import torch
@@ -176,17 +128,15 @@ def prepare(inputs: Inputs) -> Prepared:
 
 
 def _train(inputs: Inputs, output: Path, *, resume: bool) -> Model:
-    from osparse.trainer.checkpoint import FOLDER, Progress, drop_checkpoints, load_weights, read_checkpoint
+    from osparse.trainer.checkpoint import Progress, drop_checkpoints, read_checkpoint
     from osparse.trainer.distributed import barrier, main_process
     from osparse.trainer.loop import Run, run_stages
-    from osparse.trainer.output import write_model
     from osparse.trainer.runlog import RunLog, sole_process
 
     config, folder = inputs.config, run_folder(output)
     checkpoint = read_checkpoint(folder, inputs.name) if resume else None
     progress = checkpoint.progress if checkpoint else Progress(inputs.name)
     prepared = prepare(inputs)
-    shown = {**inputs.made_from, "config": _with_names(config)}
     with sole_process(folder) if main_process() else nullcontext():
         # The inputs are found good; only now may an earlier sitting's log and checkpoint go.
         if main_process() and not resume:
@@ -194,7 +144,7 @@ def _train(inputs: Inputs, output: Path, *, resume: bool) -> Model:
         keep = _before(progress) if resume else None
         run_log = RunLog(folder, keep=keep, tensorboard=config.loop.tensorboard) if main_process() else None
         if main_process():
-            write_atomic(folder / "config.json", pretty_json(shown))
+            write_atomic(folder / "config.json", pretty_json(inputs.shown))
         run = Run(
             folder, prepared.encoder, prepared.stages, prepared.validation, config.validation.every,
             config.checkpoint_every, config.loop, prepared.world, run_log,
@@ -207,31 +157,41 @@ def _train(inputs: Inputs, output: Path, *, resume: bool) -> Model:
                 run_log.write("stopped")  # a monitor ends with it
             raise
         if run_log is not None:
-            encoder = prepared.encoder
-            best = progress.best or {"stage": "warm_start", "step": 0, **prepared.validation.measure(encoder)}
-            if progress.best_weights:  # none where there is no stage but the warm start
-                load_weights(encoder, progress.best_weights)
-            steps = sum(stage.steps for stage, _ in run.stages)
-            training = {
-                **shown, "fingerprint": inputs.name, "steps": steps, "seconds": round(run_log.seconds, 1),
-                "processes": prepared.world.size,
-            }  # fmt: skip
-            write_model(
-                output,
-                encoder.cpu().eval(),
-                tokenizer=config.tokenizer,
-                lexicon=_learnt(encoder, inputs.lexicon),
-                idf=_provenance(encoder, prepared.idf),
-                training=training,
-                metrics={"split": "validation", **best},
-                log=folder,
-                overwrite=True,
-            )
-            run_log.write("end", best=best)
-            shutil.rmtree(folder / FOLDER, ignore_errors=True)
-            log.info("%s: validation nDCG@10 %.4f, %.0f non-zeros", output, best["ndcg"], best["nonzeros"])
+            _finish(inputs, prepared, progress, run_log, output)
     barrier()
     return Model.open(output)
+
+
+def _finish(inputs: Inputs, prepared: Prepared, progress: Progress, run_log: RunLog, output: Path) -> None:
+    """Write the best weights as a model, then drop the checkpoints."""
+    from osparse.trainer.checkpoint import FOLDER, load_weights
+    from osparse.trainer.output import write_model
+
+    encoder = prepared.encoder
+    best = progress.best or {"stage": "warm_start", "step": 0, **prepared.validation.measure(encoder)}
+    if progress.best_weights:  # none where there is no stage but the warm start
+        load_weights(encoder, progress.best_weights)
+    training = {
+        **inputs.shown,
+        "fingerprint": inputs.name,
+        "steps": sum(stage.steps for stage, _ in prepared.stages),
+        "seconds": round(run_log.seconds, 1),
+        "processes": prepared.world.size,
+    }
+    write_model(
+        output,
+        encoder.cpu().eval(),
+        tokenizer=inputs.config.tokenizer,
+        lexicon=_learnt(encoder, inputs.lexicon),
+        idf=_provenance(encoder, prepared.idf),
+        training=training,
+        metrics={"split": "validation", **best},
+        log=run_log.path.parent,
+        overwrite=True,
+    )
+    run_log.write("end", best=best)
+    shutil.rmtree(run_log.path.parent / FOLDER, ignore_errors=True)
+    log.info("%s: validation nDCG@10 %.4f, %.0f non-zeros", output, best["ndcg"], best["nonzeros"])
 
 
 def _begin(inputs: Inputs, prepared: Prepared, checkpoint: Checkpoint | None) -> None:
@@ -268,41 +228,6 @@ def _provenance(encoder: SparseEncoder, idf: dict[str, Any]) -> dict[str, Any]:
     return {**idf, "learnt": "in training, from the weights described here"} if hasattr(encoder, "log_idf") else idf
 
 
-def _without_places(config: TrainConfig) -> dict[str, Any]:
-    """What makes the model: no paths, as their sha256 stand beside, and not how often a checkpoint is written."""
-    plain = _with_names(config)
-    plain["loop"] = {key: plain["loop"][key] for key in _LOOP_MATTERS}
-    for key in ("tokenizer", "idf", "checkpoint_every"):
-        del plain[key]
-    del plain["encoder"]["start"]
-    for stage in plain["stages"]:
-        for teacher in (stage.get("distillation") or {}).get("teachers", ()):
-            del teacher["path"]
-    return plain
-
-
-def _with_names(config: TrainConfig) -> dict[str, Any]:
-    """The whole configuration, with the names of files and folders in place of their paths."""
-    return cast(dict[str, Any], _named(config))
-
-
-def _named(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _named(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, tuple):
-        return [_named(item) for item in value]
-    return value.resolve().name if isinstance(value, Path) else value
-
-
-def _own_code(config: TrainConfig) -> dict[str, str]:
-    """sha256 of the files of the user's own functions, by the setting that names them."""
-    named = {"encoder.factory": config.encoder.factory}
-    for number, stage in enumerate(config.stages):
-        if isinstance(stage, Ranking):
-            named[f"stages.{number}.loss"] = stage.loss
-    return {where: source_of(path, where) for where, path in named.items() if path is not None}
-
-
 def _before(progress: Progress) -> Callable[[dict[str, Any]], bool]:
     """Which lines of the log were written before the checkpoint."""
 
@@ -319,22 +244,3 @@ def made_from_these(output: Path, name: str) -> bool:
     except ModelError as problem:
         log.debug("%s", problem)
         return False
-
-
-def _start_fingerprint(config: TrainConfig) -> str | None:
-    return None if config.encoder.start is None else _weights(config.encoder.start, "encoder.start", "masked-LM")
-
-
-def _teachers(config: TrainConfig) -> list[str]:
-    """Fingerprints of the folders that teachers are read from."""
-    distillations = [stage.distillation for stage in config.stages if isinstance(stage, Ranking) and stage.distillation]
-    paths = [teacher.path for one in distillations for teacher in one.teachers if teacher.path is not None]
-    return [_weights(path, "distillation.teachers", "teacher's") for path in paths]
-
-
-def _weights(folder: Path, where: str, kind: str) -> str:
-    names = ("config.json", "model.safetensors")
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        raise ConfigError(where, [f"{folder} has no {' and no '.join(missing)}; a {kind} folder is wanted"])
-    return fingerprint({name: sha256_file(folder / name) for name in names})

@@ -13,7 +13,8 @@ from osparse.dataset import Dataset
 from osparse.errors import ConfigError
 from osparse.trainer import precision, train
 from osparse.trainer.config import LoopConfig
-from osparse.trainer.run import prepare, read_inputs
+from osparse.trainer.inputs import read_inputs
+from osparse.trainer.run import prepare
 
 CPU = torch.device("cpu")
 

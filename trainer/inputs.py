@@ -1,0 +1,125 @@
+"""What a run is made from, read, checked and fingerprinted. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from osparse.dataset import Dataset
+from osparse.errors import ConfigError, InputError
+from osparse.extras import require
+from osparse.files import fingerprint, sha256_file
+from osparse.lexicon import Lexicon
+from osparse.settings import read_settings
+from osparse.trainer.config import Ranking, TrainConfig
+from osparse.trainer.plugins import source_of
+
+RECIPE = 2
+"""Raised when the same configuration would train another model."""
+_LOOP_MATTERS = ("precision", "compile")
+"""What of ``loop`` changes a model beyond the order of a sum."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run is made from, read and found to belong together."""
+
+    config: TrainConfig
+    dataset: Dataset
+    lexicon: Lexicon
+    made_from: dict[str, Any]
+    """Fingerprints of everything that makes the model."""
+
+    @property
+    def name(self) -> str:
+        return fingerprint(self.made_from)
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The same with the whole configuration, for people to read."""
+        return {**self.made_from, "config": named_config(self.config)}
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.config.tokenizer / "tokenizer.json"
+
+
+def read_inputs(
+    config: TrainConfig | Path | str, dataset: Dataset | Path | str, overrides: Sequence[str] = ()
+) -> Inputs:
+    """Read and check what :func:`train` is given, and take the fingerprints. Imports no torch."""
+    if not isinstance(config, TrainConfig):
+        config = read_settings(TrainConfig, Path(config), overrides)
+    elif overrides:
+        raise InputError("overrides change a YAML file; give dataclasses.replace(config, ...) instead")
+    dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
+    lexicon = Lexicon.open(config.tokenizer / "tokenizer.json", config.idf)
+    if config.loop.tensorboard:
+        require("tensorboard", "tensorboard")
+    made_from = {
+        "config": _without_places(config),
+        "dataset": dataset.fingerprint,
+        "tokenizer": sha256_file(config.tokenizer / "tokenizer.json"),
+        "idf": sha256_file(config.idf),
+        "start": _start_fingerprint(config),
+        "teachers": _teachers(config),
+        "own_code": _own_code(config),
+        "recipe": RECIPE,
+    }
+    return Inputs(config, dataset, lexicon, made_from)
+
+
+def _without_places(config: TrainConfig) -> dict[str, Any]:
+    """What makes the model: no paths, as their sha256 stand beside, and not how often a checkpoint is written."""
+    plain = named_config(config)
+    plain["loop"] = {key: plain["loop"][key] for key in _LOOP_MATTERS}
+    for key in ("tokenizer", "idf", "checkpoint_every"):
+        del plain[key]
+    del plain["encoder"]["start"]
+    for stage in plain["stages"]:
+        for teacher in (stage.get("distillation") or {}).get("teachers", ()):
+            del teacher["path"]
+    return plain
+
+
+def named_config(config: TrainConfig) -> dict[str, Any]:
+    """The whole configuration, with the names of files and folders in place of their paths."""
+    return cast(dict[str, Any], _named(config))
+
+
+def _named(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _named(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple):
+        return [_named(item) for item in value]
+    return value.resolve().name if isinstance(value, Path) else value
+
+
+def _own_code(config: TrainConfig) -> dict[str, str]:
+    """sha256 of the files of the user's own functions, by the setting that names them."""
+    named = {"encoder.factory": config.encoder.factory}
+    for number, stage in enumerate(config.stages):
+        if isinstance(stage, Ranking):
+            named[f"stages.{number}.loss"] = stage.loss
+    return {where: source_of(path, where) for where, path in named.items() if path is not None}
+
+
+def _start_fingerprint(config: TrainConfig) -> str | None:
+    return None if config.encoder.start is None else _weights(config.encoder.start, "encoder.start", "masked-LM")
+
+
+def _teachers(config: TrainConfig) -> list[str]:
+    """Fingerprints of the folders that teachers are read from."""
+    distillations = [stage.distillation for stage in config.stages if isinstance(stage, Ranking) and stage.distillation]
+    paths = [teacher.path for one in distillations for teacher in one.teachers if teacher.path is not None]
+    return [_weights(path, "distillation.teachers", "teacher's") for path in paths]
+
+
+def _weights(folder: Path, where: str, kind: str) -> str:
+    names = ("config.json", "model.safetensors")
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise ConfigError(where, [f"{folder} has no {' and no '.join(missing)}; a {kind} folder is wanted"])
+    return fingerprint({name: sha256_file(folder / name) for name in names})
