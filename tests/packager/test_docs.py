@@ -1,0 +1,61 @@
+"""docs/bundle.md names every field of a real manifest, and no field that does not exist."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from osparse.bundle import Bundle
+from osparse.targets import TARGETS
+
+ROOT = Path(__file__).parents[2]
+ELSEWHERE = {"quantization.*", "source.query_weights.from", "source.query_weights.missing*"}
+"""Fields of a quantised bundle, or of another's checkpoint."""
+
+
+def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, (*path, key.replace(".", "_")))
+    else:
+        yield ".".join(path)
+
+
+def documented() -> list[str]:
+    text = (ROOT / "docs" / "bundle.md").read_text(encoding="utf-8").partition("## manifest.json")[2]
+    return re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+
+
+def test_every_field_of_the_manifest_is_documented(bundle: Bundle) -> None:
+    found = list(leaves(json.loads((bundle.path / "manifest.json").read_text(encoding="utf-8"))))
+    fields = documented()
+    assert len(fields) == len(set(fields))
+    assert [name for name in found if not any(_is(name, field) for field in fields)] == []
+    gone = [field for field in fields if not any(_is(name, field) for name in found)]
+    assert [field for field in gone if not any(fnmatchcase(field, one) for one in ELSEWHERE)] == []
+
+
+def _is(name: str, field: str) -> bool:
+    return name.count(".") == field.count(".") and fnmatchcase(name, field)
+
+
+def test_the_table_of_targets_is_the_one_in_the_code() -> None:
+    text = (ROOT / "docs" / "bundle.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([23]\.[^|]*) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([^|]*) \| ([^|]*) \|$", text, re.M)
+    seen = []
+    for versions, *runtime, fields, analyzers in rows:
+        first, last = (
+            (re.findall(r"\d\.\d+", versions) * 2)[:2] if " " not in versions else re.findall(r"\d\.\d+", versions)
+        )
+        every = list(TARGETS)
+        for version in every[every.index(first) : every.index(last) + 1]:
+            seen.append(version)
+            target = TARGETS[version]
+            assert [target.libtorch, target.onnxruntime, target.tokenizers] == runtime
+            assert ", ".join(target.field_types) == fields.strip()
+            assert (", ".join(target.analyzers) or "-") == analyzers.strip()
+    assert seen == list(TARGETS)
