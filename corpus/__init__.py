@@ -9,6 +9,7 @@ from osparse.corpus.mining import MiningReport, MiningRules, mine
 from osparse.corpus.recency import Recency
 from osparse.corpus.scoring import ScoringReport, score_candidates
 from osparse.corpus.stats import Stats, dataset_stats
+from osparse.corpus.synonyms import SynonymReport, SynonymRules, find_synonyms
 from osparse.corpus.tokenizer import TokenizerReport, train_tokenizer
 from osparse.corpus.trends import TrendReport, TrendRules, find_trends
 
@@ -19,6 +20,8 @@ __all__ = [
     "Recency",
     "ScoringReport",
     "Stats",
+    "SynonymReport",
+    "SynonymRules",
     "TokenizerReport",
     "TrendReport",
     "TrendRules",
@@ -26,6 +29,7 @@ __all__ = [
     "compute_idf",
     "dataset_stats",
     "diff_idf",
+    "find_synonyms",
     "find_trends",
     "mine",
     "score_candidates",

@@ -148,7 +148,7 @@ def find_trends(
 
 def words(text: str) -> list[str]:
     """Lower-cased words in order; Korean ones without their particle."""
-    return [_stem(word) for word in _WORD.findall(unicodedata.normalize("NFC", text).lower())]
+    return [stem(word) for word in _WORD.findall(unicodedata.normalize("NFC", text).lower())]
 
 
 def terms_of(text: str) -> set[str]:
@@ -205,7 +205,8 @@ def _count(texts: Iterable[str], recent: NDArray[np.bool_]) -> dict[str, tuple[i
     return {term: (now[term], before[term]) for term in now.keys() | before.keys()}
 
 
-def _stem(word: str) -> str:
+def stem(word: str) -> str:
+    """A Korean word without its particle; any other as it is."""
     if "가" <= word[0] <= "힣":
         for particle in PARTICLES:
             if word.endswith(particle) and len(word) >= len(particle) + 2:

@@ -10,6 +10,7 @@ import click
 
 from osparse.commands._common import FOLDER, echo
 from osparse.commands._common import command as make_command
+from osparse.errors import InputError
 
 
 def add_commands(group: click.Group) -> None:
@@ -57,4 +58,65 @@ osparse corpus trends data/news --as-of 2026-11-01 --tokenizer data/tokenizer --
                 f"  {what:<8} {t.term:<30} {t.before_share:7.2%} -> {t.recent_share:7.2%}  q {t.q:.2g}"
                 for t in found[:10]
             ]
+        echo({"path": str(output), **asdict(report)}, "\n".join(lines))
+
+    @make_command(
+        "synonyms",
+        group=group,
+        examples="""osparse corpus synonyms data/deb-koen --output data/synonyms
+osparse corpus synonyms data/deb-koen --method hdbscan --model build/model --output data/synonyms
+osparse corpus synonyms data/news --half-life 90 --as-of 2026-11-01 --output data/synonyms""",
+    )
+    @click.argument("dataset", type=FOLDER)
+    @click.option("--output", required=True, type=FOLDER, help="The folder to write.")
+    @click.option(
+        "--method",
+        default="mutual",
+        show_default=True,
+        type=click.Choice(["kmeans", "dbscan", "hdbscan", "hierarchical", "mutual"]),
+        help="How words are grouped.",
+    )
+    @click.option("--similarity", default=0.6, show_default=True, help="Smallest cosine within a group.")
+    @click.option("--model", type=FOLDER, help="Vectors from a trained model's states instead of PPMI.")
+    @click.option("--at-least", default=5, show_default=True, help="Documents that hold a word.")
+    @click.option("--confidence", default=0.1, show_default=True, help="Smallest confidence of a translation.")
+    @click.option("--half-life", type=float, help="Days after which a document counts half.")
+    @click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), help="The day from which --half-life counts back.")
+    @click.option("--overwrite", is_flag=True, help="Replace what is at --output.")
+    def synonyms_command(
+        dataset: Path,
+        output: Path,
+        method: str,
+        similarity: float,
+        model: Path | None,
+        at_least: int,
+        confidence: float,
+        half_life: float | None,
+        as_of: datetime | None,
+        overwrite: bool,
+    ) -> None:
+        """Learn synonyms and Korean-English translations from a DATASET's training split, without supervision."""
+        if (half_life is None) != (as_of is None):
+            raise InputError("--half-life and --as-of belong together: give both, or neither")
+        from osparse.corpus import Recency, SynonymRules, find_synonyms
+        from osparse.dataset import Dataset
+
+        recency = None
+        if half_life is not None and as_of is not None:
+            recency = Recency(half_life=half_life, as_of=as_of.date())
+        rules = SynonymRules(
+            method=method, similarity=similarity, model=model, at_least=at_least, confidence=confidence, recency=recency
+        )  # fmt: skip
+        report = find_synonyms(Dataset.open(dataset), output, rules, overwrite=overwrite)
+        lines = [f"{output}: {len(report.groups):,} groups, {len(report.translations):,} translations"]
+        lines += [f"  {', '.join(group.words)}  ({group.lang}, {group.confidence:.2f})" for group in report.groups[:10]]
+        lines += [
+            f"  {pair.ko} = {pair.en}  ({pair.origin}, {pair.confidence:.2f})" for pair in report.translations[:10]
+        ]
+        if report.precision is not None:
+            shown = ", ".join(f"@{k} {value:.2f}" for k, value in report.precision.at.items())
+            lines.append(
+                f"  translations confirmed by held-out titles: {shown} of {report.precision.judged} judged; "
+                f"by chance {report.precision.chance:.2f}"
+            )
         echo({"path": str(output), **asdict(report)}, "\n".join(lines))
