@@ -41,7 +41,7 @@ BYTES_PER_WEIGHT = 20.5
 """Of a rank_features index with its _source, one merged segment: 4,000 documents of 25 to 200 weights took 47 bytes and
 17.4 to 21.6 for each weight on OpenSearch 3.8.0. Text fields come on top."""
 MEMORY = {"TORCH_SCRIPT": (175_000_000, 1.4), "ONNX": (20_000_000, 1.9)}
-"""``model_format`` -> bytes, and bytes for each of the zip: native libraries, weights, one text at work. Three models of
+"""``model_format`` -> bytes, and bytes for each of the zip: native code, weights, one text at work. Three models of
 11 to 69 MB took 190 to 274 MB (TorchScript) and 40 to 152 MB (ONNX) at their peak in DJL 0.31.1."""
 
 Vectors = list[dict[int, float]]
