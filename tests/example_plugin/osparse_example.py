@@ -1,0 +1,36 @@
+"""A plug-in of osparse: one format, one check, one architecture. docs/plugins.md explains it line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from osparse.architectures import BERT
+from osparse.packager.checks import Check, Subject, result
+from osparse.packager.formats import Onnx, Quantization
+from osparse.packager.torchscript import Graph
+
+
+class StampedOnnx(Onnx):
+    """ONNX that names who made it; the server takes it like any other."""
+
+    def export(self, graph: Graph, quantize: Quantization | None) -> bytes:
+        import onnx
+
+        model = onnx.load_from_string(super().export(graph, quantize))
+        model.producer_name = "Example Ltd"
+        data: bytes = model.SerializeToString(deterministic=True)
+        return data
+
+
+MOST_WEIGHTS = 5_000
+
+
+def short_documents(subject: Subject) -> Iterable[Check]:
+    """No probe may have more weights than our index has room for."""
+    counts = {probe.text[:30]: len(probe.document) for probe in subject.bundle.probes()}
+    problems = [f"{text!r} has {count:,} weights" for text, count in counts.items() if count > MOST_WEIGHTS]
+    yield result("short documents", "contents", problems, f"at most {max(counts.values()):,} weights per probe")
+
+
+EXAMPLE_BERT = BERT
+"""A model_type of our own whose head comes apart as BERT's does."""

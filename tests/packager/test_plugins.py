@@ -1,0 +1,106 @@
+"""A plug-in is found, run and packaged like osparse's own parts, and a broken one is named."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import onnx
+import pytest
+
+from osparse import plugins
+from osparse.architectures import BERT, find
+from osparse.bundle import Bundle, read_member
+from osparse.errors import CheckError, InputError
+from osparse.model import Model
+from osparse.packager import formats, package, verify
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "tests" / "example_plugin"
+Install = Callable[[dict[str, dict[str, str]]], None]
+
+
+def forget() -> None:
+    plugins.known.cache_clear()
+    plugins.load.cache_clear()
+    find.cache_clear()
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Puts a distribution with these entry points where importlib.metadata looks, as pip does."""
+
+    def write(groups: dict[str, dict[str, str]]) -> None:
+        folder = tmp_path / "site" / "osparse_example-1.0.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: osparse-example\nVersion: 1.0\n")
+        lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in rows.items()) for group, rows in groups.items()]
+        (folder / "entry_points.txt").write_text("\n".join(lines))
+        monkeypatch.syspath_prepend(str(tmp_path / "site"))
+        monkeypatch.syspath_prepend(str(EXAMPLE))
+        forget()
+
+    yield write
+    sys.modules.pop("osparse_example", None)
+    monkeypatch.undo()
+    forget()
+
+
+def example() -> dict[str, dict[str, str]]:
+    groups: dict[str, dict[str, str]] = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"][
+        "entry-points"
+    ]
+    return groups
+
+
+def test_the_example_is_what_the_documentation_shows() -> None:
+    text = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    for file in ("osparse_example.py", "pyproject.toml"):
+        assert (EXAMPLE / file).read_text(encoding="utf-8").strip() in text
+
+
+def test_osparse_takes_the_same_road() -> None:
+    assert formats.known()[:2] == ["torchscript", "onnx"]
+    assert plugins.known(plugins.FORMATS)["onnx"].value == "osparse.packager.formats:Onnx"
+    assert "zips" in plugins.known(plugins.CHECKS) and find("bert") is BERT
+
+
+def test_the_example_packages_and_verifies(
+    install: Install, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(example())
+    assert find("example-bert") is BERT
+    made = package(model, tmp_path / "bundle", ["onnx-stamped"])
+    assert made.formats == ["onnx-stamped"] and made.checks["parity"].keys() == {"onnx-stamped"}
+    assert made.files["onnx-stamped"].name == "encoder.onnx-stamped.zip"
+    data = read_member(made.zip_path("onnx-stamped"), "model.onnx")
+    assert onnx.load_from_string(data).producer_name == "Example Ltd"
+    assert "short documents" in {check.name for check in verify(made.path).checks}
+    monkeypatch.setattr("osparse_example.MOST_WEIGHTS", 3)
+    with pytest.raises(CheckError, match=r"short documents +failed +.* weights"):
+        verify(made.path)
+
+
+def test_what_is_not_installed_or_broken_is_named(install: Install, bundle: Bundle) -> None:
+    with pytest.raises(
+        InputError, match=r"'openvino' is not among the entry points osparse\.formats: onnx, torchscript"
+    ):
+        formats.get("openvino")
+    install({"osparse.formats": {"gone": "no_such_module:Format", "wrong": "osparse.bundle:Bundle.__name__"}})
+    with pytest.raises(InputError, match=r"'gone': no_such_module:Format .* cannot be imported"):
+        formats.get("gone")
+    assert bundle.formats == ["torchscript", "onnx"]
+
+
+def test_an_object_that_is_no_format_is_refused(install: Install) -> None:
+    install({"osparse.formats": {"wrong": "osparse.errors:OsparseError"}})
+    with pytest.raises(InputError, match=r"'wrong' \(OsparseError\) is no osparse\.packager\.formats\.Format"):
+        formats.get("wrong")
+
+
+def test_two_packages_may_not_claim_one_name(install: Install) -> None:
+    install({"osparse.formats": {"onnx": "osparse_example:StampedOnnx"}})
+    with pytest.raises(InputError, match=r"'onnx' is claimed by osparse\.packager\.formats:Onnx and osparse_example"):
+        formats.known()
