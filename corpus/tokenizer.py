@@ -1,4 +1,4 @@
-"""``osparse corpus tokenizer``: a WordPiece or unigram tokenizer for Korean and English, fitted on one split.
+"""``osparse corpus tokenizer``: a WordPiece, unigram or BPE tokenizer for Korean and English, fitted on one split.
 
 Text is normalised to NFC and never stripped of accents: that would take Hangul apart into jamo. Every Hangul syllable
 that the split holds is in the vocabulary, both at the start of a word and inside it, so that no Korean word made of
@@ -19,6 +19,7 @@ from typing import Any, Literal
 import polars as pl
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from osparse.corpus.bpe import fit_bpe
 from osparse.corpus.language import is_hangul
 from osparse.corpus.unigram import fit_unigram
 from osparse.dataset import Dataset
@@ -33,7 +34,7 @@ MAX_VOCABULARY = 32_768
 MIN_COUNT = 2
 """Of a character other than a Hangul syllable, to enter the alphabet."""
 RECIPE = 1
-Kind = Literal["wordpiece", "unigram"]
+Kind = Literal["wordpiece", "unigram", "bpe"]
 
 log = logging.getLogger("osparse.corpus.tokenizer")
 
@@ -75,16 +76,17 @@ def train_tokenizer(
         "split": split,
         "vocab_size": vocab_size,
         "lowercase": lowercase,
-        **({} if kind == "wordpiece" else {"kind": kind}),
+        "kind": None if kind == "wordpiece" else kind,  # the first kind there was; its folders do not say
     }
     if output.exists() and not overwrite and _up_to_date(output, request):
         log.info("%s is up to date", output)
         return _report(output, dataset, split)
     texts = [*_texts(dataset.split_documents(split)), *_texts(dataset.split_queries(split))]
-    if kind == "unigram":
-        tokenizer = fit_unigram(texts, vocab_size, _untrained(lowercase).normalizer, SPECIAL, lowercase=lowercase)
-    else:
+    if kind == "wordpiece":
         tokenizer = fit(texts, vocab_size, lowercase=lowercase)
+    else:
+        train = fit_unigram if kind == "unigram" else fit_bpe
+        tokenizer = train(texts, vocab_size, _untrained(lowercase).normalizer, SPECIAL, lowercase=lowercase)
     with atomic_directory(output, marker="tokenizer.meta.json", overwrite=overwrite) as folder:
         _write(folder, tokenizer, request, lowercase)
     return _report(output, dataset, split)

@@ -15,6 +15,7 @@ import pytest
 from tokenizers.normalizers import BertNormalizer
 
 from osparse.corpus import train_tokenizer
+from osparse.corpus.bpe import fit_bpe
 from osparse.corpus.tokenizer import SPECIAL, fit
 from osparse.corpus.unigram import fit_unigram
 from osparse.dataset import Dataset
@@ -167,3 +168,25 @@ def test_unigram_is_of_its_own_kind(dataset: Dataset, tmp_path: Path) -> None:
     assert 0 < made.vocabulary <= SIZE and not (made.path / "vocab.txt").exists()
     with pytest.raises(InputError, match="other inputs"):
         train_tokenizer(dataset, tmp_path / "a", vocab_size=SIZE)
+
+
+def test_bpe_merges_whole_syllables_and_knows_every_character() -> None:
+    tokenizer = fit_bpe(TEXTS * 3, 120, BertNormalizer(strip_accents=False), SPECIAL, lowercase=True)
+    vocabulary = tokenizer.get_vocab()
+    assert {*SPECIAL, *ascii_lowercase, *digits, *"한글은소리"} <= vocabulary.keys() and len(vocabulary) <= 120
+    for text in TEXTS:
+        tokens = tokenizer.encode(text, add_special_tokens=False).tokens
+        assert "".join(tokens) == "".join(text.lower().split()) and "[UNK]" not in tokens
+    assert "글자" in vocabulary  # the most frequent pair of syllables
+    assert tokenizer.encode("쀍").ids == [2, 1, 3]
+    with pytest.raises(InputError, match="characters"):
+        fit_bpe(TEXTS, 20, BertNormalizer(), SPECIAL, lowercase=True)
+
+
+def test_bpe_twice_is_equal_to_the_byte(dataset: Dataset, tmp_path: Path) -> None:
+    """In another process too, where hash maps have another order."""
+    made = train_tokenizer(dataset, tmp_path / "a", vocab_size=SIZE, kind="bpe")
+    code = "import sys; from osparse.corpus import train_tokenizer; from osparse.dataset import Dataset; "
+    code += f"train_tokenizer(Dataset.open(sys.argv[1]), sys.argv[2], vocab_size={SIZE}, kind='bpe')"
+    subprocess.run([sys.executable, "-c", code, str(dataset.path), str(tmp_path / "b")], check=True)
+    assert (made.path / "tokenizer.json").read_bytes() == (tmp_path / "b" / "tokenizer.json").read_bytes()

@@ -144,7 +144,7 @@ def stats(dataset: Path) -> None:
 @click.option("--vocab-size", default=16_000, show_default=True, help="Tokens, at most 32,768.")
 @click.option(
     "--kind",
-    type=click.Choice(["wordpiece", "unigram"]),
+    type=click.Choice(["wordpiece", "unigram", "bpe"]),
     default="wordpiece",
     show_default=True,
     help="unigram cuts Korean nearer to its morphemes.",
@@ -156,7 +156,7 @@ def tokenizer(
     dataset: Path,
     output: Path,
     vocab_size: int,
-    kind: Literal["wordpiece", "unigram"],
+    kind: Literal["wordpiece", "unigram", "bpe"],
     split: str,
     lowercase: bool,
     overwrite: bool,
