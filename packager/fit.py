@@ -30,7 +30,7 @@ class Fit:
     weights: dict[str, float]
     """Quantiles of all document weights."""
     ceilings: dict[str, float]
-    """``ingest`` and ``search``: quantization ceilings that clip nothing that was seen."""
+    """``ingest`` and ``search``: quantization ceilings that clip nothing seen; ``ingest`` has a margin above it."""
     seismic: dict[str, dict[str, float]]
     """``default`` and ``fitted`` ceilings -> shares of the document weights that are ``clipped`` and ``lost``, and
     ``error``, the 99th percentile of a score's error as a share of a query's best score on average."""

@@ -54,7 +54,7 @@ def test_weights_of_a_dataset(fit: Fit, bundle: Bundle, dataset: Dataset) -> Non
     assert fit.nonzeros["mean"] == pytest.approx(np.mean(counts), rel=5e-3) and fit.nonzeros["max"] == max(counts)
     assert fit.weights["max"] == pytest.approx(weights.max(), rel=5e-3)
     assert fit.weights["p50"] == pytest.approx(np.median(weights), rel=5e-3)
-    assert 0 <= fit.ceilings["ingest"] - weights.max() < 0.1 + 1e-4
+    assert 0 <= fit.ceilings["ingest"] - 1.05 * weights.max() < 0.1 + 1e-4
     default, fitted = fit.seismic["default"], fit.seismic["fitted"]
     assert default["clipped"] == pytest.approx(np.mean(weights > 3.0), abs=1e-3) and fitted["clipped"] == 0
     assert fitted["error"] < 0.02
