@@ -29,7 +29,10 @@ def forget_peak() -> None:
 
 
 def serve(work: Callable[[], Any], output: Path | None = None) -> None:
-    """The child's side: time ``work`` for each line of stdin; what it last returned goes to ``output`` as JSON."""
+    """The child's side: time ``work`` for each line of stdin; what it last returned goes to ``output`` as JSON.
+
+    A dict that it returns holds figures, in place of those taken here.
+    """
     answers = sys.stdout
     sys.stdout = sys.stderr  # peers print
     forget_peak()
@@ -41,6 +44,7 @@ def serve(work: Callable[[], Any], output: Path | None = None) -> None:
         wall, cpu = time.perf_counter(), time.process_time()
         result = work()
         figures = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+        figures |= result if isinstance(result, dict) else {}
         answers.write(json.dumps({**figures, "peak": resident()[1] - loaded}) + "\n")
         answers.flush()
     if output:

@@ -12,9 +12,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from osparse.corpus.tokenizer import fit
-from osparse.dataset import Dataset
+from osparse.dataset import Dataset, Source, save_dataset
 from osparse.encoding import Head
 from osparse.lexicon import Lexicon, read_vocabulary
 from osparse.model import save_model
@@ -70,6 +71,8 @@ def make_model(folder: Path, dataset: Path, length: int, seed: int = 0) -> Path:
             tokenizer_file=str(tokenizer), model_max_length=length, unk_token="[UNK]", pad_token="[PAD]",
             cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]",
         ).save_pretrained(there)  # fmt: skip
+        config = there / "tokenizer_config.json"  # a class that transformers 4 knows too
+        config.write_text(json.dumps({**json.loads(config.read_text()), "tokenizer_class": "PreTrainedTokenizerFast"}))
 
     save_model(
         folder, write_weights=write_weights, lexicon=lexicon, head=head, idf={"corpus": "benchmark"},
@@ -84,3 +87,32 @@ def write(folder: Path, dataset: Path, documents: int, length: int) -> tuple[Pat
     texts = folder / "texts.json"
     texts.write_text(json.dumps(texts_of(dataset, documents), ensure_ascii=False))
     return model, texts
+
+
+def make_pairs(folder: Path, dataset: Path, count: int) -> tuple[Path, Path]:
+    """``count`` pairs to train on, whose documents fill 128 tokens: (a dataset directory, the pairs as JSON).
+
+    A document is several bodies in a row, its query the first eight words.
+    """
+    target, pairs_file = folder / f"pairs-{count}", folder / f"pairs-{count}.json"
+    if not target.exists():
+        bodies = iter(texts_of(dataset, 1_000_000))
+        documents = [" ".join(next(bodies) for _ in range(4)) for _ in range(count)]
+        pairs = [(" ".join(text.split()[:8]), text) for text in documents]
+        folder.mkdir(parents=True, exist_ok=True)
+        pairs_file.write_text(json.dumps(pairs, ensure_ascii=False))
+        rows = [(f"d{i}", "", text, "en", None, "benchmark", f"g{i}") for i, (_, text) in enumerate(pairs)]
+        judged = [(f"q{i}", f"d{i}", 1.0, "annotated") for i in range(count)]
+        names, document = ["query_id", "document_id", "score", "origin"], ["id", "title", "text", "lang"]
+        save_dataset(
+            target,
+            documents=pl.DataFrame(rows, schema=[*document, "date", "source", "group"], orient="row"),
+            queries=pl.DataFrame(
+                [(f"q{i}", query, "en", None) for i, (query, _) in enumerate(pairs)],
+                schema=["id", "text", "lang", "date"], orient="row",
+            ),
+            qrels={"train": pl.DataFrame(judged, schema=names, orient="row")},
+            sources=[Source("benchmark", "as the dataset's", count, count, {}, "0" * 64)],
+            split_rule="all are train", seed=0,
+        )  # fmt: skip
+    return target, pairs_file
