@@ -51,7 +51,7 @@ def test_a_config_that_goes_on_from_a_checkpoint_trains(
     changes = [
         f"encoder.start={model.path}", f"tokenizer={model.path}", f"idf={model.path / 'idf.json'}", "threads=1",
         "head.max_length=64", "stages.ranking.max_length=64", "stages.ranking.steps=2", "stages.ranking.batch=3",
-        "validation.documents=10",
+        "validation.documents=10", "loop.compile=false",
     ]  # fmt: skip
     distillation = next(
         (s.distillation for s in read_settings(TrainConfig, path).stages if isinstance(s, Ranking)), None
