@@ -19,11 +19,15 @@ class EncoderConfig:
     factory: str | None = None
     """``module:function`` of your own that makes the masked-LM; see docs/training.md."""
     layers: int = setting(0, low=0, high=48)
+    """Transformer layers of a new BERT."""
     hidden: int = setting(0, low=0, high=8192)
     """Width; also the rank of the logits."""
     heads: int = setting(0, low=0, high=128)
+    """Attention heads; they divide the width."""
     feed_forward: int = setting(0, low=0, high=65536)
+    """Inner width of a layer's feed-forward network."""
     dropout: float = setting(0.0, low=0, high=0.9)
+    """Share of states and attention weights dropped in training."""
 
     def problems(self) -> list[str]:
         sizes = (self.layers, self.hidden, self.heads, self.feed_forward)
@@ -308,6 +312,7 @@ class TrainConfig:
     """One training run. Paths are relative to the working directory."""
 
     seed: int = setting(low=0)
+    """Equal seeds give equal weights."""
     tokenizer: Path
     """Folder with tokenizer.json."""
     idf: Path
