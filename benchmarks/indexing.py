@@ -1,6 +1,6 @@
 """Client-side loads into the real embedded OpenSearch: documents per second, and what they are spent on.
 
-    python benchmarks/indexing.py [--bundle build/quickstart/bundle] [--dataset build/quickstart/dataset]
+    python benchmarks/indexing.py [--bundle build/quickstart/bundle|lookup] [--dataset build/quickstart/dataset]
 
 Three tables. Loads: one document at a time (encoded, then sent, then the next) against `osparse index` with one and
 two encoder processes; the variants take turns, on other documents each time, and the median of the rounds is shown.
@@ -12,6 +12,7 @@ the time the server took to answer.
 from __future__ import annotations
 
 import argparse
+import shutil
 import statistics
 import subprocess
 import sys
@@ -27,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from fault_proxy import fault_proxy  # noqa: E402
+from lookup_bundle import make_lookup_bundle  # noqa: E402
 from mlcommons_server import mlcommons_server  # noqa: E402
 
 from osparse.bundle import Bundle  # noqa: E402
@@ -82,10 +84,25 @@ def _safe(weights: dict[str, float]) -> dict[str, float]:
     return {token.replace(".", "\u2024"): weight for token, weight in weights.items()}
 
 
-def rate(load: Callable[[list[Document]], None], documents: list[Document]) -> float:
-    started = time.perf_counter()
+@dataclass
+class Measured:
+    """Of one load."""
+
+    rate: float
+    """Documents per second."""
+    spent: float
+    """Processor milliseconds per document: this process, its encoder processes and OpenSearch."""
+
+
+def measured(node: Node, load: Callable[[list[Document]], None], documents: list[Document]) -> Measured:
+    before, started = _all_cpu(node), time.perf_counter()
     load(documents)
-    return len(documents) / (time.perf_counter() - started)
+    wall = time.perf_counter() - started
+    return Measured(len(documents) / wall, (_all_cpu(node) - before) / len(documents) * 1e3)
+
+
+def _all_cpu(node: Node) -> float:
+    return _cpu(psutil.Process()) + _children_cpu() + _cpu(node.process)
 
 
 def loads(node: Node, pool: list[Document], rounds: int, few: int, many: int) -> None:
@@ -97,16 +114,17 @@ def loads(node: Node, pool: list[Document], rounds: int, few: int, many: int) ->
         "osparse index --workers 1": (many, lambda some: with_workers(node, 1, some)),
         "osparse index --workers 2": (many, lambda some: with_workers(node, 2, some)),
     }
-    found: dict[str, list[float]] = {name: [] for name in variants}
+    found: dict[str, list[Measured]] = {name: [] for name in variants}
     rows = iter(pool * (1 + rounds * 2 * (few + many) // len(pool)))
     for _ in range(rounds):
         for name, (count, load) in variants.items():
-            found[name].append(rate(load, list(islice(rows, count))))
-    base = statistics.median(found["one at a time, one thread"])
-    print("| load | documents/s (median) | runs | x one at a time |\n|---|---|---|---|")
-    for name, rates in found.items():
-        middle = statistics.median(rates)
-        print(f"| {name} | {middle:.1f} | {', '.join(f'{r:.0f}' for r in rates)} | {middle / base:.2f} |", flush=True)
+            found[name].append(measured(node, load, list(islice(rows, count))))
+    base = statistics.median(one.rate for one in found["one at a time, one thread"])
+    print("| load | documents/s (median) | runs | x one at a time | processor ms per document |\n|---|---|---|---|---|")
+    for name, runs in found.items():
+        middle, spent = statistics.median(one.rate for one in runs), statistics.median(one.spent for one in runs)
+        shown = ", ".join(f"{one.rate:.0f}" for one in runs)
+        print(f"| {name} | {middle:.1f} | {shown} | {middle / base:.2f} | {spent:.1f} |", flush=True)
 
 
 def profile(node: Node, documents: list[Document]) -> None:
@@ -125,8 +143,8 @@ def profile(node: Node, documents: list[Document]) -> None:
     print("| spent by | processor ms per document | share |\n|---|---|---|")
     for name, seconds in spent.items():
         print(f"| {name} | {seconds / len(documents) * 1e3:.2f} | {seconds / sum(spent.values()):.0%} |")
-    free = rate(lambda some: _without_encoding(node, some), documents)
-    print(f"\nWith an encoder that costs nothing (the same features for every text) the same load makes {free:,.0f}/s.")
+    free = measured(node, lambda some: _without_encoding(node, some), documents)
+    print(f"\nWith an encoder that costs nothing (the same features for every text): {free.rate:,.0f} documents/s.")
 
 
 def _without_encoding(node: Node, documents: list[Document]) -> None:
@@ -184,25 +202,34 @@ def _deploy(url: str, bundle: Bundle) -> tuple[float, float]:
         return time.perf_counter() - started, proxy.waited
 
 
+def _lookup(folder: Path) -> Bundle:
+    target = folder / "lookup"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    return make_lookup_bundle(target)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", type=Path, default=Path("build/quickstart/bundle"))
+    parser.add_argument("--bundle", default="build/quickstart/bundle", help="or: lookup, the small one of the tests")
     parser.add_argument("--dataset", type=Path, default=Path("build/quickstart/dataset"))
-    parser.add_argument("--home", type=Path, default=Path("build/indexing-node"))
+    parser.add_argument("--home", type=Path, default=Path("build/indexing"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--few", type=int, default=200, help="documents of a load one at a time")
     parser.add_argument("--many", type=int, default=800, help="documents of a load by osparse index")
     given = parser.parse_args()
     pool = [row for row in read_documents([given.dataset]) if isinstance(row, Document)]
+    given.home.mkdir(parents=True, exist_ok=True)
     try:
-        status = node_up(given.home, port=0, tied=True)
-        node = Node(open_cluster(str(status.url)), psutil.Process(status.pid), Bundle.open(given.bundle))
+        status = node_up(given.home / "node", port=0, tied=True)
+        bundle = _lookup(given.home) if given.bundle == "lookup" else Bundle.open(given.bundle)
+        node = Node(open_cluster(str(status.url)), psutil.Process(status.pid), bundle)
         with_workers(node, 1, pool[:300])  # warm: the JVM compiles, the parts are cached
         loads(node, pool, given.rounds, given.few, given.many)
         profile(node, pool[: 2 * given.many])
         deploys(node, given.rounds)
     finally:
-        node_down(given.home)
+        node_down(given.home / "node")
 
 
 if __name__ == "__main__":
