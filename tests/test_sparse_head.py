@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from osparse import sparse_head
 from osparse.sparse_head import max_over_tokens
@@ -79,3 +82,37 @@ def test_inputs_stay_untouched() -> None:
     before = [t.clone() for t in tensors]
     max_over_tokens(*tensors)
     assert all(torch.equal(a, b) for a, b in zip(tensors, before, strict=True))
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the most elements that an operation gave."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        for tensor in found if isinstance(found, tuple | list) else [found]:
+            if isinstance(tensor, Tensor):
+                self.elements = max(self.elements, tensor.numel())
+        return found
+
+
+def test_no_pass_holds_a_logit_per_token_and_term(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sparse_head, "BLOCK_ELEMENTS", 3_000)
+    batch, length, vocabulary = 3, 40, 997
+    generator = torch.Generator().manual_seed(0)
+    h = torch.randn(batch, length, 4, generator=generator, requires_grad=True)
+    w = torch.randn(vocabulary, 4, generator=generator, requires_grad=True)
+    with Largest() as seen:
+        found = max_over_tokens(h, torch.ones(batch, length, dtype=torch.bool), w, torch.zeros(vocabulary))
+        found.sum().backward()  # type: ignore[no-untyped-call]
+    assert (found > 0).float().mean() > 0.9
+    assert seen.elements <= vocabulary * 4  # the decoder itself
+
+
+def test_no_tokens_give_nothing() -> None:
+    h, w = torch.zeros(2, 0, 4, requires_grad=True), torch.ones(9, 4, requires_grad=True)
+    found = max_over_tokens(h, torch.zeros(2, 0, dtype=torch.bool), w, torch.ones(9))
+    found.sum().backward()  # type: ignore[no-untyped-call]
+    assert found.shape == (2, 9) and not found.any()
+    assert w.grad is not None and not w.grad.any()

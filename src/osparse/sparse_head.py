@@ -1,9 +1,10 @@
 """The sparse head: max over tokens of the vocabulary logits, without the (B, T, V) tensor.
 
 ``max_over_tokens`` equals ``(hidden @ weight.T + bias).masked_fill(~mask, -inf).amax(1).relu()`` and its gradient. It
-holds the logits of one block of one document's tokens at a time, in one buffer (what costs beside the matrix product
-is fresh memory), leaves padding out of the product, adds the bias after the maximum, and goes back only through the
-(document, token) pairs that have a gradient. On an accelerator a block is a slice of tokens of the whole batch.
+holds the logits of one block of terms for one document at a time, in one buffer (what costs beside the matrix product
+is fresh memory), leaves padding out of the product and adds the bias after the maximum. Going back, only terms with a
+gradient are touched: their winning tokens are found again, which is cheaper than keeping every position on the way
+forward, and each gradient is scattered to that one token. On an accelerator a block is a slice of tokens of the batch.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-BLOCK_ELEMENTS = 4_000_000
-"""Logits held at a time on a CPU (16 MB in fp32)."""
+BLOCK_ELEMENTS = 1_000_000
+"""Logits held at a time on a CPU (4 MB in fp32)."""
 DEVICE_BLOCK_ELEMENTS = 256_000_000
 """Logits held at a time on an accelerator (1 GB in fp32)."""
 
@@ -32,29 +33,31 @@ class _MaxOverTokens(torch.autograd.Function):
         hidden, mask, weight, peak = ctx.saved_tensors
         grad = grads[0] * (peak > 0)  # (B, V)
         grad_hidden, grad_weight = torch.zeros_like(hidden), torch.zeros_like(weight)
+        block = max(1, BLOCK_ELEMENTS // max(1, hidden.shape[1]))
         for b in range(hidden.shape[0]):
-            terms = grad[b].nonzero().squeeze(1)  # (K,) of V
-            if not len(terms):
-                continue
-            rows, columns = hidden[b][mask[b]], weight[terms]  # (L, H), (K, H)
-            winner = (columns @ rows.T).argmax(1)  # (K,) of L; the bias is equal for all tokens
-            routed = hidden.new_zeros(len(terms), len(rows))  # (K, L): each term's gradient at its winner
-            routed.scatter_(1, winner[:, None], grad[b, terms][:, None])
-            grad_hidden[b, mask[b]] = routed.T @ columns
-            grad_weight[terms] = grad_weight[terms].addmm_(routed, rows)  # terms are distinct
+            tokens = mask[b].nonzero().squeeze(1)  # (L,) of T
+            rows = hidden[b].index_select(0, tokens)  # (L, H)
+            found = grad[b].nonzero().squeeze(1)
+            for terms in torch.split(found, block) if len(found) else ():  # (K,) of V
+                columns = weight.index_select(0, terms)  # (K, H)
+                winner = (columns @ rows.T).argmax(1)  # (K,) of L; the bias is equal for all tokens
+                share = grad[b, terms][:, None]  # (K, 1)
+                grad_weight.index_add_(0, terms, rows.index_select(0, winner).mul_(share))
+                grad_hidden[b].index_add_(0, tokens[winner], columns.mul_(share))
         return grad_hidden, None, grad_weight, grad.sum(0)
 
 
 def _peak_by_document(hidden: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
-    vocabulary = weight.shape[0]
-    block = max(1, min(BLOCK_ELEMENTS // vocabulary, hidden.shape[1]))
-    buffer = hidden.new_empty(block, vocabulary)
+    vocabulary, length = weight.shape[0], max(1, hidden.shape[1])
+    block = max(1, BLOCK_ELEMENTS // length)
+    buffer = hidden.new_empty(min(block, vocabulary) * length)
     peak = hidden.new_full((hidden.shape[0], vocabulary), -torch.inf)
     for b in range(hidden.shape[0]):
-        for rows in torch.split(hidden[b][mask[b]], block):
-            if len(rows):
-                logits = torch.mm(rows, weight.T, out=buffer[: len(rows)])
-                torch.maximum(peak[b], logits.amax(0), out=peak[b])
+        rows = hidden[b][mask[b]]
+        for start in range(0, vocabulary if len(rows) else 0, block):
+            terms = weight[start : start + block]
+            logits = buffer[: len(terms) * len(rows)].view(len(terms), len(rows))  # terms first: a row is reduced
+            torch.amax(torch.mm(terms, rows.T, out=logits), 1, out=peak[b, start : start + block])
     return peak
 
 
