@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from osparse.deployer.connection import Answer, Cluster, open_cluster
     from osparse.deployer.deploying import DeployResult, deploy
     from osparse.deployer.diagnosis import doctor
+    from osparse.deployer.healing import Healed, heal
     from osparse.deployer.index import IndexResult, index_documents, load_rows
     from osparse.deployer.node import node_down, node_status, node_up
-    from osparse.deployer.readiness import status
+    from osparse.deployer.readiness import drift_from, status
     from osparse.deployer.reading import query_encoder, read_deployment
     from osparse.deployer.rolling_back import RollbackResult, rollback
     from osparse.deployer.serving import Serving
@@ -31,12 +32,15 @@ __all__ = [
     "Cluster",
     "DeployResult",
     "Gate",
+    "Healed",
     "IndexResult",
     "RollbackResult",
     "Serving",
     "UndeployResult",
     "deploy",
     "doctor",
+    "drift_from",
+    "heal",
     "index_documents",
     "load_rows",
     "node_down",
@@ -55,6 +59,9 @@ _HOME = {
     "Cluster": "connection",
     "DeployResult": "deploying",
     "Gate": "switching",
+    "Healed": "healing",
+    "drift_from": "readiness",
+    "heal": "healing",
     "RollbackResult": "rolling_back",
     "Serving": "serving",
     "UndeployResult": "undeploying",

@@ -112,6 +112,12 @@ class ClusterApi:
     def refresh(self, name: str) -> None:
         self.cluster.request("POST", f"/{_q(name)}/_refresh")
 
+    def store_size(self, name: str) -> int:
+        """Bytes of the primary shards."""
+        params = {"filter_path": "_all.primaries.store.size_in_bytes"}
+        found = _object(self.cluster.request("GET", f"/{_q(name)}/_stats/store", params=params))
+        return int(found.get("_all", {}).get("primaries", {}).get("store", {}).get("size_in_bytes", 0))
+
     def count(self, name: str) -> int:
         return int(_object(self.cluster.request("GET", f"/{_q(name)}/_count"))["count"])
 

@@ -156,6 +156,12 @@ class MLCommons:
         body = render("model_predict", texts=list(texts))
         return self.cluster.request("POST", path, body=body, allow=allow, timeout=300)
 
+    def profiles(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Node id -> model id -> its state and estimated memory there; nothing where no node has a model."""
+        answer = self.cluster.request("GET", f"{_BASE}/profile/models", allow=(400, 404))
+        nodes = answer.body.get("nodes", {}) if answer.status == 200 and isinstance(answer.body, dict) else {}
+        return {str(node): dict(found.get("models", {})) for node, found in nodes.items()}
+
     def undeploy_model(self, model_id: str) -> None:
         self.cluster.request("POST", f"{_BASE}/models/{model_id}/_undeploy", allow=(404,))
 

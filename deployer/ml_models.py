@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import logging
 import re
-import time
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from osparse.bundle import Bundle, BundleFile
-from osparse.deployer import ml_failures, names
-from osparse.deployer.cluster_api import ClusterApi
-from osparse.deployer.ml_commons import CHUNK, MLCommons, Model, Task
+from osparse.deployer import ml_failures, ml_tasks, names
+from osparse.deployer.ml_commons import CHUNK, MLCommons, Model
 from osparse.deployer.plan import Finding
 from osparse.deployer.proof import prove
 from osparse.errors import ClusterBusyError, ClusterError, ClusterUnreachableError, DeploymentConflictError
@@ -27,15 +25,6 @@ log = logging.getLogger("osparse.deployer.ml_models")
 ANSWERING = ("DEPLOYED", "PARTIALLY_DEPLOYED")
 _ORDER = (*ANSWERING, "DEPLOYING", "REGISTERED", "UNDEPLOYED", "DEPLOY_FAILED", "REGISTERING")
 """Which of several models of one name is kept: the furthest along."""
-TASK_SECONDS = 900.0
-"""The server's own limit is 600."""
-FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
-"""Seconds between two looks at a task or a state; each wait is half as long again as the one before."""
-MODEL_SECONDS = 3.0
-"""Of a task that runs on; then the model itself is looked at too."""
-_UNSAID = {"": "the model is DEPLOY_FAILED and its task gives no reason; the log of the nodes has it"}
-SETTLE_SECONDS = 30.0
-"""For a state that follows a finished call within moments."""
 
 
 @dataclass
@@ -113,7 +102,7 @@ class ServedModel:
         if model.state == "DEPLOYING":
             model = self._settled(model, ("DEPLOYING",))
         model = self._deploy(model)
-        self._await_answer(model)
+        ml_tasks.await_answer(self.ml, model)
         prove(self.ml, model.id, self.bundle, self.part)
         self.id = model.id
 
@@ -176,7 +165,7 @@ class ServedModel:
 
     def _fetched_by_server(self, address: str, values: Mapping[str, object]) -> Model:
         url = f"{address.rstrip('/')}/{self.file.name}"
-        task = self._finished(self.ml.register_by_url(**values, url=url), f"register {self.name}")
+        task = ml_tasks.finished(self.ml, self.ml.register_by_url(**values, url=url), f"register {self.name}")
         if task.state != "COMPLETED" or task.model_id is None:
             reason = "; ".join(task.errors.values()) or f"the task ended {task.state} without a reason"
             raise ClusterError(
@@ -206,8 +195,8 @@ class ServedModel:
             raise ClusterError(f"model {self.name} stays {state} after its last chunk; run osparse deploy again")
 
     def _settled(self, model: Model, passing: Collection[str]) -> Model:
-        """The model once it has left the passing states, or as it is after :data:`SETTLE_SECONDS`."""
-        for last in _looks(SETTLE_SECONDS):
+        """The model once it has left the passing states, or as it is after :data:`ml_tasks.SETTLE_SECONDS`."""
+        for last in ml_tasks.looks(ml_tasks.SETTLE_SECONDS):
             found = self.ml.get_model(model.id)
             if found is None:
                 raise ClusterError(f"model {self.name} (id {model.id}) vanished; run osparse deploy again")
@@ -217,7 +206,7 @@ class ServedModel:
 
     def _deploy(self, model: Model) -> Model:
         tried_again = uploaded_again = False
-        while errors := self._deploy_once(model):
+        while errors := ml_tasks.deploy_once(self.ml, model):
             reasons = "\n".join(errors.values())
             if not tried_again and ml_failures.RETRY_DEPLOY.search(reasons):
                 tried_again = True
@@ -227,7 +216,7 @@ class ServedModel:
                 log.info("%s: what the server stored is not whole; uploading again", self.name)
                 model = self._stored_anew(model)
             else:
-                raise ClusterError(ml_failures.failure_text(self.name, errors, self._node_names()))
+                raise ClusterError(ml_failures.failure_text(self.name, errors, ml_tasks.node_names(self.ml)))
         return model
 
     def _stored_anew(self, model: Model) -> Model:
@@ -236,62 +225,3 @@ class ServedModel:
             return self._register()
         self._upload(model, anew=True)
         return model
-
-    def _node_names(self) -> dict[str, str]:
-        return {key: str(node.get("name")) for key, node in ClusterApi(self.ml.cluster).nodes().items()}
-
-    def _deploy_once(self, model: Model) -> dict[str, str]:
-        """Node -> reason of a failed deploy; empty if it went well on one node at least."""
-        answer = self.ml.deploy_model(model.id)
-        if answer.status != 200:
-            return {"": answer.reason}
-        task = self._finished(str(answer.body["task_id"]), f"deploy {self.name}", model)
-        if task.state == "COMPLETED_WITH_ERROR":
-            text = ml_failures.failure_text(f"{self.name} (on some nodes)", task.errors, self._node_names())
-            log.warning("%s", text)
-            return {}
-        return {} if task.state == "COMPLETED" else task.errors or {"": f"the task ended {task.state} without a reason"}
-
-    def _finished(self, task_id: str, what: str, model: Model | None = None) -> Task:
-        """The task once it has ended, or once its model has failed: the server can let such a task run on."""
-        started = time.monotonic()
-        with progress(what, unit="seconds") as bar:
-            for last in _looks(TASK_SECONDS):
-                task = self.ml.get_task(task_id)
-                seconds = time.monotonic() - started
-                bar.advance(int(seconds) - bar.done, note=task.state)
-                if task.done or last:
-                    break
-                if model is not None and seconds > MODEL_SECONDS and self._failed_meanwhile(model):
-                    task = self.ml.get_task(task_id)  # its reason may have come just now
-                    return task if task.done else replace(task, state="FAILED", errors=_UNSAID)
-        if not task.done:
-            raise ClusterError(
-                f"{what} is still {task.state} after {TASK_SECONDS:.0f} s (task {task_id}); look into the server's "
-                "log, then run osparse deploy again"
-            )
-        return task
-
-    def _failed_meanwhile(self, model: Model) -> bool:
-        found = self.ml.get_model(model.id)
-        return model.state != "DEPLOY_FAILED" and found is not None and found.state == "DEPLOY_FAILED"
-
-    def _await_answer(self, model: Model) -> None:
-        for last in _looks(SETTLE_SECONDS):
-            answer = self.ml.try_predict(model.id, ["osparse"])
-            if answer.status == 200:
-                return
-            if last:
-                raise ClusterError(
-                    ml_failures.with_remedy(f"model {self.name} is deployed but does not answer: {answer.reason}")
-                )
-
-
-def _looks(seconds: float) -> Iterator[bool]:
-    """One item per look, with waits between them; True with the last one, when the time is over."""
-    until, wait = time.monotonic() + seconds, FIRST_WAIT
-    while time.monotonic() <= until:
-        yield False
-        time.sleep(wait)
-        wait = min(wait * 1.5, LONGEST_WAIT)
-    yield True

@@ -10,7 +10,7 @@ from osparse.deployer.ml_commons import MLCommons
 from osparse.errors import CheckError
 
 TOLERANCE = 1e-4
-"""Largest difference of a weight; a token that is not there has weight 0."""
+"""Largest difference of a weight; a token that is not there has weight 0. A quantised bundle says its own."""
 _TEXTS = 8
 """Probes per call."""
 
@@ -18,17 +18,20 @@ _TEXTS = 8
 def prove(ml: MLCommons, model_id: str, bundle: Bundle, part: Literal["encoder", "tokenizer"]) -> None:
     """Raises :class:`CheckError` naming the text and token with the largest difference, if it is above 1e-4."""
     probes = bundle.probes()
+    allowed = max(TOLERANCE, bundle.tolerance) if part == "encoder" else TOLERANCE
     for start in range(0, len(probes), _TEXTS):
         taken = probes[start : start + _TEXTS]
         for probe, served in zip(taken, ml.predict(model_id, [p.text for p in taken]), strict=True):
             expected = probe.document if part == "encoder" else probe.query
-            check_weights(f"the served {part} of bundle {bundle.name}", probe.text, expected, served)
+            check_weights(f"the served {part} of bundle {bundle.name}", probe.text, expected, served, allowed)
 
 
-def check_weights(what: str, text: str, expected: Mapping[str, float], served: Mapping[str, float]) -> None:
-    """Raises :class:`CheckError` naming the token with the largest difference, if it is above 1e-4."""
+def check_weights(
+    what: str, text: str, expected: Mapping[str, float], served: Mapping[str, float], allowed: float = TOLERANCE
+) -> None:
+    """Raises :class:`CheckError` naming the token with the largest difference, if that is above ``allowed``."""
     token, difference = largest_difference(expected, served)
-    if difference > TOLERANCE:
+    if difference > allowed:
         raise CheckError(
             f"{what} is not the proved one: for {text[:40]!r} the token {token!r} has {served.get(token, 0.0):.6g}, "
             f"not {expected.get(token, 0.0):.6g}; is the bundle made for this OpenSearch version? Check it with "

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from osparse.bundle import Bundle
 from osparse.deployer.artifacts import chunk_ids, stored_parts
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
-from osparse.deployer.generations import deployments_of
+from osparse.deployer.generations import SUFFIX, deployments_of
 from osparse.deployer.ml_commons import MLCommons
 from osparse.deployer.ml_failures import remedy
 from osparse.deployer.names import BUNDLES_INDEX
@@ -25,6 +27,16 @@ class ModelStatus:
     """As the server says: REGISTERING, REGISTERED, DEPLOYING, DEPLOYED, DEPLOY_FAILED, UNDEPLOYED, ..."""
     answers: bool
     """Whether a predict works; after a restart a model can be DEPLOYED and still not answer."""
+    nodes: dict[str, str] = field(default_factory=dict)
+    """Node name -> the model's state there."""
+    memory: int = 0
+    """Bytes it is estimated to take on one node."""
+
+    def __str__(self) -> str:
+        where = ", ".join(f"{node} {state}" for node, state in sorted(self.nodes.items()))
+        size = f", {self.memory / 1e6:.0f} MB a node" if self.memory else ""
+        silent = "" if self.answers else ", does not answer"
+        return f"model {self.name} {self.state}{silent}" + (f" (on {where}{size})" if where else "")
 
 
 @dataclass(frozen=True)
@@ -35,8 +47,12 @@ class DeploymentStatus:
     aliases: list[str]
     deployment: Deployment
     documents: int
+    size: int = 0
+    """Bytes of its primary shards."""
     models: list[ModelStatus] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What is worth knowing and no fault."""
 
     @property
     def ready(self) -> bool:
@@ -50,8 +66,10 @@ class DeploymentStatus:
         lines = [
             f"{', '.join(self.aliases) or '(no alias)'} -> {self.index}: {'ready' if self.ready else 'NOT READY'}",
             f"  bundle {d.bundle}, fingerprint {d.fingerprint[:12]}, idf {d.idf_version}, mode {d.mode}, "
-            f"{d.key_style} feature names, {self.documents:,} documents",
-            *(f"  model {m.name} {m.state}{'' if m.answers else ', does not answer'}" for m in self.models),
+            f"{d.vector}{' in pieces' if d.chunks else ''}, {d.key_style} feature names, {self.documents:,} documents, "
+            f"{self.size / 1e6:.1f} MB",
+            *(f"  {model}" for model in self.models),
+            *(f"  note: {note}" for note in self.notes),
             *(f"  problem: {problem}" for problem in self.problems),
         ]
         return "\n".join(lines)
@@ -76,37 +94,96 @@ def status(cluster: Cluster, index: str | None = None) -> list[DeploymentStatus]
     return found
 
 
+def drift_from(found: list[DeploymentStatus], bundle: Bundle) -> list[str]:
+    """Where what serves is not this bundle: one sentence per served name; the previous ones do not count."""
+    return [
+        f"{alias} serves bundle {one.deployment.bundle}, fingerprint {one.deployment.fingerprint[:12]}; this bundle is "
+        f"{bundle.name}, fingerprint {bundle.short}: bring it there with osparse deploy {bundle.path} --index {alias}"
+        for one in found
+        for alias in one.aliases
+        if not alias.endswith(SUFFIX) and one.deployment.fingerprint != bundle.fingerprint
+    ]
+
+
 def _one(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentStatus:
     aliases = api.aliases(name)
-    problems = [] if aliases else ["no alias points to the index; run osparse deploy again"]
+    problems, notes = _place(api, name, deployment, aliases)
     models: list[ModelStatus] = []
     if deployment.mode == "ml-commons":
         models, wrong = _models(MLCommons(api.cluster), api, deployment)
         problems += wrong
     problems += _parts(api, deployment)
     problems += [f"{drift}; run osparse deploy again" for drift in pipeline_drift(api, name, deployment)]
-    return DeploymentStatus(name, aliases, deployment, api.count(name), models, problems)
+    size = api.store_size(name)
+    return DeploymentStatus(name, aliases, deployment, api.count(name), size, models, problems, notes)
+
+
+def _place(api: ClusterApi, name: str, deployment: Deployment, aliases: list[str]) -> tuple[list[str], list[str]]:
+    """Problems and notes about the name it serves under."""
+    if not name.endswith(f"-{deployment.fingerprint[:12]}"):
+        return [f"its name does not carry its fingerprint {deployment.fingerprint[:12]}; was it renamed or copied?"], []
+    base = name[: -len(deployment.fingerprint[:12]) - 1]
+    if base in aliases:
+        return [], []
+    serving = api.indices_of_alias(base)
+    if serving:
+        before = f"it served {base} before" if f"{base}{SUFFIX}" in aliases else f"it does not serve {base}"
+        return [], [f"{before}; {', '.join(serving)} does"]
+    return ["no alias points to the index; run osparse deploy again"], []
 
 
 def _models(ml: MLCommons, api: ClusterApi, deployment: Deployment) -> tuple[list[ModelStatus], list[str]]:
     prefix = f"{deployment.bundle}-{deployment.fingerprint[:12]}"
     models, problems = [], []
+    profiles, nodes = ml.profiles(), {key: str(node.get("name")) for key, node in api.nodes().items()}
+    ids: dict[str, list[str]] = {}
     for part in ("encoder", "tokenizer"):
         name = f"{prefix}-{part}"
         there = ml.find_models(name)
+        ids[part] = [model.id for model in there]
         if not there:
             problems.append(f"model {name} is gone; run osparse deploy again")
         for model in there:
             answer = ml.try_predict(model.id, ["osparse"])
-            models.append(ModelStatus(name, model.id, model.state, answer.status == 200))
+            mine = {nodes.get(node, node): found[model.id] for node, found in profiles.items() if model.id in found}
+            memory = max((int(row.get("memory_size_estimation_cpu", 0)) for row in mine.values()), default=0)
+            states = {node: str(row.get("model_state", "?")) for node, row in mine.items()}
+            models.append(ModelStatus(name, model.id, model.state, answer.status == 200, states, memory))
             if answer.status != 200:
-                what = remedy(answer.reason) or "run osparse deploy again"
+                what = remedy(answer.reason) or "run osparse status --heal"
                 problems.append(f"model {name} is {model.state} and does not answer ({answer.reason}); {what}")
-    if deployment.ingest_pipeline and api.get_ingest_pipeline(deployment.ingest_pipeline) is None:
-        problems.append(f"ingest pipeline {deployment.ingest_pipeline} is gone; run osparse deploy again")
-    if deployment.search_pipeline and api.get_search_pipeline(deployment.search_pipeline) is None:
-        problems.append(f"search pipeline {deployment.search_pipeline} is gone; run osparse deploy again")
-    return models, problems
+    return models, problems + _pipelines(api, deployment, ids)
+
+
+def _pipelines(api: ClusterApi, deployment: Deployment, ids: Mapping[str, list[str]]) -> list[str]:
+    """Pipelines that are gone, or that name a model which is not this fingerprint's."""
+    problems = []
+    for kind, name, part, body in (
+        ("ingest", deployment.ingest_pipeline, "encoder", api.get_ingest_pipeline),
+        ("search", deployment.search_pipeline, "tokenizer", api.get_search_pipeline),
+    ):
+        there = body(name) if name else None
+        if name and there is None:
+            problems.append(f"{kind} pipeline {name} is gone; run osparse deploy again")
+        named = set(_model_ids(there))
+        if named and ids[part] and not named <= set(ids[part]):
+            problems.append(f"{kind} pipeline {name} names another model than its {part}; run osparse deploy again")
+    return problems
+
+
+def _model_ids(node: object) -> Iterator[str]:
+    """The values of every ``model_id`` and ``neural_field_default_id`` of a pipeline."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if key == "model_id" and isinstance(value, str):
+                yield value
+            elif key == "neural_field_default_id" and isinstance(value, Mapping):
+                yield from (str(one) for one in value.values())
+            else:
+                yield from _model_ids(value)
+    elif isinstance(node, list):
+        for one in node:
+            yield from _model_ids(one)
 
 
 def _parts(api: ClusterApi, deployment: Deployment) -> list[str]:

@@ -51,7 +51,7 @@ class ServingIndex:
         if not self.api.create_index(self.name, self.body()):
             if self.beside is None:
                 self.api.update_aliases(render("alias_add", index=self.name, alias=self.alias))
-            self.api.put_index_settings(self.name, render("index_pipelines", **_pipelines(self.deployment)))
+            self.api.put_index_settings(self.name, render("index_pipelines", **pipelines_of(self.deployment)))
             self.api.put_mapping(self.name, render("index_meta", meta=self.deployment.to_meta()))
 
     def body(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class ServingIndex:
         }
         template, more = self._template()
         body: dict[str, Any] = render(template, **values, **more)
-        settings = render("index_pipelines", **_pipelines(self.deployment))
+        settings = render("index_pipelines", **pipelines_of(self.deployment))
         given = {name.removeprefix("index."): value for name, value in settings.items() if value is not None}
         body["settings"]["index"].update(given)
         if self.beside is not None:
@@ -120,7 +120,7 @@ def _layout(deployment: Deployment) -> tuple[object, ...]:
 def pipeline_drift(api: ClusterApi, name: str, deployment: Deployment) -> list[str]:
     """Where an index's default pipelines are not its deployment's: documents or queries would go unencoded."""
     there = api.get_index_settings(name)
-    wanted: dict[str, str | None] = render("index_pipelines", **_pipelines(deployment))
+    wanted: dict[str, str | None] = render("index_pipelines", **pipelines_of(deployment))
     return [
         f"its {setting} is {there.get(setting, 'not set')}, not {value or 'unset'}"
         for setting, value in wanted.items()
@@ -128,19 +128,22 @@ def pipeline_drift(api: ClusterApi, name: str, deployment: Deployment) -> list[s
     ]
 
 
-def _pipelines(deployment: Deployment) -> dict[str, str | None]:
+def pipelines_of(deployment: Deployment) -> dict[str, str | None]:
+    """What the settings of its index must name."""
     return {"ingest_pipeline": deployment.ingest_pipeline, "search_pipeline": deployment.search_pipeline}
 
 
 def ceilings(bundle: Bundle) -> dict[str, float]:
-    """SEISMIC keeps 8 bits of a weight below a ceiling and clips what is above: the bundle's own largest weights.
+    """SEISMIC keeps 8 bits of a weight below a ceiling and clips what is above: the bundle's own, from its weights.
 
-    Documents' are known from the probes, with a fifth to spare; a query's are the IDF table's.
+    Of a bundle that does not say: the probes' largest document weight with a fifth to spare, the IDF table's largest.
     """
+    said = bundle.fit.get("ceilings", {})
+    if {"ingest", "search"} <= said.keys():
+        return {"ceiling_ingest": float(said["ingest"]), "ceiling_search": min(float(said["search"]), MAX_WEIGHT)}
     largest = max((weight for probe in bundle.probes() for weight in probe.document.values()), default=3.0)
     lexicon = open_query_encoder(bundle.zip_path("tokenizer")).lexicon
-    heaviest = float(max(lexicon.idf))
-    return {"ceiling_ingest": _up(largest * 1.2), "ceiling_search": min(_up(heaviest), MAX_WEIGHT)}
+    return {"ceiling_ingest": _up(largest * 1.2), "ceiling_search": min(_up(float(max(lexicon.idf))), MAX_WEIGHT)}
 
 
 def _up(value: float) -> float:

@@ -12,7 +12,7 @@ from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.copying import TEXT_FIELD, copy_documents
 from osparse.deployer.generations import Generation, move_alias
 from osparse.deployer.plan import Finding
-from osparse.deployer.proof import check_weights
+from osparse.deployer.proof import TOLERANCE, check_weights
 from osparse.deployment import Deployment, feature_name
 from osparse.errors import CheckError
 
@@ -98,7 +98,13 @@ class Switch:
             if found is not None:
                 style = self.deployment.key_style
                 expected = {feature_name(token, style): weight for token, weight in probe.document.items()}
-                check_weights(f"what {self.new} makes of a text", probe.text, expected, found)
+                check_weights(
+                    f"what {self.new} makes of a text",
+                    probe.text,
+                    expected,
+                    found,
+                    max(TOLERANCE, self.bundle.tolerance),
+                )
         return f"weights: {len(probes)} probes as proved"
 
     def _encoded(self, texts: list[str]) -> list[dict[str, float] | None]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osparse.bundle import Bundle
-from osparse.deployer import Cluster, artifacts, bulk, deploy, index_documents, ml_models
+from osparse.deployer import Cluster, artifacts, bulk, deploy, index_documents, ml_models, ml_tasks
 from osparse.errors import OsparseError
 
 CHUNK = 250_000
@@ -42,6 +42,6 @@ class Work:
 
 def hurry() -> None:
     """Short waits, several chunks, quiet logs."""
-    ml_models.FIRST_WAIT, ml_models.CHUNK, artifacts.CHUNK = 0.005, CHUNK, CHUNK
+    ml_tasks.FIRST_WAIT, ml_models.CHUNK, artifacts.CHUNK = 0.005, CHUNK, CHUNK
     bulk.BACKOFF, bulk.TRIES = 0.01, 3
     logging.getLogger("opensearch").setLevel(logging.CRITICAL)

@@ -175,6 +175,10 @@ class IndexCalls(State):
         self._indices(request.parts[0])
         return {"_shards": {"total": 1, "successful": 1, "failed": 0}}
 
+    def store_stats(self, request: Request) -> Any:
+        size = sum(len(json.dumps(d)) for index in self._indices(request.parts[0]) for d in index.documents.values())
+        return {"_all": {"primaries": {"store": {"size_in_bytes": size}}}}
+
     def count(self, request: Request) -> Any:
         return {"count": sum(len(index.documents) for index in self._indices(request.parts[0]))}
 

@@ -292,6 +292,12 @@ class ModelCalls(State):
         name = {"name": runtime.output_name} if runtime.output_name else {}
         return {**name, "dataAsMap": {"response": [response]}}
 
+    def profile_models(self, request: Request) -> Any:
+        if not self.runtimes:
+            return {}
+        rows = {i: {"model_state": "DEPLOYED", "memory_size_estimation_cpu": 1_200_000} for i in self.runtimes}
+        return {"nodes": {NODE: {"models": rows}}}
+
     def task_get(self, request: Request) -> Any:
         if request.parts[0] not in self.tasks:
             raise Refused(404, "status_exception", "Failed to find task")

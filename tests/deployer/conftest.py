@@ -10,7 +10,7 @@ from lookup_bundle import TEXTS, bundle_file, lookup_graph, make_lookup_bundle, 
 from mlcommons_server import MLCommonsServer, mlcommons_server
 
 from osparse.bundle import Bundle
-from osparse.deployer import Cluster, ml_models
+from osparse.deployer import Cluster, ml_tasks
 
 __all__ = ["TEXTS", "bundle_file", "client", "lookup_graph", "write_zip"]
 
@@ -58,7 +58,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at tasks and states more often than a user's machine does."""
-    monkeypatch.setattr(ml_models, "FIRST_WAIT", 0.005)
+    monkeypatch.setattr(ml_tasks, "FIRST_WAIT", 0.005)
 
 
 def client(server: MLCommonsServer, retries: int = 3) -> Cluster:

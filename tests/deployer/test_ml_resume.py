@@ -13,7 +13,7 @@ import pytest
 from mlcommons_server import Fault, MLCommonsServer, mlcommons_server
 
 from osparse.bundle import Bundle
-from osparse.deployer import deploy, ml_models, status
+from osparse.deployer import deploy, ml_models, ml_tasks, status
 from osparse.errors import ClusterError, InputError
 
 from .conftest import client
@@ -101,7 +101,7 @@ def test_a_fetch_the_server_gave_up_is_begun_anew(
     server: MLCommonsServer, small_bundle: Bundle, files: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The node stopped while it fetched: the model stays REGISTERING, without chunks or checksum."""
-    monkeypatch.setattr(ml_models, "SETTLE_SECONDS", 0.1)
+    monkeypatch.setattr(ml_tasks, "SETTLE_SECONDS", 0.1)
     server.persistent["plugins.ml_commons.allow_registering_model_via_url"] = "true"
     name = f"tiny-{small_bundle.short}-encoder"
     server.groups["g"] = {"name": "osparse-tiny", "latest_version": 1}
@@ -132,7 +132,7 @@ def test_a_task_that_runs_on_after_its_model_failed(
     server: MLCommonsServer, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name too long for a file does that: ten minutes of RUNNING."""
-    monkeypatch.setattr(ml_models, "MODEL_SECONDS", 0.05)
+    monkeypatch.setattr(ml_tasks, "MODEL_SECONDS", 0.05)
     server.task_seconds = 30
     plain = server.model_deploy
 

@@ -1,0 +1,76 @@
+"""Put a deployment right with what the cluster holds: models deployed again, wiring as the index's ``_meta`` says."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from osparse.deployer import ml_failures
+from osparse.deployer.cluster_api import ClusterApi
+from osparse.deployer.connection import Cluster
+from osparse.deployer.ml_commons import MLCommons
+from osparse.deployer.ml_tasks import await_answer, deploy_once, node_names
+from osparse.deployer.readiness import status
+from osparse.deployer.serving_index import pipeline_drift, pipelines_of
+from osparse.deployment import Deployment
+from osparse.errors import ClusterError
+from osparse.opensearch_templates import render
+
+log = logging.getLogger("osparse.deployer.healing")
+
+
+@dataclass(frozen=True)
+class Healed:
+    """One thing that was put right, or with ``plan_only`` would be, or could not be."""
+
+    index: str
+    what: str
+    problem: str | None = None
+    """Why it could not be."""
+
+    def __str__(self) -> str:
+        return f"{self.index}: {self.what}" + (f": {self.problem}" if self.problem else "")
+
+
+def heal(cluster: Cluster, index: str | None = None, *, plan_only: bool = False) -> list[Healed]:
+    """Redeploy models that do not answer (after a restart of the nodes) and put default pipelines back.
+
+    What is gone altogether (a model, a pipeline, a bundle part) needs ``osparse deploy`` and the bundle.
+
+    Raises:
+        ClusterError: ``index`` is given and there is no deployment of that name.
+    """
+    api, ml = ClusterApi(cluster), MLCommons(cluster)
+    done: list[Healed] = []
+    seen: set[str] = set()
+    for found in status(cluster, index):
+        done += _wiring(api, found.index, found.deployment, plan_only)
+        for model in found.models:
+            if not model.answers and model.id not in seen and model.state != "REGISTERING":
+                seen.add(model.id)
+                done.append(_redeploy(ml, found.index, model.id, plan_only))
+    return done
+
+
+def _redeploy(ml: MLCommons, index: str, model_id: str, plan_only: bool) -> Healed:
+    model = ml.get_model(model_id)
+    name = model.name if model is not None else model_id
+    what = f"deploy model {name} again"
+    if plan_only or model is None:
+        return Healed(index, what, None if model is not None else "it is gone; run osparse deploy")
+    log.info("%s: %s", index, what)
+    try:
+        errors = deploy_once(ml, model)
+        if errors:
+            return Healed(index, what, ml_failures.failure_text(name, errors, node_names(ml)))
+        await_answer(ml, model)
+    except ClusterError as problem:
+        return Healed(index, what, str(problem))
+    return Healed(index, what)
+
+
+def _wiring(api: ClusterApi, index: str, deployment: Deployment, plan_only: bool) -> list[Healed]:
+    drift = pipeline_drift(api, index, deployment)
+    if drift and not plan_only:
+        api.put_index_settings(index, render("index_pipelines", **pipelines_of(deployment)))
+    return [Healed(index, f"put its default pipelines back ({'; '.join(drift)})")] if drift else []
