@@ -20,6 +20,7 @@ def query_body(
     size: int,
     lang: str | None = None,
     filters: Sequence[Mapping[str, Any]] = (),
+    own_weights: bool = False,
 ) -> dict[str, Any] | None:
     """A whole ``_search`` body, or None where no document can match (no text, or no token with a weight).
 
@@ -28,12 +29,13 @@ def query_body(
     - client on any other (keys with U+2024): one ``rank_feature`` clause a token, linear, the weight as its boost.
 
     Args:
-        weights: Raw token -> query weight; looked at in client mode only.
+        weights: Raw token -> query weight; looked at in client mode, and with ``own_weights``.
         size: Hits wanted.
         lang: Only documents of this language.
         filters: Further query clauses that a hit must satisfy and that do not change its score.
+        own_weights: Send the weights in every mode: they are not those that the server would look up.
     """
-    body = _plain_body(deployment, well_formed(text), sendable(weights), size)
+    body = _plain_body(deployment, well_formed(text), sendable(weights), size, by_text=not own_weights)
     if body is None:
         return None
     clauses = [*([render("filter_lang", lang=lang)] if lang is not None else []), *filters]
@@ -52,8 +54,10 @@ def sendable(weights: Mapping[str, float]) -> dict[str, float]:
     return {t: min(w, MAX_WEIGHT) for t, w in weights.items() if math.isfinite(w) and w >= MIN_WEIGHT}
 
 
-def _plain_body(deployment: Deployment, text: str, weights: dict[str, float], size: int) -> dict[str, Any] | None:
-    if asks_by_text(deployment):
+def _plain_body(
+    deployment: Deployment, text: str, weights: dict[str, float], size: int, *, by_text: bool
+) -> dict[str, Any] | None:
+    if by_text and asks_by_text(deployment):
         if not text.strip():
             return None  # the server answers 400 to an empty text
         return text_body(deployment, text, size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -56,14 +57,20 @@ class Answer:
 class Searcher:
     """A deployed index with its query encoder, read once and asked many times.
 
+    With ``idf`` the queries are weighted by that table instead of the deployed one; documents do not depend on it, so
+    nothing is indexed again.
+
     Raises:
         ClusterError: there is no such index, or osparse did not deploy it.
+        ModelError: ``idf`` is of another vocabulary.
     """
 
-    def __init__(self, cluster: Cluster, index: str) -> None:
+    def __init__(self, cluster: Cluster, index: str, *, idf: Path | None = None) -> None:
         self.cluster, self.index = cluster, index
         self.deployment: Deployment = read_deployment(cluster, index)
-        self.encoder: QueryEncoder = query_encoder(cluster, self.deployment)
+        encoder = query_encoder(cluster, self.deployment)
+        self.encoder: QueryEncoder = encoder if idf is None else encoder.reweighted(idf)
+        self.own_weights = idf is not None
         self.path = f"/{quote(index, safe='')}/_search"
 
     def weights(self, text: str) -> dict[str, float]:
@@ -71,12 +78,12 @@ class Searcher:
         return sendable(self.encoder.encode(well_formed(text)))
 
     def body(self, text: str, *, size: int, lang: str | None = None) -> dict[str, Any] | None:
-        return query_body(self.deployment, text, self.weights(text), size=size, lang=lang)
+        return query_body(self.deployment, text, self.weights(text), size=size, lang=lang, own_weights=self.own_weights)
 
     def ask(self, text: str, *, top: int = 10, lang: str | None = None, explain: bool = False) -> Answer:
         """The ``top`` documents with the largest dot product; ``explain`` brings the tokens of each hit."""
         weights = self.weights(text)
-        body = query_body(self.deployment, text, weights, size=top, lang=lang)
+        body = self.body(text, size=top, lang=lang)
         if body is None or not weights:
             return Answer(weights, [], 0, _why_nothing_was_asked(text))
         if explain:

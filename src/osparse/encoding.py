@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from osparse.lexicon import Lexicon
+from osparse.lexicon import Lexicon, read_idf
 
 Activation = Literal["log1p_relu", "log1p_log1p_relu"]
 ACTIVATIONS: tuple[Activation, ...] = ("log1p_relu", "log1p_log1p_relu")
@@ -72,6 +73,12 @@ class QueryEncoder:
         self._tokenizer = tokenizer
         self._tokenizer.enable_truncation(min(max_length, SERVER_MAX_TOKENS))
         self._special = frozenset(lexicon.special_ids)
+
+    def reweighted(self, idf: Path) -> QueryEncoder:
+        """The same tokenizer with another idf.json; raises :class:`ModelError` if that is of another vocabulary."""
+        known = self.lexicon
+        lexicon = Lexicon.build(known.tokens, known.special_ids, read_idf(idf), source=str(idf))
+        return QueryEncoder(self._tokenizer, lexicon)
 
     def ids(self, text: str) -> list[int]:
         """Distinct non-special ids in order of first appearance."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ import world
 from osparse.dataset import Dataset
 from osparse.encoder import TextEncoder
 from osparse.encoding import score
-from osparse.errors import ClusterError, InputError
+from osparse.errors import ClusterError, InputError, ModelError
 from osparse.model import Model
 from osparse.retrieval.explaining import explain
 from osparse.retrieval.searching import Searcher, search
@@ -93,3 +95,20 @@ def test_explain_divides_the_tokens(kind: str, make_cluster: Make) -> None:
 def test_explain_of_an_unknown_document_is_an_error(make_cluster: Make) -> None:
     with pytest.raises(InputError, match="index world has no document 'a/b c'"):
         explain(make_cluster("client"), "world", "a/b c", "x")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_table_of_query_weights_needs_no_new_index(kind: str, make_cluster: Make, tmp_path: Path) -> None:
+    cluster = make_cluster(kind)
+    plain = search(cluster, "world", QUERY, top=16, explain=True)
+    weights = {token: min(64.0, 1.0 + i % 5) for i, token in enumerate(cluster.encoder.lexicon.tokens)}
+    (tmp_path / "idf.json").write_text(json.dumps(weights))
+    searcher = Searcher(cluster, "world", idf=tmp_path / "idf.json")
+    hits = {hit.id: hit for hit in searcher.ask(QUERY, top=16, explain=True).hits}
+    assert hits.keys() == {hit.id for hit in plain}
+    for hit in plain:
+        wanted = sum(weights[match.token] * match.document_weight for match in hit.matched)
+        assert hits[hit.id].score == pytest.approx(wanted, rel=1e-6)
+    (tmp_path / "other.json").write_text('{"a": 1.0}')
+    with pytest.raises(ModelError, match="does not fit the tokenizer"):
+        Searcher(cluster, "world", idf=tmp_path / "other.json")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from osparse.commands._cluster import cluster_options
-from osparse.commands._common import command, echo
+from osparse.commands._common import FOLDER, command, echo
 
 if TYPE_CHECKING:
     from osparse.deployer import Cluster
@@ -20,6 +21,7 @@ SHOWN = 110
 EXAMPLES = """
 osparse search --cluster http://127.0.0.1:9210 --index quickstart "동영상 편집기"
 osparse search --cluster http://127.0.0.1:9210 --index quickstart --lang en --top 3 --explain "동영상 편집기"
+osparse search --cluster http://127.0.0.1:9210 --index quickstart --idf build/idf-november.json "동영상 편집기"
 """
 
 
@@ -29,14 +31,17 @@ osparse search --cluster http://127.0.0.1:9210 --index quickstart --lang en --to
 @click.option("--top", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Hits to show.")
 @click.option("--lang", metavar="CODE", help="Only documents of this language, such as ko.")
 @click.option("--explain", is_flag=True, help="Show the matched tokens: query weight x document weight.")
+@click.option("--idf", type=FOLDER, help="Weigh the query by this idf.json instead of the deployed one.")
 @click.argument("text")
-def search_command(cluster: Cluster, index: str, top: int, lang: str | None, explain: bool, text: str) -> None:
+def search_command(
+    cluster: Cluster, index: str, top: int, lang: str | None, explain: bool, idf: Path | None, text: str
+) -> None:
     """Ask a deployed index: TEXT is only tokenised and looked up, no model is called."""
     from osparse.retrieval.queries import well_formed
     from osparse.retrieval.searching import Searcher
 
     text = well_formed(text)
-    answer = Searcher(cluster, index).ask(text, top=top, lang=lang, explain=explain)
+    answer = Searcher(cluster, index, idf=idf).ask(text, top=top, lang=lang, explain=explain)
     hits = [{**asdict(hit), "matched": [match._asdict() for match in hit.matched]} for hit in answer.hits]
     result = {"text": text, "query": answer.query, "hits": hits, "took_ms": answer.took_ms, "note": answer.note}
     echo(result, lambda: "\n".join(_lines(answer, text, explain)))
