@@ -12,6 +12,8 @@ import random
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -149,8 +151,9 @@ class Cluster:
             time.sleep(wait)
 
     def _pause(self, tries: int, retry_after: str | None) -> float:
-        if retry_after is not None and retry_after.isdecimal():
-            return min(float(retry_after), _LONGEST_WAIT)
+        asked = None if retry_after is None else _seconds(retry_after)
+        if asked is not None:
+            return min(asked, _LONGEST_WAIT)
         return float(min(self._backoff * 2 ** (tries - 1), 10.0) * (0.5 + random.random() / 2))
 
     def _send(
@@ -237,6 +240,18 @@ class Cluster:
                 "try again later"
             )
         raise ClusterError(f"{self.url} refused {method} {path} ({answer.status}): {answer.reason}")
+
+
+def _seconds(retry_after: str) -> float | None:
+    """Of a Retry-After header: whole seconds, or the date until which to wait; None for anything else."""
+    if retry_after.isdecimal():
+        return float(retry_after)
+    try:
+        until = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    now = datetime.now(UTC if until.tzinfo else None)
+    return max(0.0, (until - now).total_seconds())
 
 
 def _encoded(body: Any) -> bytes:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
 from mlcommons_search import Refused
 from mlcommons_server import MLCommonsServer
 
-from osparse.deployer import bulk
+from osparse.deployer import Cluster, bulk
+from osparse.deployer.access import Credentials
 from osparse.deployer.bulk import send_bulk
 from osparse.deployer.cluster_api import ClusterApi
 
@@ -65,3 +68,12 @@ def test_a_document_that_stays_refused_is_a_failure(server: MLCommonsServer, mon
     failures = send_bulk(ClusterApi(client(server)), "i", lines(2), backoff=0.0001)
     assert [f.reason for f in failures] == ["429: rejected execution"] * 2
     assert len([c for c in server.calls if "_bulk" in c.path]) == bulk.TRIES
+
+
+def test_a_time_the_cluster_asks_for_is_given_as_seconds_or_as_a_date() -> None:
+    cluster = Cluster("http://127.0.0.1:9", credentials=Credentials("none"))
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    assert cluster._pause(1, "7") == 7 and 25 < cluster._pause(1, soon) <= 30
+    assert cluster._pause(1, "Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    for nothing_said in (None, "soon", "-3"):
+        assert 0.25 <= cluster._pause(1, nothing_said) <= 0.5
