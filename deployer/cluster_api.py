@@ -41,6 +41,20 @@ class ClusterApi:
         answer = self.cluster.request("GET", "/_nodes/stats/os", params={"filter_path": filters})
         return dict(_object(answer).get("nodes", {}))
 
+    def node_stats(self) -> dict[str, Any]:
+        """Node id -> name, heap, memory and disk in use."""
+        shown = "name", "jvm.mem.heap_used_percent", "os.mem.used_percent", "fs.total.available_in_bytes"
+        params = {"filter_path": ",".join(f"nodes.*.{one}" for one in shown)}
+        answer = self.cluster.request("GET", "/_nodes/stats/os,jvm,fs", params=params)
+        return dict(_object(answer).get("nodes", {}))
+
+    def node_places(self) -> dict[str, Any]:
+        """Node id -> name, processor (``os.arch``) and ``settings.path.data``, where the node shows them."""
+        shown = "name", "os.arch", "settings.path.data"
+        params = {"filter_path": ",".join(f"nodes.*.{one}" for one in shown)}
+        answer = self.cluster.request("GET", "/_nodes/os,settings", params=params)
+        return dict(_object(answer).get("nodes", {}))
+
     def settings(self) -> dict[str, str]:
         """Every cluster setting in force, flat: transient over persistent over default."""
         params = {"include_defaults": "true", "flat_settings": "true"}

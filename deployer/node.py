@@ -12,12 +12,13 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
 from osparse.deployer import node_start, node_stop
-from osparse.deployer.node_home import START_LOCK, claim_home, lay_out
-from osparse.deployer.node_state import NodeStatus, read_record, read_status
+from osparse.deployer.node_home import START_LOCK, claim_home, lay_out, lock_of
+from osparse.deployer.node_state import LOG_FILE, PREVIOUS_LOG, NodeStatus, read_record, read_status
 from osparse.errors import InputError
 from osparse.extras import check
 from osparse.java import choose_java
@@ -57,17 +58,20 @@ def node_up(
     *,
     offline: bool = False,
     tied: bool = False,
+    version: str | None = None,
 ) -> NodeStatus:
     """Start the node in ``home``, or return the one that runs there; back when it answers and its indices are open.
 
     ``port``: HTTP on 127.0.0.1, 0 for any free one. ``heap``: of Java, such as 512m or 2g. ``offline``: fetch nothing.
-    ``tied``: the node stops when this process ends, however it ends.
+    ``tied``: the node stops when this process ends, however it ends. ``version``: of OpenSearch; None takes the newest
+    that osparse has checked jars for.
 
-    Raises InputError (bad port, heap or folder), MissingExtraError, NodeError (port in use, jars not to be had, no
-    space, a failed or too slow start).
+    Raises InputError (bad port, heap, folder or version), MissingExtraError, NodeError (port in use, jars not to be
+    had, no space, a failed or too slow start).
     """
     home = _absolute(home)
     _check(port, heap)
+    lock_file = lock_of(version)
     with node_start.explained(home):
         _require_folder(home)
         if (status := read_status(home)).state == "running":
@@ -81,7 +85,20 @@ def node_up(
                 return _already(status, port)
             if status.state == "crashed":
                 log.info("the last node in %s had crashed; starting it again", home)
-            return _start(home, port, heap, offline, tied)
+            return _start(home, port, heap, offline, tied, lock_file)
+
+
+def node_logs(home: Path | None = None, lines: int = 50, *, previous: bool = False) -> str:
+    """The last lines of the node's log, or of the run before it. Raises InputError if there is none."""
+    home = _absolute(home)
+    path = home / (PREVIOUS_LOG if previous else LOG_FILE)
+    with node_start.explained(home):
+        _require_folder(home)
+        if not path.is_file():
+            ran = "ran before the last one" if previous else "was started"
+            raise InputError(f"there is no {path}: no node {ran} in {home}; start one: osparse node up --home {home}")
+        with path.open("r", encoding="utf-8", errors="replace") as file:
+            return "".join(deque(file, lines))
 
 
 def node_down(home: Path | None = None) -> NodeStatus:
@@ -130,11 +147,11 @@ def _already(status: NodeStatus, port: int) -> NodeStatus:
     return status
 
 
-def _start(home: Path, port: int, heap: str, offline: bool, tied: bool) -> NodeStatus:
+def _start(home: Path, port: int, heap: str, offline: bool, tied: bool, lock_file: Path) -> NodeStatus:
     check("jpype", "node")
     java = choose_java()
     node_start.require_free_port(port)
-    version = lay_out(home, patch_thai=java.bundled, offline=offline)
+    version = lay_out(home, patch_thai=java.bundled, offline=offline, lock_file=lock_file)
     log.info("starting OpenSearch %s on %s", version, java)
     if java.bundled:
         log.info(

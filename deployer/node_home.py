@@ -19,6 +19,7 @@ from osparse.files import pretty_json, write_atomic
 from osparse.jars import Jar, cache_folder, fetch_jars, missing_jars, read_lock
 
 LOCK_FILE = Path(__file__).with_name("opensearch-3.8.0-jars.json")
+"""Of the version that is started unless another is asked for; each version osparse knows has such a file."""
 FOLDERS = ("bin", "extensions", "plugins", "config", "data", "logs", "tmp", "lib", "modules")
 START_LOCK = "start.lock"
 """Held while one process prepares and starts the home; its presence also says that a folder is a node's home."""
@@ -65,6 +66,17 @@ def opensearch_version(jars: Sequence[Jar]) -> str:
     return next(jar.parts[3] for jar in jars if jar.parts[:2] == ("org.opensearch", "opensearch"))
 
 
+def lock_of(version: str | None) -> Path:
+    """The lock file of an OpenSearch version; raises InputError for one that osparse has no checked jars for."""
+    known = {path.name.split("-")[1]: path for path in LOCK_FILE.parent.glob("opensearch-*-jars.json")}
+    if version is not None and version not in known:
+        raise InputError(
+            f"there are no checked jars for OpenSearch {version}; --version takes {', '.join(sorted(known))} (a "
+            "cluster of another version can be used all the same: osparse deploy --cluster URL)"
+        )
+    return LOCK_FILE if version is None else known[version]
+
+
 def claim_home(home: Path) -> None:
     """Make ``home`` if it is not there. Raises InputError for a folder that holds something else."""
     if os.pathsep in str(home):
@@ -77,13 +89,13 @@ def claim_home(home: Path) -> None:
     home.mkdir(parents=True, exist_ok=True)
 
 
-def lay_out(home: Path, *, patch_thai: bool, offline: bool = False) -> str:
+def lay_out(home: Path, *, patch_thai: bool, offline: bool = False, lock_file: Path | None = None) -> str:
     """Fetch what is missing and lay the home out; at once when it already is as wanted. Returns OpenSearch's version.
 
     The caller holds the home's start lock and knows that no node runs in it. Data, logs and configuration stay.
     Raises NodeError (no space, jars not to be had), MissingExtraError.
     """
-    jars, lock = read_lock(LOCK_FILE)
+    jars, lock = read_lock(LOCK_FILE if lock_file is None else lock_file)
     version = opensearch_version(jars)
     stamp = {"lock": lock, "opensearch": version, "thai_patched": patch_thai}
     for folder in FOLDERS:

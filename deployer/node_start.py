@@ -21,6 +21,7 @@ from osparse.deployer.node_state import (
     HOST,
     LOG_FILE,
     NODE_LOCK,
+    PREVIOUS_LOG,
     STATE_FILE,
     NodeStatus,
     log_tail,
@@ -80,7 +81,7 @@ def spawn(home: Path, port: int, heap: str, java: Java, version: str, *, tied: b
     (home / STATE_FILE).unlink(missing_ok=True)  # the last run's must not pass for this one's
     log_file = home / LOG_FILE
     if log_file.exists():
-        os.replace(log_file, log_file.with_name("node.previous.log"))
+        os.replace(log_file, home / PREVIOUS_LOG)
     options = {
         "--home": home,
         "--port": port,

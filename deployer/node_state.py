@@ -17,6 +17,7 @@ from osparse.locks import is_held
 NODE_LOCK = "node.lock"
 STATE_FILE = "node.json"
 LOG_FILE = "logs/node.log"
+PREVIOUS_LOG = "logs/node.previous.log"
 HOST = "127.0.0.1"
 
 State = Literal["running", "starting", "stopped", "crashed"]

@@ -54,7 +54,13 @@ class MLCommonsServer(ModelCalls, IndexCalls):
         return {"nodes": {NODE: {"name": "n1", "version": "3.4.0", "roles": self.roles}}}
 
     def node_stats(self, request: Request) -> Any:
-        return {"nodes": {NODE: {"name": "n1", "os": {"mem": {"used_percent": self.memory_percent}}}}}
+        node = {"name": "n1", "os": {"mem": {"used_percent": self.memory_percent}}}
+        more = {"jvm": {"mem": {"heap_used_percent": 40}}, "fs": {"total": {"available_in_bytes": 9_000_000_000}}}
+        return {"nodes": {NODE: {**node, **more}}}
+
+    def node_places(self, request: Request) -> Any:
+        data = {"path": {"data": "/var/lib/opensearch"}}
+        return {"nodes": {NODE: {"name": "n1", "os": {"arch": "amd64"}, "settings": data}}}
 
     def settings(self, request: Request) -> Any:
         if request.method == "PUT":
@@ -87,6 +93,8 @@ ROUTES = (
     (r"/_cat/plugins", "GET", "cat_plugins"),
     (r"/_nodes/plugins", "GET", "nodes"),
     (r"/_nodes/stats/os", "GET", "node_stats"),
+    (r"/_nodes/stats/os,jvm,fs", "GET", "node_stats"),
+    (r"/_nodes/os,settings", "GET", "node_places"),
     (r"/_cluster/settings", "GET PUT", "settings"),
     (r"/_analyze", "POST", "analyze"),
     (rf"{_ML}/model_groups/_register", "POST", "group_register"),

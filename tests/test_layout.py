@@ -108,7 +108,7 @@ def test_help_is_light_and_quick() -> None:
 def test_every_command_has_help_with_an_example_and_loads_nothing_heavy(name: str) -> None:
     text, _ = run_help(name, "--help")
     assert text.endswith("LOADED []\n")
-    groups = {"corpus": ["build", "stats", "tokenizer"], "node": ["up", "down", "status"]}
+    groups = {"corpus": ["build", "stats", "tokenizer"], "node": ["up", "down", "status", "logs"]}
     for sub in groups.get(name, []):
         text, _ = run_help(name, sub, "--help")
         assert "Examples:" in text, f"osparse {name} {sub} --help shows no example"

@@ -37,7 +37,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 def behave(monkeypatch: pytest.MonkeyPatch) -> Behave:
     """Put the stand-in in the place of the real process and choose how it behaves."""
 
-    def lay_out(home: Path, *, patch_thai: bool, offline: bool) -> str:
+    def lay_out(home: Path, *, patch_thai: bool, offline: bool, lock_file: Path) -> str:
         (home / "logs").mkdir(exist_ok=True)
         return "3.8.0"
 
@@ -299,8 +299,31 @@ def test_the_commands(home: Path, behave: Behave) -> None:
     assert run("status") == up
     text = CliRunner().invoke(cli, ["node", "status", "--home", str(home)]).stdout
     assert f"OpenSearch 3.8.0 is running at {up['url']}" in text and "osparse node down" in text
+    (home / "logs" / "node.previous.log").write_text("one\ntwo\nthree\n", encoding="utf-8")
+    assert run("logs", "--previous", "--lines", "2") == {"log": "two\nthree\n"}
     assert run("down")["state"] == "stopped"
     assert "no node runs in" in CliRunner().invoke(cli, ["node", "status", "--home", str(home)]).stdout
+
+
+def test_two_homes_run_side_by_side(home: Path, behave: Behave, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    try:
+        first, second = node_up(home, port=0), node_up(other, port=0, version="3.8.0")
+        assert first.pid != second.pid and first.port != second.port
+        assert node_down(home).state == "stopped" and node_status(other) == second
+    finally:
+        node_down(other)
+
+
+def test_a_version_without_checked_jars_is_refused(home: Path, behave: Behave) -> None:
+    with pytest.raises(InputError, match="no checked jars for OpenSearch 2.19.0; --version takes 3.8.0"):
+        node_up(home, port=0, version="2.19.0")
+    assert not home.exists()
+
+
+def test_no_log_is_said(home: Path) -> None:
+    with pytest.raises(InputError, match="no node was started"):
+        node.node_logs(home)
 
 
 @pytest.mark.parametrize("arguments", [["up", "extra"], ["up", "--port", "x"], ["sideways"], []])

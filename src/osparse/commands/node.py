@@ -41,20 +41,37 @@ def command() -> None:
 @_common.command(
     "up",
     group=command,
-    examples="osparse node up\nosparse node up --home ./node --port 9211 --heap 1g",
+    examples="osparse node up\nosparse node up --home ./second --port 9211 --heap 1g",
 )
 @HOME
 @click.option("--port", type=int, default=9210, show_default=True, help="HTTP port on 127.0.0.1; 0 for any free one.")
 @click.option("--heap", default="512m", show_default=True, metavar="SIZE", help="Memory for Java, such as 512m or 2g.")
+@click.option(
+    "--version", metavar="VERSION", help="Of OpenSearch; the newest osparse has checked jars for if left out."
+)
 @click.option("--offline", is_flag=True, help="Fetch nothing: fail if a jar is not in the local Maven cache.")
-def up(home: Path | None, port: int, heap: str, offline: bool) -> None:
+def up(home: Path | None, port: int, heap: str, version: str | None, offline: bool) -> None:
     """Start the node and wait until it answers.
 
-    If it runs already, says so and where.
+    If it runs already, says so and where. Nodes with homes and ports of their own run side by side.
     """
     from osparse.deployer.node import node_up
 
-    _echo(node_up(home, port, heap, offline=offline))
+    _echo(node_up(home, port, heap, offline=offline, version=version))
+
+
+@_common.command(
+    "logs", group=command, examples="osparse node logs\nosparse node logs --home ./node --lines 200 --previous"
+)
+@HOME
+@click.option("--lines", type=click.IntRange(1), default=50, show_default=True, help="How many, from the end.")
+@click.option("--previous", is_flag=True, help="Of the run before the last.")
+def logs(home: Path | None, lines: int, previous: bool) -> None:
+    """Show the end of the node's log."""
+    from osparse.deployer.node import node_logs
+
+    text = node_logs(home, lines, previous=previous)
+    _common.echo({"log": text}, text.rstrip("\n"))
 
 
 @_common.command("status", group=command, examples="osparse node status\nosparse --json node status --home ./node")

@@ -1,0 +1,120 @@
+"""Status, heal and doctor: what a cluster is asked, what is put right without the bundle, what cron is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from mlcommons_server import MLCommonsServer, mlcommons_server
+
+from osparse.bundle import Bundle
+from osparse.cli import main
+from osparse.deployer import deploy, drift_from, heal, status
+from osparse.deployer.airgap import downloads
+
+from .conftest import client
+
+
+def osparse(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(list(arguments))
+    return int(stopped.value.code or 0)
+
+
+def test_status_says_where_models_run(server: MLCommonsServer, small_bundle: Bundle) -> None:
+    deploy(small_bundle, client(server), "products")
+    (found,) = status(client(server))
+    assert [model.nodes for model in found.models] == [{"n1": "DEPLOYED"}] * 2
+    assert all(model.memory == 1_200_000 for model in found.models) and "(on n1 DEPLOYED, 1 MB a node)" in str(found)
+    client(server).request("PUT", "/products/_doc/1", body={"text": "x"})
+    assert status(client(server))[0].size > 0
+
+
+def test_heal_redeploys_and_rewires(server: MLCommonsServer, small_bundle: Bundle, tmp_path: Path) -> None:
+    deploy(small_bundle, client(server), "products")
+    wanted = server.state()
+    server.restart()
+    client(server).request("PUT", "/products/_settings", body={"index.default_pipeline": "_none"})
+    before = server.state()
+    planned = heal(client(server), plan_only=True)
+    assert len(planned) == 3 and server.state() == before and not server.runtimes
+    done = heal(client(server), "products")
+    assert [one.what.split()[0] for one in done] == ["put", "deploy", "deploy"] and not any(o.problem for o in done)
+    assert server.state() == wanted and status(client(server))[0].ready
+    assert heal(client(server)) == []
+
+
+def test_what_cannot_be_healed_is_said_and_the_rest_goes_on(server: MLCommonsServer, small_bundle: Bundle) -> None:
+    deploy(small_bundle, client(server), "products")
+    server.restart()
+    server.fail_deploy = lambda name: "Native Memory Circuit Breaker is open" if "encoder" in name else None
+    encoder, tokenizer = heal(client(server))
+    assert encoder.problem and "native_memory_threshold" in encoder.problem and tokenizer.problem is None
+
+
+def test_exit_codes_for_cron(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = ("--cluster", server.url)
+    deploy(small_bundle, client(server), "products")
+    assert osparse("status", *target, "--bundle", str(small_bundle.path)) == 0
+    assert osparse("status", *target, "--bundle", str(other_bundle.path)) == 3
+    assert f"products serves bundle tiny, fingerprint {small_bundle.short}" in capsys.readouterr().out
+    server.restart()
+    assert osparse("status", *target) == 1
+    assert osparse("status", *target, "--heal", "--plan") == 1
+    assert osparse("status", *target, "--heal", "--json") == 0
+    shown = capsys.readouterr().out.splitlines()[-1]
+    assert [one["problem"] for one in json.loads(shown)["healed"]] == [None, None]
+    assert osparse("status", *target, "--plan") == 2
+    assert osparse("status", "--cluster", "http://127.0.0.1:9") == 1
+
+
+def test_an_index_that_served_before_is_no_fault(
+    core: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
+) -> None:
+    deploy(small_bundle, client(core), "products")
+    deploy(other_bundle, client(core), "products")
+    found = {one.index: one for one in status(client(core))}
+    assert all(one.ready for one in found.values())
+    assert "it served products before" in str(found[f"products-{small_bundle.short}"])
+    assert drift_from(list(found.values()), other_bundle) == []
+    core.indices[f"products-{small_bundle.short}"].aliases.clear()
+    assert all(one.ready for one in status(client(core)))
+
+
+def test_a_pipeline_that_names_another_model_is_a_problem(server: MLCommonsServer, small_bundle: Bundle) -> None:
+    deploy(small_bundle, client(server), "products")
+    (pipeline,) = server.ingest.values()
+    pipeline["processors"][0]["sparse_encoding"]["model_id"] = "stranger"
+    (found,) = status(client(server))
+    assert not found.ready and "names another model than its encoder" in str(found)
+    deploy(small_bundle, client(server), "products")
+    assert status(client(server))[0].ready
+
+
+def test_doctor_says_what_an_air_gapped_node_needs(
+    server: MLCommonsServer, small_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.persistent["plugins.ml_commons.max_model_on_node"] = "3"
+    deploy(small_bundle, client(server), "products")
+    assert osparse("doctor", "--cluster", server.url) == 0
+    shown = capsys.readouterr().out
+    place = "/var/lib/opensearch/ml_cache/pytorch/2.5.1-cpu-precxx11-linux-x86_64/0.31.1-libdjl_torch.so"
+    assert (
+        f"https://publish.djl.ai/pytorch/2.5.1/jnilib/0.31.1/linux-x86_64/cpu-precxx11/libdjl_torch.so -> {place}"
+        in shown
+    )
+    assert "runs 2 models of 3" in shown and "node n1: heap 40 % in use, memory 50 % in use, 9.0 GB of disk" in shown
+    with mlcommons_server(plugins=()) as core:
+        assert osparse("doctor", "--cluster", core.url) == 0
+    assert "publish.djl.ai" not in capsys.readouterr().out, "without ML Commons nothing is fetched"
+
+
+@pytest.mark.parametrize(("version", "torch", "djl"), [((3, 8), "2.5.1", "0.31.1"), ((2, 19), "1.13.1", "0.31.1"),
+                                                       ((2, 17), "1.13.1", "0.28.0"), ((2, 13), "1.13.1", "0.21.0")])  # fmt: skip
+def test_runtimes_by_version(version: tuple[int, int], torch: str, djl: str) -> None:
+    listed, files, bridge = downloads(version, "aarch64", "/data/")
+    assert listed.place == f"/data/ml_cache/pytorch/{torch}.txt" and "linux-aarch64" in files.place
+    assert bridge.place.endswith(f"/{djl}-libdjl_torch.so")
