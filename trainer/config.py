@@ -189,6 +189,8 @@ class Ranking:
     """Records of a batch that are drawn beside each record because they resemble it: harder in-batch negatives."""
     span_weight: float = setting(low=0, high=10)
     """Weight of a span query's loss; a judged query has 1."""
+    dropout: float | None = setting(None, low=0, high=0.9)
+    """Of hidden states, from this stage on; None leaves the encoder's own."""
     document_dropout: float = setting(0.0, low=0, high=0.9)
     """Share of a document's tokens left out of a step at random, against learning the training documents by heart."""
     query_dropout: float = setting(0.0, low=0, high=0.9)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from osparse.encoder import SparseEncoder
 from osparse.trainer.batch import Batch, BatchMaker
@@ -53,6 +53,9 @@ class RankingStage:
         sampler = BatchSampler(records.groups, config.batch, (*self.seed, 0), similar, shares(records, config.mixing))
         self.batches = BatchMaker(records, sampler, config, config.max_length - frame.size)
         self.sparsity = Sparsity(sparsity, config.steps, idf, encoder.decoder.weight.shape[0])
+        for name, module in encoder.named_modules():
+            if config.dropout is not None and isinstance(module, nn.Dropout) and ".attention.self." not in name:
+                module.p = config.dropout
 
     def backward(self, step: int, scale: float = 1.0) -> StepResult:
         """Accumulate the gradients of scale x step's loss: contrastive + distillation + lambda(step) x FLOPS.

@@ -11,7 +11,7 @@ from candidates_world import ROWS, make, remake
 from osparse.dataset import Dataset
 from osparse.errors import ConfigError, DatasetError
 from osparse.model import Model
-from osparse.trainer.batch import Batch
+from osparse.trainer.batch import Batch, thinned
 from osparse.trainer.candidates import with_candidates
 from osparse.trainer.config import Mixing, SourceCap
 from osparse.trainer.records import Record, Records, Text, read_records
@@ -151,3 +151,31 @@ def test_mixing_that_leaves_one_record_is_refused() -> None:
     )
     with pytest.raises(DatasetError, match="one group alone"):
         sampler.at(0)
+
+
+def test_dropout_thins_documents_and_judged_queries_but_never_empties_them(records: Records) -> None:
+    whole = make(records)
+    thin = make(records, document_dropout=0.5, query_dropout=0.9)
+    for before, after in zip(whole.inputs, thin.inputs, strict=True):
+        assert 0 < len(after) < len(before)
+    judged = [row for row, name in enumerate(thin.query_ids) if name]
+    assert {len(thin.queries[row]) for row in judged} < {*range(1, 99)}
+    assert sum(len(thin.queries[row]) for row in judged) < sum(len(whole.queries[row]) for row in judged) / 2
+    ids = np.arange(10_000)
+    kept = thinned(ids, 0.3, np.random.default_rng(0))
+    assert abs(len(kept) - 7_000) < 200 and (np.diff(kept) > 0).all()
+    assert thinned(ids[:2], 0.9, np.random.default_rng(3)).tolist() == [0]
+
+
+def test_a_record_in_one_language_has_spans_only_where_there_is_no_other(records: Records) -> None:
+    alone = [
+        Record(r.group, r.source, r.queries, [d for d in r.documents if d.lang == "en"]) if i else r
+        for i, r in enumerate(records.records)
+    ]
+    mixed = Records(alone, ("en", "ko"), records.relevant)
+    batch = make(mixed, batch=len(alone))
+    spans = [owner for owner, name in zip(batch.owners, batch.query_ids, strict=True) if name is None]
+    both = {batch.owners[batch.targets.index(i)] for i, d in enumerate(batch.documents) if d.lang == "ko"}
+    assert set(spans) == both and len(spans) == 2
+    english = Records(alone[1:], ("en",), records.relevant)
+    assert None in make(english, batch=len(alone) - 1).query_ids

@@ -8,6 +8,7 @@ import world
 
 from osparse.dataset import Dataset
 from osparse.errors import DatasetError
+from osparse.trainer import sampling
 from osparse.trainer.records import read_records
 from osparse.trainer.sampling import BatchSampler, nearest, tf_idf
 
@@ -60,3 +61,18 @@ def test_nearest_is_the_largest_cosine_of_another_group(dataset: Dataset, tmp_pa
     np.fill_diagonal(cosine, -1)
     assert np.array_equal(nearest(records, lexicon.idf, 2), np.argsort(-cosine, axis=1)[:, :2])
     assert nearest(records, lexicon.idf, 99).shape == (5, 4)
+
+
+def test_among_many_records_the_telling_tokens_decide(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = world.make_tokenizer(tmp_path / "tokenizer.json")
+    lexicon = world.make_lexicon(path)
+    records = read_records(dataset, path, lexicon)
+    monkeypatch.setattr(sampling, "MANY", 2)
+    monkeypatch.setattr(sampling, "TELLING", 5)
+    dense = tf_idf(records, lexicon.idf).toarray().T
+    fifth = np.sort(dense, axis=1)[:, -5][:, None]
+    scores = np.where(dense >= fifth, dense, 0) @ dense.T
+    np.fill_diagonal(scores, -1)
+    assert np.array_equal(nearest(records, lexicon.idf, 1)[:, 0], scores.argmax(1))
