@@ -15,6 +15,8 @@ from osparse.opensearch_templates import render
 
 _SIZE = 10
 _WIDTH = 110
+ANALYZERS = {30_522: "bert-uncased", 105_879: "mbert-uncased"}
+"""Vocabulary size -> the analyzer that OpenSearch brings for it."""
 
 
 def snippets(bundle: Bundle, deployment: Deployment, index: str, serving: Serving | None = None) -> str:
@@ -43,10 +45,21 @@ def _calls(
     filtered = render("query_filtered", query=body["query"], filters=[render("filter_lang", lang="ko")])
     yield "# only documents of one language\n", search, {**body, "query": filtered}
     yield "# BM25, for comparison\n", search, _bm25(deployment, text)
+    analyzer = ANALYZERS.get(bundle.vocabulary)
+    if by_text and analyzer is not None and deployment.vector == "rank_features":
+        note = (
+            "# by the cluster's own analyzer of this vocabulary (3.1 or newer): its query weights, not the bundle's\n"
+        )
+        yield note, search, _by_analyzer(deployment, text, analyzer)
     if serving is not None and serving.hybrid != "none":
         pipeline = names.fusing_pipeline(bundle, serving.hybrid, serving.search_variant)
         hybrid = render("query_hybrid", size=_SIZE, field=deployment.field, text=text, sparse=body["query"])
         yield "# BM25 and sparse together\n", f"{search}?search_pipeline={pipeline}", dict(hybrid)
+
+
+def _by_analyzer(deployment: Deployment, text: str, analyzer: str) -> dict[str, Any]:
+    values = {"size": _SIZE, "field": deployment.field, "text": text, "analyzer": analyzer}
+    return dict(render("query_neural_sparse_analyzer", **values))
 
 
 def _bm25(deployment: Deployment, text: str) -> dict[str, Any]:

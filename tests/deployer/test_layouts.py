@@ -13,11 +13,12 @@ from mlcommons_server import MLCommonsServer
 from osparse.bundle import Bundle
 from osparse.cli import main
 from osparse.deployer import Serving, deploy, index_documents, read_deployment, status
-from osparse.deployer.dashboards import saved_objects, tokens_body
+from osparse.deployer.dashboards import saved_objects, snippets, tokens_body
 from osparse.deployer.pipelines import words_per_piece
 from osparse.deployer.serving_index import ceilings
 from osparse.deployment import stored_vectors
 from osparse.errors import DeploymentConflictError, InputError
+from osparse.opensearch_templates import names
 
 from .conftest import TEXTS, client
 
@@ -197,3 +198,20 @@ def test_every_dev_tools_line_is_a_call_with_json(server: MLCommonsServer, small
         assert rows[0].startswith("GET products/_")
         bodies += [json.loads("\n".join(rows[1:]))] if rows[1:] else []
     assert len(bodies) == 5 and all(body["size"] == 10 for body in bodies)
+
+
+def test_a_vocabulary_the_cluster_has_an_analyzer_for(server: MLCommonsServer, small_bundle: Bundle) -> None:
+    deployment = deploy(small_bundle, client(server), "products").deployment
+    assert "analyzer" not in snippets(small_bundle, deployment, "products")
+    shown = snippets(replace(small_bundle, vocabulary=30_522), deployment, "products")
+    assert '"analyzer": "bert-uncased"' in shown
+
+
+def test_every_template_is_used_by_the_code() -> None:
+    """A body nobody can reach is no feature."""
+    root = Path(__file__).resolve().parents[2]
+    code = "".join(
+        p.read_text(encoding="utf-8") for room in ("deployer", "retrieval") for p in (root / room).glob("*.py")
+    )
+    made = {f"search_{how}" for how in ("normalise", "rrf")}
+    assert [name for name in names() if f'"{name}"' not in code and name not in made] == []

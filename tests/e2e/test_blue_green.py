@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from lookup_bundle import make_lookup_bundle
 
 from osparse.bundle import Bundle
+from osparse.cli import main
 from osparse.dataset import Dataset
 from osparse.deployer import Cluster, Gate, deploy, index_documents, open_cluster, rollback, status, undeploy
 from osparse.deployer.cluster_api import ClusterApi
@@ -119,6 +121,20 @@ def test_the_gate_measures_both_indices(
         deploy(other_bundle, cluster, NAME, gate=Gate(measure, "world"))
     assert ClusterApi(cluster).indices_of_alias(NAME) == [old] and len(asked) == 2
     assert deploy(other_bundle, cluster, NAME, gate=Gate(measure, "world", margin=1.0)).gate[-1].startswith("nDCG@10")
+
+
+def test_the_command_brings_the_measure(
+    cluster: Cluster, bundle: Bundle, other_bundle: Bundle, dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """nDCG@10 of both indices by osparse's own evaluation; a bundle against itself passes, whatever it is worth."""
+    target = ["--cluster", cluster.url, "--index", NAME]
+    deploy(bundle, cluster, NAME)
+    index_documents(cluster, NAME, [dataset.path])
+    command = ["deploy", str(other_bundle.path), *target, "--gate", str(dataset.path), "--gate-margin", "1"]
+    with pytest.raises(SystemExit) as done:
+        main([*command, "--json"])
+    gate = json.loads(capsys.readouterr().out.splitlines()[-1])["gate"]
+    assert not done.value.code and len(gate) == 3 and "nDCG@10 on dataset (test): 0." in gate[-1]
 
 
 def test_undeploy_leaves_nothing_of_the_old_bundle(cluster: Cluster, bundle: Bundle, other_bundle: Bundle) -> None:
