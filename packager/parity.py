@@ -7,6 +7,7 @@ of them from 3 ids to 256.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,13 +129,15 @@ def require_parity(
     """Largest difference per format; raises :class:`CheckError` with a table of what differed."""
     largest = dict.fromkeys(runners, 0.0)
     failed: list[tuple[str, Difference]] = []
-    for case in cases:
-        weights = wanted(case.ids, case.mask)
-        for form, run in runners.items():
-            difference = compare(case, run(case.ids, case.mask), weights, head)
-            largest[form] = max(largest[form], difference.largest)
-            if not difference.ok:
-                failed.append((form, difference))
+    with ThreadPoolExecutor(len(runners) + 1) as pool:  # each runs on one thread and leaves Python's lock alone
+        for case in cases:
+            answers = [pool.submit(run, case.ids, case.mask) for run in (wanted, *runners.values())]
+            weights, *found = (answer.result() for answer in answers)
+            for form, given in zip(runners, found, strict=True):
+                difference = compare(case, given, weights, head)
+                largest[form] = max(largest[form], difference.largest)
+                if not difference.ok:
+                    failed.append((form, difference))
     if failed:
         rows = [("format", "case", "largest difference", "on one side only")]
         rows += [(form, d.case, f"{d.largest:.2g}", str(d.only_one)) for form, d in failed[:_SHOWN]]

@@ -37,7 +37,7 @@ FLOOR = 1e-3
 def quantized(data: bytes) -> bytes:
     """The int8 version of :func:`osparse.packager.onnx.export`'s file; the same file gives the same bytes."""
     model = onnx.load_from_string(data)
-    constants = {
+    constants: dict[str, NDArray[Any]] = {
         MIDDLE_OF: np.array(MIDDLE, np.uint8),
         "int8.middle.float": np.array(MIDDLE, np.float32),
         "int8.steps": np.array(127, np.float32),
