@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 CLUSTER ?= http://127.0.0.1:9210
 INDEX ?= quickstart
 BUILD := build/quickstart
+SOURCES ?= data/sources
 MODEL ?= $(BUILD)/model
 BUNDLE ?= $(BUILD)/bundle
 RUN ?= $(BUILD)/model.run
@@ -54,8 +55,8 @@ unit: setup ## the tests that need no node
 e2e: setup setup-base ## the tests on the real node
 	$(BIN)/python -m pytest -m e2e
 
-prepare-baseline: setup ## dataset, tokenizer and IDF of the baseline, from this machine's package descriptions
-	$(BIN)/osparse corpus build --source debian --output build/baseline/dataset
+prepare-baseline: setup ## 10,000 pairs of what lies in SOURCES/NAME/ and of Debian's descriptions, tokenizer, IDF
+	$(BIN)/osparse corpus baseline $(SOURCES) --output build/baseline/dataset --pairs 10000
 	$(BIN)/osparse corpus tokenizer build/baseline/dataset --output build/baseline/tokenizer --vocab-size 16000
 	$(BIN)/osparse idf build/baseline/dataset --tokenizer build/baseline/tokenizer --output build/baseline/idf.json
 

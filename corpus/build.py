@@ -83,14 +83,13 @@ def build_from(inputs: Sequence[Input], output: Path | str, *, seed: int = 0, ov
     of_input = [list(_parts(one)) for one in inputs]
     parts = [part for found in of_input for part in found]
     request = _request(inputs, parts, seed)
-    if not overwrite and output.exists():
-        ready = _up_to_date(output, request)
-        if ready is not None:
-            return ready
+    ready = None if overwrite else ready_dataset(output, request)
+    if ready is not None:
+        return ready
     with _workspace(output, len(parts)) as folder:
         read = [[_read(part, folder / part.fingerprint, overwrite) for part in found] for found in of_input]
         sources = [_source(spools) for spools in read]
-        return _write([spool for spools in read for spool in spools], sources, output, request, seed, overwrite)
+        return write_dataset([spool for spools in read for spool in spools], sources, output, request, seed, overwrite)
 
 
 def _parts(one: Input) -> Iterator[_Part]:
@@ -135,8 +134,9 @@ def _checksums(paths: Sequence[Path], known: Sequence[_Part] = ()) -> dict[str, 
     return found
 
 
-def _up_to_date(output: Path, request: dict[str, Any]) -> Dataset | None:
-    if output.is_dir() and not any(output.iterdir()):
+def ready_dataset(output: Path, request: dict[str, Any]) -> Dataset | None:
+    """The dataset at ``output`` if the same request made it, None if nothing is there; else :class:`InputError`."""
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return None
     dataset = Dataset.open(output)
     if dataset.manifest.notes.get("request") != request:
@@ -195,9 +195,16 @@ def _source(spools: Sequence[Spool]) -> Source:
     return Source(mine[0].name, mine[0].licence, rows_in, kept, dropped, digest)
 
 
-def _write(
-    spools: Sequence[Spool], sources: list[Source], output: Path, request: dict[str, Any], seed: int, overwrite: bool
+def write_dataset(
+    spools: Sequence[Spool],
+    sources: list[Source],
+    output: Path,
+    request: dict[str, Any],
+    seed: int,
+    overwrite: bool,
+    more: Mapping[str, Any] | None = None,
 ) -> Dataset:
+    """Merge the spools' ids, deal the judgements to splits, and save; ``more`` goes into the manifest's notes."""
     tables = {name: pl.concat([s.scan(name) for s in spools]) for name in ("documents", "queries", "candidates")}
     documents, merged = merge_ids(tables["documents"], "document")
     queries, _ = merge_ids(tables["queries"], "query")
@@ -228,6 +235,7 @@ def _write(
             "request": request,
             "judgements_removed": dealt.removed,
             **notes,
+            **(more or {}),
             **{name: value for spool in spools for name, value in spool.notes.items()},
         },
         overwrite=overwrite,

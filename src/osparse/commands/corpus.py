@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from osparse.commands import _corpus_candidates, _corpus_words
+from osparse.commands import _corpus_candidates, _corpus_pairs, _corpus_words
 from osparse.commands._common import FOLDER, echo
 from osparse.commands._common import command as make_command
 from osparse.errors import CheckError, InputError
 
+log = logging.getLogger("osparse.commands.corpus")
 EPILOG = """\b
 Examples:
   osparse corpus build --source debian --output data/deb-koen
@@ -27,6 +29,7 @@ def command() -> None:
 
 _corpus_candidates.add_commands(command)
 _corpus_words.add_commands(command)
+_corpus_pairs.add_commands(command)
 
 
 @make_command(
@@ -114,15 +117,24 @@ def _parted(text: str, wanted: str) -> tuple[str, str]:
 
 
 @make_command(
-    "stats", group=command, examples="osparse corpus stats data/deb-koen\nosparse corpus stats data/deb-koen --json"
+    "stats",
+    group=command,
+    examples="osparse corpus stats data/deb-koen --json\nosparse corpus stats data/deb-koen --plots data/plots",
 )
 @click.argument("dataset", type=FOLDER)
-def stats(dataset: Path) -> None:
+@click.option("--plots", type=FOLDER, help="A folder for pictures (PNG) of lengths, languages, dates and filters.")
+def stats(dataset: Path, plots: Path | None) -> None:
     """Show a DATASET's counts, lengths, languages and dates, and check that its splits are apart (else exit 3)."""
     from osparse.corpus import dataset_stats
     from osparse.dataset import Dataset
 
-    found = dataset_stats(Dataset.open(dataset))
+    opened = Dataset.open(dataset)
+    found = dataset_stats(opened)
+    if plots is not None:
+        from osparse.corpus.plots import draw
+
+        for path in draw(opened, plots):
+            log.info("wrote %s", path)
     if not found.shared_groups:
         echo(asdict(found), lambda: _stats_text(found.splits, found.overlap))
         return
