@@ -46,7 +46,7 @@ def _origin(bundle: Bundle) -> list[tuple[str, str]]:
     rows = [
         (
             "made from",
-            f"{source.get('name', 'unknown')} ({source.get('kind', 'unknown')}), fingerprint `{bundle.model[:12]}`",
+            f"{source.get('name') or 'a folder'} ({source.get('kind', 'unknown')}), fingerprint `{bundle.model[:12]}`",
         ),
         ("architecture", str(source.get("architecture", "unknown"))),
         ("licence of the weights", str(source.get("licence") or "not stated by its source")),

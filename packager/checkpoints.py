@@ -33,6 +33,7 @@ class Checkpoint(Model):
 
     layout: Layout = field(kw_only=True)
     name: str = field(kw_only=True)
+    """The folder's, or the whole hub id."""
     table: Lexicon = field(kw_only=True)
     rows: int = field(kw_only=True)
     """Vocabulary size of config.json."""
@@ -86,16 +87,17 @@ def open_model(
 
 def display_name(model: Model) -> str:
     """What the model is called: the folder's name, or the hub's."""
-    return model.name if isinstance(model, Checkpoint) else model.path.resolve().name
+    name = model.name if isinstance(model, Checkpoint) else model.path.resolve().name
+    return name.rpartition("/")[2].partition("@")[0]
 
 
 def describe(model: Model) -> dict[str, Any]:
-    """The manifest's ``source``: what was packaged, with no path in it."""
+    """The manifest's ``source``: what was packaged. A folder is not named: the same model has the same bundle."""
     config = read_json(model.path / "config.json", ModelError)
     card = model.layout.root if isinstance(model, Checkpoint) else model.path
     return {
         "kind": model.layout.kind if isinstance(model, Checkpoint) else "osparse",
-        "name": display_name(model),
+        "name": model.name if isinstance(model, Checkpoint) and "/" in model.name else None,
         "architecture": config.get("model_type", "unknown"),
         "licence": _licence(card / "README.md"),
         "query_weights": {k: v for k, v in model.idf.items() if k in ("from", "missing", "missing_count_as", "corpus")},

@@ -14,7 +14,9 @@ PATTERNS = ("*.json", "*.safetensors", "pytorch_model*.bin", "*.txt", "README.md
 
 
 def local(given: Path | str) -> tuple[Path, str]:
-    """The folder and the name of ``given``: a folder, or ``owner/name[@revision]`` of the Hugging Face hub.
+    """The folder of ``given``, and its name or its whole hub id.
+
+    ``given`` is a folder, or ``owner/name[@revision]`` of the Hugging Face hub.
 
     Raises :class:`ModelError` if it is neither, or cannot be fetched.
     """
@@ -22,7 +24,7 @@ def local(given: Path | str) -> tuple[Path, str]:
     if path.exists() or not _ID.fullmatch(text) or path.parent.is_dir():
         return path, path.resolve().name
     repository, _, revision = text.partition("@")
-    return _snapshot(repository, revision or None), repository.rpartition("/")[2]
+    return _snapshot(repository, revision or None), text
 
 
 def _snapshot(repository: str, revision: str | None) -> Path:

@@ -17,7 +17,7 @@ from osparse.errors import CheckError, InputError, ModelError
 from osparse.lexicon import MIN_WEIGHT
 from osparse.model import Model
 from osparse.packager import hub, package
-from osparse.packager.checkpoints import Checkpoint, describe, open_model
+from osparse.packager.checkpoints import Checkpoint, describe, display_name, open_model
 from osparse.packager.source import Source
 from osparse.packager.weights import load_checkpoint
 
@@ -91,7 +91,7 @@ def test_a_plain_folder_is_the_model_it_was_made_of(plain: Path, model: Model, t
     idf = json.loads(read_member(made.zip_path("tokenizer"), "idf.json"))
     assert idf["the"] == 1.0 and len(idf) == 400  # what OpenSearch gives a token without a weight, written out
     assert made.source == {
-        "kind": "hugging-face", "name": "doc-v2", "architecture": "bert", "licence": "apache-2.0",
+        "kind": "hugging-face", "name": None, "architecture": "bert", "licence": "apache-2.0",
         "query_weights": {"from": "idf.json", "missing": 1, "missing_count_as": 1.0},
     }  # fmt: skip
     assert package(plain, tmp_path / "bundle", ["onnx"], activation="log1p_relu", max_length=64) == made
@@ -274,7 +274,8 @@ def test_a_hub_id_is_a_folder_that_was_fetched(plain: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     opened = open_model("opensearch-project/doc-v2-mini@main")
-    assert isinstance(opened, Checkpoint) and opened.name == "doc-v2-mini" and opened.path == plain
+    assert isinstance(opened, Checkpoint) and display_name(opened) == "doc-v2-mini" and opened.path == plain
+    assert describe(opened)["name"] == "opensearch-project/doc-v2-mini@main"
     assert asked == [("opensearch-project/doc-v2-mini", "main")]
 
     def offline(*_: Any, **__: Any) -> str:

@@ -126,7 +126,13 @@ def test_an_output_made_otherwise_is_replaced_only_on_demand(bundle: Bundle, mod
         package(model, output)
     made = package(model, output, ["onnx"], "other", overwrite=True)
     assert made.formats == ["onnx"] and made.name == "other"
-    assert sorted(os.listdir(output)) == ["encoder.onnx.zip", "manifest.json", "probes.jsonl", "tokenizer.zip"]
+    assert sorted(os.listdir(output)) == [
+        "README.md",
+        "encoder.onnx.zip",
+        "manifest.json",
+        "probes.jsonl",
+        "tokenizer.zip",
+    ]
 
 
 def test_a_folder_that_is_no_bundle_is_never_replaced(model: Model, tmp_path: Path) -> None:
