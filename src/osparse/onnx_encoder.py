@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 INPUTS = ("input1.input_ids", "input1.attention_mask")
-STEP = 16
+STEP = 8
 """Ids; the lengths that texts are padded to are this far apart."""
 
 
