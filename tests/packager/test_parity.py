@@ -57,10 +57,10 @@ def test_words_that_one_side_lacks_count_above_the_floor() -> None:
 
 def test_padding_that_leaks_is_seen() -> None:
     def sums(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        return (ids * mask).sum(1, keepdims=True).astype(np.float32)
+        return np.asarray((ids * mask).sum(1, keepdims=True), np.float32)
 
     def leaks(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        return sums(ids, mask) + ids.shape[1]
+        return np.asarray(sums(ids, mask) + ids.shape[1], np.float32)
 
     cases = make_cases([[2, 3], [2, 9, 9, 3]], range(5, 50), 16)
     assert padding_leak(sums, cases) == 0 and padding_leak(leaks, cases) > 1
