@@ -104,11 +104,11 @@ def loader(folder: Path, scale: float, trove: str | None) -> None:
         for name in ("Trove, first run", "Trove, cached"):
             found[name] = side("trove", folder / "trove-files", folder / "trove-cache", python=trove)
     print(f"{queries:,} queries x {CANDIDATES} candidates over {documents:,} documents; batches of {BATCH} queries\n")
-    print("| loader | peak, GB | after imports, GB | open, CPU s (wall) | first batch, CPU s | texts per CPU s |")
+    print("| loader | peak, GB | private at the end, GB | open, CPU s (wall) | first batch, CPU s | texts per CPU s |")
     print("|---|---|---|---|---|---|")
     for name, row in found.items():
         open_s = f"{row['open']:.2f} ({row['wall']:.1f})"
-        sizes = f"{row['peak'] / 1e9:.2f} | {row['base'] / 1e9:.2f}"
+        sizes = f"{row['peak'] / 1e9:.2f} | {row['private'] / 1e9:.2f}"
         print(f"| {name} | {sizes} | {open_s} | {row['first']:.3f} | {row['texts_per_s']:,.0f} |")
     for name in ("osparse, nothing cached", "osparse, cached"):
         ratio = found["dictionaries"]["peak"] / found[name]["peak"]

@@ -19,6 +19,12 @@ def peak() -> int:
     return resident()[1]
 
 
+def private() -> int:
+    """Bytes that no file backs: what the kernel cannot drop and processes do not share."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines["RssAnon"].split()[0]) * 1024
+
+
 def measured(opened: Callable[[], Any], base: int) -> None:
     """Open, then read batches of random queries with all their texts."""
     started, cpu = time.perf_counter(), time.process_time()
@@ -36,10 +42,8 @@ def measured(opened: Callable[[], Any], base: int) -> None:
         "open": ready - cpu,
         "first": first,
         "texts_per_s": texts / seconds,
-        "peak": peak(),
-        "base": base,
     }
-    print(json.dumps({**found, "peak": peak(), "base": base}))
+    print(json.dumps({**found, "peak": peak(), "base": base, "private": private()}))
 
 
 def osparse(dataset: str, cache: str) -> None:

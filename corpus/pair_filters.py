@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -153,7 +154,7 @@ def _different(pairs: Iterator[Pair], threshold: float) -> Iterator[Pair]:
     for pair in track(pairs, "looking for near-duplicates", unit="pairs"):
         name = _hash(pair.text)
         if name not in known:
-            sketch = datasketch.MinHash(num_perm=PERMUTATIONS, seed=1)
+            sketch = datasketch.MinHash(num_perm=PERMUTATIONS, seed=1, hashfunc=zlib.crc32)
             text = " ".join(pair.text.split()).lower()
             shingles = {text[i : i + SHINGLE].encode() for i in range(max(1, len(text) - SHINGLE + 1))}
             sketch.update_batch(shingles)

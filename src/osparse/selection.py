@@ -100,7 +100,7 @@ def materialise(one: Selection, queries: TextMap, documents: TextMap, cache: Pat
             about = {"dataset": str(one.dataset.path), "queries": len(chosen.queries), "rows": len(chosen.documents)}
             (temporary / "selection.json").write_text(pretty_json(about), encoding="utf-8")
     else:
-        log.info("%s is up to date", folder)
+        log.debug("%s is up to date", folder)
     return Rows(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS))
 
 
