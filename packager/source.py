@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -60,7 +61,7 @@ class Source:
         """Tokens the encoder is checked with: the server's limit, or the model's if that is lower."""
         return min(SERVER_MAX_TOKENS, positions(self.encoder.mlm))
 
-    @property
+    @cached_property
     def shared(self) -> dict[str, bytes]:
         """The files that every encoder zip holds."""
         return {"tokenizer.json": self.tokenizer_json, "idf.json": self.model.lexicon.to_json().encode()}

@@ -23,7 +23,7 @@ from osparse.encoding import Head
 from osparse.errors import BundleError, CheckError, InputError, ModelError
 from osparse.files import sha256_file
 from osparse.model import Model
-from osparse.packager import package, torchscript
+from osparse.packager import archive, package, torchscript
 from osparse.packager.packing import RECIPE, safe_name
 from osparse.targets import TARGETS
 
@@ -211,6 +211,13 @@ def test_fewer_rows_than_tokens(own: Path, tmp_path: Path) -> None:
 def test_special_tokens_that_are_not_masked(own: Path, tmp_path: Path) -> None:
     change(own / "osparse.json", lambda raw: raw["head"].update(masked_ids=[0, 1]))
     refused(own, tmp_path, ModelError, r"masked_ids lacks 3 .*\[2, 3, 4\]")
+
+
+def test_a_zip_the_server_would_refuse_for_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MAX_UNPACKED", 1000)
+    with pytest.raises(BundleError, match=r"encoder\.onnx\.zip would hold 1,001 bytes; the server refuses"):
+        archive.write_zip(tmp_path / "encoder.onnx.zip", {"model.onnx": bytes(1001)})
+    assert not any(tmp_path.iterdir())
 
 
 def test_nan_weights(own: Path, tmp_path: Path) -> None:
