@@ -91,10 +91,10 @@ class ClusterApi:
         """Flat; a value of None takes the setting away."""
         self.cluster.request("PUT", f"/{_q(name)}/_settings", body=body)
 
-    def all_meta(self) -> dict[str, Any]:
-        """Concrete index -> ``_meta`` of every index, hidden ones too, that has any."""
+    def all_meta(self, pattern: str = "_all") -> dict[str, Any]:
+        """Concrete index -> ``_meta`` of every index of the pattern, hidden ones too, that has any."""
         params = {"filter_path": "*.mappings._meta", "expand_wildcards": "open,hidden"}
-        body = _object(self.cluster.request("GET", "/_all/_mapping", params=params))
+        body = _object(self.cluster.request("GET", f"/{quote(pattern, safe='*')}/_mapping", params=params))
         return {name: found["mappings"]["_meta"] for name, found in body.items()}
 
     def aliases(self, index: str) -> list[str]:

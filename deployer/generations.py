@@ -49,7 +49,7 @@ def read_generations(api: ClusterApi, alias: str) -> Generations:
     Raises:
         DeploymentConflictError: the alias stands on several indices, or on one osparse did not make.
     """
-    made = deployments_of(api.all_meta())
+    made = deployments_of(api.all_meta(f"{alias}-*"))  # a user may see no more than these
     mine = {
         name: Generation(name, deployment, api.creation_date(name))
         for name, deployment in made.items()

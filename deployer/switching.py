@@ -20,6 +20,8 @@ log = logging.getLogger("osparse.deployer.switching")
 
 LOOKS = 3
 """Through the old index: what was written to it during the first is found by the next."""
+_AT_ONCE = 4
+"""Texts in one simulation: the server encodes them side by side, and refuses more than ten model calls at a time."""
 MARGIN = 0.005
 """nDCG@10 the new index may lose before the gate closes."""
 
@@ -118,7 +120,11 @@ class Switch:
         pipeline = self.deployment.ingest_pipeline
         if pipeline is None or self.deployment.chunks or self.deployment.prune is not None:
             return [None] * len(texts)  # the models themselves were proved already
-        made = self.api.simulate(pipeline, [{TEXT_FIELD: text} for text in texts])
+        made = [
+            one
+            for start in range(0, len(texts), _AT_ONCE)
+            for one in self.api.simulate(pipeline, [{TEXT_FIELD: t} for t in texts[start : start + _AT_ONCE]])
+        ]
         for text, found in zip(texts, made, strict=True):
             if "error" in found:
                 raise CheckError(f"the pipeline {pipeline} fails on {text[:40]!r}: {found['error'].get('reason')}")

@@ -141,11 +141,13 @@ class IndexCalls(State):
             for index in self._indices(request.parts[0]):
                 index.mappings = {**index.mappings, **request.json}
             return {"acknowledged": True}
-        if request.parts[0] == "_all":
+        if request.parts[0] == "_all" or "*" in request.parts[0]:
+            pattern = request.parts[0].replace("_all", "*")
             wanted = request.query.get("filter_path") == "*.mappings._meta"
             return {
                 name: {"mappings": {"_meta": index.mappings["_meta"]} if wanted else index.mappings}
-                for name, index in self.indices.items() if "_meta" in index.mappings or not wanted
+                for name, index in self.indices.items()
+                if fnmatch(name, pattern) and ("_meta" in index.mappings or not wanted)
             }  # fmt: skip
         return {index.name: {"mappings": index.mappings} for index in self._indices(request.parts[0])}
 

@@ -84,7 +84,8 @@ def test_a_deploy_killed_at_any_call_converges(
         deploy(small_bundle, client(whole), "products")
         wanted, total = whole.state(), len(whole.calls)
     interrupted = 0
-    for k in range(1, total + 1):
+    tried = range(1 if kind == "drop" else 2, total + 1, 2)  # every call by one kind; test_faults.py strikes all by all
+    for k in tried:
         with mlcommons_server() as server:
             rest = Fault("drop", calls=range(k + 1, 10_000))
             server.faults = [Fault(kind, calls=range(k, k + 1)), rest]
@@ -95,7 +96,7 @@ def test_a_deploy_killed_at_any_call_converges(
             server.faults = []
             deploy(small_bundle, client(server), "products")
             assert server.state() == wanted, f"{kind} at call {k}"
-    assert interrupted > 0.8 * total, "polls vary, so the last numbers may not come"
+    assert interrupted > 0.8 * len(tried), "polls vary, so the last numbers may not come"
 
 
 @pytest.mark.parametrize("fault", [(429, None), (503, None), (429, "0")])
