@@ -119,7 +119,13 @@ def prepare(inputs: Inputs) -> Prepared:
         dataset, inputs.tokenizer, lexicon, distractors=config.validation.documents, seed=config.seed
     )  # fmt: skip
     records = training_records(config, dataset, inputs.tokenizer, lexicon)
-    log.info("%d records, %d queries, languages %s", len(records), len(records.relevant), ", ".join(records.languages))
+    queries = sum(len(record.queries) for record in records.records)
+    log.info("%d records, %d queries, languages %s", len(records), queries, ", ".join(records.languages))
+    if queries < len(records.relevant):
+        log.warning(
+            "%d training queries are left out: they, or all their documents, tokenise to nothing",
+            len(records.relevant) - queries,
+        )
     encoder = new_encoder(config, lexicon).to(world.device)
     prepare_encoder(encoder, config.loop, world.device)
     frame = Frame.of(inputs.tokenizer)

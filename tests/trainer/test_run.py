@@ -20,7 +20,7 @@ from osparse.encoder import TextEncoder
 from osparse.errors import CheckError, ConfigError, DatasetError, InputError
 from osparse.model import Model
 from osparse.settings import read_settings
-from osparse.trainer import TrainConfig, run_folder, train
+from osparse.trainer import TrainConfig, plan, run_folder, train
 from osparse.trainer.checkpoint import Progress, read_checkpoint, restore, save_checkpoint
 from osparse.trainer.runlog import read_log
 
@@ -254,6 +254,20 @@ def test_a_monolingual_dataset_trains_from_a_checkpoint(yaml: Path, dataset: Dat
     sets = [f"encoder={{start: {start.path}}}", f"stages=[{mlm}, {ONE_STEP}]"]
     made = train(yaml, data, tmp_path / "model", overrides=sets)
     assert set(made.metrics["directions"]) >= {"en->en"}
+
+
+def test_a_query_that_tokenises_to_nothing_is_left_out_and_said(
+    yaml: Path, dataset: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    snow = pl.when(pl.col("id") == "q:pear:ko").then(pl.lit("\u2603")).otherwise(pl.col("text"))  # [UNK] alone
+    data = save_dataset(
+        tmp_path / "data", documents=dataset.documents.collect(),
+        queries=dataset.queries.collect().with_columns(text=snow),
+        qrels={split: dataset.qrels(split).collect() for split in ("train", "validation")},
+        sources=dataset.manifest.sources, split_rule="", seed=0,
+    )  # fmt: skip
+    plan(yaml, data, tmp_path / "model")
+    assert "1 training queries are left out" in caplog.text
 
 
 def test_paths_and_checkpoints_are_no_part_of_what_a_model_is(
