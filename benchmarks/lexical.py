@@ -22,8 +22,8 @@ TRANSLATIONS = 10
 Tokenise = Callable[[str], Iterable[str]]
 Scores = NDArray[np.float64]
 """(Q, D): rows as ``judged.queries``, columns as ``judged.document_ids``; 0 is not found."""
-_WORD = re.compile(r"\w+")
-_RUN = re.compile(r"[가-힣]+|[^\W가-힣]+")
+_WORD = re.compile(r"[가-힣]+|[^\W가-힣]+")
+"""A run of one script: "gtk용" is two words."""
 
 
 def words(text: str) -> list[str]:
@@ -33,7 +33,7 @@ def words(text: str) -> list[str]:
 def bigrams(text: str) -> list[str]:
     """Words, those of Hangul as their pairs of neighbouring syllables."""
     found = []
-    for run in _RUN.findall(text.lower()):
+    for run in _WORD.findall(text.lower()):
         hangul = "가" <= run[0] <= "힣" and len(run) > 1
         found += [run[i : i + 2] for i in range(len(run) - 1)] if hangul else [run]
     return found

@@ -45,9 +45,10 @@ DEEP = 1000
 """Documents of OpenSearch that take part in the hybrid."""
 SHARES = (0.125, 0.25, 0.5, 1.0, 2.0)
 """Weights tried for a translation in the dictionary."""
-MIXES = tuple(np.round(np.arange(0.05, 1.0, 0.05), 2).tolist())
+MIXES = tuple(np.round(np.arange(0.1, 1.0, 0.1), 1).tolist())
 """Shares of the model tried in the hybrid."""
 TARGETS = {"ko->ko": 0.78, "en->en": 0.80, "ko->en": 0.73, "ko->en, no shared word": 0.55, "en->ko": 0.73}
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 ROUNDS = 10_000
 BATCH = 50
 
@@ -56,7 +57,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="a model directory; without it one is trained")
     parser.add_argument("--dataset", type=Path, help="deb-koen, by default BUILD/dataset, made where it is missing")
-    parser.add_argument("--config", type=Path, default=Path("configs/quality.yaml"), help="what is trained")
     parser.add_argument("--build", type=Path, default=Path("build/quality"), help="where everything made here lies")
     parser.add_argument("--split", choices=("test", "validation"), default="test")
     parser.add_argument("--non-zeros", type=float, default=120.0, help="at most so many per document on average")
@@ -67,7 +67,7 @@ def main() -> None:
         given.dataset = given.build / "dataset"
         osparse("corpus", "build", "--source", "debian", "--output", given.dataset)
     if given.model is None:
-        given.model, trained = train(given.build, given.dataset, given.config)
+        given.model, trained = train(given.build, given.dataset)
     model = Model.open(given.model)
     validation, test = open_benchmark(given.dataset, "validation"), open_benchmark(given.dataset, given.split)
     print(f"{given.model} on {given.dataset} ({given.split}); targets at most {given.non_zeros:g} non-zeros\n")
@@ -91,16 +91,17 @@ def osparse(*arguments: str | Path) -> None:
     subprocess.run([sys.executable, "-m", "osparse", *map(str, arguments)], check=True)
 
 
-def train(build: Path, dataset: Path, config: Path) -> tuple[Path, str]:
+def train(build: Path, dataset: Path) -> tuple[Path, str]:
     """The recipe of docs/quality.md; returns the model and what its training took."""
-    tokenizer, idf, model, more = (build / name for name in ("tokenizer", "idf.json", "model", "training"))
-    osparse("corpus", "build", "--source", "debian-english", "--output", more)
+    tokenizer, idf, start, more, model = (build / n for n in ("tokenizer", "idf.json", "mlm", "training", "model"))
+    osparse("corpus", "build", "--source", "debian", "--option", "english=true", "--output", more)
     osparse("corpus", "tokenizer", dataset, "--output", tokenizer, "--kind", "unigram", "--vocab-size", "12000")
     osparse("idf", dataset, "--tokenizer", tokenizer, "--output", idf)
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    paths = ("--set", f"tokenizer={tokenizer}", "--set", f"idf={idf}")
-    osparse("train", config, "--dataset", more, "--output", model, *paths)
-    after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - started
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    paths = ("--dataset", more, "--set", f"tokenizer={tokenizer}", "--set", f"idf={idf}")
+    osparse("train", CONFIGS / "quality_mlm.yaml", "--output", start, *paths)
+    osparse("train", CONFIGS / "quality.yaml", "--output", model, *paths, "--set", f"encoder.start={start}")
+    after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - began
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return model, f"training: {spent:.0f} CPU seconds, {wall:.0f} s wall"
 
