@@ -48,7 +48,7 @@ SHARES = (0.125, 0.25, 0.5, 1.0, 2.0)
 MIXES = tuple(np.round(np.arange(0.1, 1.0, 0.1), 1).tolist())
 """Shares of the model tried in the hybrid."""
 TARGETS = {"ko->ko": 0.78, "en->en": 0.80, "ko->en": 0.73, "ko->en, no shared word": 0.55, "en->ko": 0.73}
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+CONFIG = Path(__file__).resolve().parents[1] / "configs" / "quality.yaml"
 ROUNDS = 10_000
 BATCH = 50
 
@@ -84,7 +84,7 @@ def main() -> None:
     if given.output:
         write_atomic(given.output, pretty_json(as_json(table, sizes, mixes)))
     if sizes.mean() > given.non_zeros:
-        sys.exit(f"the model keeps {sizes.mean():.1f} non-zeros on average, above {given.non_zeros:g}")
+        sys.exit(f"{sizes.mean():.1f} non-zeros on average, above {given.non_zeros:g}: raise head.prune_ratio")
 
 
 def osparse(*arguments: str | Path) -> None:
@@ -93,14 +93,13 @@ def osparse(*arguments: str | Path) -> None:
 
 def train(build: Path, dataset: Path) -> tuple[Path, str]:
     """The recipe of docs/quality.md; returns the model and what its training took."""
-    tokenizer, idf, start, more, model = (build / n for n in ("tokenizer", "idf.json", "mlm", "training", "model"))
+    tokenizer, idf, more, model = (build / n for n in ("tokenizer", "idf.json", "training", "model"))
     osparse("corpus", "build", "--source", "debian", "--option", "english=true", "--output", more)
     osparse("corpus", "tokenizer", dataset, "--output", tokenizer, "--kind", "unigram", "--vocab-size", "12000")
     osparse("idf", dataset, "--tokenizer", tokenizer, "--output", idf)
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    paths = ("--dataset", more, "--set", f"tokenizer={tokenizer}", "--set", f"idf={idf}")
-    osparse("train", CONFIGS / "quality_mlm.yaml", "--output", start, *paths)
-    osparse("train", CONFIGS / "quality.yaml", "--output", model, *paths, "--set", f"encoder.start={start}")
+    paths = ("--set", f"tokenizer={tokenizer}", "--set", f"idf={idf}")
+    osparse("train", CONFIG, "--dataset", more, "--output", model, *paths)
     after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - began
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return model, f"training: {spent:.0f} CPU seconds, {wall:.0f} s wall"
