@@ -229,7 +229,7 @@ def write_dataset(
         qrels=dealt.qrels,
         candidates={split: rows for split, rows in candidates.items() if _any(rows)},
         sources=sources,
-        split_rule=RULE if judgements["split"].is_null().all() else "as the source published them",
+        split_rule=_split_rule(judgements["split"]),
         seed=seed,
         notes={
             "request": request,
@@ -240,6 +240,13 @@ def write_dataset(
         },
         overwrite=overwrite,
     )
+
+
+def _split_rule(published: pl.Series) -> str:
+    """In words; :mod:`osparse.corpus.pairs` keeps the splits of a dataset whose rule speaks of published ones."""
+    if published.is_null().all():
+        return RULE
+    return f"{RULE}; published splits are kept" if published.has_nulls() else "as the source published them"
 
 
 def _judgements(spools: Sequence[Spool], documents: pl.DataFrame) -> pl.DataFrame:

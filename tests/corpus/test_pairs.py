@@ -116,6 +116,22 @@ def test_each_filter_takes_its_own_and_says_so(tmp_path: Path) -> None:
     assert set(relevant(made)) == {row["query"] for row in good}
 
 
+def test_published_splits_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    beir = build_dataset("beir", SAMPLES["beir"].write(folder), tmp_path / "beir")
+    wanted = {split: set(beir.split_queries(split).collect()["text"]) for split in ("train", "test")}
+    made = make_pairs([beir], tmp_path / "pairs", PairRules(filters=KEEP_COPIES))
+    assert {split: set(made.split_queries(split).collect()["text"]) for split in ("train", "test")} == wanted
+    rows = jsonl(tmp_path, [{"query": f"question {i}", "pos": [f"the answer to question {i}"]} for i in range(60)])
+    both = make_pairs([beir, rows], tmp_path / "both", PairRules(filters=KEEP_COPIES))
+    assert both.manifest.split_rule.endswith("; published splits are kept")
+    again = make_pairs([both], tmp_path / "again", PairRules(filters=KEEP_COPIES))
+    for split in ("train", "test"):
+        found = set(again.split_queries(split).collect()["text"])
+        assert wanted[split] < found and found == set(both.split_queries(split).collect()["text"])
+
+
 def test_nothing_left_is_an_error_and_settings_are_checked(wiki: Dataset, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"no pair is left of 60 \(60 by length\); nothing was written"):
         make_pairs([wiki], tmp_path / "pairs", PairRules(filters=Filters(text_characters=(4000, 5000))))
