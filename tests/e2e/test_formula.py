@@ -11,7 +11,7 @@ import pytest
 import world
 from mlcommons_models import Runtime
 
-from osparse.bundle import MODEL_FORMATS, Bundle
+from osparse.bundle import Bundle
 from osparse.deployer import Cluster, deploy, index_documents, open_cluster
 from osparse.encoder import TextEncoder
 from osparse.encoding import QueryEncoder, quantise, score
@@ -65,7 +65,7 @@ def test_packaged_vectors_are_the_trained_ones(form: str, bundle: Bundle, traine
     document = {
         "name": bundle.name,
         "algorithm": "SPARSE_ENCODING",
-        "model_format": MODEL_FORMATS[form],
+        "model_format": bundle.files[form].model_format,
         "model_version": "1",
     }
     runtime = Runtime(document, bundle.zip_path(form).read_bytes(), "id")

@@ -20,7 +20,7 @@ from osparse.packager.parity import Case
 
 @pytest.fixture(scope="module")
 def files(model: Model) -> tuple[bytes, bytes]:
-    data = onnx_format.export(torchscript.Graph(TextEncoder.open(model).encoder))
+    data = onnx_format.export(torchscript.Graph(TextEncoder.open(model, attention="eager").encoder))
     return data, quantize.quantized(data)
 
 
@@ -57,10 +57,12 @@ def test_rows_and_scales_give_the_matrix_back() -> None:
 def test_a_model_that_int8_changes_too_much_is_refused() -> None:
     case = Case("one", np.ones((1, 3), np.int64), np.ones((1, 3), np.int64))
     wanted = np.array([[0.0, 1.0, 2.0]], np.float32)
-    loss = quantize.measure({"onnx": lambda *_: wanted + [[0, 0.02, 0]]}, lambda *_: wanted, [case])
+    loss = quantize.measure(
+        {"onnx": lambda *_: wanted + np.array([[0, 0.02, 0]], np.float32)}, lambda *_: wanted, [case]
+    )
     assert loss == {"cosine_above": 0.995, "shared_tokens_above": 1.0, "largest_difference_below": 0.04}
     with pytest.raises(CheckError, match=r"cosine 0\.894.*without --quantize"):
-        quantize.measure({"onnx": lambda *_: wanted * [[0, 0, 1]]}, lambda *_: wanted, [case])
+        quantize.measure({"onnx": lambda *_: wanted * np.array([[0, 0, 1]], np.float32)}, lambda *_: wanted, [case])
 
 
 def test_a_quantised_bundle_says_what_it_loses(model: Model, bundle: Bundle, tmp_path: Path) -> None:
