@@ -15,11 +15,12 @@ from osparse.onnx_encoder import INPUTS, open_session
 from osparse.packager import onnx as onnx_format
 from osparse.packager import package, quantize, torchscript
 from osparse.packager.parity import Case
+from osparse.packager.source import Source
 
 
 @pytest.fixture(scope="module")
 def files(model: Model) -> tuple[bytes, bytes]:
-    data = onnx_format.export(torchscript.Graph(TextEncoder.open(model, attention="eager").encoder))
+    data = onnx_format.export(torchscript.Graph(Source.open(model).encoder))
     return data, quantize.quantized(data)
 
 
