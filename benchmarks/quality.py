@@ -41,9 +41,9 @@ from osparse.retrieval.model_run import encode_corpus
 System = Callable[[JudgedSet], Scores]
 Table = dict[str, dict[str, Measures]]
 """System -> direction -> measures; a direction's queries without a shared word are a direction of their own."""
-DEEP = 1000
+DEEP = 200
 """Documents of OpenSearch that take part in the hybrid."""
-SHARES = (0.125, 0.25, 0.5, 1.0, 2.0)
+SHARES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Weights tried for a translation in the dictionary."""
 MIXES = tuple(np.round(np.arange(0.1, 1.0, 0.1), 1).tolist())
 """Shares of the model tried in the hybrid."""
@@ -141,7 +141,20 @@ def opponents(
         "dictionary": Dictionary(bm25, pairs, best),
         "model": ModelScores(model, index),
     }
-    return systems, index.non_zeros()
+    return {name: remembered(system) for name, system in systems.items()}, index.non_zeros()
+
+
+def remembered(system: System) -> System:
+    """Scores of a judged set are computed once."""
+    known: dict[tuple[str, ...], Scores] = {}
+
+    def scores(judged: JudgedSet) -> Scores:
+        key = (judged.direction, *judged.queries)
+        if key not in known:
+            known[key] = system(judged)
+        return known[key]
+
+    return scores
 
 
 class ModelScores:
