@@ -138,10 +138,13 @@ class TextEncoder:
         self._screens: dict[tuple[int, ...], Screen] = {}
 
     @classmethod
-    def open(cls, model: Model | Path | str, *, device: str = "cpu") -> TextEncoder:
-        """Load a model directory; raises :class:`ModelError` if its weights are not whole or do not fit."""
+    def open(cls, model: Model | Path | str, *, device: str = "cpu", attention: str = "sdpa") -> TextEncoder:
+        """Load a model directory; ``attention`` as transformers names it: sdpa is quicker, eager can be traced.
+
+        Raises :class:`ModelError` if its weights are not whole or do not fit.
+        """
         model = model if isinstance(model, Model) else Model.open(model)
-        encoder = SparseEncoder(load_masked_lm(model.path, "eager"), model.head).to(device)
+        encoder = SparseEncoder(load_masked_lm(model.path, attention), model.head).to(device)
         if encoder.decoder.weight.shape[0] < len(model.lexicon.tokens):
             raise ModelError(
                 f"{model.path}: the decoder has {encoder.decoder.weight.shape[0]} rows, "

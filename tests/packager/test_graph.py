@@ -42,7 +42,7 @@ def batch(batch_size: int, length: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def graph_of(model: Model, head: Head, elements: int = torchscript.CHUNK_ELEMENTS) -> torchscript.Graph:
-    encoder = TextEncoder.open(model).encoder
+    encoder = TextEncoder.open(model, attention="eager").encoder
     return torchscript.Graph(type(encoder)(encoder.mlm, head), elements)
 
 
