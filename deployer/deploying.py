@@ -59,7 +59,7 @@ class DeployResult:
             lines.append(
                 f"{new} is ready beside {self.staged_beside}, which still serves {name} ({done}; "
                 f"{self.seconds:.1f} s)\nload it: osparse index --index {new} DOCUMENTS; then let it take "
-                f"over: osparse deploy BUNDLE --index {name}"
+                f"over: osparse deploy BUNDLE --index {name} --no-copy"
             )
         else:
             lines.append(f"{self.plan.alias} is served ({done}; {self.seconds:.1f} s)")
@@ -124,6 +124,8 @@ def deploy(
     check_serving(serving, facts, choice, bundle)
     if allow_settings and choice.mode == "client":
         log.warning("--allow-settings does nothing in mode client: no cluster setting is needed")
+    if via_url is not None and choice.mode == "client":
+        log.warning("--via-url does nothing in mode client: no model is registered")
     log.debug("mode %s: %s", choice.mode, choice.why)
     name = names.concrete_index(index, bundle)
     old = _in_use(api, index, name)

@@ -49,14 +49,12 @@ class Documents:
         """Only the copy itself can tell whether every document is there with its last content."""
         what = f"documents of {self.old.index} in {self.new}"
         there = self.api.count(self.old.index)
-        if not there:
-            return Finding("keep", what, "the old index is empty")
         here = self.api.count(self.new) if self.api.get_mapping(self.new) is not None else 0
         return Finding("change", what, f"{there:,} there, {here:,} here: those missing or changed are copied")
 
     def apply(self) -> None:
-        self.api.refresh(self.old.index)
         for _ in range(LOOKS):
+            self.api.refresh(self.old.index)  # or what was written last, also while the look before ran, is not found
             total = self.api.count(self.old.index)
             copied = copy_documents(self.api, self.old.index, self.old.deployment, self.new, self.deployment, total)
             log.info("%s: %d documents copied, %d were there", self.new, copied.indexed, copied.unchanged)
@@ -131,7 +129,8 @@ class Switch:
         return [dict(found["_source"].get(self.deployment.field) or {}) for found in made]
 
     def _documents(self) -> str:
-        self.api.refresh(self.new)
+        for index in (self.old.index, self.new):
+            self.api.refresh(index)
         there, here = self.api.count(self.old.index), self.api.count(self.new)
         if here < there:
             raise CheckError(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mlcommons_http import Request
 from mlcommons_server import Fault, MLCommonsServer, mlcommons_server
 
 from osparse.bundle import Bundle
@@ -63,6 +64,27 @@ def test_a_new_bundle_takes_the_name_over(
     assert not again.plan.changes and again.seconds < 2
     load = index_documents(cluster, "products", [documents])
     assert (load.indexed, load.unchanged) == (0, 5)
+
+
+def test_what_the_old_index_does_not_show_yet_comes_along(
+    core: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Documents are found after a refresh only: here one was written before the upgrade and one while it copies."""
+    cluster = client(core)
+    deploy(small_bundle, cluster, "products")
+    old = core.indices[f"products-{small_bundle.short}"]
+    waiting = [{"a": {"text": "growing"}}, {"b": {"text": "pears"}}]
+    plain = core.refresh
+
+    def refresh(request: Request) -> object:
+        if request.parts[0] == old.name and waiting:
+            for i, source in waiting.pop(0).items():
+                old.put(i, dict(source))
+        return plain(request)
+
+    monkeypatch.setattr(core, "refresh", refresh)
+    result = deploy(other_bundle, cluster, "products")
+    assert core.indices[result.plan.index].documents.keys() == {"a", "b"}
 
 
 def test_rollback_goes_back_and_forth(
@@ -159,6 +181,7 @@ def test_staging_makes_the_index_and_stops(
     index_documents(cluster, "products", [documents])
     staged = deploy(other_bundle, cluster, "products", stage=True)
     assert staged.staged_beside in served(running) and f"--index {staged.plan.index}" in str(staged)
+    assert "--index products --no-copy" in str(staged), "or what was loaded would be copied over"
     assert not running.indices[staged.plan.index].documents
     assert index_documents(cluster, staged.plan.index, [documents]).indexed == 5
     assert deploy(other_bundle, cluster, "products", copy=False).gate
