@@ -28,6 +28,7 @@ from osparse.trainer.distributed import World, any_process, broadcast, from_main
 from osparse.trainer.memory import is_out_of_memory, out_of_memory
 from osparse.trainer.optimiser import CLIP, make_optimiser, set_rates
 from osparse.trainer.precision import Scaler
+from osparse.trainer.ranking import set_dropout
 from osparse.trainer.runlog import RunLog
 from osparse.trainer.signals import stop_signals
 from osparse.trainer.stage import Stage, StepResult
@@ -69,6 +70,14 @@ class _Turn:
     """Steps since then."""
 
 
+@dataclass(frozen=True)
+class _Before:
+    """What a step changes beside the weights, as it was before a step that failed."""
+
+    random: list[Tensor]
+    stage: dict[str, Any]
+
+
 class _NoMemory(OsparseError):
     """Memory ended in a backward pass; the weights are those before the step."""
 
@@ -84,7 +93,9 @@ def run_stages(run: Run, progress: Progress, checkpoint: Checkpoint | None) -> N
     run.encoder.train()
     with stop_signals() as stopped:
         for number, (config, make) in enumerate(run.stages):
-            if number >= progress.stage:
+            if number < progress.stage:
+                set_dropout(run.encoder, getattr(config, "dropout", None))  # a stage's holds for those after it too
+            else:
                 turn = _turn(run, config, make)
                 if checkpoint is not None:
                     _restore(run, checkpoint, turn)
@@ -113,7 +124,7 @@ def _run_stage(run: Run, progress: Progress, turn: _Turn, stopped: threading.Eve
     with show_progress(config.task, config.steps, "steps") as bar:
         bar.advance(progress.step)
         while progress.step < config.steps:
-            before = random_state()
+            before = _Before(random_state(), turn.stage.state_dict())
             try:
                 result = _step(run, config, turn.stage, progress, turn)
             except (CheckError, _NoMemory) as problem:
@@ -140,10 +151,10 @@ def _run_stage(run: Run, progress: Progress, turn: _Turn, stopped: threading.Eve
                 return
 
 
-def _keep(run: Run, progress: Progress, turn: _Turn, random: list[Tensor] | None = None) -> None:
+def _keep(run: Run, progress: Progress, turn: _Turn, before: _Before | None = None) -> None:
     save_checkpoint(
-        run.folder, progress, run.encoder, turn.optimiser, stage=turn.stage.state_dict(),
-        scaler=turn.scaler.state_dict(), random=random, keep=run.loop.checkpoints_keep,
+        run.folder, progress, run.encoder, turn.optimiser, stage=before.stage if before else turn.stage.state_dict(),
+        scaler=turn.scaler.state_dict(), random=before.random if before else None, keep=run.loop.checkpoints_keep,
     )  # fmt: skip
 
 

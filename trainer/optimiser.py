@@ -21,8 +21,12 @@ def make_optimiser(encoder: SparseEncoder, rate: float, own_rates: Mapping[str, 
     """AdamW; no weight decay on biases, layer norms and parameters with a rate of their own.
 
     Args:
-        rate: peak learning rate. own_rates: that of parameters by name; None leaves a parameter as it is.
+        rate: peak learning rate. own_rates: that of parameters by name; None leaves a parameter as it is, without a
+            gradient: nothing would clear it, and it would count in the norm that is clipped.
     """
+    for name, parameter in encoder.named_parameters():
+        if name in own_rates:
+            parameter.requires_grad_(own_rates[name] is not None)
     named = [(name, p) for name, p in encoder.named_parameters() if p.requires_grad]
     common = [p for name, p in named if name not in own_rates]
     groups: list[dict[str, Any]] = [

@@ -19,8 +19,6 @@ from osparse.trainer.run import NEEDED, Prepared, made_from_these, prepare, run_
 if TYPE_CHECKING:
     from osparse.trainer.records import Records
 
-PIECE = 16
-"""Documents padded together on a CPU; see osparse.trainer.padding."""
 LAYER_STATES, LAYER_INNER = 8, 2
 """Tensors that a transformer layer keeps for the way back: of the hidden width (layer norms' and projections' inputs,
 queries, keys, values, attention's output) and of the feed-forward width (before and after its activation)."""

@@ -53,9 +53,7 @@ class RankingStage:
         sampler = BatchSampler(records.groups, config.batch, (*self.seed, 0), similar, shares(records, config.mixing))
         self.batches = BatchMaker(records, sampler, config, config.max_length - frame.size)
         self.sparsity = Sparsity(sparsity, config.steps, idf, encoder.decoder.weight.shape[0])
-        for name, module in encoder.named_modules():
-            if config.dropout is not None and isinstance(module, nn.Dropout) and ".attention.self." not in name:
-                module.p = config.dropout
+        set_dropout(encoder, config.dropout)
 
     def backward(self, step: int, scale: float = 1.0) -> StepResult:
         """Accumulate the gradients of scale x step's loss: contrastive + distillation + lambda(step) x FLOPS.
@@ -146,6 +144,13 @@ class RankingStage:
         if learnt is None:
             return (holds * self.idf[chosen]).to(self.encoder.keep.device)
         return holds.to(learnt.device) * replicated(learnt)[chosen.to(learnt.device)].exp()
+
+
+def set_dropout(encoder: nn.Module, share: float | None) -> None:
+    """Drop so many of the hidden states from now on; None leaves the encoder as it is."""
+    for name, module in encoder.named_modules():
+        if share is not None and isinstance(module, nn.Dropout) and ".attention.self." not in name:
+            module.p = share
 
 
 def distil(

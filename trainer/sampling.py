@@ -116,7 +116,7 @@ class BatchSampler:
                             taken[int(self.groups[one])] = one
             if len(taken) < self.batch and dealt:
                 return
-            if len(taken) < 2:
+            if len(taken) < min(2, self.batch):
                 raise DatasetError("mixing deals records of one group alone; raise its caps or exponent")
             dealt = True  # an epoch smaller than a batch is one batch
             for record in taken.values():

@@ -104,7 +104,8 @@ class Sparsity:
                 self._alarm(step, f"documents have {nonzeros:.0f} non-zeros on average", 2.0)
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _REMEMBERED}
+        found = {name: getattr(self, name) for name in _REMEMBERED}
+        return {name: value.clone() if isinstance(value, Tensor) else value for name, value in found.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for name in _REMEMBERED:

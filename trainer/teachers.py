@@ -93,10 +93,16 @@ class DatasetTeacher:
 
 
 class Bm25Teacher:
-    """BM25 over the student's own tokens (Robertson and Zaragoza 2009, section 3.4; Lucene's IDF), per language."""
+    """BM25 over the student's own tokens (Robertson and Zaragoza 2009, section 3.4; Lucene's IDF), within a language.
+
+    It says nothing of a document in another language than the query's, nor of spans where there are several languages.
+    """
 
     def __init__(self, records: Records) -> None:
         documents = [document for record in records.records for document in record.documents]
+        self.lang_of: dict[str | None, str] = {query.id: query.lang for r in records.records for query in r.queries}
+        if len(records.languages) == 1:
+            self.lang_of[None] = records.languages[0]
         vocabulary = 1 + max(int(document.ids.max()) for document in documents)
         self.idf: dict[str, Floats] = {}
         self.mean_length: dict[str, float] = {}
@@ -109,8 +115,13 @@ class Bm25Teacher:
             self.mean_length[lang] = float(np.mean([len(ids) for ids in here]))
 
     def scores(self, batch: Batch, rows: slice) -> Floats:
-        columns = [self._column(batch.queries, document.lang, document.ids) for document in batch.documents[rows]]
-        return np.stack(columns, 1) if columns else np.zeros((len(batch.queries), 0), np.float32)
+        here = batch.documents[rows]
+        found = np.full((len(batch.queries), len(here)), np.nan, dtype=np.float32)
+        langs = np.array([self.lang_of.get(name, "") for name in batch.query_ids])
+        for column, document in enumerate(here):
+            asked = np.flatnonzero(langs == document.lang)
+            found[asked, column] = self._column([batch.queries[row] for row in asked], document.lang, document.ids)
+        return found
 
     def _column(self, queries: Sequence[NDArray[np.int64]], lang: str, ids: NDArray[np.int64]) -> Floats:
         idf = self.idf[lang]

@@ -37,6 +37,10 @@ COMMANDS = {
 """Name -> one line, in the order of the road; a command's module is imported only when it runs."""
 
 
+ALWAYS_HEARD = "osparse.deployer.access"
+"""The logger of what endangers credentials: a certificate that is not checked, no encryption. Not even --quiet hides it."""
+
+
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -124,3 +128,4 @@ def setup_logging(options: dict[str, Any]) -> None:
     logger.handlers = [handler]
     logger.setLevel(level)
     logger.propagate = False
+    logging.getLogger(ALWAYS_HEARD).setLevel(min(level, logging.WARNING))

@@ -330,3 +330,9 @@ def refuse(server: MLCommonsServer, monkeypatch: pytest.MonkeyPatch, status: int
 
 def _broken(self: Cluster, *_: object, **__: object) -> None:
     raise RuntimeError("a fault of ours")
+
+
+@pytest.mark.parametrize("flag", ["--quiet", "--verbose", "--json"])
+def test_an_unchecked_certificate_is_said_each_time(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert osparse("status", "--cluster", "https://127.0.0.1:9", "--insecure", flag) == 1
+    assert "--insecure: the certificate of 127.0.0.1 is not checked" in capsys.readouterr().err
