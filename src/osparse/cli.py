@@ -38,7 +38,7 @@ COMMANDS = {
 
 
 ALWAYS_HEARD = "osparse.deployer.access"
-"""The logger of what endangers credentials: a certificate that is not checked, no encryption. Not even --quiet hides it."""
+"""The logger of what endangers credentials (no encryption, a certificate not checked): not even --quiet hides it."""
 
 
 class _Commands(click.Group):
