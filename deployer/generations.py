@@ -38,9 +38,11 @@ class Generations:
     current: Generation | None
     """The one the alias stands on."""
     previous: Generation | None
-    """The one ``<alias>-previous`` stands on; where that alias is gone, the youngest of the others."""
+    """The one ``<alias>-previous`` stands on; where that alias is gone, the youngest that is older than the current."""
     others: tuple[Generation, ...]
-    """Every one but the current, the previous first, then from young to old."""
+    """Those that served before, as far as the cluster shows: the previous first, then from young to old."""
+    waiting: tuple[Generation, ...] = ()
+    """Younger than the current and not the previous: staged, or being filled, and not yet through the gate."""
 
 
 def read_generations(api: ClusterApi, alias: str) -> Generations:
@@ -65,10 +67,11 @@ def read_generations(api: ClusterApi, alias: str) -> Generations:
     current = mine.get(in_use[0]) if in_use else None
     marked = [mine[name] for name in api.indices_of_alias(alias + SUFFIX) if name in mine]
     young = sorted(mine.values(), key=lambda one: (one.created, one.index), reverse=True)
-    others = [one for one in [*marked, *young] if current is None or one.index != current.index]
-    others = list(dict.fromkeys(others))
+    others = [one for one in dict.fromkeys([*marked, *young]) if current is None or one.index != current.index]
+    waiting = [one for one in others if current is not None and one.created > current.created and one not in marked]
+    others = [one for one in others if one not in waiting]
     previous = others[0] if current is not None and others else None
-    return Generations(alias, current, previous, tuple(others))
+    return Generations(alias, current, previous, tuple(others), tuple(waiting))
 
 
 def deployments_of(found: Mapping[str, Any]) -> dict[str, Deployment]:

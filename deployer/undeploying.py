@@ -61,7 +61,8 @@ def undeploy(
     """Remove the indices of ``index`` that do not serve, but for the ``keep`` youngest of them; never the one in use.
 
     Args:
-        keep: How many to keep for a rollback; the one before the one in use counts as the youngest.
+        keep: How many to keep for a rollback; the one before the one in use counts as the youngest. One that is younger
+            than the one in use and did not serve before it is kept besides: it was staged; 0 removes that too.
         orphans: Also remove osparse's models and bundle parts that no index of the cluster names. A deploy that is
             under way on another machine looks like that too.
         plan_only: Say what would be removed and touch nothing.
@@ -75,7 +76,9 @@ def undeploy(
     found = read_generations(api, index)
     if found.current is None and not found.others and not orphans:
         raise InputError(f"{cluster.url} has no index of the name {index}; osparse status lists what it has")
-    doomed, kept = found.others[keep:], found.others[:keep]
+    waiting = found.waiting if keep else ()  # staged, maybe being filled at this moment
+    doomed = found.others[keep:] if keep else (*found.others, *found.waiting)
+    kept = (*found.others[:keep], *waiting)
     work = _Removal(api, look(api).missing_plugins == [], plan_only)
     work.run(doomed, orphans)
     return UndeployResult(

@@ -188,6 +188,21 @@ def test_staging_makes_the_index_and_stops(
     assert served(running) == [staged.plan.index]
 
 
+def test_a_staged_index_is_neither_rolled_back_to_nor_cleared_away(
+    core: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, documents: Path
+) -> None:
+    """It has not passed the gate, and may be loaded at this moment."""
+    cluster = client(core)
+    deploy(small_bundle, cluster, "products")
+    staged = deploy(other_bundle, cluster, "products", stage=True).plan.index
+    index_documents(cluster, staged, [documents])
+    with pytest.raises(InputError, match="nothing to go back to"):
+        rollback(cluster, "products")
+    assert served(core) == [f"products-{small_bundle.short}"]
+    assert undeploy(cluster, "products", keep=1).kept == [staged] and len(core.indices[staged].documents) == 5
+    assert undeploy(cluster, "products", keep=0).removed and staged not in core.indices
+
+
 @pytest.mark.parametrize("kind", ["drop", "lose"])
 def test_an_upgrade_killed_at_any_call_converges(
     kind: str, small_bundle: Bundle, other_bundle: Bundle, documents: Path

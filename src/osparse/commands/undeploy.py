@@ -28,6 +28,7 @@ osparse undeploy --cluster http://localhost:9210 --index products --keep 0
 def undeploy_command(cluster: Cluster, index: str, keep: int, orphans: bool, plan_only: bool) -> None:
     """Remove old indices of a name with their models, pipelines and bundle parts; never the one in use.
 
+    A staged index, younger than the one in use, goes with --keep 0 only.
     The exit code is 1 if something could not be removed; running it again goes on.
     """
     from osparse.deployer import undeploy
