@@ -98,8 +98,14 @@ def text_body(deployment: Deployment, text: str, size: int) -> dict[str, Any]:
 
 
 def tokens_body(deployment: Deployment, weights: Mapping[str, float], size: int) -> dict[str, Any]:
-    """A search body for query weights under raw tokens, in the form this deployment's cluster understands."""
-    if deployment.key_style == "raw":
+    """A search body for query weights, in the form this deployment's cluster understands.
+
+    Args:
+        weights: By raw token; by id, as text, where the field is a sparse_vector, which knows no tokens.
+    """
+    if deployment.vector == "sparse_vector":
+        body = render("query_sparse_vector_tokens", size=size, field=deployment.field, tokens=dict(weights))
+    elif deployment.key_style == "raw":
         body = render("query_neural_sparse_tokens", size=size, field=deployment.field, tokens=dict(weights))
     else:
         clauses = [

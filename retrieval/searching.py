@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -78,7 +79,14 @@ class Searcher:
         return sendable(self.encoder.encode(well_formed(text)))
 
     def body(self, text: str, *, size: int, lang: str | None = None) -> dict[str, Any] | None:
-        return query_body(self.deployment, text, self.weights(text), size=size, lang=lang, own_weights=self.own_weights)
+        weights = self.weights(text)
+        if self.deployment.vector == "sparse_vector":
+            weights = {str(self._ids[token]): weight for token, weight in weights.items()}
+        return query_body(self.deployment, text, weights, size=size, lang=lang, own_weights=self.own_weights)
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {token: i for i, token in enumerate(self.encoder.lexicon.tokens)}
 
     def ask(self, text: str, *, top: int = 10, lang: str | None = None, explain: bool = False) -> Answer:
         """The ``top`` documents with the largest dot product; ``explain`` brings the tokens of each hit."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +113,16 @@ def test_another_table_of_query_weights_needs_no_new_index(kind: str, make_clust
     (tmp_path / "other.json").write_text('{"a": 1.0}')
     with pytest.raises(ModelError, match="does not fit the tokenizer"):
         Searcher(cluster, "world", idf=tmp_path / "other.json")
+
+
+def test_a_sparse_vector_field_is_asked_by_ids(make_cluster: Make, tmp_path: Path) -> None:
+    """It refuses a query token that is no number."""
+    cluster = make_cluster("ml-commons")
+    lexicon = cluster.encoder.lexicon
+    (tmp_path / "idf.json").write_text(json.dumps(dict.fromkeys(lexicon.tokens, 2.0)))
+    cluster.index.mappings["_meta"] = replace(cluster.deployment, vector="sparse_vector").to_meta()
+    body = Searcher(cluster, "world", idf=tmp_path / "idf.json").body(QUERY, size=7)
+    (asked,) = body["query"]["neural_sparse"].values() if body is not None else ()
+    tokens = {lexicon.tokens[int(i)]: weight for i, weight in asked["query_tokens"].items()}
+    assert tokens == dict.fromkeys(cluster.encoder.encode(QUERY), 2.0)
+    assert asked["method_parameters"]["k"] == 7, "or no more than ten are found"
