@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ import osparse.trainer.loop as loop
 from osparse.dataset import Dataset
 from osparse.errors import InputError, OsparseError
 from osparse.model import Model
-from osparse.trainer import run_folder, train
+from osparse.settings import read_settings
+from osparse.trainer import TrainConfig, run_folder, train
 from osparse.trainer.checkpoint import Progress, read_checkpoint, save_checkpoint
+from osparse.trainer.config import DfFlops, Ranking
 from osparse.trainer.memory import is_out_of_memory
 from osparse.trainer.runlog import is_running, read_log
 
@@ -96,6 +99,44 @@ def test_out_of_memory_says_what_to_do_and_loses_nothing(
     assert [path.name for path in (run_folder(tmp_path / "model") / "checkpoint").iterdir()] == ["0001-00000003"]
     # Without dropout's order, micro-batches give the same to rounding; with an equal order to the bit.
     assert same(trained, train(yaml, dataset, tmp_path / "model", resume=True, overrides=["loop.micro_batch=1000"]))
+
+
+def two_rankings(yaml: Path) -> TrainConfig:
+    """The first sets dropout, which holds in the second too; the second alone learns query weights."""
+    config = read_settings(TrainConfig, yaml, [])
+    ranking = config.stages[-1]
+    assert isinstance(ranking, Ranking)
+    stages = (replace(ranking, steps=2, dropout=0.4), replace(ranking, steps=6, idf_lr=1e-2))
+    sparsity = replace(config.sparsity, df=DfFlops(half=0.1, steepness=10.0), target_nonzeros=20, warmup=0.0)
+    validation = replace(config.validation, every=100)  # the end is measured, so its weights are the model
+    return replace(config, stages=stages, sparsity=sparsity, validation=validation, checkpoint_every=100)
+
+
+def test_what_earlier_stages_and_failed_steps_leave_behind_is_the_same_after_a_resume(
+    yaml: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = two_rankings(yaml)
+    whole = train(config, dataset, tmp_path / "whole")
+    with monkeypatch.context() as patch, pytest.raises(OsparseError):
+        failing(3, MemoryError(), patch)
+        train(config, dataset, tmp_path / "model")
+    assert same(whole, train(config, dataset, tmp_path / "model", resume=True))
+
+
+def test_a_parameter_that_a_stage_leaves_alone_has_no_gradient(
+    yaml: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing would clear it, and it would count more and more in the norm that is clipped."""
+    seen: list[bool] = []
+    make = loop.make_optimiser
+
+    def spied(encoder: Any, *more: Any) -> torch.optim.Optimizer:
+        seen.append(encoder.log_idf.grad is not None)
+        return make(encoder, *more)
+
+    monkeypatch.setattr(loop, "make_optimiser", spied)
+    train(two_rankings(yaml), dataset, tmp_path / "model")
+    assert seen == [False, False]
 
 
 def test_other_runtime_errors_are_no_memory_problem() -> None:

@@ -39,6 +39,11 @@ def test_a_batch_above_the_groups_is_cut_and_one_group_is_refused() -> None:
         BatchSampler(np.zeros(5, np.int64), 2, (1,))
 
 
+def test_one_record_a_step_is_a_batch() -> None:
+    """Masked-LM may have it; only a mixing that leaves one group is wrong."""
+    assert [len(BatchSampler(GROUPS, 1, (1,)).at(step)) for step in range(20)] == [1] * 20
+
+
 def test_resembling_records_come_into_one_batch() -> None:
     similar = np.array([[r ^ 1] for r in range(12)])
     groups = np.arange(12)
