@@ -65,9 +65,8 @@ class _Held:
         self._queries = pl.Series("query_text", [], pl.UInt64)
 
     def add(self, part: pl.DataFrame, documents: pl.DataFrame) -> None:
-        own = part.filter(pl.col("published").not_())
-        self.texts = pl.concat([self.texts, own.filter(pl.col("score") > 0)["text"]]).unique()
-        self._queries = pl.concat([self._queries, own["query_text"]]).unique()
+        self.texts = pl.concat([self.texts, part.filter(pl.col("score") > 0)["text"]]).unique()
+        self._queries = pl.concat([self._queries, part["query_text"]]).unique()
         tied = documents.join(self.texts.to_frame(), on="text", how="semi")["group"]
         self._groups |= set(tied) - {""}
 
@@ -95,7 +94,8 @@ def deal(judgements: pl.DataFrame, documents: pl.DataFrame, queries: pl.DataFram
     """Split judgements (query_id, document_id, score, origin, group, split or null) into qrels, leaks removed.
 
     Texts are compared by hash, so that none is held: ``documents`` has id, group, text; ``queries`` id, text; each
-    ``text`` a 64-bit hash. Splits that the source published are left as they are.
+    ``text`` a 64-bit hash. Splits that the source published are left as they are; what they hold back is kept out of
+    what is dealt beside them.
     """
     rule = judgements.select(pl.col("group").unique())
     rule = rule.with_columns(dealt=pl.col("group").map_elements(lambda g: split_of(g, seed), return_dtype=pl.String))

@@ -12,6 +12,7 @@ import apt_world
 import pytest
 
 from osparse.corpus import build_dataset, dataset_stats
+from osparse.corpus.build import Input, build_from
 from osparse.corpus.splits import split_of
 from osparse.dataset import SPLITS
 from osparse.files import canonical_json
@@ -93,6 +94,25 @@ def test_a_held_back_text_is_no_training_negative(tmp_path: Path) -> None:
         for other in SPLITS:
             assert one == other or not shown[one] & relevant[other]
     assert len(set.intersection(*shown.values())) == 1  # the text that answers nothing may be a negative anywhere
+
+
+def test_what_a_published_split_holds_back_is_kept_out_of_rows_dealt_beside_it(tmp_path: Path) -> None:
+    folder = tmp_path / "beir"
+    (folder / "qrels").mkdir(parents=True)
+    _write(folder / "corpus.jsonl", [{"_id": f"d{i}", "title": "", "text": f"passage {i}"} for i in range(2)])
+    _write(folder / "queries.jsonl", [{"_id": f"q{i}", "text": f"question {i}"} for i in range(2)])
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq0\td0\t1\nq1\td1\t1\n")
+    one, two, three = _groups("train", 3)
+    rows: list[dict[str, object]] = [
+        {"id": "a", "text": "passage 0", "title": "other words", "group": one},
+        {"id": "b", "text": "own text", "title": "question 1", "group": two},
+        {"id": "c", "text": "free text", "title": "free", "group": three},
+    ]
+    sources = [Input("beir", (folder,)), Input("jsonl", (_write(tmp_path / "rows.jsonl", rows),))]
+    dataset = build_from(sources, tmp_path / "dataset")
+    assert dataset.qrels("train").collect()["query_id"].to_list() == ["c:q"]
+    assert dataset.qrels("test").collect()["query_id"].to_list() == ["q0", "q1"]
+    assert all(value == 0 for pair in dataset_stats(dataset).overlap.values() for value in pair.values())
 
 
 def test_pairs_that_share_an_answer_share_a_split_whatever_their_order(tmp_path: Path) -> None:
