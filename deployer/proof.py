@@ -8,6 +8,7 @@ from typing import Literal
 from osparse.bundle import Bundle
 from osparse.deployer.ml_commons import MLCommons
 from osparse.errors import CheckError
+from osparse.likeness import unlike
 
 TOLERANCE = 1e-4
 """Largest difference of a weight; a token that is not there has weight 0. A quantised bundle says its own."""
@@ -16,25 +17,42 @@ _TEXTS = 8
 
 
 def prove(ml: MLCommons, model_id: str, bundle: Bundle, part: Literal["encoder", "tokenizer"]) -> None:
-    """Raises :class:`CheckError` naming the text and token with the largest difference, if it is above 1e-4."""
+    """Raises :class:`CheckError` naming the text and token whose weight differs by more than the bundle's tolerance."""
     probes = bundle.probes()
     allowed = max(TOLERANCE, bundle.tolerance) if part == "encoder" else TOLERANCE
+    quantised = bool(bundle.quantization)
     for start in range(0, len(probes), _TEXTS):
         taken = probes[start : start + _TEXTS]
         for probe, served in zip(taken, ml.predict(model_id, [p.text for p in taken]), strict=True):
             expected = probe.document if part == "encoder" else probe.query
-            check_weights(f"the served {part} of bundle {bundle.name}", probe.text, expected, served, allowed)
+            what = f"the served {part} of bundle {bundle.name}"
+            check_weights(what, probe.text, expected, served, allowed, alike=part == "encoder" and quantised)
 
 
 def check_weights(
-    what: str, text: str, expected: Mapping[str, float], served: Mapping[str, float], allowed: float = TOLERANCE
+    what: str,
+    text: str,
+    expected: Mapping[str, float],
+    served: Mapping[str, float],
+    allowed: float = TOLERANCE,
+    *,
+    alike: bool = False,
 ) -> None:
-    """Raises :class:`CheckError` naming the token with the largest difference, if that is above ``allowed``."""
+    """Raises :class:`CheckError` naming the token with the largest difference, if that is above ``allowed``.
+
+    Args:
+        alike: The whole vector must be like the expected one too: ``allowed`` is a quantised bundle's.
+    """
     token, difference = largest_difference(expected, served)
     if difference > allowed:
         raise CheckError(
             f"{what} is not the proved one: for {text[:40]!r} the token {token!r} has {served.get(token, 0.0):.6g}, "
             f"not {expected.get(token, 0.0):.6g}; is the bundle made for this OpenSearch version? Check it with "
+            "osparse verify, and package again"
+        )
+    if alike and (far := unlike(served, expected)):
+        raise CheckError(
+            f"{what} is not the proved one: for {text[:40]!r} it gives another vector: {far}; check the bundle with "
             "osparse verify, and package again"
         )
 

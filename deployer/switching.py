@@ -104,6 +104,7 @@ class Switch:
                     expected,
                     found,
                     max(TOLERANCE, self.bundle.tolerance),
+                    alike=bool(self.bundle.quantization),
                 )
         return f"weights: {len(probes)} probes as proved"
 

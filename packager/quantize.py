@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from osparse.errors import CheckError
+from osparse.likeness import FLOOR, LEAST_COSINE, LEAST_SHARED
 from osparse.packager.onnx import cleaned
 from osparse.packager.parity import Case, Runner
 
@@ -27,11 +28,6 @@ MIDDLE = 128
 """Zero point of the uint8 weights and rows: they lie evenly about zero."""
 MIDDLE_OF = "int8.middle"
 """Its name in the graph."""
-LEAST_COSINE = 0.97
-"""Of a text's weights before and after; below it a quantised encoder is refused."""
-LEAST_SHARED = 0.7
-"""Of a text's tokens above ``FLOOR``, before and after, as intersection over union."""
-FLOOR = 1e-3
 
 
 def quantized(data: bytes) -> bytes:

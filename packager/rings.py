@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from osparse import encoding
 from osparse.bundle import Bundle, Probe
 from osparse.errors import CheckError, InputError
+from osparse.likeness import unlike
 from osparse.model import Model
 from osparse.onnx_encoder import open_query_encoder, read_tokenizer
 from osparse.packager import djl as server
@@ -130,7 +131,10 @@ def _documents(
     ids: Sequence[Mapping[int, float]],
     runtime: str = "",
 ) -> Check:
-    """Answers in WORD and TOKEN_ID against the probes: within 1e-4, the same tokens above 1e-3, nothing lost."""
+    """Answers in WORD and TOKEN_ID against the probes: within 1e-4, the same tokens above 1e-3, nothing lost.
+
+    Of a quantised bundle: within its tolerance, and as like the probe's vector as ``package`` wants it.
+    """
     tokens = read_tokenizer(bundle.zip_path("tokenizer"))[1]
     problems, worst = [], 0.0
     probes = bundle.probes()
@@ -141,6 +145,8 @@ def _documents(
         named = {tokens[i] if i < len(tokens) else f"id {i}": weight for i, weight in by_id.items()}
         if not gap <= bundle.tolerance:
             problems.append(f"{probe.text[:30]!r} differs by {gap:.2g}")
+        elif bundle.quantization and (far := unlike(found, probe.document)):
+            problems.append(f"{probe.text[:30]!r} is another vector: {far}")
         elif lone:
             problems.append(f"{probe.text[:30]!r} has {lone[:3]} on one side only")
         elif named != found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ import pytest
 from osparse.bundle import Bundle, read_member
 from osparse.errors import CheckError
 from osparse.model import Model
-from osparse.onnx_encoder import INPUTS, open_session
+from osparse.onnx_encoder import INPUTS, open_session, read_tokenizer
 from osparse.packager import onnx as onnx_format
-from osparse.packager import package, quantize, torchscript
+from osparse.packager import package, quantize, rings, torchscript
 from osparse.packager.parity import Case
 from osparse.packager.source import Source
 
@@ -72,3 +73,10 @@ def test_a_quantised_bundle_says_what_it_loses(model: Model, bundle: Bundle, tmp
     sizes = [len(read_member(b.zip_path("onnx"), "model.onnx")) for b in (made, bundle)]
     assert sizes[0] < sizes[1]
     assert [probe.document for probe in made.probes()] == [probe.document for probe in bundle.probes()]
+    words = [probe.document for probe in made.probes()]
+    tokens = read_tokenizer(made.zip_path("tokenizer"))[1]
+    ids = [{tokens.index(t): w for t, w in found.items()} for found in words]
+    loose = replace(made, tolerance=5.0)
+    assert rings._documents(loose, "onnx", "b", words, ids).outcome == "ok"
+    swapped = rings._documents(loose, "onnx", "b", [words[1], *words[1:]], [ids[1], *ids[1:]])
+    assert swapped.outcome == "failed" and "another vector: cosine" in swapped.detail
