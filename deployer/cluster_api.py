@@ -135,11 +135,6 @@ class ClusterApi:
     def count(self, name: str) -> int:
         return int(_object(self.cluster.request("GET", f"/{_q(name)}/_count"))["count"])
 
-    def bulk(self, index: str, lines: bytes) -> list[dict[str, Any]]:
-        """Send NDJSON of ``index`` actions with ids; returns one result per document, in order."""
-        answer = self.cluster.request("POST", f"/{_q(index)}/_bulk", body=lines, content_type=NDJSON, timeout=300)
-        return [item["index"] for item in _object(answer)["items"]]
-
     def get_document(self, index: str, document_id: str) -> dict[str, Any] | None:
         answer = self.cluster.request("GET", f"/{_q(index)}/_doc/{_q(document_id)}", allow=(404,))
         return dict(answer.body["_source"]) if answer.status == 200 and answer.body.get("found") else None
@@ -152,16 +147,6 @@ class ClusterApi:
         """Which of the documents are there."""
         answer = self.cluster.request("POST", f"/{_q(index)}/_mget", params={"_source": "false"}, body={"ids": [*ids]})
         return {found["_id"] for found in _object(answer)["docs"] if found.get("found")}
-
-    def stored_values(self, index: str, ids: Collection[str], field: str) -> dict[str, str]:
-        """Document id -> its stored ``field``, for the documents that are there and have it."""
-        params = {"_source": "false", "stored_fields": field}
-        answer = self.cluster.request("POST", f"/{_q(index)}/_mget", params=params, body={"ids": [*ids]})
-        return {
-            found["_id"]: found["fields"][field][0]
-            for found in _object(answer)["docs"]
-            if found.get("found") and field in found.get("fields", {})
-        }
 
     def search(self, index: str, body: Mapping[str, Any], params: Mapping[str, str] | None = None) -> dict[str, Any]:
         return _object(self.cluster.request("POST", f"/{_q(index)}/_search", params=params, body=body))
