@@ -202,23 +202,31 @@ class Cluster:
     def _parse(self, text: str, headers: Mapping[str, str], status: int) -> Any:
         if not text.strip():
             return None
-        text = self._hide(text) if status >= 300 else text
         try:
-            return json.loads(text)
+            body = json.loads(text)
+            return self._without_secrets(body) if status >= 300 else body
         except json.JSONDecodeError:
             if 300 <= status < 400 or status in _SAID_BY_PROXIES:
-                return {"error": _short(text)}
+                return {"error": _short(self._hide(text))}
         kind = headers.get("content-type", "no content type")
         hint = " (it speaks TLS: use https://)" if "plain HTTP" in text else ""
         raise ClusterError(
             f"{self.url} answers, but not as OpenSearch does: status {status}, {kind}{hint}; check the address"
         )
 
+    def _without_secrets(self, body: Any) -> Any:
+        """An error's body; in its values, not in its text: JSON writes a quote in a password another way."""
+        if isinstance(body, dict):
+            return {key: self._without_secrets(value) for key, value in body.items()}
+        if isinstance(body, list):
+            return [self._without_secrets(value) for value in body]
+        return self._hide(body) if isinstance(body, str) else body
+
     def _judge(self, method: str, path: str, answer: Answer, allow: Collection[int], tries: int) -> Answer:
         if answer.status < 300 or answer.status in allow:
             return answer
         if answer.status < 400:
-            target = answer.headers.get("location", "elsewhere")
+            target = self._hide(answer.headers.get("location", "elsewhere"))
             raise ClusterError(f"{self.url} redirects to {target}; give that address")
         if answer.status == 401:
             raise AccessError(

@@ -319,6 +319,15 @@ def test_no_output_holds_a_secret(
     assert "you sent" in shown.err and "***" in shown.err, "the server's words are there, without the secret"
 
 
+@pytest.mark.parametrize("password", ['s3c"ret\\', "reason", "naïve-비밀"])
+def test_a_secret_is_hidden_however_json_writes_it(password: str) -> None:
+    """Its words stay an error: a password that is a word of the protocol does not make another answer of it."""
+    cluster = Cluster("http://localhost:1", credentials=Credentials.choose({"username": "a", "password": password}))
+    for ascii_only in (True, False):
+        text = json.dumps({"error": {"reason": f"you sent {password}"}, "status": 400}, ensure_ascii=ascii_only)
+        assert cluster._parse(text, {}, 400) == {"error": {"reason": "you sent ***"}, "status": 400}
+
+
 def refuse(server: MLCommonsServer, monkeypatch: pytest.MonkeyPatch, status: int, body: str) -> None:
     def send(self: Cluster, *_: object) -> object:
         from osparse.deployer.connection import Answer
