@@ -92,8 +92,8 @@ def mine(
 ) -> tuple[Dataset, MiningReport]:
     """Write a copy of a dataset with hard negatives of its training queries in ``candidates.train``.
 
-    Documents of the validation and test splits are never ranked, so none is learnt from. Candidates that another
-    retriever or teacher gave are kept.
+    Documents of the validation and test splits, their groups and copies are never ranked, so none is learnt from.
+    Candidates that another retriever or teacher gave are kept.
 
     Raises:
         DatasetError: no train split, or no query got a negative.
@@ -193,13 +193,8 @@ class _Finder:
 
 
 def _searchable(dataset: Dataset) -> dict[str, _Document]:
-    """Documents judged in the train split or in none."""
-    trained = dataset.qrels("train").select(pl.col("document_id").alias("id"))
-    found = dataset.documents.select("id", "text", "lang", "group")
-    for split in SPLITS[1:]:
-        if dataset.manifest.counts.get(f"qrels.{split}.arrow"):
-            held = dataset.qrels(split).select(pl.col("document_id").alias("id")).join(trained, on="id", how="anti")
-            found = found.join(held, on="id", how="anti")
+    """Documents that nothing held back hangs on, by id."""
+    found = dataset.learnable_documents().select("id", "text", "lang", "group")
     return {name: _Document(text, lang, group or name) for name, text, lang, group in found.collect().iter_rows()}
 
 

@@ -161,6 +161,24 @@ class Dataset:
         ids = self.qrels(split).select(pl.col("document_id").unique().alias("id"))
         return self.documents.join(ids, on="id", how="semi", maintain_order="left")
 
+    def learnable_documents(self) -> pl.LazyFrame:
+        """All documents but those that a held-back split alone judges, and their groups and copies.
+
+        So unjudged documents are there, and what training judges; columns :data:`DOCUMENTS`.
+        """
+        there = [split for split in SPLITS if self.manifest.counts.get(f"qrels.{split}.arrow")]
+        ids = {split: self.qrels(split).select(id="document_id").unique() for split in there}
+        held = [ids[split] for split in there if split != "train"]
+        if not held:
+            return self.documents
+        trained = ids.get("train", held[0].clear())
+        judged = self.documents.join(pl.concat(held).unique(), on="id", how="semi").join(trained, on="id", how="anti")
+        keys = judged.select("group", text=pl.col("text").hash()).collect(engine="streaming")
+        groups = keys["group"].filter(keys["group"] != "").unique()
+        tied = pl.col("group").is_in(groups.implode()) | pl.col("text").hash().is_in(keys["text"].unique().implode())
+        out = self.documents.filter(tied).select("id").join(trained, on="id", how="anti")
+        return self.documents.join(out, on="id", how="anti", maintain_order="left")
+
     def split_queries(self, split: str) -> pl.LazyFrame:
         ids = self.qrels(split).select(pl.col("query_id").unique().alias("id"))
         return self.queries.join(ids, on="id", how="semi", maintain_order="left")

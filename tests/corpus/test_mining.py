@@ -16,7 +16,7 @@ from osparse.cli import cli
 from osparse.corpus import MiningRules, mine, score_candidates
 from osparse.corpus.analysis import terms
 from osparse.corpus.retrievers import Bm25Retriever, ModelRetriever, Ranking, merge
-from osparse.dataset import Dataset
+from osparse.dataset import Dataset, save_dataset
 from osparse.encoder import TextEncoder
 from osparse.encoding import QueryEncoder
 from osparse.errors import DatasetError, InputError, ModelError
@@ -113,8 +113,6 @@ def test_the_rules(dataset: Dataset, tmp_path: Path) -> None:
 
 
 def test_copies_and_siblings_of_the_answer_are_left_out(dataset: Dataset, tmp_path: Path) -> None:
-    from osparse.dataset import save_dataset
-
     documents = dataset.documents.collect()
     moon = documents.filter(pl.col("id") == "moon:en")
     copy = moon.with_columns(id=pl.lit("copy:en"), group=pl.lit("copy"), text=pl.col("text") + " again")
@@ -128,6 +126,22 @@ def test_copies_and_siblings_of_the_answer_are_left_out(dataset: Dataset, tmp_pa
     assert not {"copy:en", "sibling:en"} & {name for name, _ in rows(made, "q:moon:en")}
     assert {"copy:en", "sibling:en"} <= {name for name, _ in rows(made, "q:rain:en")}
     assert report.left_out == {"copy of an answer": 2, "same group as an answer": 2}
+
+
+def test_copies_and_siblings_of_what_is_held_back_are_not_ranked(dataset: Dataset, tmp_path: Path) -> None:
+    documents = dataset.documents.collect()
+    tide = documents.filter(pl.col("id") == "tide:en")  # judged in the test split
+    copy = tide.with_columns(id=pl.lit("copy:en"), group=pl.lit("copy"))
+    sibling = tide.with_columns(id=pl.lit("sibling:en"), text=pl.lit("Quite another text."))
+    free = tide.with_columns(id=pl.lit("free:en"), group=pl.lit(""), text=pl.lit("A text of nobody."))
+    more = save_dataset(
+        tmp_path / "more", documents=pl.concat([documents, copy, sibling, free]), queries=dataset.queries,
+        qrels={split: dataset.qrels(split) for split in ("train", "validation", "test")},
+        sources=dataset.manifest.sources, split_rule="tests", seed=0,
+    )  # fmt: skip
+    retriever = Listed()
+    mine(more, tmp_path / "mined", retriever, MiningRules(margin=2.0))
+    assert not {"tide:en", "copy:en", "sibling:en"} & retriever.seen and "free:en" in retriever.seen
 
 
 def test_the_consistency_filter_drops_pairs_whose_answer_ranks_low(dataset: Dataset, tmp_path: Path) -> None:
