@@ -88,9 +88,17 @@ def compute_idf(
     weights[list(special)] = MIN_WEIGHT
     lexicon = Lexicon.build(tokens, special, {t: float(w) for t, w in zip(tokens, weights, strict=True) if t})
     write_atomic(output, lexicon.to_json())
-    note = {**request, "documents": documents.height, "tokens_seen": int((df > 0).sum()), "sha256": sha256_file(output)}
+    note: dict[str, Any] = {
+        **request,
+        "documents": documents.height,
+        "tokens_seen": int((df > 0).sum()),
+        "sha256": sha256_file(output),
+    }
     if fading is not None:
         note["dated_documents"] = int((fading > 0).sum())
+    if trends is not None:
+        report = read_json(Path(trends))
+        note["trends"] = {key: report.get(key) for key in ("dataset", "split")}
     write_atomic(meta, pretty_json({**note, "version": lexicon.version}))
     return lexicon
 

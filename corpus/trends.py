@@ -35,6 +35,8 @@ log = logging.getLogger("osparse.corpus.trends")
 _WORD = re.compile(r"[가-힣]+|[^\W_가-힣]+")
 PARTICLES = tuple("에서는 으로는 에서 으로 에게 까지 부터 하고 은 는 이 가 을 를 의 에 로 와 과 도 만".split())
 """Cut off a Korean word of which at least two syllables stay, so that one word's forms count together."""
+ALL = "all"
+"""In place of a split: every document, held back or not."""
 PRIOR = 2.0
 """Documents at the overall rate added to each period's count in the log-odds."""
 
@@ -106,14 +108,14 @@ def find_trends(
 
     Args:
         tokenizer: With it rising terms are mapped to its tokens; ``osparse idf --trends`` reads the result.
-        split: Only documents judged in it; None takes all.
+        split: Only documents judged in it; ``all`` takes every one, None those that are not held back
+            (:meth:`osparse.dataset.Dataset.learnable_documents`).
         plot: A PNG of the strongest trends over time.
 
     Raises:
         DatasetError: no documents in one of the two periods.
     """
-    chosen = dataset.documents if split is None else dataset.split_documents(split)
-    rows = chosen.select("text", "date").collect()
+    rows = _documents(dataset, split).select("text", "date").collect()
     dated = rows.filter(pl.col("date").is_not_null() & (pl.col("date") <= rules.as_of))
     first = rules.as_of - datetime.timedelta(days=rules.window - 1)
     recent = dated["date"].to_numpy() >= np.datetime64(first)
@@ -139,11 +141,18 @@ def find_trends(
     report = TrendReport(
         int(recent.sum()), int((~recent).sum()), rows.height - dated.height, len(tested), rising, falling, boosts
     )
-    about = {"dataset": dataset.fingerprint, "rules": {**asdict(rules), "as_of": rules.as_of.isoformat()}, **extra}
+    shown = {**asdict(rules), "as_of": rules.as_of.isoformat()}
+    about = {"dataset": dataset.fingerprint, "split": split, "rules": shown, **extra}
     write_atomic(Path(output), pretty_json({**about, **asdict(report)}))
     if plot is not None:
         _plot(Path(plot), dated, [*rising[:8], *falling[:4]], rules)
     return report
+
+
+def _documents(dataset: Dataset, split: str | None) -> pl.LazyFrame:
+    if split is None:
+        return dataset.learnable_documents()
+    return dataset.documents if split == ALL else dataset.split_documents(split)
 
 
 def words(text: str) -> list[str]:

@@ -76,7 +76,8 @@ def idf_provenance(idf: Path, dataset: str) -> dict[str, Any]:
         dataset: fingerprint of the dataset trained on.
 
     Raises:
-        ConfigError: the weights were counted on the validation or test split of that dataset, or the file is broken.
+        ConfigError: the weights were counted on the validation or test split of that dataset, or follow its trends, or
+            the file is broken.
     """
     meta = idf.with_name(f"{idf.stem}.meta.json")
     if not meta.is_file():
@@ -92,6 +93,13 @@ def idf_provenance(idf: Path, dataset: str) -> dict[str, Any]:
         problem = (
             f"{idf} was counted on the {found['split']} split of this very dataset, so what is measured there would be "
             "known beforehand; make it with: osparse idf DATASET --split train"
+        )
+        raise ConfigError("idf", [problem])
+    trends = found.get("trends") or {}
+    if trends.get("dataset") == dataset and trends.get("split") in ("validation", "test", "all"):
+        problem = (
+            f"{idf} follows trends of held-back documents of this very dataset (split {trends['split']}), so what is "
+            "measured there would be known beforehand; make them without --split: osparse corpus trends DATASET"
         )
         raise ConfigError("idf", [problem])
     return dict(found)

@@ -16,7 +16,8 @@ from osparse.cli import cli
 from osparse.corpus import TrendRules, compute_idf, find_trends
 from osparse.corpus.trends import Trend, compare, piece_boosts, words
 from osparse.dataset import Dataset, Source, save_dataset
-from osparse.errors import DatasetError, InputError
+from osparse.errors import ConfigError, DatasetError, InputError
+from osparse.trainer.output import idf_provenance
 
 TODAY = datetime.date(2026, 11, 1)
 NOISE = [f"word{n}" for n in range(60)]
@@ -130,6 +131,25 @@ def test_boosts_reach_the_table_and_no_other_tokenizers(dated: Dataset, tmp_path
         compute_idf(dated, tokenizer, tmp_path / "other-idf.json", trends=tmp_path / "other.json")
     with pytest.raises(InputError, match="no report of osparse corpus trends"):
         compute_idf(dated, tokenizer, tmp_path / "other-idf.json", trends=tmp_path / "idf.json")
+
+
+def test_held_back_documents_are_left_out_unless_asked_for(dated: Dataset, tmp_path: Path) -> None:
+    held = dated.documents.filter(pl.col("text").str.contains("pear tree")).select("id").collect()["id"].to_list()
+    judged = [("h", name, 1.0, "annotated") for name in held]
+    asked = pl.DataFrame([("h", "word2", "en", None)], schema=dated.queries.collect_schema(), orient="row")
+    split = save_dataset(
+        tmp_path / "split", documents=dated.documents, queries=pl.concat([dated.queries.collect(), asked]),
+        qrels={"train": dated.qrels("train"), "test": pl.DataFrame(judged, schema=dated.qrels("train").collect_schema(), orient="row")},
+        sources=dated.manifest.sources, split_rule="tests", seed=0,
+    )  # fmt: skip
+    rules = TrendRules(as_of=TODAY)
+    assert "pear tree" not in {trend.term for trend in find_trends(split, tmp_path / "a.json", rules).rising}
+    tokenizer = world.make_tokenizer(tmp_path / "tokenizer" / "tokenizer.json")
+    every = find_trends(split, tmp_path / "b.json", rules, split="all", tokenizer=tokenizer)
+    assert "pear tree" in {trend.term for trend in every.rising}
+    compute_idf(split, tokenizer, tmp_path / "idf.json", trends=tmp_path / "b.json")
+    with pytest.raises(ConfigError, match="follows trends of held-back documents"):
+        idf_provenance(tmp_path / "idf.json", split.fingerprint)
 
 
 def test_two_periods_are_needed(dated: Dataset, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ osparse corpus trends data/news --as-of 2026-11-01 --tokenizer data/tokenizer --
     @click.option("--fdr", default=0.05, show_default=True, help="False-discovery rate.")
     @click.option("--tokenizer", type=FOLDER, help="Map rising terms to its tokens, for osparse idf --trends.")
     @click.option("--max-boost", default=2.0, show_default=True, help="Largest factor of a token's query weight.")
-    @click.option("--split", help="Only documents judged in it; all by default.")
+    @click.option("--split", help="Only documents judged in it, or all; by default those not held back.")
     @click.option("--plot", type=FOLDER, help="A PNG of the strongest trends over time.")
     def trends_command(
         dataset: Path,
