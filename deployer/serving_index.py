@@ -52,7 +52,9 @@ class ServingIndex:
             if self.beside is None:
                 self.api.update_aliases(render("alias_add", index=self.name, alias=self.alias))
             self.api.put_index_settings(self.name, render("index_pipelines", **pipelines_of(self.deployment)))
-            self.api.put_mapping(self.name, render("index_meta", meta=self.deployment.to_meta()))
+            found = (self.api.get_mapping(self.name) or {}).get(self.name, {}).get("mappings", {}).get("_meta", {})
+            meta = {**found, **self.deployment.to_meta()}  # a load under way keeps a note there, its owner may too
+            self.api.put_mapping(self.name, render("index_meta", meta=meta))
 
     def body(self) -> dict[str, Any]:
         values: dict[str, Any] = {

@@ -72,12 +72,12 @@ def test_two_phase_is_refused_in_client_mode(core: MLCommonsServer, small_bundle
     assert not core.indices
 
 
-def test_allow_settings_in_client_mode_is_said_to_do_nothing(
+def test_options_of_ml_commons_are_said_to_do_nothing_in_client_mode(
     core: MLCommonsServer, small_bundle: Bundle, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("WARNING", "osparse.deployer"):
-        deploy(small_bundle, client(core), "products", allow_settings=True)
-    assert "--allow-settings" in caplog.text
+        deploy(small_bundle, client(core), "products", allow_settings=True, via_url="https://files.example/")
+    assert "--allow-settings" in caplog.text and "--via-url" in caplog.text
 
 
 def test_status_of_one_index_asks_about_that_one_only(server: MLCommonsServer, small_bundle: Bundle) -> None:
@@ -113,3 +113,14 @@ def test_the_tokenizer_part_counts_in_ml_commons_mode(server: MLCommonsServer, s
         query_encoder(client(server), found.deployment)
     deploy(small_bundle, client(server), "products")
     assert status(client(server))[0].ready
+
+
+def test_what_others_keep_in_meta_stays(server: MLCommonsServer, small_bundle: Bundle) -> None:
+    """A load that was killed left the refresh interval there that the next one puts back."""
+    index = f"p-{small_bundle.short}"
+    deploy(small_bundle, client(server), "p")
+    meta = server.indices[index].mappings["_meta"]
+    client(server).request("PUT", f"/{index}/_mapping", body={"_meta": {**meta, "osparse_refresh": None, "own": 1}})
+    result = deploy(small_bundle, client(server), "p", serving=Serving(two_phase=True))
+    assert read_deployment(client(server), "p") == result.deployment
+    assert {"osparse_refresh": None, "own": 1}.items() <= server.indices[index].mappings["_meta"].items()
