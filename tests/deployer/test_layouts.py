@@ -215,3 +215,12 @@ def test_every_template_is_used_by_the_code() -> None:
     )
     made = {f"search_{how}" for how in ("normalise", "rrf")}
     assert [name for name in names() if f'"{name}"' not in code and name not in made] == []
+
+
+@pytest.mark.parametrize("flags", [("--gate-margin", "0.1"), ("--gate-split", "test"), ("--stage", "--no-copy")])
+def test_a_flag_that_would_do_nothing_is_refused(
+    flags: tuple[str, ...], server: MLCommonsServer, small_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["deploy", str(small_bundle.path), "--cluster", server.url, "--index", "products", *flags])
+    assert stopped.value.code == 2 and flags[0] in capsys.readouterr().err and not server.calls

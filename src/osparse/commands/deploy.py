@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from osparse.commands._cluster import cluster_options
 from osparse.commands._common import FOLDER, command, echo
@@ -74,6 +75,11 @@ def deploy_command(
 
     if options["stage"] and (no_copy or gate_dataset is not None):
         raise InputError("--stage stops before documents and gate; leave out --no-copy and --gate")
+    given = click.get_current_context().get_parameter_source
+    flags = {"gate_split": "--gate-split", "gate_margin": "--gate-margin"}
+    idle = [flag for name, flag in flags.items() if given(name) == ParameterSource.COMMANDLINE]
+    if gate_dataset is None and idle:
+        raise InputError(f"{' and '.join(idle)} {'go' if len(idle) > 1 else 'goes'} with --gate DATASET; give that too")
     chosen = ("field", "chunk_text", "two_phase", "hybrid", "prune_ratio", "skip_existing", "ingest_batch")
     serving = Serving(**{name: options.pop(name) for name in chosen})
     gate = _gate(cluster, gate_dataset, gate_split, gate_margin) if gate_dataset is not None else None
