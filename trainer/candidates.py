@@ -24,13 +24,14 @@ def with_candidates(records: Records, dataset: Dataset, tokenizer: Path, lexicon
     """
     rows = dataset.candidates("train").filter(pl.col("query_id").is_in(list(records.relevant)))
     found: dict[str, Candidates] = {}
-    for query, document, label, score, scorer in (
-        rows.select("query_id", "document_id", "label", "score", "scorer").collect().iter_rows()
-    ):
+    columns = ("query_id", "document_id", "label", "score", "origin", "scorer")
+    for query, document, label, score, origin, scorer in rows.select(columns).collect().iter_rows():
         held = found.setdefault(query, Candidates())
         held.documents[document] = held.documents.get(document, False) or (label is not None and label <= 0)
         if score is not None:
             held.scores.setdefault(scorer, {})[document] = score
+            if origin == "distilled":
+                held.teachers.add(scorer)
     there = dataset.candidate_documents("train").select("id", "text", "lang", "group").sort("id").collect()
     kept = there.join(_held_back(dataset), on="id", how="anti", maintain_order="left")
     if kept.height < there.height:

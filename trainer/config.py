@@ -134,7 +134,7 @@ class Teacher:
     path: Path | None = None
     """Folder of a sparse or dense teacher."""
     scorer: str | None = None
-    """Whose scores of the dataset; None where it has those of one alone."""
+    """Whose scores of the dataset; None: its one teacher's. A retriever's are of what it found alone: name it."""
 
     def problems(self) -> list[str]:
         if self.scorer is not None and self.kind != "dataset":

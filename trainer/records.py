@@ -53,6 +53,8 @@ class Candidates:
     """Document id -> whether it is labelled a negative; otherwise only a teacher knows."""
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     """Scorer -> {document id: score}."""
+    teachers: set[str] = field(default_factory=set)
+    """Those of the scorers that are teachers; a retriever scored what it found and no answer."""
 
 
 @dataclass(frozen=True)

@@ -72,12 +72,15 @@ class DatasetTeacher:
     """Scores that were computed before and lie in the dataset's candidates."""
 
     def __init__(self, records: Records, scorer: str | None) -> None:
-        """Raises :class:`DatasetError` without scores of the scorer, or with those of several and none named."""
+        """Raises :class:`DatasetError` without scores of the scorer, or with no or several teachers and none named."""
         there = sorted({name for found in records.candidates.values() for name in found.scores})
-        if scorer is None and len(there) == 1:
-            scorer = there[0]
+        teachers = sorted({name for found in records.candidates.values() for name in found.teachers})
+        if scorer is None and len(teachers) == 1:
+            scorer = teachers[0]
         if scorer not in there:
-            wanted = "a scorer must be named" if scorer is None and there else f"no scores of {scorer!r}"
+            wanted = (
+                "a scorer must be named (teachers.0.scorer)" if scorer is None and there else f"no scores of {scorer!r}"
+            )
             raise DatasetError(
                 f"teacher dataset: {wanted}; the train split's candidates have scores of: {', '.join(there) or 'none'}"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from osparse.trainer.batch import Batch
 from osparse.trainer.candidates import with_candidates
 from osparse.trainer.config import Teacher
 from osparse.trainer.records import Records, read_records
-from osparse.trainer.teachers import make_scorer
+from osparse.trainer.teachers import DatasetTeacher, make_scorer
 
 CPU = torch.device("cpu")
 
@@ -43,8 +44,13 @@ def batch(records: Records) -> Batch:
 
 
 def test_scores_of_the_dataset(scored: Dataset, records: Records, batch: Batch) -> None:
-    with pytest.raises(DatasetError, match="a scorer must be named.*bm25, teacher"):
-        make_scorer(Teacher(kind="dataset"), scored, records, CPU)
+    several: list[set[str]] = [set(), {"one", "other"}]
+    for teachers in several:  # a retriever's scores of what it found are no teacher's
+        changed = {name: replace(found, teachers=teachers) for name, found in records.candidates.items()}
+        with pytest.raises(DatasetError, match="a scorer must be named.*bm25, teacher"):
+            make_scorer(Teacher(kind="dataset"), scored, replace(records, candidates=changed), CPU)
+    assert isinstance(only := make_scorer(Teacher(kind="dataset"), scored, records, CPU), DatasetTeacher)
+    assert only.known["q:pear:en"] == {"rain:en": 3.0, "pear:en": 9.0} and not only.known["q:pear:ko"]
     with pytest.raises(DatasetError, match="no scores of 'other'"):
         make_scorer(Teacher(kind="dataset", scorer="other"), scored, records, CPU)
     found = make_scorer(Teacher(kind="dataset", scorer="teacher"), scored, records, CPU).scores(batch, slice(None))
