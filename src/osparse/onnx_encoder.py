@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 INPUTS = ("input1.input_ids", "input1.attention_mask")
+INT8 = b"MatMulInteger"
+"""The operator of an int8 encoder, by its name in the file."""
 STEP = 8
 """Ids; the lengths that texts are padded to are this far apart."""
 
@@ -33,9 +35,15 @@ STEP = 8
 class OnnxEncoder:
     """Texts -> document vectors, as the served encoder gives them."""
 
-    def __init__(self, session: InferenceSession, tokenizer: Tokenizer, tokens: tuple[str, ...]) -> None:
-        """``tokenizer`` truncates by itself and does not pad; ``tokens`` are the raw tokens by id."""
+    def __init__(
+        self, session: InferenceSession, tokenizer: Tokenizer, tokens: tuple[str, ...], *, alone: bool = False
+    ) -> None:
+        """``tokenizer`` truncates by itself and does not pad; ``tokens`` are the raw tokens by id.
+
+        ``alone`` runs each text by itself and without padding, as the server does.
+        """
         self.tokens = tokens
+        self._alone = alone
         self._session = session
         self._tokenizer = tokenizer
 
@@ -51,7 +59,8 @@ class OnnxEncoder:
             archive = bundle.zip_path("onnx")
         archive = Path(archive)
         tokenizer, tokens, _ = read_tokenizer(archive)
-        return cls(open_session(read_member(archive, "model.onnx"), str(archive), threads), tokenizer, tokens)
+        model = read_member(archive, "model.onnx")
+        return cls(open_session(model, str(archive), threads), tokenizer, tokens, alone=INT8 in model)
 
     def encode(self, texts: Sequence[str], batch_size: int = 32) -> list[dict[str, float]]:
         """{raw token: weight} of each text, in the order given."""
@@ -65,8 +74,10 @@ class OnnxEncoder:
         """Yield (positions in ``texts``, (B, V) weights), longest texts first.
 
         A text is padded to the next multiple of :data:`STEP` whatever the others are, and meets only texts padded
-        alike: with one thread its weights are the same to the last bit in any company.
+        alike: with one thread its weights are the same to the last bit in any company. An int8 encoder has each text
+        alone: all that it runs together shares one scale.
         """
+        batch_size = 1 if self._alone else batch_size
         rows_of_ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
         widths = [self._width(len(ids)) for ids in rows_of_ids]
         order = sorted(range(len(texts)), key=lambda i: (-len(rows_of_ids[i]), i))
@@ -79,6 +90,8 @@ class OnnxEncoder:
 
     def _width(self, length: int) -> int:
         """Ids a text is padded to: a multiple of :data:`STEP`, or what the tokenizer cuts at."""
+        if self._alone:
+            return length
         limit: int = (self._tokenizer.truncation or {}).get("max_length", SERVER_MAX_TOKENS)
         return max(length, min(-(-length // STEP) * STEP, limit))
 

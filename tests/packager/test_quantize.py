@@ -12,11 +12,12 @@ import pytest
 from osparse.bundle import Bundle, read_member
 from osparse.errors import CheckError
 from osparse.model import Model
-from osparse.onnx_encoder import INPUTS, open_session, read_tokenizer
+from osparse.onnx_encoder import INPUTS, OnnxEncoder, open_session, read_tokenizer
+from osparse.packager import formats, package, quantize, rings, torchscript
 from osparse.packager import onnx as onnx_format
-from osparse.packager import package, quantize, rings, torchscript
 from osparse.packager.parity import Case
 from osparse.packager.source import Source
+from osparse.packager.twin import ServerEncoder
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +81,14 @@ def test_a_quantised_bundle_says_what_it_loses(model: Model, bundle: Bundle, tmp
     assert rings._documents(loose, "onnx", "b", words, ids).outcome == "ok"
     swapped = rings._documents(loose, "onnx", "b", [words[1], *words[1:]], [ids[1], *ids[1:]])
     assert swapped.outcome == "failed" and "another vector: cosine" in swapped.detail
+    encoder, texts = OnnxEncoder.open(made, threads=1), [probe.text for probe in made.probes()]
+    alone = [encoder.encode([text])[0] for text in texts]
+    assert encoder.encode([*texts, "pears", "a ferry"]) == [
+        *alone,
+        *encoder.encode(["pears"]),
+        *encoder.encode(["a ferry"]),
+    ]
+    twin = ServerEncoder.open(
+        made.zip_path("onnx"), "ONNX", formats.open_runners({"onnx": made.zip_path("onnx")})["onnx"]
+    )
+    assert encoder.encode(texts[1:2])[0] == pytest.approx(twin.predict(texts[1]), abs=1e-6), "as the server has it"
