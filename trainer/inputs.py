@@ -20,6 +20,8 @@ RECIPE = 2
 """Raised when the same configuration would train another model."""
 _LOOP_MATTERS = ("precision", "compile")
 """What of ``loop`` changes a model beyond the order of a sum."""
+_BESIDE_WEIGHTS = ("tokenizer.json", "idf.json", "osparse.json", "modules.json", "1_Pooling/config.json")
+"""What else of a teacher's folder makes its scores: a sparse one's query weights and head, a dense one's pooling."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +116,14 @@ def _teachers(config: TrainConfig) -> list[str]:
     """Fingerprints of the folders that teachers are read from."""
     distillations = [stage.distillation for stage in config.stages if isinstance(stage, Ranking) and stage.distillation]
     paths = [teacher.path for one in distillations for teacher in one.teachers if teacher.path is not None]
-    return [_weights(path, "distillation.teachers", "teacher's") for path in paths]
+    return [_weights(path, "distillation.teachers", "teacher's", _BESIDE_WEIGHTS) for path in paths]
 
 
-def _weights(folder: Path, where: str, kind: str) -> str:
+def _weights(folder: Path, where: str, kind: str, more: Sequence[str] = ()) -> str:
+    """Of the weights and what of ``more`` is there."""
     names = ("config.json", "model.safetensors")
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise ConfigError(where, [f"{folder} has no {' and no '.join(missing)}; a {kind} folder is wanted"])
-    return fingerprint({name: sha256_file(folder / name) for name in names})
+    there = [name for name in more if (folder / name).is_file()]
+    return fingerprint({name: sha256_file(folder / name) for name in (*names, *there)})

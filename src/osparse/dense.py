@@ -33,7 +33,7 @@ class DenseEncoder:
             first = str(problem).strip().partition("\n")[0]
             raise ModelError(f"{path} is no Hugging Face encoder: {first}; give the folder of a bi-encoder") from None
         self.pooling = _pooling(path)
-        self.normalised = (path / "2_Normalize").is_dir()
+        self.normalised = _normalised(path)
         self.length = min(SERVER_MAX_TOKENS, int(self.tokenizer.model_max_length))
         self.size = int(self.model.config.hidden_size)
         self.device = device
@@ -65,6 +65,14 @@ def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
         return states[:, 0]
     shown = mask[:, :, None].float()
     return (states * shown).sum(1) / shown.sum(1).clamp(min=1)
+
+
+def _normalised(path: Path) -> bool:
+    """By modules.json: the module's own folder is empty, and a hub that keeps files alone does not bring it."""
+    modules = path / "modules.json"
+    raw = read_json(modules) if modules.is_file() else []
+    types = [str(module.get("type")) for module in raw if isinstance(module, dict)] if isinstance(raw, list) else []
+    return any(name.endswith(".Normalize") for name in types) or (path / "2_Normalize").is_dir()
 
 
 def _pooling(path: Path) -> str:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import small_run
 import torch
 from candidates_world import ROWS, make, remake
 
 from osparse.dataset import Dataset
-from osparse.dense import pooled
+from osparse.dense import DenseEncoder, pooled
 from osparse.encoder import TextEncoder
 from osparse.encoding import QueryEncoder
 from osparse.errors import ConfigError, DatasetError, ModelError
 from osparse.lexicon import load_tokenizer
 from osparse.model import Model
+from osparse.settings import read_settings
 from osparse.trainer.batch import Batch
 from osparse.trainer.candidates import with_candidates
-from osparse.trainer.config import Teacher
+from osparse.trainer.config import Distillation, Ranking, Teacher, TrainConfig
+from osparse.trainer.inputs import read_inputs
 from osparse.trainer.records import Records, read_records
 from osparse.trainer.teachers import DatasetTeacher, make_scorer
 
@@ -140,6 +145,33 @@ def test_a_dense_teacher_is_its_pooled_states(
         if name is not None:
             wanted = [float(embed(texts[d.id]) @ embed(asked[name])) for d in batch.documents[1:4]]
             assert found[row] == pytest.approx(np.array(wanted), rel=5e-3)  # remembered in fp16
+
+
+def test_a_dense_teacher_is_normalised_as_its_modules_say(dense: Path, tmp_path: Path) -> None:
+    """The folder of a Normalize module is empty, and what comes from a hub does not have it."""
+    copy = Path(shutil.copytree(dense, tmp_path / "copy"))
+    texts = ["the moon", "배나무"]
+    plain = DenseEncoder(copy).encode(texts)
+    kinds = ("Transformer", "Pooling", "Normalize")
+    modules = [{"path": f"{i}_{kind}", "type": f"sentence_transformers.models.{kind}"} for i, kind in enumerate(kinds)]
+    (copy / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+    found = DenseEncoder(copy).encode(texts)
+    assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(2))
+    assert found == pytest.approx(plain / np.linalg.norm(plain, axis=1, keepdims=True), abs=1e-6)
+
+
+def test_a_run_is_named_by_all_that_makes_a_teacher_s_scores(scored: Dataset, model: Model, tmp_path: Path) -> None:
+    teacher = Path(shutil.copytree(model.path, tmp_path / "teacher"))
+    yaml = small_run.write_inputs(tmp_path / "inputs")
+    config = read_settings(TrainConfig, yaml, [])
+    ranking = config.stages[-1]
+    assert isinstance(ranking, Ranking)
+    taught = Distillation(loss="kl", weight=1.0, over="batch", teachers=(Teacher(kind="sparse", path=teacher),))
+    config = replace(config, stages=(replace(ranking, distillation=taught),))
+    before = read_inputs(config, scored).name
+    assert read_inputs(config, scored).name == before
+    (teacher / "idf.json").write_text((teacher / "idf.json").read_text(encoding="utf-8") + " ", encoding="utf-8")
+    assert read_inputs(config, scored).name != before
 
 
 def test_padding_does_not_count_in_the_mean() -> None:
