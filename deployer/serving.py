@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +22,9 @@ from osparse.deployer.facts import (
 )
 from osparse.deployment import CHUNKS_FIELD, FIELD, Vector
 from osparse.errors import InputError
+from osparse.targets import TARGETS
+
+log = logging.getLogger("osparse.deployer.serving")
 
 Hybrid = Literal["none", "normalise", "rrf"]
 SPARSE_VECTOR_TOKENS = 32_768
@@ -76,9 +80,26 @@ class Serving:
 
 def check_serving(serving: Serving, facts: Facts, choice: Choice, bundle: Bundle) -> None:
     """Raises :class:`InputError` naming every choice that this cluster, mode or bundle cannot have."""
-    problems = [*_impossible(serving, bundle), *_too_old(serving, facts), *_of_the_other_mode(serving, facts, choice)]
+    problems = [
+        *_not_proved(facts, choice, bundle),
+        *_impossible(serving, bundle),
+        *_too_old(serving, facts),
+        *_of_the_other_mode(serving, facts, choice),
+    ]
     if problems:
         raise InputError("; ".join(problems))
+
+
+def _not_proved(facts: Facts, choice: Choice, bundle: Bundle) -> list[str]:
+    """Of a version that osparse knows and the bundle is not proved for; one that it does not know is warned of."""
+    version = ".".join(facts.version.split(".")[:2])
+    if choice.mode == "client" or not bundle.targets or version in bundle.targets:
+        return []
+    proved = f"bundle {bundle.name} is proved for OpenSearch {', '.join(bundle.targets)}"
+    if version in TARGETS:
+        return [f"{proved}, and this is {facts.version}; package it with --target {version}, or use --mode client"]
+    log.warning("%s; what %s runs is not known: the models' answers will show", proved, facts.version)
+    return []
 
 
 def _impossible(serving: Serving, bundle: Bundle) -> list[str]:

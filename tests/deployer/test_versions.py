@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,21 @@ def test_tls_flags_mean_nothing_without_tls(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--ca-file.*https://"):
         Cluster("http://localhost:9200", ca_file=tmp_path / "ca.pem")
     assert choose_mode(Facts("3.4.0", "c", plugins=ML_PLUGINS), "auto").mode == "ml-commons"
+
+
+def test_a_bundle_goes_where_it_is_proved_for(
+    server: MLCommonsServer,
+    small_bundle: Bundle,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bundle = replace(small_bundle, targets=("3.0", "3.4"))
+    set_version(server, "2.19.1", monkeypatch)
+    with pytest.raises(InputError, match=r"is proved for OpenSearch 3.0, 3.4, and this is 2.19.1; .* --target 2.19"):
+        deploy(bundle, client(server), "products")
+    assert not server.models and not server.indices
+    assert deploy(bundle, client(server), "local", mode="client").applied, "there osparse runs it"
+    set_version(server, "4.1.0", monkeypatch)
+    with caplog.at_level("WARNING", "osparse.deployer"):
+        assert deploy(bundle, client(server), "products").applied
+    assert "what 4.1.0 runs is not known" in caplog.text
