@@ -1,4 +1,4 @@
-"""The settings tables of docs/training.md, made from trainer/config.py: what a test compares, and how to renew them.
+"""The settings tables of docs/training.md, made from trainer/config*.py: what a test compares, and how to renew them.
 
 python tests/settings_table.py
 """
@@ -15,6 +15,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs" / "training.md"
 BEGIN, END = "<!-- settings: made by tests/settings_table.py -->", "<!-- end of settings -->"
+FILES = ("config.py", "config_stages.py")
 SECTIONS = [
     ("TrainConfig", "The file"), ("EncoderConfig", "`encoder`"), ("HeadConfig", "`head`"), ("LoopConfig", "`loop`"),
     ("WarmStart", "`stages`: `task: warm_start`"), ("MaskedLm", "`stages`: `task: mlm`"),
@@ -26,11 +27,11 @@ SECTIONS = [
 
 
 def tables() -> str:
-    """Markdown: a table per dataclass of trainer/config.py."""
+    """Markdown: a table per dataclass of the configuration."""
     import osparse.trainer.config as config
 
-    source = ast.parse((ROOT / "trainer" / "config.py").read_text(encoding="utf-8"))
-    classes = {node.name: node for node in source.body if isinstance(node, ast.ClassDef)}
+    sources = [ast.parse((ROOT / "trainer" / name).read_text(encoding="utf-8")) for name in FILES]
+    classes = {node.name: node for source in sources for node in source.body if isinstance(node, ast.ClassDef)}
     unlisted = classes.keys() - {name for name, _ in SECTIONS}
     if unlisted:
         raise ValueError(f"give {', '.join(sorted(unlisted))} a section in tests/settings_table.py")
