@@ -110,10 +110,16 @@ def find_synonyms(
 
     Raises:
         DatasetError: no train split, or nothing found.
-        InputError: ``output`` exists and is no folder of synonyms, or ``overwrite`` is false.
+        InputError: ``output`` exists and is no folder of synonyms, or ``overwrite`` is false; no document has a date
+            that ``recency`` could count.
     """
     rules = rules or SynonymRules()
     documents = dataset.split_documents("train").select("text", "lang", "date").sort("lang").collect()
+    if rules.recency is not None and not rules.recency.weights(documents["date"].to_list()).any():
+        raise InputError(
+            f"{dataset.path}: no training document has a date up to {rules.recency.as_of}; without one --half-life "
+            "leaves nothing to count; leave it out"
+        )
     groups = [
         group
         for (lang,), rows in documents.group_by("lang", maintain_order=True)

@@ -201,6 +201,17 @@ def test_nothing_found_is_an_error(dataset: Dataset, tmp_path: Path) -> None:
     assert not (tmp_path / "synonyms").exists()
 
 
+def test_recency_without_dates_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    undated = save_dataset(
+        tmp_path / "undated", documents=dataset.documents.with_columns(date=pl.lit(None, pl.Date)),
+        queries=dataset.queries, qrels={split: dataset.qrels(split) for split in ("train", "validation", "test")},
+        sources=dataset.manifest.sources, split_rule="tests", seed=0,
+    )  # fmt: skip
+    rules = SynonymRules(recency=Recency(half_life=10.0, as_of=datetime.date(2026, 11, 1)))
+    with pytest.raises(InputError, match="no training document has a date"):
+        find_synonyms(undated, tmp_path / "synonyms", rules)
+
+
 def test_the_command_says_what_it_found(aligned: Dataset, tmp_path: Path) -> None:
     shown = CliRunner().invoke(cli, ["corpus", "synonyms", str(aligned.path), "--output", str(tmp_path / "s")])
     assert shown.exit_code == 0, shown.output
