@@ -53,7 +53,8 @@ def _calls(
         yield note, search, _by_analyzer(deployment, text, analyzer)
     if serving is not None and serving.hybrid != "none":
         pipeline = names.fusing_pipeline(bundle, serving.hybrid, serving.search_variant)
-        hybrid = render("query_hybrid", size=_SIZE, field=deployment.field, text=text, sparse=body["query"])
+        values = {"size": _SIZE, "field": deployment.field, "fields": _bm25_fields(deployment)}
+        hybrid = render("query_hybrid", **values, text=text, sparse=body["query"])
         yield "# BM25 and sparse together\n", f"{search}?search_pipeline={pipeline}", dict(hybrid)
 
 
@@ -63,7 +64,13 @@ def _by_analyzer(deployment: Deployment, text: str, analyzer: str) -> dict[str, 
 
 
 def _bm25(deployment: Deployment, text: str) -> dict[str, Any]:
-    return dict(render("query_match_korean_english", size=_SIZE, field=deployment.field, text=text))
+    values = {"size": _SIZE, "field": deployment.field, "fields": _bm25_fields(deployment)}
+    return dict(render("query_match_korean_english", **values, text=text))
+
+
+def _bm25_fields(deployment: Deployment) -> list[str]:
+    """A semantic field has no fields below it: it is asked itself, as the text it wraps."""
+    return ["title.ko", "title.en", *(["text"] if deployment.vector == "semantic" else ["text.ko", "text.en"])]
 
 
 def compact(value: Any, indent: int = 0, lead: int = 0) -> str:

@@ -62,6 +62,7 @@ def test_a_semantic_field_encodes_by_itself(server: MLCommonsServer, small_bundl
     (enricher,) = pipeline["request_processors"]
     assert enricher["neural_query_enricher"]["neural_field_default_id"].keys() == {"text_semantic_info.embedding"}
     assert not deploy(small_bundle, client(server), "products", serving=Serving(field="semantic")).plan.changes
+    assert '"fields": ["title.ko", "title.en", "text"]' in result.snippets, "it has no text.ko to search"
     assert status(client(server), "products")[0].ready
 
 
