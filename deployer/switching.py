@@ -106,7 +106,9 @@ class Switch:
                     max(TOLERANCE, self.bundle.tolerance),
                     alike=bool(self.bundle.quantization),
                 )
-        return f"weights: {len(probes)} probes as proved"
+        seen = sum(found is not None for found in served)
+        how = "through its pipeline" if self.deployment.mode == "ml-commons" else "by its stored encoder"
+        return f"weights: {seen} probes as proved {how}" if seen else "weights: of the models alone, which were proved"
 
     def _encoded(self, texts: list[str]) -> list[dict[str, float] | None]:
         """What becomes of the texts on their way into the new index; None where that cannot be seen beforehand."""
