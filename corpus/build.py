@@ -101,7 +101,13 @@ def _parts(one: Input) -> Iterator[_Part]:
     options = reader.chosen(one.options)
     apart = reader.independent_files and all(path.is_file() for path in one.paths)
     for paths in [(path,) for path in one.paths] if apart else [one.paths]:
-        yield _Part(reader, paths, options, _checksums(paths))
+        yield _Part(reader, paths, options, {**_checksums(paths), **_named_files(reader, options)})
+
+
+def _named_files(reader: Reader, options: Options) -> dict[str, str]:
+    """Option -> sha256 of the file it names."""
+    named = {name: Path(str(options[name])) for name, option in reader.options.items() if option.file and options[name]}
+    return {f"option/{name}": next(iter(_checksums((path,)).values())) for name, path in named.items()}
 
 
 def _request(inputs: Sequence[Input], parts: Sequence[_Part], seed: int) -> dict[str, Any]:
@@ -109,7 +115,8 @@ def _request(inputs: Sequence[Input], parts: Sequence[_Part], seed: int) -> dict
     asked: list[dict[str, Any]] = []
     for one in inputs:
         reader = READERS[one.source]
-        row = {"recipe": reader.recipe, "source": one.source, "paths": _checksums(one.paths, known=parts)}
+        files = {**_checksums(one.paths, known=parts), **_named_files(reader, reader.chosen(one.options))}
+        row: dict[str, Any] = {"recipe": reader.recipe, "source": one.source, "paths": files}
         asked.append({**row, "options": dict(one.options)} if one.options else row)
     return {**asked[0], "seed": seed} if len(asked) == 1 else {"sources": asked, "seed": seed}
 

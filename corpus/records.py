@@ -100,6 +100,8 @@ class Option:
     default: str | bool | int
     """Its type is the value's."""
     help: str
+    file: bool = False
+    """Whether it names a file, whose content then counts among the inputs."""
 
     def parse(self, name: str, text: str) -> str | bool | int:
         if isinstance(self.default, bool):

@@ -124,7 +124,9 @@ READER = Reader(
     read=read,
     options={
         "min_characters": Option(100, "shortest article that is kept, after cleaning"),
-        "langlinks": Option("", "langlinks.sql.gz of the same dump: groups articles with their English ones"),
+        "langlinks": Option(
+            "", "langlinks.sql.gz of the same dump: groups articles with their English ones", file=True
+        ),
     },
     independent_files=True,
 )

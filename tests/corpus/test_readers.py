@@ -17,6 +17,7 @@ from osparse.corpus.stats import dataset_stats
 from osparse.dataset import Dataset
 from osparse.encoder import SparseEncoder
 from osparse.encoding import Head
+from osparse.errors import InputError
 from osparse.model import Model
 from osparse.trainer.config import Ranking, SparsityConfig
 from osparse.trainer.padding import Frame
@@ -131,3 +132,9 @@ def test_langlinks_put_translations_into_one_group(tmp_path: Path) -> None:
     assert groups.height == 30 and all(langs == ["en", "ko"] for langs in groups["lang"].to_list())
     qrels = pl.concat([dataset.qrels(s) for s in ("train", "test")]).collect()
     assert set(qrels.group_by("query_id").len()["len"]) == {2}, "a title asks for the article in both languages"
+    assert (
+        build_dataset("wikipedia", [ko, en], tmp_path / "dataset", options=options).fingerprint == dataset.fingerprint
+    )
+    links.write_text(f"INSERT INTO `langlinks` VALUES {values.replace('(1,', '(99,')};\n")
+    with pytest.raises(InputError, match="made from other inputs"):
+        build_dataset("wikipedia", [ko, en], tmp_path / "dataset", options=options)
