@@ -107,11 +107,18 @@ class _Removal:
         staying = {name: deployment for name, deployment in made.items() if name not in ends}
         used = {deployment.fingerprint for deployment in staying.values()}
         gone = {d.fingerprint: d for d in ends.values() if d.fingerprint not in used}
+        unfinished = set[str]()
         for deployment in gone.values():
+            before = len(self.left)
             self._models(deployment)
+            if len(self.left) > before:
+                unfinished.add(deployment.fingerprint)
             self._parts(deployment.fingerprint, f"{deployment.bundle}-{deployment.fingerprint[:12]}")
             self._pipelines(deployment)
-        for name in ends:
+        for name, deployment in ends.items():
+            if deployment.fingerprint in unfinished:
+                self.left.append(f"index {name}: it goes when its models are gone")
+                continue
             self._do(f"index {name} ({self.api.count(name):,} documents)", partial(self.api.delete_index, name))
         if orphans:
             self._orphans(used | set(gone))

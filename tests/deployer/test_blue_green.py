@@ -11,7 +11,9 @@ from mlcommons_http import Request
 from mlcommons_server import Fault, MLCommonsServer, mlcommons_server
 
 from osparse.bundle import Bundle
-from osparse.deployer import Gate, deploy, index_documents, read_deployment, rollback, status, undeploy
+from osparse.deployer import Gate, deploy, index_documents, read_deployment, rollback, status, undeploy, undeploying
+from osparse.deployer.connection import Answer
+from osparse.deployer.ml_commons import MLCommons
 from osparse.deployment import FIELD
 from osparse.errors import CheckError, ClusterError, DeploymentConflictError, InputError, OsparseError
 
@@ -291,6 +293,23 @@ def test_an_undeploy_killed_at_any_call_converges(small_bundle: Bundle, other_bu
             server.faults = []
             undeploy(client(server), "products", keep=0)
             assert server.state() == wanted, f"at call {k}"
+
+
+def test_an_undeploy_that_left_a_model_goes_on_when_run_again(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
+) -> None:
+    cluster = client(server)
+    deploy(other_bundle, cluster, "products")
+    alone = server.state()
+    deploy(small_bundle, cluster, "products")
+    rollback(cluster, "products")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(undeploying, "WAITS", (0.0,))
+        patch.setattr(MLCommons, "delete_model", lambda *_: Answer(500, {"error": "not cleaned up yet"}, {}))
+        result = undeploy(cluster, "products", keep=0)
+    assert len(result.left) == 3 and f"products-{small_bundle.short}" in server.indices
+    assert not undeploy(cluster, "products", keep=0).left
+    assert server.state()["models"] == alone["models"] and server.state()["indices"] == alone["indices"]
 
 
 def test_orphans_are_removed_only_when_asked(
