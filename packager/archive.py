@@ -14,7 +14,6 @@ from osparse.bundle import MAX_UNPACKED, BundleFile
 from osparse.errors import BundleError
 from osparse.files import sha256_file
 
-MODEL_FILES: dict[str, str] = {"torchscript": "model.pt", "onnx": "model.onnx"}
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 
