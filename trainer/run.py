@@ -66,7 +66,7 @@ def train(
 
     Args:
         config: A YAML file (see configs/) or the configuration itself.
-        dataset: With train and validation judgements; the test split is never read.
+        dataset: With train and validation judgements; nothing of the test split is learnt from.
         output: Model directory to make. The run's log and checkpoints go to ``<output>.run``.
         overrides: ``key=value`` changes to the YAML, such as ``stages.ranking.lr=1e-4``.
         resume: Go on from the run's newest checkpoint; on one machine's CPU the result equals the uninterrupted run's
