@@ -72,6 +72,16 @@ def test_the_variable_names_a_profile_for_commands_that_want_a_cluster(
     assert "cluster:" not in capsys.readouterr().out, "it was not asked about"
 
 
+def test_a_profile_of_the_environment_is_for_its_own_cluster(
+    server: MLCommonsServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_profiles(f'[prod]\ncluster = "https://prod.example"\nusername = "a"\npassword = "{SECRET}"\n')
+    monkeypatch.setenv("OSPARSE_PROFILE", "prod")
+    assert osparse("status", "--cluster", server.url) == 2 and not server.calls
+    assert "not sent to another address" in capsys.readouterr().err
+    assert osparse("status", "--cluster", server.url, "--profile", "prod") == 0, "asked for"
+
+
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o666])
 def test_a_profile_others_can_read_is_refused(mode: int) -> None:
     path = write_profiles(f'[prod]\npassword = "{SECRET}"\n', mode)

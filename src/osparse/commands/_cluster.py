@@ -93,6 +93,11 @@ def _open(given: _Given) -> Cluster | None:
     url = given.cluster or profile.cluster
     if url is None:
         raise InputError(f"profile {given.profile} names no cluster; add one to it, or give --cluster URL")
+    if profile.cluster is not None and url.rstrip("/") != profile.cluster.rstrip("/") and _from_environment("profile"):
+        raise InputError(
+            f"OSPARSE_PROFILE names profile {given.profile}, which is for {profile.cluster}: its credentials are not "
+            "sent to another address unasked; unset the variable, or give --profile too"
+        )
     return open_cluster(
         url,
         credentials=_credentials(given, profile),
