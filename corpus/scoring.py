@@ -91,16 +91,20 @@ def score_candidates(
 
 def make_score(folder: Path) -> Score:
     """How a teacher's folder scores pairs of texts; raises :class:`ModelError` if it is no teacher."""
+    require_teacher(folder)
     if (folder / "osparse.json").is_file():
         return _sparse(folder)
-    config = folder / "config.json"
-    if not config.is_file():
-        raise ModelError(f"{folder} has no config.json; a cross-encoder, a bi-encoder or an osparse model is wanted")
-    raw = read_json(config)
+    raw = read_json(folder / "config.json")
     kinds = raw.get("architectures") if isinstance(raw, dict) else None
     if any(str(kind).endswith("ForSequenceClassification") for kind in kinds or []):
         return _cross(folder)
     return _dense(folder)
+
+
+def require_teacher(folder: Path) -> None:
+    """Raises :class:`ModelError` for a folder that cannot be a teacher; looks at names alone, before long work."""
+    if not any((folder / name).is_file() for name in ("osparse.json", "config.json")):
+        raise ModelError(f"{folder} has no config.json; a cross-encoder, a bi-encoder or an osparse model is wanted")
 
 
 def _score(dataset: Dataset, pairs: pl.DataFrame, score: Score) -> Scores:

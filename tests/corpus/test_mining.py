@@ -259,3 +259,7 @@ def test_the_command_mines_and_scores(dataset: Dataset, model: Model, tmp_path: 
     assert "by bm25" in shown.output and "of the negatives score at least as the answer" in shown.output
     scorers = set(Dataset.open(tmp_path / "mined").candidates("train").collect()["scorer"])
     assert scorers == {"bm25", model.path.name}
+    wrong = ["corpus", "mine", str(dataset.path), "--output", str(tmp_path / "no"), "--teacher", str(tmp_path)]
+    refused = CliRunner().invoke(cli, wrong)
+    assert refused.exit_code and "has no config.json" in str(refused.exception) + refused.output
+    assert not (tmp_path / "no").exists()

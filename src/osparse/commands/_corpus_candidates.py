@@ -48,8 +48,11 @@ osparse corpus mine data/deb-koen --output data/mined --consistency 10 --teacher
         """Copy a DATASET and add hard negatives for its training queries, found by BM25 or a trained model."""
         from osparse.corpus import MiningRules, mine, score_candidates
         from osparse.corpus.retrievers import Bm25Retriever, ModelRetriever, Retriever
+        from osparse.corpus.scoring import require_teacher
         from osparse.dataset import Dataset
 
+        if teacher is not None:
+            require_teacher(teacher)  # before the mining, which is the long part
         chosen: Retriever = (
             Bm25Retriever() if retriever == "bm25" else ModelRetriever(Path(retriever), processes=processes)
         )
