@@ -104,7 +104,7 @@ def plan(
     return Plan(
         stages=stages,
         records=len(records),
-        queries=len(records.relevant),
+        queries=sum(len(record.queries) for record in records.records),
         languages=list(records.languages),
         parameters=sum(p.numel() for p in prepared.encoder.parameters()),
         device=str(prepared.world.device),
