@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from osparse.corpus.idf import bm25_idf
 from osparse.corpus.recency import Recency
+from osparse.corpus.trends import TrendRules, compare, piece_boosts, terms_of
 from osparse.dataset import Dataset
 from osparse.encoder import TextEncoder
 from osparse.encoding import QueryEncoder
@@ -56,7 +58,7 @@ def rows(dataset: Dataset, model: Model, judged: JudgedSet, topics: int) -> list
     vectors = np.zeros((len(ids), len(model.lexicon.tokens)), dtype=np.float32)
     for places, weights in TextEncoder.open(model).batches(texts):
         vectors[places] = weights[:, : vectors.shape[1]]
-    held = tokens_held(model, texts)
+    held, terms = tokens_held(model, texts), [terms_of(text) for text in texts]
     days = deal_days(vectors, topics)
     encoder = QueryEncoder(load_tokenizer(model.path / "tokenizer.json"), model.lexicon)
     values: dict[str, dict[str, float]] = {}
@@ -67,7 +69,9 @@ def rows(dataset: Dataset, model: Model, judged: JudgedSet, topics: int) -> list
         asked = {q: found for q, found in asked.items() if found}
         index = InvertedIndex()
         index.add([ids[i] for i in dated], vectors[dated])
-        for name, idf in tables(held, days, dated, today).items():
+        table = tables(held, days, dated, today)
+        table["trends of 30 days"] = trending(model, table["plain"], texts, terms, dated, days[dated] >= today - 30)
+        for name, idf in table.items():
             run = {}
             for query in asked:
                 tokens = encoder.ids(judged.queries[query])
@@ -97,6 +101,25 @@ def tables(held: Floats, days: Floats, there: Floats, today: int) -> dict[str, F
         boost = recency.boost(df, len(there), fading @ held[there], float(fading.sum()))
         found[f"half-life {half_life:.0f}, at most x{limit:g}"] = idf * boost
     return {name: np.clip(table, MIN_WEIGHT, MAX_WEIGHT) for name, table in found.items()}
+
+
+def trending(
+    model: Model, idf: Floats, texts: list[str], terms: list[set[str]], dated: NDArray[np.int64],
+    recent: NDArray[np.bool_],
+) -> Floats:  # fmt: skip
+    """``idf`` with the boosts of osparse corpus trends at its defaults, over what is dated."""
+    rules = TrendRules(as_of=FIRST)
+    now, before = (Counter(t for i in dated[part] for t in terms[i]) for part in (recent, ~recent))
+    counts = {t: (now[t], before[t]) for t in now.keys() | before.keys() if now[t] + before[t] >= rules.min_documents}
+    found = compare(sorted(counts), counts, int(recent.sum()), int((~recent).sum()))
+    rising = sorted((t for t in found if t.q <= rules.fdr and t.log_odds > 0), key=lambda t: (-t.log_odds, t.term))
+    boosts = piece_boosts(
+        rising[: rules.top], model.path / "tokenizer.json", [texts[i] for i in dated[recent]], rules.max_boost
+    )
+    changed = idf.copy()
+    for token, factor in boosts.items():
+        changed[token] *= factor
+    return np.clip(changed, MIN_WEIGHT, MAX_WEIGHT)
 
 
 def tokens_held(model: Model, texts: list[str]) -> Floats:
