@@ -15,7 +15,7 @@ import onnx
 import torch
 
 from osparse.errors import BundleError
-from osparse.packager.torchscript import Graph, example, quiet
+from osparse.packager.torchscript import Graph, example, peak, quiet
 from osparse.targets import MAX_IR, MAX_OPSET
 
 OPSET = 17
@@ -36,6 +36,10 @@ KNOWN = frozenset(
 """Operators of opset 17 that ONNX Runtime 1.16.3 runs on a CPU."""
 
 
+LARGER = 4
+"""Chunks of logits than TorchScript's: ONNX Runtime takes longer for a turn of a loop."""
+
+
 def export(graph: Graph) -> bytes:
     """The .onnx file; the same weights give the same bytes. Raises :class:`BundleError` above 2 GB."""
     size = sum(p.numel() * p.element_size() for p in graph.parameters())
@@ -46,9 +50,10 @@ def export(graph: Graph) -> bytes:
     buffer = io.BytesIO()
     dynamic = {0: "batch", 1: "length"}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    by_tokens = Graph(graph.encoder, LARGER * graph.elements, peak)
     with quiet(), torch.no_grad():
         torch.onnx.export(
-            graph,
+            by_tokens,
             example(),
             buffer,  # type: ignore[arg-type]  # the TorchScript exporter writes to buffers too
             input_names=list(INPUTS),

@@ -11,17 +11,17 @@ from typing import Any
 
 ALWAYS = frozenset(
     (
-        "Bool Float Int ScalarImplicit __and__ __derive_index __floordiv__ __getitem__ __isnot__ __or__ __range_length "
-        "abs add add_ addmm all amax amin any append arange argmax avg_pool1d baddbmm bitwise_and bitwise_not "
-        "bitwise_or bmm cat ceil chunk clamp clamp_max clamp_min clone concat contiguous conv1d cos cumsum detach div "
-        "dropout einsum elu embedding empty empty_like eq erf exp expand expand_as fill_ flatten flip floor "
-        "floor_divide floordiv full full_like gather ge gelu glu group_norm gt hardswish hardtanh index index_select "
-        "isinf isnan item layer_norm le leaky_relu len linear log log1p log_softmax logical_and logical_not logical_or "
-        "lt masked_fill matmul max maximum mean min minimum mish mm movedim mul narrow ne neg new_empty new_full "
-        "new_ones new_zeros norm numpy_T ones ones_like outer pad permute pow reciprocal relu remainder repeat "
-        "repeat_interleave reshape roll round rsqrt rsub scalar_tensor select selu sigmoid sign silu sin size slice "
-        "softmax softplus split split_with_sizes sqrt square squeeze stack std sub sum t tanh tensor tile to topk "
-        "transpose tril triu type_as unbind unflatten unsqueeze var view where zeros zeros_like "
+        "Bool Float Int ScalarImplicit __and__ __derive_index __floordiv__ __getitem__ __isnot__ __or__ "
+        "__range_length abs add add_ addmm all amax amin any append arange argmax avg_pool1d baddbmm bitwise_and "
+        "bitwise_not bitwise_or bmm cat ceil chunk clamp clamp_max clamp_min clone concat contiguous conv1d copy_ cos "
+        "cumsum detach div dropout einsum elu embedding empty empty_like eq erf exp expand expand_as fill_ flatten "
+        "flip floor floor_divide floordiv full full_like gather ge gelu glu group_norm gt hardswish hardtanh index "
+        "index_select isinf isnan item layer_norm le leaky_relu len linear log log1p log_softmax logical_and "
+        "logical_not logical_or lt masked_fill matmul max maximum mean min minimum mish mm movedim mul narrow ne neg "
+        "new_empty new_full new_ones new_zeros norm numpy_T ones ones_like outer pad permute pow reciprocal relu "
+        "remainder repeat repeat_interleave reshape roll round rsqrt rsub scalar_tensor select selu sigmoid sign silu "
+        "sin size slice softmax softplus split split_with_sizes sqrt square squeeze stack std sub sum t tanh tensor "
+        "tile to topk transpose tril triu type_as unbind unflatten unsqueeze var view where zeros zeros_like "
     ).split()
 )
 """aten operators in libtorch 1.13.1 and later with the arguments that tracing gives them."""

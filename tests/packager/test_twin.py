@@ -39,7 +39,7 @@ def test_two_readings_of_the_server_agree(bundle: Bundle, key: str, form: Any) -
     )
     theirs = other_twin(bundle, key)
     for text in TEXTS:
-        assert ours.predict(text, form) == pytest.approx(theirs.predict(text, form), rel=1e-5)  # keys and weights
+        assert ours.predict(text, form) == pytest.approx(theirs.predict(text, form), rel=1e-4, abs=1e-6)  # keys too
 
 
 def words_zip(path: Path, *, truncation: dict[str, Any] | None, idf: Any = None, decoder: Any = None) -> Path:
