@@ -106,6 +106,8 @@ def pair_record(
 def _checked(rows: Rows) -> Generator[tuple[Where, str, Row], None, None]:
     first: tuple[str, Where] | None = None
     for where, row in rows():
+        if "negs" in row and "neg" not in row:  # the other usual name
+            row = {"neg" if name == "negs" else name: value for name, value in row.items()}
         kind = kind_of(row, where)
         first = first or (kind, where)
         if kind != first[0]:

@@ -172,3 +172,11 @@ def test_several_files_are_one_source(tmp_path: Path) -> None:
 def test_language_guess(text: str, lang: str, share: float) -> None:
     assert hangul_share(text) == pytest.approx(share)
     assert guess_language(text) == ("und" if text == "한 word" else lang)
+
+
+def test_negs_is_another_name_for_neg(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    one = build(tmp_path / "a", {"query": "q", "pos": ["a"], "neg": ["b"]}, {"query": "r", "pos": ["c"]})
+    other = build(tmp_path / "b", {"query": "q", "pos": ["a"], "negs": ["b"]}, {"query": "r", "pos": ["c"]})
+    assert one.fingerprint == other.fingerprint
