@@ -38,7 +38,9 @@ _VOLATILE = {"uuid", "creation_date", "provided_name", "version", "history_uuid"
 class Ground(Protocol):
     """A server the trials are run on."""
 
-    url: str
+    @property
+    def url(self) -> str:
+        """Where it is reached."""
 
     def reset(self) -> None:
         """Empty, or as it was before the run that is struck."""

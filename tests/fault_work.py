@@ -42,6 +42,7 @@ class Work:
 
 def hurry() -> None:
     """Short waits, several chunks, quiet logs."""
-    ml_tasks.FIRST_WAIT, ml_models.CHUNK, artifacts.CHUNK = 0.005, CHUNK, CHUNK
+    ml_tasks.FIRST_WAIT, artifacts.CHUNK = 0.005, CHUNK
+    ml_models.CHUNK = CHUNK  # type: ignore[attr-defined]
     bulk.BACKOFF, bulk.TRIES = 0.01, 3
     logging.getLogger("opensearch").setLevel(logging.CRITICAL)

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
-from lexical import Bm25Index, bigrams, ibm_model_1, words
+from lexical import Bm25Index, bigrams, ibm_model_1, words  # type: ignore[import-not-found]
 
 
 def test_tokens() -> None:

@@ -29,7 +29,7 @@ def test_blocks_give_what_a_full_sort_gives_ties_too(block: int, k: int) -> None
     scores[2] = rng.standard_normal(700)
     top = TopK(5, k)
     for start in range(0, 700, block):
-        top.add(scores[:, start : start + block], start)
+        top.add(scores[:, start : start + block].astype(np.float32), start)
     found, numbers = top.result()
     expected, order = full_sort((scores + 0).astype(np.float32), k)
     np.testing.assert_array_equal(found, expected)

@@ -195,7 +195,7 @@ def test_a_teacher_scores_answers_and_negatives(mined: Dataset, model: Model, tm
     assert scores["q:moon:en", "rain:en"] == pytest.approx(
         sum(w * vector.get(t, 0.0) for t, w in weights.items()), rel=1e-4
     )
-    best = {}
+    best: dict[str, float] = {}
     for query, document in mined.qrels("train").select("query_id", "document_id").collect().iter_rows():
         best[query] = max(best.get(query, -1e9), scores[query, document])
     negatives = mined.candidates("train").select("query_id", "document_id").collect().rows()
@@ -212,8 +212,9 @@ def test_other_teachers(mined: Dataset, model: Model, tmp_path: Path, kind: str)
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(model.lexicon.tokens), hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=32, num_labels=1,
+        intermediate_size=32,
     )  # fmt: skip
+    config.num_labels = 1
     teacher = (BertForSequenceClassification if kind == "cross" else BertModel)(config).eval()
     folder = tmp_path / "teacher"
     teacher.save_pretrained(folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from mlcommons_http import Request
-from mlcommons_server import Fault, MLCommonsServer, mlcommons_server
+from mlcommons_server import ML_PLUGINS, Fault, MLCommonsServer, mlcommons_server
 
 from osparse.bundle import Bundle
 from osparse.deployer import Gate, deploy, index_documents, read_deployment, rollback, status, undeploy, undeploying
@@ -22,7 +22,8 @@ from .conftest import TEXTS, client
 
 @pytest.fixture(params=["ml-commons", "client"])
 def running(request: pytest.FixtureRequest) -> Iterator[MLCommonsServer]:
-    with mlcommons_server(**({} if request.param == "ml-commons" else {"plugins": ()})) as server:
+    plugins = ML_PLUGINS if request.param == "ml-commons" else ()
+    with mlcommons_server(plugins) as server:
         yield server
 
 

@@ -51,7 +51,8 @@ def stored_index(cluster: Cluster, model: Model, data: Benchmark) -> InvertedInd
     searcher, index = Searcher(cluster, INDEX), InvertedIndex()
     for batch in data.texts():
         for document, _, _ in batch:
-            weights = searcher.document_weights(cluster.request("GET", f"/{INDEX}/_doc/{document}").body["_source"])
+            source = cluster.request("GET", f"/{INDEX}/_doc/{document}").body["_source"]
+            weights = searcher.document_weights(source, {})
             index.add_dicts([document], [{model.lexicon.id_of[token]: weight for token, weight in weights.items()}])
     return index
 

@@ -78,7 +78,7 @@ def test_stored_vectors_are_the_trained_ones(served: Cluster, trained: list[Vect
     searcher = Searcher(served, INDEX)
     for number, (text, vector) in enumerate(zip(TEXTS, trained, strict=True)):
         source = served.request("GET", f"/{INDEX}/_doc/{number:02}").body["_source"]
-        stored = searcher.document_weights(source)
+        stored = searcher.document_weights(source, {})
         if not text.strip():
             assert stored == {}, "a blank text is stored without weights"
             continue

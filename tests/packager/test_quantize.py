@@ -11,6 +11,7 @@ import pytest
 
 from osparse.bundle import Bundle, read_member
 from osparse.errors import CheckError
+from osparse.likeness import LEAST_COSINE
 from osparse.model import Model
 from osparse.onnx_encoder import INPUTS, OnnxEncoder, open_session, read_tokenizer
 from osparse.packager import formats, package, quantize, rings, torchscript
@@ -69,7 +70,7 @@ def test_a_model_that_int8_changes_too_much_is_refused() -> None:
 
 def test_a_quantised_bundle_says_what_it_loses(model: Model, bundle: Bundle, tmp_path: Path) -> None:
     made = package(model, tmp_path / "bundle", ["onnx"], quantize="int8")
-    assert made.quantization["scheme"] == "int8" and made.quantization["cosine_above"] >= quantize.LEAST_COSINE
+    assert made.quantization["scheme"] == "int8" and made.quantization["cosine_above"] >= LEAST_COSINE
     assert made.tolerance == made.quantization["largest_difference_below"] and made.checks["parity"] == {}
     sizes = [len(read_member(b.zip_path("onnx"), "model.onnx")) for b in (made, bundle)]
     assert sizes[0] < sizes[1]

@@ -122,7 +122,8 @@ def test_a_sparse_vector_field_is_asked_by_ids(make_cluster: Make, tmp_path: Pat
     (tmp_path / "idf.json").write_text(json.dumps(dict.fromkeys(lexicon.tokens, 2.0)))
     cluster.index.mappings["_meta"] = replace(cluster.deployment, vector="sparse_vector").to_meta()
     body = Searcher(cluster, "world", idf=tmp_path / "idf.json").body(QUERY, size=7)
-    (asked,) = body["query"]["neural_sparse"].values() if body is not None else ()
+    assert body is not None
+    (asked,) = body["query"]["neural_sparse"].values()
     tokens = {lexicon.tokens[int(i)]: weight for i, weight in asked["query_tokens"].items()}
     assert tokens == dict.fromkeys(cluster.encoder.encode(QUERY), 2.0)
     assert asked["method_parameters"]["k"] == 7, "or no more than ten are found"

@@ -24,6 +24,7 @@ from osparse.trainer import TrainConfig, run_folder, train
 from osparse.trainer.checkpoint import Progress, read_checkpoint, save_checkpoint
 from osparse.trainer.config import DfFlops, Ranking
 from osparse.trainer.memory import is_out_of_memory
+from osparse.trainer.optimiser import make_optimiser
 from osparse.trainer.runlog import is_running, read_log
 
 KILLED = """
@@ -128,7 +129,7 @@ def test_a_parameter_that_a_stage_leaves_alone_has_no_gradient(
 ) -> None:
     """Nothing would clear it, and it would count more and more in the norm that is clipped."""
     seen: list[bool] = []
-    make = loop.make_optimiser
+    make = make_optimiser
 
     def spied(encoder: Any, *more: Any) -> torch.optim.Optimizer:
         seen.append(encoder.log_idf.grad is not None)
@@ -180,7 +181,7 @@ def test_half_a_checkpoint_is_none(tmp_path: Path) -> None:
 
 
 def test_a_stage_s_state_comes_back(tmp_path: Path) -> None:
-    state = {"multiplier": 1.5, "frequency": torch.tensor([1.0, 2.0]), "empty": None}
+    state: dict[str, Any] = {"multiplier": 1.5, "frequency": torch.tensor([1.0, 2.0]), "empty": None}
     save_checkpoint(tmp_path, Progress("x", 0, 2), torch.nn.Linear(2, 2), None, stage=state, scaler={"scale": 8.0})
     found = read_checkpoint(tmp_path, "x")
     assert found.scaler == {"scale": 8.0} and found.stage_state.keys() == state.keys()
@@ -190,7 +191,8 @@ def test_a_stage_s_state_comes_back(tmp_path: Path) -> None:
 def test_two_trainings_do_not_share_a_run_folder(
     yaml: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step, refused = loop._step, []
+    step = loop._step
+    refused: list[Any] = []
 
     def second(*arguments: Any) -> Any:
         if not refused:

@@ -61,7 +61,7 @@ def test_steps_are_timed_and_gradients_logged(trained: Model) -> None:
 
 
 def test_tensorboard_holds_the_log_s_numbers(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
     def write(log: RunLog, step: int, loss: float) -> None:
         log.write("step", part=1, stage="ranking", step=step, steps=9, loss=loss, gradient=None)

@@ -55,8 +55,9 @@ def test_learnt_query_weights_count(validation: Validation, encoder: SparseEncod
     try:
         assert validation.measure(encoder) == plain
         with torch.no_grad():
-            encoder.log_idf.fill_(-8.0)
-            encoder.log_idf[::2] = 3.0
+            learnt = encoder.get_parameter("log_idf")
+            learnt.fill_(-8.0)
+            learnt[::2] = 3.0
         assert validation.measure(encoder)["directions"] != plain["directions"]
     finally:
         del encoder._parameters["log_idf"]
