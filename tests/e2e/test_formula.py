@@ -89,9 +89,7 @@ def test_stored_vectors_are_the_trained_ones(served: Cluster, trained: list[Vect
 
 
 def test_served_scores_are_the_formula(served: Cluster, model: Model, trained: list[Vector]) -> None:
-    encoder = QueryEncoder(
-        load_tokenizer(model.path / "tokenizer.json"), model.lexicon, max_length=model.head.max_length
-    )
+    encoder = QueryEncoder(load_tokenizer(model.path / "tokenizer.json"), model.lexicon)
     vectors = {f"{n:02}": v for n, (t, v) in enumerate(zip(TEXTS, trained, strict=True)) if t.strip()}
     compared, stepped, dotted = 0, 0, 0
     for text in TEXTS:
