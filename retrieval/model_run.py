@@ -30,7 +30,7 @@ def encode_corpus(model: Model, data: Benchmark, *, quantised: bool, device: str
 def model_run(model: Model, index: InvertedIndex, judged: JudgedSet) -> dict[str, list[str]]:
     """Query id -> the ids of its best documents among the set's, best first."""
     tokenizer = load_tokenizer(model.path / "tokenizer.json")
-    encoder = QueryEncoder(tokenizer, model.lexicon, max_length=model.head.max_length)
+    encoder = QueryEncoder(tokenizer, model.lexicon)
     only = index.subset(judged.document_ids)
     run: dict[str, list[str]] = {}
     for query, text in track(judged.queries.items(), f"rank {judged.direction}", len(judged.queries), "queries"):
