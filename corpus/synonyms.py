@@ -9,8 +9,6 @@ from __future__ import annotations
 import datetime
 import json
 import logging
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from osparse.corpus.analysis import word_spans, words
 from osparse.corpus.clusters import METHODS, cluster
 from osparse.corpus.recency import Recency
 from osparse.corpus.translations import Translation, aligned_titles, from_parentheses, from_titles
-from osparse.corpus.trends import stem, words
 from osparse.corpus.word_vectors import Floats, Vocabulary, model_vectors, ppmi_vectors
 from osparse.dataset import Dataset
 from osparse.errors import DatasetError, InputError
@@ -33,7 +31,6 @@ AT = (10, 25, 50, 100, 200, 400)
 """Ranks at which precision is reported."""
 TOGETHER = 0.3
 """Words of which the rarer one has the other in this share of its documents are a phrase and no synonyms."""
-_WORD = re.compile(r"[가-힣]+|[^\W_가-힣]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +173,7 @@ def _groups(
         return []
     vectors: Floats
     if rules.model is not None:
-        vectors = model_vectors(texts, vocabulary, rules.model, _spans)
+        vectors = model_vectors(texts, vocabulary, rules.model, word_spans)
     else:
         weights = rules.recency.weights(dates) if rules.recency else np.ones(len(texts))
         vectors = ppmi_vectors(tokens, vocabulary, weights)
@@ -210,14 +207,6 @@ def _apart(members: Sequence[int], held: dict[int, set[int]]) -> list[int]:
         if not any(phrase):
             kept.append(word)
     return sorted(kept)
-
-
-def _spans(text: str) -> list[tuple[str, int, int]]:
-    """Words as in :func:`words`, where they stand; a cut-off particle stays out of the span."""
-    lowered = unicodedata.normalize("NFC", text).lower()
-    if len(lowered) != len(text):
-        return []  # offsets would not be the text's
-    return [(word, m.start(), m.start() + len(word)) for m in _WORD.finditer(lowered) for word in [stem(m.group())]]
 
 
 def _write(folder: Path, dataset: Dataset, rules: SynonymRules, report: SynonymReport) -> None:

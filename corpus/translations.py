@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from osparse.corpus.trends import words
+from osparse.corpus.analysis import words
 from osparse.dataset import Dataset
 
 PARENTHESIS = re.compile(r"([가-힣][가-힣 ]{0,30}[가-힣])\s?\(\s?([A-Za-z][A-Za-z0-9 .+#-]{1,40}?)\s?\)")

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import datetime
 import logging
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +21,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from osparse.corpus.analysis import words
 from osparse.corpus.fonts import hangul_font, label
 from osparse.corpus.idf import document_frequency
 from osparse.dataset import Dataset
@@ -32,9 +31,6 @@ from osparse.lexicon import load_tokenizer, read_vocabulary
 from osparse.progress import progress
 
 log = logging.getLogger("osparse.corpus.trends")
-_WORD = re.compile(r"[가-힣]+|[^\W_가-힣]+")
-PARTICLES = tuple("에서는 으로는 에서 으로 에게 까지 부터 하고 은 는 이 가 을 를 의 에 로 와 과 도 만".split())
-"""Cut off a Korean word of which at least two syllables stay, so that one word's forms count together."""
 ALL = "all"
 """In place of a split: every document, held back or not."""
 PRIOR = 2.0
@@ -155,11 +151,6 @@ def _documents(dataset: Dataset, split: str | None) -> pl.LazyFrame:
     return dataset.documents if split == ALL else dataset.split_documents(split)
 
 
-def words(text: str) -> list[str]:
-    """Lower-cased words in order; Korean ones without their particle."""
-    return [stem(word) for word in _WORD.findall(unicodedata.normalize("NFC", text).lower())]
-
-
 def terms_of(text: str) -> set[str]:
     """Its words and pairs of neighbouring words."""
     found = words(text)
@@ -212,15 +203,6 @@ def _count(texts: Iterable[str], recent: NDArray[np.bool_]) -> dict[str, tuple[i
             (now if is_recent else before).update(terms_of(text))
             bar.advance(1)
     return {term: (now[term], before[term]) for term in now.keys() | before.keys()}
-
-
-def stem(word: str) -> str:
-    """A Korean word without its particle; any other as it is."""
-    if "가" <= word[0] <= "힣":
-        for particle in PARTICLES:
-            if word.endswith(particle) and len(word) >= len(particle) + 2:
-                return word[: -len(particle)]
-    return word
 
 
 def _plot(path: Path, dated: pl.DataFrame, trends: Sequence[Trend], rules: TrendRules) -> None:

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 
 from osparse.cli import cli
 from osparse.corpus import TrendRules, compute_idf, find_trends
-from osparse.corpus.trends import Trend, compare, piece_boosts, words
+from osparse.corpus.analysis import words
+from osparse.corpus.trends import Trend, compare, piece_boosts
 from osparse.dataset import Dataset, Source, save_dataset
 from osparse.errors import ConfigError, DatasetError, InputError
 from osparse.trainer.output import idf_provenance
