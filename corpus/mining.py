@@ -17,7 +17,7 @@ import polars as pl
 
 from osparse.corpus.analysis import terms
 from osparse.corpus.retrievers import Ranking, Retriever
-from osparse.dataset import CANDIDATES, SPLITS, Dataset, save_dataset
+from osparse.dataset import CANDIDATES, Dataset, save_retrained
 from osparse.errors import DatasetError, InputError
 
 log = logging.getLogger("osparse.corpus.mining")
@@ -202,22 +202,14 @@ def _save(
     dataset: Dataset, output: Path, qrels: pl.DataFrame, found: pl.DataFrame, report: MiningReport, *, overwrite: bool
 ) -> Dataset:
     """The dataset with the new training qrels and candidates; a retriever's own earlier ones are replaced."""
-    there = [split for split in SPLITS if dataset.manifest.counts.get(f"qrels.{split}.arrow")]
-    candidates = {split: dataset.candidates(split).collect() for split in there if dataset.has_candidates(split)}
-    earlier = candidates.get("train", found.clear()).filter(
-        (pl.col("origin") != "mined") | (pl.col("scorer") != report.retriever)
-    )
-    earlier = earlier.join(qrels.select("query_id").unique(), on="query_id", how="semi")
-    found = found.join(qrels.select("query_id").unique(), on="query_id", how="semi")
-    return save_dataset(
+    kept = qrels.select("query_id").unique()
+    earlier = dataset.candidates("train").collect() if dataset.has_candidates("train") else found.clear()
+    earlier = earlier.filter((pl.col("origin") != "mined") | (pl.col("scorer") != report.retriever))
+    return save_retrained(
+        dataset,
         output,
-        documents=dataset.documents,
-        queries=dataset.queries,
-        qrels={split: qrels if split == "train" else dataset.qrels(split) for split in there},
-        candidates={**candidates, "train": pl.concat([earlier, found])},
-        sources=dataset.manifest.sources,
-        split_rule=dataset.manifest.split_rule,
-        seed=dataset.manifest.seed,
-        notes={**dataset.manifest.notes, "mining": report.plain(), "mined_from": dataset.fingerprint},
+        qrels=qrels,
+        candidates=pl.concat([part.join(kept, on="query_id", how="semi") for part in (earlier, found)]),
+        notes={"mining": report.plain(), "mined_from": dataset.fingerprint},
         overwrite=overwrite,
     )

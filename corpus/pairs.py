@@ -21,7 +21,7 @@ from osparse.corpus.pair_filters import Filters, Pair, Stages, filtered
 from osparse.corpus.records import Document, Judgement, Query, Record
 from osparse.corpus.sampling import sampled
 from osparse.corpus.spool import write_spool
-from osparse.dataset import SPLITS, Dataset, Source
+from osparse.dataset import Dataset, Source
 from osparse.errors import DatasetError, InputError
 from osparse.files import canonical_json, fingerprint
 from osparse.progress import progress
@@ -113,9 +113,7 @@ def _source(datasets: Sequence[Dataset], stages: Stages) -> Source:
 def _pairs(dataset: Dataset, rules: PairRules, cache: Path, number: int) -> Iterator[Pair]:
     """All pairs of the asked kinds, before any filter."""
     published = "published" in dataset.manifest.split_rule
-    for split in SPLITS:
-        if not dataset.manifest.counts.get(f"qrels.{split}.arrow"):
-            continue
+    for split in dataset.splits:
         store = Store.open([Selection(dataset, split=split, min_score=_ABOVE_ZERO)], cache=cache)
         queries, documents = store.queries[0], store.documents[0]
         with progress(f"pairs of {dataset.path.name}, {split}", len(store), "queries") as bar:

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from osparse.dataset import SPLITS, Dataset
+from osparse.dataset import Dataset
 from osparse.errors import InputError
 from osparse.extras import require
 
@@ -61,8 +61,7 @@ def _languages(dataset: Dataset) -> Plot:
     figure, axes = _axes("documents by split and language", "", "documents")
     rows = {
         split: dict(dataset.split_documents(split).group_by("lang").len().collect(engine="streaming").iter_rows())
-        for split in SPLITS
-        if dataset.manifest.counts.get(f"qrels.{split}.arrow")
+        for split in dataset.splits
     }
     bottom = dict.fromkeys(rows, 0)
     for lang in sorted({lang for found in rows.values() for lang in found}):

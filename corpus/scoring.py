@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from osparse.dataset import CANDIDATES, SPLITS, Dataset, save_dataset
+from osparse.dataset import CANDIDATES, Dataset, save_retrained
 from osparse.encoding import SERVER_MAX_TOKENS, QueryEncoder
 from osparse.errors import InputError, ModelError
 from osparse.extras import require
@@ -71,19 +71,11 @@ def score_candidates(
         label=pl.lit(None, pl.Float32), score=pl.Series(scores), origin=pl.lit("distilled"), scorer=pl.lit(name)
     ).select(pl.col(column).cast(kind) for column, kind in CANDIDATES.items())
     report = _report(name, found, answers, candidates)
-    there = [split for split in SPLITS if dataset.manifest.counts.get(f"qrels.{split}.arrow")]
-    others = {s: dataset.candidates(s) for s in there if s != "train" and dataset.has_candidates(s)}
-    notes = dict(dataset.manifest.notes)
-    made = save_dataset(
+    made = save_retrained(
+        dataset,
         Path(output),
-        documents=dataset.documents,
-        queries=dataset.queries,
-        qrels={split: dataset.qrels(split) for split in there},
-        candidates={**others, "train": pl.concat([candidates, found])},
-        sources=dataset.manifest.sources,
-        split_rule=dataset.manifest.split_rule,
-        seed=dataset.manifest.seed,
-        notes={**notes, "teachers": [*notes.get("teachers", []), asdict(report)]},
+        candidates=pl.concat([candidates, found]),
+        notes={"teachers": [*dataset.manifest.notes.get("teachers", []), asdict(report)]},
         overwrite=overwrite,
     )
     return made, report

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from osparse.dataset import SPLITS, Dataset
+from osparse.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -26,19 +26,18 @@ class Stats:
 
 def dataset_stats(dataset: Dataset) -> Stats:
     """Count rows, lengths, languages, dates and what the splits share; streams, holds no text."""
-    present = [split for split in SPLITS if dataset.manifest.counts.get(f"qrels.{split}.arrow")]
-    parts = {split: _keys(dataset, split) for split in present}
+    parts = {split: _keys(dataset, split) for split in dataset.splits}
     overlap = {
         f"{one} and {other}": {
             kind: parts[one][kind].join(parts[other][kind], on=kind, how="semi").height for kind in parts[one]
         }
-        for one, other in combinations(present, 2)
+        for one, other in combinations(dataset.splits, 2)
     }
     sources = [
         {"name": s.name, "licence": s.licence, "rows_in": s.rows_in, "rows_kept": s.rows_kept, "dropped": s.dropped}
         for s in dataset.manifest.sources
     ]
-    return Stats(sources, {split: _split(dataset, split) for split in present}, overlap)
+    return Stats(sources, {split: _split(dataset, split) for split in dataset.splits}, overlap)
 
 
 def _keys(dataset: Dataset, split: str) -> dict[str, pl.DataFrame]:

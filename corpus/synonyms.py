@@ -126,7 +126,7 @@ def find_synonyms(
     translations = merged([*from_titles(titles), *from_parentheses(documents["text"])], rules.confidence)
     if not groups and not translations:
         raise DatasetError(f"{dataset.path}: no synonyms; lower --similarity or --at-least, or give more documents")
-    held = aligned_titles(dataset, "test") if dataset.manifest.counts.get("qrels.test.arrow") else []
+    held = aligned_titles(dataset, "test") if "test" in dataset.splits else []
     report = SynonymReport(groups, translations, precision(translations, held) if held else None)
     with atomic_directory(Path(output), marker="report.json", overwrite=overwrite) as folder:
         _write(folder, dataset, rules, report)

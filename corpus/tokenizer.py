@@ -191,7 +191,7 @@ def _report(output: Path, dataset: Dataset, fitted: str) -> TokenizerReport:
     unknown: dict[str, float] = {}
     pieces: dict[str, float] = {}
     for split in ("validation", "test", "train"):
-        if split == fitted or not dataset.manifest.counts.get(f"qrels.{split}.arrow"):
+        if split == fitted or split not in dataset.splits:
             continue
         both = pl.concat(
             [f.select("text", "lang") for f in (dataset.split_documents(split), dataset.split_queries(split))]

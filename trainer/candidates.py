@@ -50,7 +50,7 @@ def with_candidates(records: Records, dataset: Dataset, tokenizer: Path, lexicon
 
 def _held_back(dataset: Dataset) -> pl.DataFrame:
     """Ids of the documents that the validation or test split judges and the training split does not."""
-    held = [dataset.qrels(s) for s in ("validation", "test") if dataset.manifest.counts.get(f"qrels.{s}.arrow")]
+    held = [dataset.qrels(split) for split in dataset.splits if split != "train"]
     trained = dataset.qrels("train").select(pl.col("document_id").alias("id"))
     if not held:
         return trained.clear().collect()

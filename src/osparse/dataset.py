@@ -128,11 +128,15 @@ class Dataset:
         """All queries of all splits; columns :data:`QUERIES`."""
         return pl.scan_ipc(self.path / "queries.arrow")
 
+    @cached_property
+    def splits(self) -> tuple[str, ...]:
+        """Those that have judgements, in the order of :data:`SPLITS`."""
+        return tuple(split for split in SPLITS if self.manifest.counts.get(f"qrels.{split}.arrow"))
+
     def qrels(self, split: str) -> pl.LazyFrame:
         """Judgements of one split; columns :data:`QRELS`. Raises :class:`DatasetError` if the split is not there."""
-        if not self.manifest.counts.get(f"qrels.{split}.arrow"):
-            there = [s for s in SPLITS if self.manifest.counts.get(f"qrels.{s}.arrow")]
-            raise DatasetError(f"{self.path} has no {split} qrels; it has: {', '.join(there) or 'none'}")
+        if split not in self.splits:
+            raise DatasetError(f"{self.path} has no {split} qrels; it has: {', '.join(self.splits) or 'none'}")
         return pl.scan_ipc(self.path / f"qrels.{split}.arrow")
 
     def has_candidates(self, split: str) -> bool:
@@ -166,9 +170,8 @@ class Dataset:
 
         So unjudged documents are there, and what training judges; columns :data:`DOCUMENTS`.
         """
-        there = [split for split in SPLITS if self.manifest.counts.get(f"qrels.{split}.arrow")]
-        ids = {split: self.qrels(split).select(id="document_id").unique() for split in there}
-        held = [ids[split] for split in there if split != "train"]
+        ids = {split: self.qrels(split).select(id="document_id").unique() for split in self.splits}
+        held = [ids[split] for split in self.splits if split != "train"]
         if not held:
             return self.documents
         trained = ids.get("train", held[0].clear())
@@ -182,6 +185,38 @@ class Dataset:
     def split_queries(self, split: str) -> pl.LazyFrame:
         ids = self.qrels(split).select(pl.col("query_id").unique().alias("id"))
         return self.queries.join(ids, on="id", how="semi", maintain_order="left")
+
+
+def save_retrained(
+    dataset: Dataset,
+    path: Path,
+    *,
+    candidates: pl.DataFrame,
+    notes: Mapping[str, Any],
+    qrels: pl.DataFrame | None = None,
+    overwrite: bool = False,
+) -> Dataset:
+    """Write a copy of a dataset that differs in what training reads; raises as :func:`save_dataset`.
+
+    Args:
+        candidates: The training split's.
+        notes: Added to the manifest's.
+        qrels: The training split's, where they change.
+    """
+    others = {s: dataset.candidates(s) for s in dataset.splits if s != "train" and dataset.has_candidates(s)}
+    judged = {split: dataset.qrels(split) for split in dataset.splits}
+    return save_dataset(
+        path,
+        documents=dataset.documents,
+        queries=dataset.queries,
+        qrels=judged if qrels is None else {**judged, "train": qrels},
+        candidates={**others, "train": candidates},
+        sources=dataset.manifest.sources,
+        split_rule=dataset.manifest.split_rule,
+        seed=dataset.manifest.seed,
+        notes={**dataset.manifest.notes, **notes},
+        overwrite=overwrite,
+    )
 
 
 def save_dataset(
