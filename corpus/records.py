@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -116,6 +116,16 @@ class Option:
 
 
 Options = Mapping[str, str | bool | int]
+
+
+def kept(found: Iterable[Record | str], tally: Tally) -> Iterator[Record]:
+    """Count what a reader found: records, which go on, and reasons to drop a row."""
+    for one in found:
+        if isinstance(one, str):
+            tally.drop(one)
+        else:
+            tally.kept += 1
+            yield one
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,8 @@ MAX_TERM_BYTES = 32_766
 MAX_QUERY_WEIGHT = 64.0
 FOLD = 32_768
 """SEISMIC keeps a token id as a short: newer versions fold ids by this."""
-BROKEN_FOLD = 65_536
-"""3.3 to 3.8 fold by this and lose the shard over an id from 32,768 to 65,535."""
 BROKEN_UNTIL = (3, 8)
+"""3.3 to 3.8 fold by 65,536 and lose the shard over an id from 32,768 to 65,535."""
 LEVELS = 255
 """Steps of a byte."""
 

@@ -7,10 +7,10 @@ import json
 import re
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from local_http import QuietHandler
 from mlcommons_search import Refused
 
 
@@ -60,20 +60,8 @@ class Request:
         return json.loads(self.data) if self.data else {}
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # headers and body leave together: no 40 ms of delayed acknowledgement per call
-    disable_nagle_algorithm = True
+class Handler(QuietHandler):
     twin: Any
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-    def handle_one_request(self) -> None:
-        try:
-            super().handle_one_request()
-        except (ConnectionError, TimeoutError):
-            self.close_connection = True
 
     def _do(self) -> None:
         data = self.rfile.read(int(self.headers.get("content-length") or 0))

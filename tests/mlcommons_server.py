@@ -8,13 +8,12 @@ any call fail on purpose.
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
 
+from local_http import serving
 from mlcommons_http import Fault, Handler, Request
 from mlcommons_index_calls import IndexCalls
 from mlcommons_model_calls import ModelCalls
@@ -144,14 +143,5 @@ def mlcommons_server(
     """A running server on a free port of 127.0.0.1."""
     twin = MLCommonsServer(plugins, settings)
     handler = type("Handler", (Handler,), {"twin": twin})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    twin.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with serving(handler) as twin.url:
         yield twin
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

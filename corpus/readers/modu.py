@@ -12,7 +12,7 @@ from typing import Any
 
 from osparse.corpus.json_stream import json_items
 from osparse.corpus.language import guess_language
-from osparse.corpus.records import Document, Judgement, Option, Options, Query, Reader, Record, Tally
+from osparse.corpus.records import Document, Judgement, Option, Options, Query, Reader, Record, Tally, kept
 from osparse.errors import DatasetError
 
 
@@ -26,13 +26,8 @@ def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Reco
         if not files:
             raise DatasetError(f"{path} holds no .json file")
         for file in files:
-            for where, row in json_items(file, "document"):
-                found = _document(where, row, int(options["min_characters"]))
-                if isinstance(found, str):
-                    tally.drop(found)
-                else:
-                    tally.kept += 1
-                    yield found
+            shortest = int(options["min_characters"])
+            yield from kept((_document(where, row, shortest) for where, row in json_items(file, "document")), tally)
 
 
 def _document(where: str, row: dict[str, Any], shortest: int) -> Record | str:

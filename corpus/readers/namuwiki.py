@@ -9,7 +9,7 @@ from typing import Any
 from osparse.corpus.grouping import text_id
 from osparse.corpus.json_stream import json_items
 from osparse.corpus.namumark import is_disambiguation, is_redirect, plain_text
-from osparse.corpus.records import Document, Judgement, Option, Options, Query, Reader, Record, Tally
+from osparse.corpus.records import Document, Judgement, Option, Options, Query, Reader, Record, Tally, kept
 from osparse.corpus.tabular import is_table, table_rows
 from osparse.errors import DatasetError
 
@@ -20,13 +20,8 @@ ARTICLES = ("0", "", "문서")
 def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Record]:
     """Yield a record per article; raises :class:`DatasetError` with path:line for a row without title or text."""
     for path in paths:
-        for where, row in table_rows(path) if is_table(path) else json_items(path):
-            found = _article(where, row, int(options["min_characters"]))
-            if isinstance(found, str):
-                tally.drop(found)
-            else:
-                tally.kept += 1
-                yield found
+        rows = table_rows(path) if is_table(path) else json_items(path)
+        yield from kept((_article(where, row, int(options["min_characters"])) for where, row in rows), tally)
 
 
 def _article(where: str, row: dict[str, Any], shortest: int) -> Record | str:
