@@ -19,9 +19,10 @@ ALWAYS = frozenset(
         "index_select isinf isnan item layer_norm le leaky_relu len linear log log1p log_softmax logical_and "
         "logical_not logical_or lt masked_fill matmul max maximum mean min minimum mish mm movedim mul narrow ne neg "
         "new_empty new_full new_ones new_zeros norm numpy_T ones ones_like outer pad permute pow reciprocal relu "
-        "remainder repeat repeat_interleave reshape roll round rsqrt rsub scalar_tensor select selu sigmoid sign silu "
-        "sin size slice softmax softplus split split_with_sizes sqrt square squeeze stack std sub sum t tanh tensor "
-        "tile to topk transpose tril triu type_as unbind unflatten unsqueeze var view where zeros zeros_like "
+        "remainder repeat repeat_interleave reshape roll round rsqrt rsub scalar_tensor scatter_add select selu "
+        "sigmoid sign silu sin size slice softmax softplus split split_with_sizes sqrt square squeeze stack std sub "
+        "sum t tanh tensor tile to topk transpose tril triu type_as unbind unflatten unsqueeze var view where zeros "
+        "zeros_like "
     ).split()
 )
 """aten operators in libtorch 1.13.1 and later with the arguments that tracing gives them."""

@@ -76,9 +76,10 @@ def _exact_weights(exact: SparseEncoder, ids: list[int]) -> NDArray[np.float32] 
         hidden = exact.hidden(row, torch.ones_like(row))[0]  # (L, H)
         logits = [torch.nn.functional.linear(h, exact.decoder.weight).amax(0) for h in torch.split(hidden, _TOKENS)]
         peak = torch.stack(logits).amax(0) + (0 if exact.decoder.bias is None else exact.decoder.bias)  # (V,)
+        added = None if exact.lexical is None else exact.lexical(row, torch.ones_like(row))[0].float().numpy()
     one = peak.numpy()[None].astype(np.float32), np.ones(1, bool)
-    weights = document_weights(*one, exact.head)
-    unpruned = document_weights(*one, Head(exact.head.activation, masked_ids=exact.head.masked_ids))
+    weights = document_weights(*one, exact.head, added)
+    unpruned = document_weights(*one, Head(exact.head.activation, masked_ids=exact.head.masked_ids), added)
     return weights if _is_sharp(weights, unpruned, exact.head) else None
 
 

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from osparse.encoder import SparseEncoder, load_masked_lm, positions
+from osparse.encoder import SparseEncoder, decoder_rows, load_masked_lm, positions
 from osparse.encoding import SERVER_MAX_TOKENS, QueryEncoder
 from osparse.errors import CheckError, ModelError
+from osparse.lexical_table import read_table
 from osparse.model import Model
 from osparse.packager.checkpoints import Checkpoint, weight_files
 from osparse.packager.tokenizer import load, packaged_tokenizer, truncated
@@ -43,7 +44,8 @@ class Source:
         tokenizer_json = packaged_tokenizer(model.path / "tokenizer.json", model.head.max_length)
         _require_ids(model, tokenizer_json)
         mlm = load_checkpoint(model.path) if isinstance(model, Checkpoint) else load_masked_lm(model.path, "eager")
-        encoder = SparseEncoder(mlm, model.head).eval().requires_grad_(False)
+        lexical = read_table(model.path, decoder_rows(mlm))
+        encoder = SparseEncoder(mlm, model.head, lexical).eval().requires_grad_(False)
         _require_rows(model, encoder)
         _require_finite(model, encoder)
         _require_masked(model, encoder)

@@ -110,7 +110,7 @@ class Graph(nn.Module):
         bias = decoder.bias if decoder.bias is not None else decoder.weight.new_zeros(decoder.weight.shape[0])
         hidden = self.encoder.hidden(input_ids, attention_mask)
         best = self.peak(hidden, attention_mask, decoder.weight, bias, self.elements)
-        return self.encoder.prune(self.encoder.activate(best))
+        return self.encoder.prune(self.encoder.with_lexical(self.encoder.activate(best), input_ids, attention_mask))
 
 
 def example() -> tuple[Tensor, Tensor]:

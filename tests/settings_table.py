@@ -17,7 +17,8 @@ DOCS = ROOT / "docs" / "training.md"
 BEGIN, END = "<!-- settings: made by tests/settings_table.py -->", "<!-- end of settings -->"
 FILES = ("config.py", "config_stages.py")
 SECTIONS = [
-    ("TrainConfig", "The file"), ("EncoderConfig", "`encoder`"), ("HeadConfig", "`head`"), ("LoopConfig", "`loop`"),
+    ("TrainConfig", "The file"), ("EncoderConfig", "`encoder`"), ("HeadConfig", "`head`"), ("LexicalConfig", "`lexical_table`"),
+    ("LoopConfig", "`loop`"),
     ("WarmStart", "`stages`: `task: warm_start`"), ("MaskedLm", "`stages`: `task: mlm`"),
     ("Ranking", "`stages`: `task: ranking`"), ("Distillation", "`distillation` of a ranking stage"),
     ("Teacher", "`teachers` of a distillation"), ("Mixing", "`mixing` of a stage"), ("SourceCap", "`caps` of a mixing"),

@@ -115,11 +115,14 @@ def screened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoder_module, "pays", lambda weight: True)
 
 
+@pytest.mark.parametrize("lexical", [False, True])
 @pytest.mark.parametrize("head", [{}, {"top_k": 20}, {"prune_ratio": 0.3}, {"activation": "log1p_log1p_relu"}])
 def test_a_text_encoder_gives_the_same_vectors_with_the_screen(
-    head: dict[str, Any], model: Model, monkeypatch: pytest.MonkeyPatch
+    head: dict[str, Any], lexical: bool, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text_encoder = TextEncoder.open(model)
+    if lexical:
+        text_encoder.encoder.lexical = world.make_table(len(text_encoder.encoder.keep))
     text_encoder.encoder.head = Head(max_length=64, masked_ids=model.head.masked_ids, **head)
     wanted = text_encoder.encode(TEXTS)
     monkeypatch.setattr(encoder_module, "pays", lambda weight: True)

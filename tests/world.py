@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -11,6 +12,9 @@ from osparse.dataset import Dataset, Source, save_dataset
 from osparse.encoding import Head
 from osparse.lexicon import Lexicon, read_vocabulary
 from osparse.model import Model, save_model
+
+if TYPE_CHECKING:
+    from osparse.lexical_table import LexicalTable
 
 RECORDS = [
     ("pear", "배 키우기", "배나무는 봄에 하얀 꽃이 피고 가을에 열매를 딴다.", "growing pears", "A pear tree flowers white in spring and is picked in autumn."),
@@ -84,12 +88,24 @@ def make_lexicon(tokenizer: Path) -> Lexicon:
     return Lexicon.build(tokens, special, {t: 0.5 + (i % 97) / 10 for i, t in enumerate(tokens)})
 
 
+def make_table(rows: int) -> LexicalTable:
+    """Each id itself with 0.3, the three after it with 1.0, 0.5 and nothing."""
+    import torch
+
+    from osparse.lexical_table import LexicalTable
+
+    targets = (torch.arange(rows)[:, None] + torch.arange(4)) % rows
+    return LexicalTable(targets, torch.tensor([0.3, 1.0, 0.5, 0.0]).repeat(rows, 1), k1=1.2, b=0.75, average=20.0)
+
+
 def make_model(
-    path: Path, *, head: Head | None = None, extra_rows: int = 0, seed: int = 0, tokenizer: Path | None = None
-) -> Model:
+    path: Path, *, head: Head | None = None, extra_rows: int = 0, seed: int = 0, tokenizer: Path | None = None,
+    lexical: bool = False,
+) -> Model:  # fmt: skip
     """A random two-layer BERT whose documents have some, not all, weights; ``extra_rows`` widen the decoder.
 
-    ``tokenizer`` is a tokenizer.json with the tokens of :data:`SPECIAL`; None makes :func:`make_tokenizer`'s.
+    ``tokenizer`` is a tokenizer.json with the tokens of :data:`SPECIAL`; None makes :func:`make_tokenizer`'s. With
+    ``lexical`` the model has a lexical table.
     """
     import torch
     from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
@@ -110,6 +126,8 @@ def make_model(
 
     def write_weights(folder: Path) -> None:
         mlm.save_pretrained(folder)
+        if lexical:
+            make_table(rows).write(folder)
         fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
             tokenizer_file=str(tokenizer_path), unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]",
             sep_token="[SEP]", mask_token="[MASK]",

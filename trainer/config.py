@@ -16,6 +16,7 @@ __all__ = [
     "Distillation",
     "EncoderConfig",
     "HeadConfig",
+    "LexicalConfig",
     "LoopConfig",
     "MaskedLm",
     "Mixing",
@@ -76,6 +77,33 @@ class HeadConfig:
     """At most this many non-zeros per document."""
     prune_ratio: float = setting(0.0, low=0, high=0.99)
     """Share of the document's largest weight below which weights are dropped."""
+    nonzeros: int | None = setting(None, low=1)
+    """Mean non-zeros per document that prune_ratio is set for, anew at each validation, on its documents."""
+
+    def problems(self) -> list[str]:
+        given = self.nonzeros is not None and self.prune_ratio > 0
+        return ["nonzeros, prune_ratio: the one sets the other; leave one out"] if given else []
+
+
+@dataclass(frozen=True, kw_only=True)
+class LexicalConfig:
+    """What a document's own tokens give it beside the network; see osparse.lexical_table."""
+
+    own: float = setting(low=0, high=100)
+    """Weight of a token that the document holds, times its saturated frequency."""
+    translated: float = setting(low=0, high=100)
+    """Weight of its translations, times their probability and the same frequency; 0 estimates none."""
+    entries: int = setting(12, low=1, high=1000)
+    """Translations of a token at most."""
+    floor: float = setting(0.05, low=0, above=True, high=1)
+    """Probability below which a translation is left out."""
+    k1: float = setting(1.2, low=0)
+    """BM25's saturation of the frequency."""
+    b: float = setting(0.75, low=0, high=1)
+    """BM25's normalisation by length."""
+
+    def problems(self) -> list[str]:
+        return [] if self.own or self.translated else ["own, translated: both 0, so the table would do nothing"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +207,8 @@ class TrainConfig:
     """Run in order."""
     sparsity: SparsityConfig
     validation: ValidationConfig
+    lexical_table: LexicalConfig | None = None
+    """Added when documents are encoded to be measured or served, not in the losses; None: no table, or start's."""
     checkpoint_every: int = setting(low=1)
     """Steps between two checkpoints; the end of a stage and an interruption always write one."""
     loop: LoopConfig = LoopConfig()
@@ -195,7 +225,7 @@ class TrainConfig:
         for key in ("start", "factory"):
             if "warm_start" in tasks and getattr(self.encoder, key) is not None:
                 found.append(f"stages: warm_start is for a new BERT, and encoder.{key} is given")
-        longest = max((s.max_length for s in self.stages if not isinstance(s, WarmStart)), default=0)
+        longest = max((s.max_length for s in self.stages if isinstance(s, MaskedLm | Ranking)), default=0)
         if longest > self.head.max_length:
             found.append(f"stages: max_length {longest} is above head.max_length {self.head.max_length}")
         return found

@@ -59,7 +59,8 @@ class MaskedLm:
     masked: float = setting(low=0, high=1)
     """Share of tokens replaced by [MASK] and asked back."""
     translated: float = setting(low=0, high=1)
-    """Share of tokens, left as they are, whose label is a token of the aligned text."""
+    """Share of tokens, left as they are, whose label is a translation: a token of the record's text in the other
+    language, or, where it has none, a likely one of a token that has a sure one."""
     kept: float = setting(low=0, high=1)
     """Share of tokens, left as they are, whose label is themselves."""
     columns: int = setting(low=0)

@@ -12,15 +12,18 @@ from osparse.errors import ConfigError, InputError
 from osparse.extras import require
 from osparse.files import fingerprint, sha256_file
 from osparse.lexicon import Lexicon
+from osparse.model import LEXICAL_TABLE
 from osparse.settings import read_settings
 from osparse.trainer.config import Ranking, TrainConfig
 from osparse.trainer.plugins import source_of
 
-RECIPE = 2
+RECIPE = 3
 """Raised when the same configuration would train another model."""
 _LOOP_MATTERS = ("precision", "compile")
 """What of ``loop`` changes a model beyond the order of a sum."""
-_BESIDE_WEIGHTS = ("tokenizer.json", "idf.json", "osparse.json", "modules.json", "1_Pooling/config.json")
+_BESIDE_WEIGHTS = (
+    "tokenizer.json", "idf.json", "osparse.json", LEXICAL_TABLE, "modules.json", "1_Pooling/config.json",
+)  # fmt: skip
 """What else of a teacher's folder makes its scores: a sparse one's query weights and head, a dense one's pooling."""
 
 
@@ -109,7 +112,8 @@ def _own_code(config: TrainConfig) -> dict[str, str]:
 
 
 def _start_fingerprint(config: TrainConfig) -> str | None:
-    return None if config.encoder.start is None else _weights(config.encoder.start, "encoder.start", "masked-LM")
+    start = config.encoder.start
+    return None if start is None else _weights(start, "encoder.start", "masked-LM", [LEXICAL_TABLE])
 
 
 def _teachers(config: TrainConfig) -> list[str]:

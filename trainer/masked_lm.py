@@ -19,7 +19,7 @@ from osparse.trainer.padding import Frame, Ids, buckets, window
 from osparse.trainer.records import Records
 from osparse.trainer.sampling import BatchSampler, shares
 from osparse.trainer.stage import Stateless, StepResult
-from osparse.trainer.translation import Translations
+from osparse.trainer.translation import Translations, estimate
 
 log = logging.getLogger("osparse.trainer.masked_lm")
 IGNORE = -100
@@ -40,13 +40,9 @@ class MaskedLmStage(Stateless):
         self.micro_batch = micro_batch
         self.seed = (seed, 1)
         self.sampler = BatchSampler(records.groups, config.batch, (*self.seed, 0), mixed=shares(records, config.mixing))
-        vocabulary = encoder.decoder.weight.shape[0]
+        vocabulary, limit = encoder.decoder.weight.shape[0], encoder.head.max_length
         self.translations = {
-            (a, b): Translations(
-                [r.tokens(a, config.max_length) for r in records.records],
-                [r.tokens(b, config.max_length) for r in records.records],
-                vocabulary,
-            )
+            (a, b): Translations(estimate(records, a, b, vocabulary, limit))
             for a in records.languages
             for b in records.languages
             if a != b and config.translated > 0
@@ -124,8 +120,9 @@ class MaskedLmStage(Stateless):
         others = [b for b in self.records.languages if (lang, b) in self.translations]
         if others:
             other = others[int(generator.integers(len(others)))]
-            found = self.translations[lang, other].sample(number, ids, generator)
-            label = np.where(translated & (found >= 0), found, label)
+            at, within = np.flatnonzero(translated), self.records.records[number].tokens(other)
+            found = self.translations[lang, other].sample(ids[at], within, generator)
+            label[at[found >= 0]] = found[found >= 0]
         given = ids.copy()
         if self.frame.mask is not None:
             given[masked] = self.frame.mask

@@ -46,6 +46,8 @@ def write_model(
 
     def write_weights(folder: Path) -> None:
         encoder.mlm.save_pretrained(folder)
+        if encoder.lexical is not None:
+            encoder.lexical.write(folder)
         draw_curves(rows, folder / CURVES)
         for name in TOKENIZER_FILES:
             if (tokenizer / name).is_file():

@@ -38,11 +38,10 @@ class Record:
     queries: list[Text] = field(default_factory=list)
     documents: list[Text] = field(default_factory=list)
 
-    def tokens(self, lang: str, limit: int) -> Ids:
-        """Queries first, then at most ``limit`` tokens of each document, in one language; may be empty."""
-        parts = [q.ids for q in self.queries if q.lang == lang]
-        parts += [d.ids[:limit] for d in self.documents if d.lang == lang]
-        return np.concatenate([np.zeros(0, np.int64), *parts])
+    def tokens(self, lang: str) -> Ids:
+        """Distinct tokens of its texts in one language, rising; may be empty."""
+        texts = (text.ids for text in (*self.queries, *self.documents) if text.lang == lang)
+        return np.unique(np.concatenate([np.zeros(0, np.int64), *texts]))
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,7 @@ def prepare(inputs: Inputs) -> Prepared:
     import torch
 
     from osparse.trainer.distributed import world as join
+    from osparse.trainer.lexical import lexical_table
     from osparse.trainer.output import idf_provenance
     from osparse.trainer.padding import Frame
     from osparse.trainer.precision import prepare as prepare_encoder
@@ -116,7 +117,8 @@ def prepare(inputs: Inputs) -> Prepared:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     validation = Validation(
-        dataset, inputs.tokenizer, lexicon, distractors=config.validation.documents, seed=config.seed
+        dataset, inputs.tokenizer, lexicon, distractors=config.validation.documents, seed=config.seed,
+        nonzeros=config.head.nonzeros,
     )  # fmt: skip
     records = training_records(config, dataset, inputs.tokenizer, lexicon)
     queries = sum(len(record.queries) for record in records.records)
@@ -126,9 +128,13 @@ def prepare(inputs: Inputs) -> Prepared:
             "%d training queries are left out: they, or all their documents, tokenise to nothing",
             len(records.relevant) - queries,
         )
-    encoder = new_encoder(config, lexicon).to(world.device)
-    prepare_encoder(encoder, config.loop, world.device)
+    encoder = new_encoder(config, lexicon)
     frame = Frame.of(inputs.tokenizer)
+    if config.lexical_table is not None:
+        rows = len(encoder.keep)
+        encoder.lexical = lexical_table(config.lexical_table, records, rows, frame, config.head.max_length)
+    encoder.to(world.device)
+    prepare_encoder(encoder, config.loop, world.device)
     stages = stage_makers(config, dataset, encoder, records, lexicon, frame, world.device)
     return Prepared(records, validation, encoder, stages, idf, world)
 
@@ -177,6 +183,7 @@ def _finish(inputs: Inputs, prepared: Prepared, progress: Progress, run_log: Run
     best = progress.best or {"stage": "warm_start", "step": 0, **prepared.validation.measure(encoder)}
     if progress.best_weights:  # none where there is no stage but the warm start
         load_weights(encoder, progress.best_weights)
+    encoder.head = replace(encoder.head, prune_ratio=best["prune_ratio"])
     training = {
         **inputs.shown,
         "fingerprint": inputs.name,

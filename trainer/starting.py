@@ -12,6 +12,7 @@ from torch import nn
 from osparse.encoder import SparseEncoder, load_masked_lm, positions
 from osparse.encoding import SERVER_MAX_TOKENS, Head
 from osparse.errors import ConfigError, ModelError
+from osparse.lexical_table import LexicalTable, read_table
 from osparse.lexicon import Lexicon
 from osparse.trainer.config import Ranking, TrainConfig
 from osparse.trainer.plugins import load_dotted
@@ -31,10 +32,20 @@ def new_encoder(config: TrainConfig, lexicon: Lexicon) -> SparseEncoder:
     rows = mlm.get_output_embeddings().weight.shape[0]
     unused = [i for i, token in enumerate(lexicon.tokens) if not token or token.startswith("[unused")]
     masked = sorted({*lexicon.special_ids, *unused, *range(len(lexicon.tokens), rows)})
-    encoder = SparseEncoder(mlm, Head(**{**asdict(config.head), "masked_ids": tuple(masked)}))
+    shape = {key: value for key, value in asdict(config.head).items() if key != "nonzeros"}
+    head = Head(**{**shape, "masked_ids": tuple(masked)})
+    encoder = SparseEncoder(mlm, head, _started_table(config, rows))
     if any(isinstance(stage, Ranking) and stage.idf_lr is not None for stage in config.stages):
         encoder.register_parameter("log_idf", nn.Parameter(torch.from_numpy(lexicon.idf).float().log()))
     return encoder
+
+
+def _started_table(config: TrainConfig, rows: int) -> LexicalTable | None:
+    """The lexical table of ``encoder.start``, if it has one."""
+    try:
+        return None if config.encoder.start is None else read_table(config.encoder.start, rows)
+    except ModelError as problem:
+        raise ConfigError("encoder.start", [str(problem)]) from None
 
 
 def _new_bert(config: TrainConfig, rows: int) -> Any:

@@ -1,70 +1,111 @@
-"""Which token of an aligned text translates a token: IBM Model 1, kept as a table for each training record.
+"""Which token translates a token: IBM Model 1 over the aligned texts of the training records.
 
 Brown et al. 1993, "The mathematics of statistical machine translation", Model 1, over sets of tokens: t(e|f) is
-re-estimated from each record's expected alignments. Looked up within a record, it says which token *of that record's
-other text* a token stands for, which disambiguates it.
+re-estimated from each aligned text's expected alignments. A record's queries are one aligned text and its documents
+another: titles are short, so they say more of each of their tokens.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
+from osparse.trainer.records import Record, Records
+
+log = logging.getLogger("osparse.trainer.translation")
 Ids = NDArray[np.int64]
 ITERATIONS = 5
 """Of EM; the usual choice for Model 1."""
 MIN_MASS = 0.05
 """A token whose t(e|f) over the aligned text sums to less has no translation there."""
+SURE = 0.3
+"""The same where there is no aligned text to tell which translation is meant."""
+FLOOR = 0.05
+"""Probability below which a translation is none there."""
+NEGLIGIBLE = 1e-3
+"""Probability below which a translation is none anywhere."""
+MOST_PAIRS = 100_000_000
+"""Pairs of tokens that EM holds, some 3 GB; of more texts an even share is taken."""
 
 
 class Translations:
-    """t(e|f) restricted to each record's (source token, target token) pairs."""
+    """Draws translations of tokens by a table t(e|f)."""
 
-    def __init__(self, sources: Sequence[Ids], targets: Sequence[Ids], vocabulary: int) -> None:
-        """One source and one target per record, token ids in any order; an empty one gives no translations."""
-        self.sources = [np.unique(s) for s in sources]
-        self.targets = [np.unique(t) for t in targets]
-        sizes = [len(s) * len(t) for s, t in zip(self.sources, self.targets, strict=True)]
-        self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        self._table = self._estimate(vocabulary)
+    def __init__(self, table: sparse.csr_matrix) -> None:
+        """``table`` (V, V) at [f, e]."""
+        self.table, self.likely = above(table, NEGLIGIBLE), above(table, FLOOR)
 
-    def block(self, record: int) -> NDArray[np.float32]:
-        """(source tokens, target tokens) t(e|f) of one record."""
-        flat = self._table[self._starts[record] : self._starts[record + 1]]
-        return flat.reshape(len(self.sources[record]), len(self.targets[record]))
+    def sample(self, tokens: Ids, within: Ids, generator: np.random.Generator) -> Ids:
+        """(n,) tokens -> (n,) translations drawn by t(e|f), -1 where there is none.
 
-    def sample(self, record: int, tokens: Ids, generator: np.random.Generator) -> Ids:
-        """(n,) source tokens of a record -> (n,) target tokens drawn by t(e|f), -1 where there is none."""
+        ``within``: distinct tokens of the aligned text, which translations are taken from; where it has none, any
+        likely translation of a token that has a sure one.
+        """
         draws = generator.random(len(tokens))
-        sources, targets = self.sources[record], self.targets[record]
-        if not len(sources) or not len(targets):
+        rows = self.table[tokens] if len(within) else self.likely[tokens]
+        targets = within if len(within) else np.unique(rows.indices)
+        if not len(tokens) or not len(targets):
             return np.full(len(tokens), -1)
-        at = np.searchsorted(sources, tokens).clip(max=len(sources) - 1)
-        mass = self.block(record)[at].cumsum(1)  # (n, targets)
+        mass = rows[:, targets].toarray().cumsum(1)  # (n, targets)
         chosen = (mass < draws[:, None] * mass[:, -1:]).sum(1).clip(max=len(targets) - 1)
-        known = (sources[at] == tokens) & (mass[:, -1] >= MIN_MASS)
-        return np.where(known, targets[chosen], -1)
+        return np.where(mass[:, -1] >= (MIN_MASS if len(within) else SURE), targets[chosen], -1)
 
-    def _estimate(self, vocabulary: int) -> NDArray[np.float32]:
-        pairs = list(zip(self.sources, self.targets, strict=True))
-        if not self._starts[-1]:
-            return np.zeros(0, np.float32)
-        keys = np.concatenate([(s[:, None] * vocabulary + t).ravel() for s, t in pairs])
-        unique, which = np.unique(keys, return_inverse=True)  # which: pair -> its entry of the shared table
-        del keys
-        which = which.astype(np.int32)
-        first = np.concatenate([[0], np.cumsum([len(t) for t in self.targets])])
-        columns = [np.tile(np.arange(first[i], first[i + 1], dtype=np.int32), len(s)) for i, (s, _) in enumerate(pairs)]
-        column = np.concatenate(columns)  # pair -> its target token in its record
-        del columns
-        source = unique // vocabulary
-        t = 1.0 / np.bincount(source, minlength=vocabulary)[source]
-        for _ in range(ITERATIONS):
-            expected = t[which]
-            expected /= np.bincount(column, expected)[column]
-            counts = np.bincount(which, expected, minlength=len(unique))
-            t = counts / np.bincount(source, counts, minlength=vocabulary)[source]
-        shared: NDArray[np.float32] = t.astype(np.float32)
-        return shared[which]
+
+def above(table: sparse.csr_matrix, floor: float) -> sparse.csr_matrix:
+    """The entries that are at least ``floor``."""
+    kept = table.copy()
+    kept.data[kept.data < floor] = 0
+    kept.eliminate_zeros()
+    return kept
+
+
+def estimate(records: Records, source: str, target: str, vocabulary: int, limit: int) -> sparse.csr_matrix:
+    """(vocabulary, vocabulary) t(e|f) at [f, e] for tokens of two languages; ``limit``: tokens of a text that count."""
+    pairs = [pair for record in records.records for pair in aligned(record, source, target, limit)]
+    size = sum(len(a) * len(b) for a, b in pairs)
+    if size > MOST_PAIRS:
+        step = -(-size // MOST_PAIRS)
+        log.warning("%d aligned texts are too many for IBM Model 1; every %d. is used", len(pairs), step)
+        pairs = pairs[::step]
+    return probabilities([pair[0] for pair in pairs], [pair[1] for pair in pairs], vocabulary)
+
+
+def aligned(record: Record, source: str, target: str, limit: int) -> list[tuple[Ids, Ids]]:
+    """Distinct tokens in each language of the record's queries, and of its documents, where both have some."""
+    found = []
+    for texts in (record.queries, record.documents):
+        sides = [[text.ids[:limit] for text in texts if text.lang == lang] for lang in (source, target)]
+        if all(sides):
+            found.append((np.unique(np.concatenate(sides[0])), np.unique(np.concatenate(sides[1]))))
+    return found
+
+
+def probabilities(sources: Sequence[Ids], targets: Sequence[Ids], vocabulary: int) -> sparse.csr_matrix:
+    """(vocabulary, vocabulary) t(e|f) at [f, e]; one source and one target of distinct ids per aligned text.
+
+    Each source also has the paper's empty word, which takes what nothing translates.
+    """
+    empty, width = vocabulary, vocabulary + 1
+    pairs = [(np.append(source, empty), target) for source, target in zip(sources, targets, strict=True)]
+    keys = np.concatenate([np.zeros(0, np.int64), *((s[:, None] * width + t).ravel() for s, t in pairs)])
+    unique, inverse = np.unique(keys, return_inverse=True)
+    del keys
+    which = inverse.astype(np.int32)  # pair -> its entry of the table
+    del inverse
+    first = np.concatenate([[0], np.cumsum([len(t) for _, t in pairs])])
+    columns = [np.tile(np.arange(first[i], first[i + 1], dtype=np.int32), len(s)) for i, (s, _) in enumerate(pairs)]
+    column = np.concatenate([np.zeros(0, np.int32), *columns])  # pair -> its target token in its text
+    del columns
+    source, target = np.divmod(unique, width)
+    t = 1.0 / np.bincount(source, minlength=width)[source]
+    for _ in range(ITERATIONS):
+        expected = t[which]
+        expected /= np.bincount(column, expected)[column]
+        counts = np.bincount(which, expected, minlength=len(unique))
+        t = counts / np.bincount(source, counts, minlength=width)[source]
+    real = source != empty
+    return sparse.csr_matrix((t[real], (source[real], target[real])), shape=(vocabulary, vocabulary))

@@ -7,12 +7,13 @@ takes seconds. It selects a checkpoint; it is no result, and the test split is n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from osparse.dataset import Dataset
 from osparse.encoder import SparseEncoder, TextEncoder
@@ -34,13 +35,19 @@ class _Corpus:
 class Validation:
     """Everything that does not change between two measurements."""
 
-    def __init__(self, dataset: Dataset, tokenizer: Path, lexicon: Lexicon, *, distractors: int, seed: int) -> None:
-        """Raises :class:`DatasetError` if the dataset has no validation judgements."""
+    def __init__(
+        self, dataset: Dataset, tokenizer: Path, lexicon: Lexicon, *, distractors: int, seed: int,
+        nonzeros: int | None = None,
+    ) -> None:  # fmt: skip
+        """``nonzeros``: mean per document that the prune ratio is set for; None leaves the head's.
+
+        Raises :class:`DatasetError` if the dataset has no validation judgements.
+        """
         self.tokenizer = tokenizer
         self.sets = judged_sets(dataset, "validation")
         self.corpora = _corpora(dataset, self.sets, distractors, seed)
         queries = QueryEncoder(load_tokenizer(tokenizer), lexicon)
-        self.idf = lexicon.idf
+        self.idf, self.nonzeros = lexicon.idf, nonzeros
         self.queries = {name: queries.ids(text) for judged in self.sets for name, text in judged.queries.items()}
 
     def measure(self, encoder: SparseEncoder) -> dict[str, Any]:
@@ -54,10 +61,9 @@ class Validation:
         learnt = getattr(encoder, "log_idf", None)
         idf = self.idf if learnt is None else learnt.detach().float().exp().cpu().numpy()
         indices = {lang: InvertedIndex() for lang in self.corpora}
-        reader = TextEncoder(encoder, self.tokenizer)
-        for lang, corpus in self.corpora.items():
-            for rows, weights in reader.batches(corpus.texts):
-                indices[lang].add([corpus.ids[row] for row in rows], weights)
+        encoded, ratio = self._encode(encoder)
+        for lang, names, weights in encoded:
+            indices[lang].add(names, pruned(weights, ratio))
         encoder.train()
         counts = np.concatenate([index.non_zeros() for index in indices.values()])
         frequencies = [(index.document_frequencies(), index) for index in indices.values()]
@@ -78,8 +84,27 @@ class Validation:
             "posting_max": round(float(max(f.max(initial=0) / len(i) for f, i in frequencies)), 4),
             "flops": round(self._flops(frequencies), 3),
             "empty": round(float((counts == 0).mean()), 4),
+            "prune_ratio": ratio,
             "documents": len(counts),
         }
+
+    def _encode(self, encoder: SparseEncoder) -> tuple[list[tuple[str, list[str], sparse.csr_matrix]], float]:
+        """(language, document ids, weights (B, V)) of all corpora, and the share of the largest weight to prune by."""
+        head = encoder.head
+        if self.nonzeros is not None:
+            encoder.head = replace(head, prune_ratio=0.0)
+        try:
+            reader = TextEncoder(encoder, self.tokenizer)
+            encoded = [
+                (lang, [corpus.ids[row] for row in rows], sparse.csr_matrix(weights))
+                for lang, corpus in self.corpora.items()
+                for rows, weights in reader.batches(corpus.texts)
+            ]
+        finally:
+            encoder.head = head
+        if self.nonzeros is None:
+            return encoded, head.prune_ratio
+        return encoded, prune_ratio([weights for _, _, weights in encoded], self.nonzeros)
 
     def _search(self, index: InvertedIndex, query: str, idf: NDArray[np.float32]) -> Sequence[str]:
         ids = self.queries[query]
@@ -91,6 +116,37 @@ class Validation:
         for ids in self.queries.values():
             asked[ids] += 1 / len(self.queries)
         return float(np.mean([asked[: len(f)] @ (f[: len(asked)] / len(index)) for f, index in frequencies]))
+
+
+def prune_ratio(parts: Sequence[sparse.csr_matrix], nonzeros: int) -> float:
+    """The least share of a document's largest weight, in thousandths, above which at most ``nonzeros`` lie on average.
+
+    ``parts`` hold weights (B, V). 0.999 where even that leaves more.
+    """
+    shares = np.concatenate([part.data / _largest(part)[_rows(part)] for part in parts])
+    allowed = nonzeros * sum(part.shape[0] for part in parts)
+    steps = np.arange(1000) / 1000
+    above = len(shares) - np.searchsorted(np.sort(shares), steps, side="right")  # rising steps, falling counts
+    return float(steps[min(999, int((above > allowed).sum()))])
+
+
+def pruned(weights: sparse.csr_matrix, ratio: float) -> NDArray[np.float32]:
+    """(B, V) with what is at most ``ratio`` of its document's largest weight left out, as the head does it."""
+    floor = np.float32(ratio) * _largest(weights)[_rows(weights)]
+    kept = weights.copy()
+    kept.data[kept.data <= floor] = 0
+    dense: NDArray[np.float32] = kept.toarray()
+    return dense
+
+
+def _largest(weights: sparse.csr_matrix) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = weights.max(axis=1).toarray().ravel()
+    return found
+
+
+def _rows(weights: sparse.csr_matrix) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = np.repeat(np.arange(weights.shape[0]), np.diff(weights.indptr))
+    return found
 
 
 def _corpora(dataset: Dataset, sets: list[JudgedSet], distractors: int, seed: int) -> dict[str, _Corpus]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from osparse.architectures import find
 from osparse.encoding import Head, sparse_dict
 from osparse.errors import ModelError
+from osparse.lexical_table import LexicalTable, read_table
 from osparse.lexicon import load_tokenizer, read_vocabulary
 from osparse.model import Model
 from osparse.onnx_encoder import pad
@@ -61,18 +62,25 @@ def positions(mlm: Any) -> int:
     return find(mlm.config.model_type).positions(mlm.config)
 
 
+def decoder_rows(mlm: Any) -> int:
+    """Rows of the masked-LM's decoder: the vocabulary, and what its author left unused."""
+    return int(find(mlm.config.model_type).decoder(mlm).weight.shape[0])
+
+
 class SparseEncoder(nn.Module):
     """(B, T) ids and mask -> (B, V) document weights; the formula of ``osparse.encoding``, differentiable."""
 
     keep: Tensor
     """(V,) 1.0, and 0.0 for masked ids."""
 
-    def __init__(self, mlm: Any, head: Head) -> None:
+    def __init__(self, mlm: Any, head: Head, lexical: LexicalTable | None = None) -> None:
+        """``lexical``: what a document's own tokens add to the weights."""
         super().__init__()
         self.architecture = find(mlm.config.model_type)
         self.mlm = mlm
         self.head = head
-        rows = self.decoder.weight.shape[0]
+        self.lexical = lexical
+        rows = decoder_rows(mlm)
         if max(head.masked_ids, default=-1) >= rows:
             raise ModelError(
                 f"head.masked_ids has {max(head.masked_ids)}, the decoder {rows} rows; they do not belong together"
@@ -103,14 +111,26 @@ class SparseEncoder(nn.Module):
             weight, bias = weight.index_select(0, columns), bias.index_select(0, columns)
         hidden = self.hidden(input_ids, attention_mask).float()
         peak = max_over_tokens(hidden, attention_mask.bool(), weight.float(), bias.float())
-        return self.activate(peak, columns)
+        return self.with_lexical(self.activate(peak, columns), input_ids, attention_mask, columns)
 
     def activate(self, peak: Tensor, columns: Tensor | None = None) -> Tensor:
-        """(B, V) or (B, C) largest relu-ed logits -> weights of the same shape, masked ids zero."""
+        """(B, V) or (B, C) largest relu-ed logits -> the network's weights, masked ids zero."""
         weights = torch.log1p(peak)
         if self.head.activation == "log1p_log1p_relu":
             weights = torch.log1p(weights)
         return weights * (self.keep if columns is None else self.keep[columns])
+
+    def with_lexical(
+        self, weights: Tensor, input_ids: Tensor, attention_mask: Tensor, columns: Tensor | None = None
+    ) -> Tensor:
+        """(B, V) or (B, C) the network's weights -> the document's: with what its lexical table adds, if it has one.
+
+        Not in training mode: a table of the training texts' own translations would answer for the network there.
+        """
+        if self.lexical is None or self.training:
+            return weights
+        added = torch.as_tensor(self.lexical(input_ids, attention_mask)) * self.keep
+        return weights + (added if columns is None else added.index_select(1, columns))
 
     def prune(self, weights: Tensor) -> Tensor:
         """(B, V) -> (B, V): drop what is at most prune_ratio x the row's largest, keep the top_k largest.
@@ -144,7 +164,8 @@ class TextEncoder:
         Raises :class:`ModelError` if its weights are not whole or do not fit.
         """
         model = model if isinstance(model, Model) else Model.open(model)
-        encoder = SparseEncoder(load_masked_lm(model.path, attention), model.head).to(device)
+        mlm = load_masked_lm(model.path, attention)
+        encoder = SparseEncoder(mlm, model.head, read_table(model.path, decoder_rows(mlm))).to(device)
         if encoder.decoder.weight.shape[0] < len(model.lexicon.tokens):
             raise ModelError(
                 f"{model.path}: the decoder has {encoder.decoder.weight.shape[0]} rows, "
@@ -189,11 +210,13 @@ class TextEncoder:
                 weights: NDArray[np.float32] = self.encoder.prune(self.encoder(*inputs)).float().cpu().numpy()
                 return weights
             rows = self.encoder.hidden(*inputs).float()[inputs[1].bool()]  # (N, H)
-            weights = np.zeros((len(group), len(screen.weight)), np.float32)
+            found = torch.zeros(len(group), len(screen.weight))
+            table = self.encoder.lexical is not None
             for row, (terms, peak) in enumerate(screen.peaks(rows, [len(ids[i]) for i in group])):
                 if len(terms):
-                    kept = self.encoder.prune(self.encoder.activate(peak[None], terms))
-                    weights[row, terms.numpy()] = kept[0].numpy()
+                    active = self.encoder.activate(peak[None], terms)
+                    found[row, terms] = (active if table else self.encoder.prune(active))[0]
+            weights = (self.encoder.prune(self.encoder.with_lexical(found, *inputs)) if table else found).numpy()
             return weights
 
 

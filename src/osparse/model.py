@@ -4,7 +4,9 @@ config.json model.safetensors tokenizer.json tokenizer_config.json   as transfor
 idf.json        {raw token: query weight}, every token
 osparse.json    head (activation, max_length, masked ids, prune), IDF provenance, training, metrics
 README.md       model card
-modules.json    the same for sentence-transformers' SparseEncoder, with its three other configuration files
+lexical_table.safetensors   where the run made one: what a document's own tokens give it beside the network
+modules.json    the same for sentence-transformers' SparseEncoder, with its three other configuration files; left out
+                beside a lexical table, which it does not know
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ FILES = {
     "osparse.json": "osparse train",
 }
 """What must be there -> the command that makes it."""
+LEXICAL_TABLE = "lexical_table.safetensors"
+"""What may be there; see osparse.lexical_table."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,10 @@ class Model:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Names what is served: weights, tokenizer, query weights and head; not metrics or the card."""
-        names = ("config.json", "model.safetensors", "tokenizer.json", "idf.json")
+        """Names what is served: weights, tokenizer, query weights, lexical table and head; not metrics or the card."""
+        names = ["config.json", "model.safetensors", "tokenizer.json", "idf.json"]
+        if (self.path / LEXICAL_TABLE).is_file():
+            names.append(LEXICAL_TABLE)
         return fingerprint({"head": asdict(self.head), **{name: sha256_file(self.path / name) for name in names}})
 
 
@@ -94,7 +100,8 @@ def save_model(
         }
         (folder / "osparse.json").write_text(pretty_json(description), encoding="utf-8")
         (folder / "README.md").write_text(card, encoding="utf-8")
-        _write_sentence_transformers(folder, head)
+        if not (folder / LEXICAL_TABLE).is_file():
+            _write_sentence_transformers(folder, head)
         Model.open(folder)
     return Model.open(path)
 

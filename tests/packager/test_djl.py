@@ -21,9 +21,11 @@ from osparse.packager import package, verify
 pytestmark = pytest.mark.e2e
 
 
-@pytest.mark.parametrize("make", [families.wordpiece, families.byte_level, families.metaspace])
-def test_three_rings_hold(make: Callable[[Path], Path], tmp_path: Path) -> None:
-    model = world.make_model(tmp_path / "model", tokenizer=make(tmp_path / "tokenizer.json"))
+@pytest.mark.parametrize(
+    ("make", "lexical"), [(families.wordpiece, True), (families.byte_level, False), (families.metaspace, False)]
+)
+def test_three_rings_hold(make: Callable[[Path], Path], lexical: bool, tmp_path: Path) -> None:
+    model = world.make_model(tmp_path / "model", tokenizer=make(tmp_path / "tokenizer.json"), lexical=lexical)
     made = package(model, tmp_path / "bundle")
     found = verify(made.path, runtime="djl", model=model)
     checks = {(check.ring, check.name): check for check in found.checks}

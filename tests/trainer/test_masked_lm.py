@@ -43,7 +43,7 @@ def test_labels_are_hidden_own_or_aligned_tokens(dataset: Dataset, tmp_path: Pat
     stage, _ = make(dataset, tmp_path)
     record = stage.records.records[0]
     document = next(d for d in record.documents if d.lang == "ko")
-    aligned = set(record.tokens("en", 100).tolist())
+    aligned = set(record.tokens("en").tolist())
     kinds = {"masked": 0, "kept": 0, "translated": 0, "none": 0}
     for seed in range(50):
         given, label = stage._label(0, "ko", document.ids, np.random.default_rng(seed))
@@ -76,8 +76,8 @@ def test_warm_start_puts_translations_together_and_keeps_own_tokens(dataset: Dat
     norms = np.linalg.norm(latent, axis=1)
     assert np.all((np.abs(norms - 1) < 1e-6) | (norms == 0))
     record = stage.records.records[0]
-    ko, en = record.tokens("ko", 99), record.tokens("en", 99)
-    other = stage.records.records[1].tokens("en", 99)
+    ko, en = record.tokens("ko"), record.tokens("en")
+    other = stage.records.records[1].tokens("en")
     assert (latent[ko] @ latent[en].T).mean() > (latent[ko] @ latent[other].T).mean() + 0.2
     warm_start(stage.encoder.mlm, WarmStart(share=0.5, norm=1.0), stage.records, idf, 0)
     with torch.inference_mode():

@@ -1,20 +1,34 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from scipy import sparse
 
-from osparse.trainer.translation import ITERATIONS, MIN_MASS, Translations
+import osparse.trainer.translation as module
+from osparse.trainer.records import Record, Records, Text
+from osparse.trainer.translation import (
+    FLOOR,
+    ITERATIONS,
+    MIN_MASS,
+    SURE,
+    Translations,
+    aligned,
+    estimate,
+    probabilities,
+)
 
 SOURCES = [np.array(s, dtype=np.int64) for s in ([1, 2], [1, 3], [2, 3], [1], [])]
 TARGETS = [np.array(t, dtype=np.int64) for t in ([11, 12], [11, 13], [12, 13], [11], [14])]
 
 
 def naive(sources: list[list[int]], targets: list[list[int]]) -> dict[tuple[int, int], float]:
-    """IBM Model 1 as the paper's pseudo code has it, starting uniform over the targets seen with a source."""
-    seen = {(f, e) for s, t in zip(sources, targets, strict=True) for f in s for e in t}
+    """IBM Model 1 as the paper's pseudo code has it, with the empty word -1, starting uniform over what is seen."""
+    pairs = [([*s, -1], t) for s, t in zip(sources, targets, strict=True)]
+    seen = {(f, e) for s, t in pairs for f in s for e in t}
     table = {(f, e): 1 / sum(1 for g, _ in seen if g == f) for f, e in seen}
     for _ in range(ITERATIONS):
         counts = dict.fromkeys(seen, 0.0)
-        for s, t in zip(sources, targets, strict=True):
+        for s, t in pairs:
             for e in t:
                 total = sum(table[f, e] for f in s)
                 for f in s:
@@ -24,21 +38,61 @@ def naive(sources: list[list[int]], targets: list[list[int]]) -> dict[tuple[int,
 
 
 def test_equals_the_naive_model_one() -> None:
-    found = Translations(SOURCES, TARGETS, 20)
+    found = probabilities(SOURCES, TARGETS, 20).toarray()
     wanted = naive([s.tolist() for s in SOURCES], [t.tolist() for t in TARGETS])
-    for record, (sources, targets) in enumerate(zip(SOURCES, TARGETS, strict=True)):
-        for i, f in enumerate(sources):
-            for j, e in enumerate(targets):
-                assert abs(found.block(record)[i, j] - wanted[int(f), int(e)]) < 1e-6
-    assert wanted[1, 11] > 0.9  # it did learn
+    for (f, e), probability in wanted.items():
+        if f >= 0:
+            assert found[f, e] == pytest.approx(probability, abs=1e-9)
+            found[f, e] = 0
+    assert not found.any()
+    assert wanted[1, 11] > 0.8  # it did learn
 
 
-def test_samples_come_from_the_record_by_their_probability() -> None:
-    found = Translations(SOURCES, TARGETS, 20)
-    generator = np.random.default_rng(0)
-    drawn = found.sample(0, np.array([1] * 4000 + [2] * 4000 + [7]), generator)
+def test_nothing_aligned_gives_an_empty_table() -> None:
+    assert probabilities([], [], 20).nnz == 0
+
+
+def text(lang: str, *ids: int) -> Text:
+    return Text(f"{lang}{ids}", lang, np.array(ids, dtype=np.int64))
+
+
+RECORDS = [
+    Record(queries=[text("ko", 1), text("en", 11)], documents=[text("ko", 2, 1, 2), text("en", 12, 11)]),
+    Record(queries=[text("ko", 3)], documents=[text("ko", 3, 1), text("en", 13, 11)]),
+    Record(queries=[text("en", 14)], documents=[text("en", 14)]),
+]
+
+
+def test_titles_and_descriptions_are_aligned_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [[(s.tolist(), t.tolist()) for s, t in aligned(record, "ko", "en", 5)] for record in RECORDS]
+    assert pairs == [[([1], [11]), ([1, 2], [11, 12])], [([1, 3], [11, 13])], []]
+    assert [s.tolist() for s, _ in aligned(RECORDS[0], "ko", "en", 1)] == [[1], [2]]
+    every = estimate(Records(RECORDS, ("en", "ko"), {}), "ko", "en", 20, 5).toarray()
+    wanted = naive([[1], [1, 2], [1, 3]], [[11], [11, 12], [11, 13]])
+    assert every[1, 11] == pytest.approx(wanted[1, 11]) and every[3, 13] == pytest.approx(wanted[3, 13])
+    monkeypatch.setattr(module, "MOST_PAIRS", 5)  # nine pairs: every second text
+    half = estimate(Records(RECORDS, ("en", "ko"), {}), "ko", "en", 20, 5).toarray()
+    assert half[3, 13] > 0 and not half[2].any()
+
+
+def test_samples_come_from_the_aligned_text_by_their_probability() -> None:
+    table = probabilities(SOURCES, TARGETS, 20)
+    found, generator = Translations(table), np.random.default_rng(0)
+    within = np.array([11, 12])
+    drawn = found.sample(np.array([1] * 4000 + [2] * 4000 + [7]), within, generator)
     assert set(drawn[:-1].tolist()) <= {11, 12} and drawn[-1] == -1
-    share = found.block(0)[0, 0] / found.block(0)[0].sum()
-    assert abs((drawn[:4000] == 11).mean() - share) < 0.02
-    assert (found.sample(4, np.array([1, 2]), generator) == -1).all()  # nothing aligned
-    assert found.block(0)[0].sum() >= MIN_MASS
+    one = table.toarray()[1, within]
+    assert abs((drawn[:4000] == 11).mean() - one[0] / one.sum()) < 0.02 and one.sum() >= MIN_MASS
+    assert (found.sample(np.array([1, 2]), np.array([19]), generator) == -1).all()  # nothing of it is there
+
+
+def test_without_an_aligned_text_only_sure_tokens_have_a_translation() -> None:
+    dense = np.zeros((20, 20))
+    dense[1, 11], dense[1, 12] = 0.7, 0.2
+    dense[2, 13:19] = FLOOR - 0.001  # nothing likely
+    dense[3, 13] = SURE - 0.01
+    found = Translations(sparse.csr_matrix(dense)).sample(
+        np.array([1] * 4000 + [2, 3, 4]), np.zeros(0, np.int64), np.random.default_rng(0)
+    )
+    assert found[-3:].tolist() == [-1, -1, -1]
+    assert abs((found[:4000] == 11).mean() - 7 / 9) < 0.02 and set(found[:4000].tolist()) == {11, 12}
