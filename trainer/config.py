@@ -170,6 +170,9 @@ class ValidationConfig:
     """Ranking steps between two measurements; the end of training is always measured."""
     documents: int = setting(low=0)
     """Training documents per language added to the validation documents as distractors."""
+    trained_on: bool = False
+    """Learn from the validation split too: for a last model, all settings chosen. What is then measured on it is no
+    measure, so the last step is kept and not the best."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from osparse.errors import CheckError, OsparseError
 from osparse.progress import progress as show_progress
 from osparse.trainer.caching import random_state
 from osparse.trainer.checkpoint import Checkpoint, Progress, restore, save_checkpoint, weights_of
-from osparse.trainer.config import LoopConfig, MaskedLm, Ranking
+from osparse.trainer.config import LoopConfig, MaskedLm, Ranking, ValidationConfig
 from osparse.trainer.distributed import World, any_process, broadcast, from_main, main_process, sum_gradients
 from osparse.trainer.memory import is_out_of_memory, out_of_memory
 from osparse.trainer.optimiser import CLIP, make_optimiser, set_rates
@@ -48,7 +48,7 @@ class Run:
     stages: Sequence[tuple[MaskedLm | Ranking, Callable[[], Stage]]]
     """Configuration, and what makes the stage when it is its turn."""
     validation: Validation
-    validate_every: int
+    measuring: ValidationConfig
     checkpoint_every: int
     loop: LoopConfig
     world: World
@@ -136,7 +136,7 @@ def _run_stage(run: Run, progress: Progress, turn: _Turn, stopped: threading.Eve
             if last:
                 turn.stage.finish()
                 broadcast(run.encoder.parameters())
-            if last or (isinstance(config, Ranking) and progress.step % run.validate_every == 0):
+            if last or (isinstance(config, Ranking) and progress.step % run.measuring.every == 0):
                 _validate(run, progress, config)
             stop = any_process(stopped.is_set())
             if last:
@@ -199,7 +199,7 @@ def _log(run: Run, progress: Progress, turn: _Turn, values: dict[str, Any]) -> N
 
 
 def _validate(run: Run, progress: Progress, config: MaskedLm | Ranking) -> None:
-    """Measure, and keep the weights if they are the best of the last stage so far."""
+    """Measure, and keep the weights if they are the best of the last stage so far, or simply the last."""
     found = from_main(run.validation.measure(run.encoder) if main_process() else None)
     run.encoder.train()
     about = {"stage": config.task, "step": progress.step}
@@ -210,7 +210,8 @@ def _validate(run: Run, progress: Progress, config: MaskedLm | Ranking) -> None:
         )
         if found["empty"] > 0:
             log.warning("%.1f%% of the documents have no weight left: lower sparsity.weight", 100 * found["empty"])
-    if progress.stage == len(run.stages) - 1 and found["ndcg"] > progress.best.get("ndcg", -1.0):
+    better = run.measuring.trained_on or found["ndcg"] > progress.best.get("ndcg", -1.0)
+    if progress.stage == len(run.stages) - 1 and better:
         progress.best = {**about, **found}
         progress.best_weights = weights_of(run.encoder)
 

@@ -107,6 +107,14 @@ def idf_provenance(idf: Path, dataset: str) -> dict[str, Any]:
     return dict(found)
 
 
+def _role(metrics: Mapping[str, Any]) -> str:
+    """What the validation split was for."""
+    step = f"step {metrics['step']} of {metrics['stage']}"
+    if metrics["trained_on"]:
+        return f"**it was trained on too**, so this is no measure, and the last step was kept ({step})"
+    return f"it chose the checkpoint ({step})"
+
+
 def card(name: str, encoder: SparseEncoder, training: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """README.md of the model directory."""
     config, head = encoder.mlm.config, encoder.head
@@ -130,7 +138,7 @@ network, a query is tokenised and looked up in `idf.json`. Serve it with `ospars
 ## Validation
 
 nDCG@10 on the validation split against {metrics["documents"]:,} documents (its own and a draw of training documents):
-it chose the checkpoint (step {metrics["step"]} of {metrics["stage"]}). Measure the held-back test split with
+{_role(metrics)}. Measure the held-back test split with
 `osparse evaluate --model`.
 
 | direction | nDCG@10 |

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from osparse.dataset import Dataset
@@ -81,11 +83,12 @@ class Records:
         return np.array([number[record.group] for record in self.records], dtype=np.int64)
 
 
-def read_records(dataset: Dataset, tokenizer: Path, lexicon: Lexicon) -> Records:
-    """Read the training split; raises :class:`DatasetError` when it has no positives, or a teacher's scores."""
+def read_records(dataset: Dataset, tokenizer: Path, lexicon: Lexicon, splits: Sequence[str] = ("train",)) -> Records:
+    """Read what is trained on; raises :class:`DatasetError` when it has no positives, or a teacher's scores."""
     relevant: dict[str, set[str]] = {}
     columns = ("query_id", "document_id", "score", "origin")
-    for query, document, score, origin in dataset.qrels("train").select(columns).collect().rows():
+    judged = pl.concat([dataset.qrels(split) for split in splits])
+    for query, document, score, origin in judged.select(columns).collect().rows():
         if origin == "distilled":
             raise DatasetError(
                 f"{dataset.path}: the train split has judgements of origin 'distilled', like {query!r} and "
@@ -96,10 +99,10 @@ def read_records(dataset: Dataset, tokenizer: Path, lexicon: Lexicon) -> Records
             relevant.setdefault(query, set()).add(document)
     if not relevant:
         raise DatasetError(f"{dataset.path}: no judgement of the train split has a score above 0; nothing to train on")
-    documents = (
-        dataset.split_documents("train").select("id", "text", "lang", "group", "source").sort("id").collect().rows()
-    )
-    queries = dataset.split_queries("train").select("id", "text", "lang").sort("id").collect().rows()
+    held = dataset.documents.join(judged.select(id="document_id").unique(), on="id", how="semi")
+    documents = held.select("id", "text", "lang", "group", "source").sort("id").collect().rows()
+    asked = dataset.queries.join(judged.select(id="query_id").unique(), on="id", how="semi")
+    queries = asked.select("id", "text", "lang").sort("id").collect().rows()
     document_ids = tokenise([row[1] for row in documents], tokenizer, lexicon)
     query_ids = tokenise([row[1] for row in queries], tokenizer, lexicon)
     root = _components(relevant)

@@ -158,7 +158,7 @@ def _train(inputs: Inputs, output: Path, *, resume: bool) -> Model:
         if main_process():
             write_atomic(folder / "config.json", pretty_json(inputs.shown))
         run = Run(
-            folder, prepared.encoder, prepared.stages, prepared.validation, config.validation.every,
+            folder, prepared.encoder, prepared.stages, prepared.validation, config.validation,
             config.checkpoint_every, config.loop, prepared.world, run_log,
         )  # fmt: skip
         try:
@@ -198,7 +198,7 @@ def _finish(inputs: Inputs, prepared: Prepared, progress: Progress, run_log: Run
         lexicon=_learnt(encoder, inputs.lexicon),
         idf=_provenance(encoder, prepared.idf),
         training=training,
-        metrics={"split": "validation", **best},
+        metrics={"split": "validation", "trained_on": inputs.config.validation.trained_on, **best},
         log=run_log.path.parent,
         overwrite=True,
     )

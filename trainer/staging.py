@@ -27,8 +27,9 @@ Makers = list[tuple[MaskedLm | Ranking, Callable[[], Stage]]]
 
 
 def training_records(config: TrainConfig, dataset: Dataset, tokenizer: Path, lexicon: Lexicon) -> Records:
-    """The training split, with its candidates where a stage uses hard negatives or a teacher's scores of them."""
-    records = read_records(dataset, tokenizer, lexicon)
+    """What is trained on, with its candidates where a stage uses hard negatives or a teacher's scores of them."""
+    splits = ("train", "validation") if config.validation.trained_on else ("train",)
+    records = read_records(dataset, tokenizer, lexicon, splits)
     if any(_uses_candidates(stage) for stage in config.stages if isinstance(stage, Ranking)):
         return with_candidates(records, dataset, tokenizer, lexicon)
     return records

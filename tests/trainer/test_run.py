@@ -18,11 +18,13 @@ import osparse.trainer.loop as loop
 from osparse.dataset import Dataset, save_dataset
 from osparse.encoder import TextEncoder
 from osparse.errors import CheckError, ConfigError, DatasetError, InputError
+from osparse.lexicon import Lexicon
 from osparse.model import Model
 from osparse.settings import read_settings
 from osparse.trainer import TrainConfig, plan, run_folder, train
 from osparse.trainer.checkpoint import Progress, read_checkpoint, restore, save_checkpoint
 from osparse.trainer.runlog import read_log
+from osparse.trainer.staging import training_records
 
 
 def weights(model: Model) -> dict[str, torch.Tensor]:
@@ -339,3 +341,20 @@ def test_the_quickstart_configuration_is_valid() -> None:
     assert config.head.top_k is not None and config.head.top_k <= 250
     assert str(config.tokenizer) == "build/quickstart/tokenizer"
     assert np.isfinite(config.sparsity.weight)
+
+
+def test_the_validation_split_is_learnt_from_only_when_asked(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
+    """And then the last step is kept, whatever is measured on it, and the card says that it is no measure."""
+    config = read_settings(TrainConfig, yaml, ["validation.every=1"])
+    held = {d for d in dataset.split_documents("validation").select("id").collect()["id"]}
+    seen = {}
+    for trained_on in (False, True):
+        measured = dataclasses.replace(config.validation, trained_on=trained_on)
+        asked = dataclasses.replace(config, validation=measured)
+        tokenizer = config.tokenizer / "tokenizer.json"
+        records = training_records(asked, dataset, tokenizer, Lexicon.open(tokenizer, config.idf))
+        seen[trained_on] = {d.id for record in records.records for d in record.documents}
+    assert not seen[False] & held and held <= seen[True] and seen[False] < seen[True]
+    model = train(asked, dataset, tmp_path / "model")
+    assert model.metrics["step"] == 7 and model.metrics["trained_on"] is True
+    assert "it was trained on too" in (model.path / "README.md").read_text(encoding="utf-8")
