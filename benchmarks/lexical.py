@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,8 @@ TRANSLATIONS = 10
 Tokenise = Callable[[str], Iterable[str]]
 Scores = NDArray[np.float64]
 """(Q, D): rows as ``judged.queries``, columns as ``judged.document_ids``; 0 is not found."""
+Tables = dict[tuple[str, str], dict[str, list[tuple[str, float]]]]
+"""(query language, document language) -> token -> its likeliest translations, the best first."""
 _WORD = re.compile(r"[가-힣]+|[^\W가-힣]+")
 """A run of one script: "gtk용" is two words."""
 
@@ -90,15 +92,19 @@ class Bm25:
 
 
 class Dictionary:
-    """BM25 with the query expanded across languages by IBM Model 1 (Brown et al. 1993) of aligned titles."""
+    """BM25 with the query expanded across languages by IBM Model 1 (Brown et al. 1993)."""
 
-    def __init__(self, bm25: Bm25, pairs: dict[tuple[str, str], list[tuple[str, str]]], share: float) -> None:
+    def __init__(self, bm25: Bm25, tables: Tables, share: float) -> None:
         """Args:
-        pairs: (query language, document language) -> aligned titles.
+        tables: (query language, document language) -> translations.
         share: Weight of a translation of probability 1, against 1 of the query's own tokens.
         """
-        self.bm25, self.share = bm25, share
-        self.tables = {
+        self.bm25, self.tables, self.share = bm25, tables, share
+
+    @staticmethod
+    def tables_of(bm25: Bm25, pairs: Mapping[tuple[str, str], Sequence[tuple[str, str]]]) -> Tables:
+        """From aligned texts by (query language, document language)."""
+        return {
             direction: ibm_model_1([(set(bm25.tokenise(a)), set(bm25.tokenise(b))) for a, b in found])
             for direction, found in pairs.items()
         }
@@ -122,11 +128,12 @@ def ibm_model_1(pairs: Sequence[tuple[set[str], set[str]]]) -> dict[str, list[tu
     links = []  # (source, target, place of the target word in the corpus)
     place = 0
     for a, b in pairs:
-        sources = [source.setdefault(f, len(source)) for f in sorted(a)]
-        for e in sorted(b):
-            links += [(f, target.setdefault(e, len(target)), place) for f in sources]
-            place += 1
-    f, e, word = np.array(links, dtype=np.int64).reshape(-1, 3).T
+        sources = np.array([source.setdefault(f, len(source)) for f in sorted(a)], dtype=np.int64)
+        targets = np.array([target.setdefault(e, len(target)) for e in sorted(b)], dtype=np.int64)
+        places = np.arange(place, place + len(targets))
+        links.append((np.tile(sources, len(targets)), *(np.repeat(x, len(sources)) for x in (targets, places))))
+        place += len(targets)
+    f, e, word = (np.concatenate(part) for part in zip(*links, strict=True))
     key, entry = np.unique(f * len(target) + e, return_inverse=True)
     owner = key // max(1, len(target))
     t = np.ones(len(key))

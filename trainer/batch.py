@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +15,7 @@ from osparse.trainer.losses import negative_pool
 from osparse.trainer.padding import Ids, window
 from osparse.trainer.records import Record, Records, Text
 from osparse.trainer.sampling import BatchSampler
+from osparse.trainer.translation import Translations
 
 SPAN_TOKENS = (3, 12)
 """Shortest and longest span used as a query."""
@@ -113,9 +114,16 @@ class Batch:
 class BatchMaker:
     """Batches of records: a pure function of the step and a generator that is the step's own."""
 
-    def __init__(self, records: Records, sampler: BatchSampler, config: Ranking, limit: int) -> None:
-        """``limit``: tokens of a document that are encoded, special ones not counted."""
+    def __init__(
+        self, records: Records, sampler: BatchSampler, config: Ranking, limit: int,
+        translations: Mapping[tuple[str, str], Translations] | None = None,
+    ) -> None:  # fmt: skip
+        """Args:
+        limit: tokens of a document that are encoded, special ones not counted.
+        translations: between the records' languages, where queries are to be translated.
+        """
         self.records, self.sampler, self.config, self.limit = records, sampler, config, limit
+        self.translations = translations or {}
 
     def at(self, step: int, generator: np.random.Generator) -> Batch:
         """One document per language of each record, all its queries, hard negatives, and spans as more queries."""
@@ -144,13 +152,25 @@ class BatchMaker:
             if document.id in relevant:
                 ids = thinned(query.ids, self.config.query_dropout, generator)
                 batch.ask(ids, target, 1.0, relevant, owner=owner, name=query.id)
+        answers = frozenset(d.id for d in record.documents)
+        if len(documents) == 1:
+            for ids in self._translated(record.queries, document.lang, generator):
+                batch.ask(ids, target, self.config.span_weight, answers, owner=owner)
         sources = [d for d in documents if d is not document]
         if len(self.records.languages) == 1:  # where there are more, a text's own spans would teach it to copy itself
             sources = [document]
-        answers = frozenset(d.id for d in record.documents)
         for source in sources:
             for _ in range(self.config.spans):
                 batch.ask(span(source.ids, generator), target, self.config.span_weight, answers, owner=owner)
+
+    def _translated(self, queries: Sequence[Text], lang: str, generator: np.random.Generator) -> Iterator[Ids]:
+        """``config.translated_queries`` of each query in ``lang`` for each other language, where they come out."""
+        for query in (query for query in queries if query.lang == lang):
+            for (source, _), translations in self.translations.items():
+                for _ in range(self.config.translated_queries if source == lang else 0):
+                    ids = translations.query(query.ids, generator)
+                    if ids is not None:
+                        yield thinned(ids, self.config.query_dropout, generator)
 
     def _documents(self, record: Record, generator: np.random.Generator) -> list[Text]:
         chosen = []

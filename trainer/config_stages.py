@@ -137,6 +137,9 @@ class Ranking:
     """Of InfoNCE: divides IDF-weighted dot products."""
     spans: int = setting(low=0, high=64)
     """Extra queries per document: spans of 3 to 12 tokens of the other language's document."""
+    translated_queries: int = setting(0, low=0, high=64)
+    """Extra queries per judged query of a record that has one language: its tokens' likely translations, drawn anew
+    each step. They weigh as spans do."""
     neighbours: int = setting(low=0, high=1024)
     """Records of a batch that are drawn beside each record because they resemble it: harder in-batch negatives."""
     span_weight: float = setting(low=0, high=10)

@@ -19,7 +19,7 @@ from osparse.trainer.padding import Frame, Ids, buckets, window
 from osparse.trainer.records import Records
 from osparse.trainer.sampling import BatchSampler, shares
 from osparse.trainer.stage import Stateless, StepResult
-from osparse.trainer.translation import Translations, estimate
+from osparse.trainer.translation import pairwise
 
 log = logging.getLogger("osparse.trainer.masked_lm")
 IGNORE = -100
@@ -41,12 +41,7 @@ class MaskedLmStage(Stateless):
         self.seed = (seed, 1)
         self.sampler = BatchSampler(records.groups, config.batch, (*self.seed, 0), mixed=shares(records, config.mixing))
         vocabulary, limit = encoder.decoder.weight.shape[0], encoder.head.max_length
-        self.translations = {
-            (a, b): Translations(estimate(records, a, b, vocabulary, limit))
-            for a in records.languages
-            for b in records.languages
-            if a != b and config.translated > 0
-        }
+        self.translations = pairwise(records, vocabulary, limit) if config.translated > 0 else {}
 
     def backward(self, step: int, scale: float = 1.0) -> StepResult:
         """Accumulate the gradients of step's loss: the mean over all labels of the global batch."""

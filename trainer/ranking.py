@@ -26,6 +26,7 @@ from osparse.trainer.sampling import BatchSampler, nearest, shares
 from osparse.trainer.sparsity import Sparsity
 from osparse.trainer.stage import StepResult
 from osparse.trainer.teachers import Scorer
+from osparse.trainer.translation import pairwise
 
 ContrastiveLoss = Callable[..., Tensor]
 """(scores (Q, D), target (Q,), *, temperature, candidates (Q, D), weight (Q,)) -> scalar; see :func:`info_nce`."""
@@ -51,8 +52,10 @@ class RankingStage:
         self.teachers, self.micro_batch, self.loss = teachers, micro_batch, loss
         similar = nearest(records, idf, config.neighbours) if config.neighbours else None
         sampler = BatchSampler(records.groups, config.batch, (*self.seed, 0), similar, shares(records, config.mixing))
-        self.batches = BatchMaker(records, sampler, config, config.max_length - frame.size)
-        self.sparsity = Sparsity(sparsity, config.steps, idf, encoder.decoder.weight.shape[0])
+        vocabulary, limit = encoder.decoder.weight.shape[0], encoder.head.max_length
+        translations = pairwise(records, vocabulary, limit) if config.translated_queries else None
+        self.batches = BatchMaker(records, sampler, config, config.max_length - frame.size, translations)
+        self.sparsity = Sparsity(sparsity, config.steps, idf, vocabulary)
         set_dropout(encoder, config.dropout)
 
     def backward(self, step: int, scale: float = 1.0) -> StepResult:

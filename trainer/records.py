@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy import sparse
 
 from osparse.dataset import Dataset
 from osparse.errors import DatasetError
@@ -71,6 +72,8 @@ class Records:
     """Query id -> documents mined or scored for it; read where a stage uses them."""
     others: dict[str, Text] = field(default_factory=dict)
     """Documents of the candidates, by id."""
+    tables: dict[tuple[str, str, int, int], sparse.csr_matrix] = field(default_factory=dict, compare=False, repr=False)
+    """Translation tables estimated so far; see osparse.trainer.translation."""
 
     def __len__(self) -> int:
         return len(self.records)

@@ -10,6 +10,7 @@ import torch
 
 from osparse.dataset import Dataset
 from osparse.encoder import SparseEncoder
+from osparse.errors import ConfigError
 from osparse.lexicon import Lexicon
 from osparse.trainer.candidates import with_candidates
 from osparse.trainer.config import MaskedLm, Ranking, Teacher, TrainConfig, WarmStart
@@ -65,6 +66,9 @@ def stage_makers(
                 (stage, partial(MaskedLmStage, encoder, stage, records, frame, seed, micro_batch=micro_batch))
             )
             continue
+        if stage.translated_queries and len(records.languages) < 2:
+            problem = f"translated_queries: the training records are all in {records.languages[0]!r}; set it to 0"
+            raise ConfigError("stages.ranking", [problem])
         for teacher in stage.distillation.teachers if stage.distillation else ():
             if teacher not in teachers:
                 teachers[teacher] = make_scorer(teacher, dataset, records, device)

@@ -26,6 +26,10 @@ SURE = 0.3
 """The same where there is no aligned text to tell which translation is meant."""
 FLOOR = 0.05
 """Probability below which a translation is none there."""
+KEPT = 0.3
+"""Share of a query's tokens without a sure translation that stay in its translation: names are written alike."""
+FEWEST = 2
+"""Tokens of a query that must be translated for it to be one in the other language."""
 NEGLIGIBLE = 1e-3
 """Probability below which a translation is none anywhere."""
 MOST_PAIRS = 100_000_000
@@ -54,6 +58,25 @@ class Translations:
         chosen = (mass < draws[:, None] * mass[:, -1:]).sum(1).clip(max=len(targets) - 1)
         return np.where(mass[:, -1] >= (MIN_MASS if len(within) else SURE), targets[chosen], -1)
 
+    def query(self, tokens: Ids, generator: np.random.Generator) -> Ids | None:
+        """Distinct tokens of a query in the other language, drawn token by token; None where too few have any."""
+        found = self.sample(tokens, np.zeros(0, np.int64), generator)
+        translated = found >= 0
+        if translated.sum() < FEWEST:
+            return None
+        kept = translated | (generator.random(len(tokens)) < KEPT)
+        return np.array(list(dict.fromkeys(np.where(translated, found, tokens)[kept].tolist())), dtype=np.int64)
+
+
+def pairwise(records: Records, vocabulary: int, limit: int) -> dict[tuple[str, str], Translations]:
+    """(source language, target language) -> translations, for every two languages of the records."""
+    return {
+        (a, b): Translations(estimate(records, a, b, vocabulary, limit))
+        for a in records.languages
+        for b in records.languages
+        if a != b
+    }
+
 
 def above(table: sparse.csr_matrix, floor: float) -> sparse.csr_matrix:
     """The entries that are at least ``floor``."""
@@ -64,7 +87,17 @@ def above(table: sparse.csr_matrix, floor: float) -> sparse.csr_matrix:
 
 
 def estimate(records: Records, source: str, target: str, vocabulary: int, limit: int) -> sparse.csr_matrix:
-    """(vocabulary, vocabulary) t(e|f) at [f, e] for tokens of two languages; ``limit``: tokens of a text that count."""
+    """(vocabulary, vocabulary) t(e|f) at [f, e] for tokens of two languages; ``limit``: tokens of a text that count.
+
+    Estimated once for the same records.
+    """
+    key = (source, target, vocabulary, limit)
+    if key not in records.tables:
+        records.tables[key] = _estimate(records, source, target, vocabulary, limit)
+    return records.tables[key]
+
+
+def _estimate(records: Records, source: str, target: str, vocabulary: int, limit: int) -> sparse.csr_matrix:
     pairs = [pair for record in records.records for pair in aligned(record, source, target, limit)]
     size = sum(len(a) * len(b) for a, b in pairs)
     if size > MOST_PAIRS:

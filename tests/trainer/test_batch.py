@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from candidates_world import ROWS, make, remake
+from candidates_world import ROWS, make, ranking_config, remake
+from scipy import sparse
 
 from osparse.dataset import Dataset
 from osparse.errors import ConfigError, DatasetError
 from osparse.model import Model
-from osparse.trainer.batch import Batch, thinned
+from osparse.trainer.batch import Batch, BatchMaker, thinned
 from osparse.trainer.candidates import with_candidates
 from osparse.trainer.config import Mixing, SourceCap
 from osparse.trainer.records import Record, Records, Text, read_records
 from osparse.trainer.sampling import BatchSampler, shares
+from osparse.trainer.translation import Translations
 
 
 @pytest.fixture(scope="module")
@@ -179,3 +182,20 @@ def test_a_record_in_one_language_has_spans_only_where_there_is_no_other(records
     assert set(spans) == both and len(spans) == 2
     english = Records(alone[1:], ("en",), records.relevant)
     assert None in make(english, batch=len(alone) - 1).query_ids
+
+
+def test_queries_of_a_record_in_one_language_are_translated(records: Records) -> None:
+    """Each of their tokens has one translation here, the id after it; records in two languages are left alone."""
+    after = sparse.csr_matrix(np.eye(1000, k=1))
+    translations = {pair: Translations(after) for pair in (("en", "ko"), ("ko", "en"))}
+    alone = replace(records.records[0], documents=[d for d in records.records[0].documents if d.lang == "en"])
+    several = replace(records, records=[alone, *records.records[1:]])
+    config = ranking_config(translated_queries=2, spans=0, span_weight=0.25)
+    sampler = BatchSampler(several.groups, config.batch, (0,))
+    batch = BatchMaker(several, sampler, config, 62, translations).at(0, np.random.default_rng(0))
+    made = [row for row, name in enumerate(batch.query_ids) if name is None]
+    (english,) = (query for query in alone.queries if query.lang == "en")
+    assert len(made) == 2
+    for row in made:
+        assert batch.queries[row].tolist() == [i + 1 for i in english.ids.tolist()]
+        assert batch.documents[batch.targets[row]].id == alone.documents[0].id and batch.weights[row] == 0.25

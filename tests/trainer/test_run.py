@@ -256,6 +256,8 @@ def test_a_monolingual_dataset_trains_from_a_checkpoint(yaml: Path, dataset: Dat
     sets = [f"encoder={{start: {start.path}}}", f"stages=[{mlm}, {ONE_STEP}]"]
     made = train(yaml, data, tmp_path / "model", overrides=sets)
     assert set(made.metrics["directions"]) >= {"en->en"}
+    with pytest.raises(ConfigError, match="translated_queries: .* all in 'en'"):
+        train(yaml, data, tmp_path / "other", overrides=[*sets, "stages.ranking.translated_queries=1"])
 
 
 def test_a_query_that_tokenises_to_nothing_is_left_out_and_said(

@@ -9,6 +9,7 @@ from osparse.trainer.records import Record, Records, Text
 from osparse.trainer.translation import (
     FLOOR,
     ITERATIONS,
+    KEPT,
     MIN_MASS,
     SURE,
     Translations,
@@ -84,6 +85,25 @@ def test_samples_come_from_the_aligned_text_by_their_probability() -> None:
     one = table.toarray()[1, within]
     assert abs((drawn[:4000] == 11).mean() - one[0] / one.sum()) < 0.02 and one.sum() >= MIN_MASS
     assert (found.sample(np.array([1, 2]), np.array([19]), generator) == -1).all()  # nothing of it is there
+
+
+def test_a_query_is_translated_token_by_token() -> None:
+    """Sure tokens by their translations, a share of the others as they are, one alone not at all."""
+    dense = np.zeros((20, 20))
+    dense[1, 11], dense[2, 12], dense[3, 12] = 0.9, 0.8, 0.9
+    found, generator = Translations(sparse.csr_matrix(dense)), np.random.default_rng(0)
+    assert found.query(np.array([1, 5]), generator) is None
+    assert found.query(np.array([], dtype=np.int64), generator) is None
+    drawn = [found.query(np.array([1, 2, 3, 5]), generator) for _ in range(2000)]
+    kinds = {tuple(query.tolist()) for query in drawn if query is not None}
+    assert kinds == {(11, 12), (11, 12, 5)}  # two tokens with one translation are one
+    assert abs(np.mean([query is not None and 5 in query for query in drawn]) - KEPT) < 0.04
+
+
+def test_a_table_is_estimated_once() -> None:
+    records = Records(RECORDS, ("en", "ko"), {})
+    first = estimate(records, "ko", "en", 20, 5)
+    assert estimate(records, "ko", "en", 20, 5) is first and estimate(records, "en", "ko", 20, 5) is not first
 
 
 def test_without_an_aligned_text_only_sure_tokens_have_a_translation() -> None:
