@@ -1,7 +1,7 @@
 """osparse and sentence-transformers read each other's folders and give the same vectors.
 
     python benchmarks/interop.py                          # tiny random models, made here
-    python benchmarks/interop.py build/quickstart/model   # a model of yours too
+    python benchmarks/interop.py MODEL                    # a model of yours too, one without a lexical table
 
 Two ways: a model directory of osparse is encoded by SparseEncoder as it is; and folders that SparseEncoder saves (a
 symmetric one, and a Router with an inference-free query side) are opened as ``osparse package`` opens them. Special
@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from osparse.model import LEXICAL_TABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 TOLERANCE = 1e-4
@@ -59,6 +61,8 @@ def main() -> None:
     parser.add_argument("model", nargs="*", type=Path, help="model directories to compare beside the tiny ones")
     parser.add_argument("--python", help="interpreter that has sentence-transformers; made by peers.py if left out")
     given = parser.parse_args()
+    if tabled := [str(path) for path in given.model if (path / LEXICAL_TABLE).is_file()]:
+        parser.error(f"{', '.join(tabled)}: sentence-transformers does not know lexical tables")
     with tempfile.TemporaryDirectory(prefix="osparse-interop-") as folder:
         out = Path(folder)
         models = {**_tiny(out), **{f"given-{n}": path.resolve() for n, path in enumerate(given.model)}}
