@@ -18,14 +18,14 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 import polars as pl
-from lexical import Bm25, Dictionary, Scores, bigrams, words
+from lexical import Bm25, Dictionary, Scores, Tables, bigrams, words
 from numpy.typing import NDArray
 
 from osparse.dataset import Dataset
@@ -76,6 +76,8 @@ def main() -> None:
     if given.model is None:
         given.model, given.chosen_with, trained = train(given.build, given.dataset)
     model, chosen_with = Model.open(given.model), Model.open(given.chosen_with or given.model)
+    if chosen_with.metrics.get("trained_on"):
+        parser.error(f"{chosen_with.path} learnt from the validation split; give --chosen-with a model that did not")
     validation, test = open_benchmark(given.dataset, "validation"), open_benchmark(given.dataset, given.split)
     print(f"{given.model} on {given.dataset} ({given.split}); targets at most {given.non_zeros:g} non-zeros\n")
     with local_node(given.build / "node") as cluster:
@@ -140,26 +142,33 @@ def opponents(
 
     learned = ModelScores.of(model, validation)
     bm25 = Bm25(texts, pieces)
-    titles, descriptions = aligned(dataset, dataset.queries), aligned(dataset, dataset.documents)
-    both = {direction: [*titles[direction], *descriptions[direction]] for direction in titles}
+    learnt = ["train", "validation"] if model.metrics.get("trained_on") else ["train"]
     systems: dict[str, System] = {
         "BM25 words": Bm25(texts, words),
         "BM25 Hangul bigrams": Bm25(texts, bigrams),
         "BM25 own pieces": bm25,
         "OpenSearch BM25": OpenSearchBm25(cluster, validation),
-        "dictionary of titles": tuned_dictionary(bm25, titles, validation),
-        "dictionary of titles and descriptions": tuned_dictionary(bm25, both, validation),
+        "dictionary of titles": tuned_dictionary(bm25, dataset, learnt, validation, descriptions=False),
+        "dictionary of titles and descriptions": tuned_dictionary(bm25, dataset, learnt, validation, descriptions=True),
         "model": learned,
     }
     return {name: remembered(system) for name, system in systems.items()}, learned.index.non_zeros()
 
 
-def tuned_dictionary(bm25: Bm25, pairs: Aligned, validation: Benchmark) -> Dictionary:
-    """With the weight of translations that does best on validation."""
-    tables = Dictionary.tables_of(bm25, pairs)
-    best = max(SHARES, key=lambda share: mean_ndcg(Dictionary(bm25, tables, share), validation))
+def tuned_dictionary(
+    bm25: Bm25, dataset: Dataset, learnt: Sequence[str], validation: Benchmark, *, descriptions: bool
+) -> Dictionary:
+    """Of the splits that the model learnt from, with the weight of translations that did best on validation before."""
+
+    def tables(splits: Sequence[str]) -> Tables:
+        titles = aligned(dataset, dataset.queries, splits)
+        more = aligned(dataset, dataset.documents, splits) if descriptions else {}
+        return Dictionary.tables_of(bm25, {lang: [*found, *more.get(lang, ())] for lang, found in titles.items()})
+
+    before = tables(["train"])
+    best = max(SHARES, key=lambda share: mean_ndcg(Dictionary(bm25, before, share), validation))
     print(f"dictionary: share {best} of {SHARES} chosen on validation")
-    return Dictionary(bm25, tables, best)
+    return Dictionary(bm25, before if learnt == ["train"] else tables(learnt), best)
 
 
 def remembered(system: System) -> System:
@@ -221,11 +230,12 @@ class OpenSearchBm25:
         return scores
 
 
-def aligned(dataset: Dataset, texts: pl.LazyFrame) -> Aligned:
-    """Training queries that share a relevant document, or documents that share a query, by their languages."""
+def aligned(dataset: Dataset, texts: pl.LazyFrame, splits: Sequence[str]) -> Aligned:
+    """Queries of the splits that share a relevant document, or documents that share a query, by their languages."""
     lang_text = {name: (lang, text) for name, text, lang in texts.select("id", "text", "lang").collect().rows()}
     of: dict[str, set[str]] = {}
-    for query, document in dataset.qrels("train").select("query_id", "document_id").collect().rows():
+    judged = pl.concat([dataset.qrels(split) for split in splits])
+    for query, document in judged.select("query_id", "document_id").collect().rows():
         for one, other in ((query, document), (document, query)):
             if one in lang_text:
                 of.setdefault(other, set()).add(one)

@@ -42,7 +42,7 @@ LARGER = 4
 
 def export(graph: Graph) -> bytes:
     """The .onnx file; the same weights give the same bytes. Raises :class:`BundleError` above 2 GB."""
-    size = sum(p.numel() * p.element_size() for p in graph.parameters())
+    size = sum(p.numel() * p.element_size() for p in (*graph.parameters(), *graph.buffers()))
     if size > MAX_BYTES:
         raise BundleError(
             f"the model has {size:,} bytes of weights, one ONNX file holds 2 GB; use --format torchscript"

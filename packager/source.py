@@ -44,7 +44,7 @@ class Source:
         tokenizer_json = packaged_tokenizer(model.path / "tokenizer.json", model.head.max_length)
         _require_ids(model, tokenizer_json)
         mlm = load_checkpoint(model.path) if isinstance(model, Checkpoint) else load_masked_lm(model.path, "eager")
-        lexical = read_table(model.path, decoder_rows(mlm))
+        lexical = None if isinstance(model, Checkpoint) else read_table(model.path, decoder_rows(mlm))
         encoder = SparseEncoder(mlm, model.head, lexical).eval().requires_grad_(False)
         _require_rows(model, encoder)
         _require_finite(model, encoder)

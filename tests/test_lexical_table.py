@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -89,10 +90,13 @@ def test_what_is_packaged_has_the_table_in_it(made: Model, form: str) -> None:
 
 
 def test_the_fingerprint_and_sentence_transformers_files_follow(made: Model, tmp_path: Path) -> None:
-    assert not (made.path / "modules.json").exists()  # its SparseEncoder would answer without the table
+    assert not (made.path / "modules.json").exists()  # its SparseEncoder knows no table
     copy = Path(shutil.copytree(made.path, tmp_path / "copy"))
-    (copy / LEXICAL_TABLE).unlink()
+    world.make_table(len(TextEncoder.open(made).encoder.keep) - 1).write(copy)
     assert Model.open(copy).fingerprint != made.fingerprint
+    (copy / LEXICAL_TABLE).unlink()
+    with pytest.raises(ModelError, match=LEXICAL_TABLE):  # it would answer differently
+        Model.open(copy)
     assert (world.make_model(tmp_path / "plain").path / "modules.json").is_file()
 
 
@@ -109,9 +113,29 @@ def test_a_file_that_does_not_fit_is_refused(made: Model, tmp_path: Path, change
     tensors = load_file(made.path / LEXICAL_TABLE)
     rows = len(tensors["weights"])
     change(tensors)
-    save_file(tensors, tmp_path / LEXICAL_TABLE, metadata={name: str(value) for name, value in SETTINGS.items()})
+    save_file(tensors, tmp_path / LEXICAL_TABLE, metadata={"settings": json.dumps(SETTINGS)})
     with pytest.raises(ModelError, match=message):
         read_table(tmp_path, rows)
+
+
+def test_the_same_table_gives_the_same_bytes(tmp_path: Path) -> None:
+    """Models' fingerprints hold them; several keys of metadata would come in any order."""
+    written = set()
+    for _ in range(20):
+        world.make_table(30).write(tmp_path)
+        written.add((tmp_path / LEXICAL_TABLE).read_bytes())
+    assert len(written) == 1
+    found = read_table(tmp_path, 30)
+    assert found is not None and (found.k1, found.b, found.average) == (1.2, 0.75, 20.0)
+
+
+@pytest.mark.parametrize("settings", [{"k1": 0.0, "b": 0.75}, {"k1": 1.2, "b": 1.0}])
+def test_padding_is_harmless_at_the_ends_of_the_ranges(settings: dict[str, float]) -> None:
+    table = LexicalTable(torch.arange(40)[:, None], torch.ones(40, 1), average=9.0, **settings)
+    ids, mask = batch(40)
+    found = table(ids, mask)
+    assert torch.isfinite(found).all() and not found[2].any()
+    torch.testing.assert_close(found[1:2], table(ids[1:2, :5], mask[1:2, :5]))
 
 
 def test_garbage_and_no_file(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class Batch:
     queries: list[Ids] = field(default_factory=list)
     """Distinct token ids."""
     query_ids: list[str | None] = field(default_factory=list)
-    """None for a span, which has no text and no teacher's score."""
+    """None for a span or a translation, which have no text and no teacher's score."""
     owners: list[int] = field(default_factory=list)
     """Position in the batch of each query's record."""
     targets: list[int] = field(default_factory=list)

@@ -81,8 +81,11 @@ class HeadConfig:
     """Mean non-zeros per document that prune_ratio is set for, anew at each validation, on its documents."""
 
     def problems(self) -> list[str]:
-        given = self.nonzeros is not None and self.prune_ratio > 0
-        return ["nonzeros, prune_ratio: the one sets the other; leave one out"] if given else []
+        if self.nonzeros is not None and self.prune_ratio > 0:
+            return ["nonzeros, prune_ratio: the one sets the other; leave one out"]
+        if self.nonzeros is not None and self.top_k is not None and self.nonzeros >= self.top_k:
+            return [f"nonzeros: top_k {self.top_k} cuts below a mean of {self.nonzeros}; raise top_k or leave it out"]
+        return []
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,7 +60,7 @@ class MaskedLm:
     """Share of tokens replaced by [MASK] and asked back."""
     translated: float = setting(low=0, high=1)
     """Share of tokens, left as they are, whose label is a translation: a token of the record's text in the other
-    language, or, where it has none, a likely one of a token that has a sure one."""
+    language, or, where it has none, a likely one of a token whose likely ones sum to .3."""
     kept: float = setting(low=0, high=1)
     """Share of tokens, left as they are, whose label is themselves."""
     columns: int = setting(low=0)
@@ -138,8 +138,8 @@ class Ranking:
     spans: int = setting(low=0, high=64)
     """Extra queries per document: spans of 3 to 12 tokens of the other language's document."""
     translated_queries: int = setting(0, low=0, high=64)
-    """Extra queries per judged query of a record that has one language: its tokens' likely translations, drawn anew
-    each step. They weigh as spans do."""
+    """Extra queries per judged query and other language, where a record has documents in one: the query's tokens'
+    likely translations, drawn anew each step. They weigh as spans do."""
     neighbours: int = setting(low=0, high=1024)
     """Records of a batch that are drawn beside each record because they resemble it: harder in-batch negatives."""
     span_weight: float = setting(low=0, high=10)
@@ -168,6 +168,8 @@ class Ranking:
 
     def problems(self) -> list[str]:
         found = []
+        if self.translated_queries and not self.span_weight:
+            found.append("translated_queries: span_weight is 0, so they would count nothing")
         if not self.contrastive and self.distillation is None:
             found.append("contrastive: 0 without distillation leaves nothing to learn from")
         if self.pool == "hard" and not self.negatives:

@@ -10,7 +10,7 @@ from typing import Any, cast
 from osparse.dataset import Dataset
 from osparse.errors import ConfigError, InputError
 from osparse.extras import require
-from osparse.files import fingerprint, sha256_file
+from osparse.files import fingerprint, read_json, sha256_file
 from osparse.lexicon import Lexicon
 from osparse.model import LEXICAL_TABLE
 from osparse.settings import read_settings
@@ -61,6 +61,7 @@ def read_inputs(
         raise InputError("overrides change a YAML file; give dataclasses.replace(config, ...) instead")
     dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
     lexicon = Lexicon.open(config.tokenizer / "tokenizer.json", config.idf)
+    _refuse_what_knows_validation(config, dataset)
     if config.loop.tensorboard:
         require("tensorboard", "tensorboard")
     made_from = {
@@ -74,6 +75,25 @@ def read_inputs(
         "recipe": RECIPE,
     }
     return Inputs(config, dataset, lexicon, made_from)
+
+
+def _refuse_what_knows_validation(config: TrainConfig, dataset: Dataset) -> None:
+    """Raises :class:`ConfigError` for a start or a teacher that learnt from the split which is to choose here."""
+    if config.validation.trained_on:
+        return
+    named = {"distillation.teachers": _teacher_paths(config)}
+    if config.encoder.start is not None:
+        named["encoder.start"] = [config.encoder.start]
+    for where, folders in named.items():
+        for folder in folders:
+            found = read_json(folder / "osparse.json") if (folder / "osparse.json").is_file() else {}
+            training, metrics = found.get("training", {}), found.get("metrics", {})
+            if metrics.get("trained_on") and training.get("dataset") == dataset.fingerprint:
+                problem = (
+                    f"{folder} learnt from the validation split of this very dataset, which is to choose the "
+                    "checkpoint here; take a model that did not, or set validation.trained_on: true"
+                )
+                raise ConfigError(where, [problem])
 
 
 def _without_places(config: TrainConfig) -> dict[str, Any]:
@@ -118,9 +138,13 @@ def _start_fingerprint(config: TrainConfig) -> str | None:
 
 def _teachers(config: TrainConfig) -> list[str]:
     """Fingerprints of the folders that teachers are read from."""
-    distillations = [stage.distillation for stage in config.stages if isinstance(stage, Ranking) and stage.distillation]
-    paths = [teacher.path for one in distillations for teacher in one.teachers if teacher.path is not None]
+    paths = _teacher_paths(config)
     return [_weights(path, "distillation.teachers", "teacher's", _BESIDE_WEIGHTS) for path in paths]
+
+
+def _teacher_paths(config: TrainConfig) -> list[Path]:
+    distillations = [stage.distillation for stage in config.stages if isinstance(stage, Ranking) and stage.distillation]
+    return [teacher.path for one in distillations for teacher in one.teachers if teacher.path is not None]
 
 
 def _weights(folder: Path, where: str, kind: str, more: Sequence[str] = ()) -> str:

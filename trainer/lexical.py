@@ -22,7 +22,7 @@ log = logging.getLogger("osparse.trainer.lexical")
 def lexical_table(config: LexicalConfig, records: Records, rows: int, frame: Frame, limit: int) -> LexicalTable:
     """The table of :class:`LexicalTable` for a decoder of ``rows`` rows; documents have at most ``limit`` ids.
 
-    Raises :class:`ConfigError` if translations are wanted of records in one language.
+    Raises :class:`ConfigError` if translations are wanted and the records have none.
     """
     if config.translated and len(records.languages) < 2:
         raise ConfigError(
@@ -31,6 +31,9 @@ def lexical_table(config: LexicalConfig, records: Records, rows: int, frame: Fra
         )
     lengths = [min(len(d.ids) + frame.size, limit) for record in records.records for d in record.documents]
     matrix = config.translated * translations(config, records, rows, limit) if config.translated else None
+    if matrix is not None and not matrix.nnz:
+        problem = "translated: no record has texts in two languages to learn translations from; set translated: 0"
+        raise ConfigError("lexical_table", [problem])
     targets, weights = _entries(matrix, rows, config.own)
     log.info("lexical table: %d translations of %d tokens", int((weights[:, 1:] > 0).sum()), rows)
     return LexicalTable(

@@ -206,7 +206,11 @@ def _validate(run: Run, progress: Progress, config: MaskedLm | Ranking) -> None:
     if run.log is not None:
         run.log.write("validation", part=progress.stage, **about, **found)
         log.info(
-            "validation nDCG@10 %.4f, %.0f non-zeros, %s step %d", found["ndcg"], found["nonzeros"], *about.values()
+            "validation nDCG@10 %.4f%s, %.0f non-zeros, %s step %d",
+            found["ndcg"],
+            " (trained on)" if run.measuring.trained_on else "",
+            found["nonzeros"],
+            *about.values(),
         )
         if found["empty"] > 0:
             log.warning("%.1f%% of the documents have no weight left: lower sparsity.weight", 100 * found["empty"])

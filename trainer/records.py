@@ -72,7 +72,9 @@ class Records:
     """Query id -> documents mined or scored for it; read where a stage uses them."""
     others: dict[str, Text] = field(default_factory=dict)
     """Documents of the candidates, by id."""
-    tables: dict[tuple[str, str, int, int], sparse.csr_matrix] = field(default_factory=dict, compare=False, repr=False)
+    tables: dict[tuple[str, str, int, int], sparse.csr_matrix] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
     """Translation tables estimated so far; see osparse.trainer.translation."""
 
     def __len__(self) -> int:

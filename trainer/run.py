@@ -100,7 +100,6 @@ def prepare(inputs: Inputs) -> Prepared:
     import torch
 
     from osparse.trainer.distributed import world as join
-    from osparse.trainer.lexical import lexical_table
     from osparse.trainer.output import idf_provenance
     from osparse.trainer.padding import Frame
     from osparse.trainer.precision import prepare as prepare_encoder
@@ -130,9 +129,6 @@ def prepare(inputs: Inputs) -> Prepared:
         )
     encoder = new_encoder(config, lexicon)
     frame = Frame.of(inputs.tokenizer)
-    if config.lexical_table is not None:
-        rows = len(encoder.keep)
-        encoder.lexical = lexical_table(config.lexical_table, records, rows, frame, config.head.max_length)
     encoder.to(world.device)
     prepare_encoder(encoder, config.loop, world.device)
     stages = stage_makers(config, dataset, encoder, records, lexicon, frame, world.device)
@@ -149,6 +145,7 @@ def _train(inputs: Inputs, output: Path, *, resume: bool) -> Model:
     checkpoint = read_checkpoint(folder, inputs.name) if resume else None
     progress = checkpoint.progress if checkpoint else Progress(inputs.name)
     prepared = prepare(inputs)
+    _add_table(inputs, prepared)
     with sole_process(folder) if main_process() else nullcontext():
         # The inputs are found good; only now may an earlier sitting's log and checkpoint go.
         if main_process() and not resume:
@@ -172,6 +169,18 @@ def _train(inputs: Inputs, output: Path, *, resume: bool) -> Model:
             _finish(inputs, prepared, progress, run_log, output)
     barrier()
     return Model.open(output)
+
+
+def _add_table(inputs: Inputs, prepared: Prepared) -> None:
+    """Give the encoder its lexical table, a function of the training records; measured and served, not trained with."""
+    from osparse.trainer.lexical import lexical_table
+    from osparse.trainer.padding import Frame
+
+    config, encoder = inputs.config, prepared.encoder
+    if config.lexical_table is not None:
+        rows, frame = len(encoder.keep), Frame.of(inputs.tokenizer)
+        table = lexical_table(config.lexical_table, prepared.records, rows, frame, config.head.max_length)
+        encoder.lexical = table.to(prepared.world.device)
 
 
 def _finish(inputs: Inputs, prepared: Prepared, progress: Progress, run_log: RunLog, output: Path) -> None:

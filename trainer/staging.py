@@ -32,7 +32,7 @@ def training_records(config: TrainConfig, dataset: Dataset, tokenizer: Path, lex
     splits = ("train", "validation") if config.validation.trained_on else ("train",)
     records = read_records(dataset, tokenizer, lexicon, splits)
     if any(_uses_candidates(stage) for stage in config.stages if isinstance(stage, Ranking)):
-        return with_candidates(records, dataset, tokenizer, lexicon)
+        return with_candidates(records, dataset, tokenizer, lexicon, splits)
     return records
 
 

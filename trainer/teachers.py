@@ -54,14 +54,14 @@ def make_scorer(teacher: Teacher, dataset: Dataset, records: Records, device: to
 
 
 class Texts:
-    """Texts of the training split's queries and documents, by id."""
+    """Texts of queries and documents, by id."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
 
     @cached_property
     def queries(self) -> Mapping[str, str]:
-        return dict(self._dataset.split_queries("train").select("id", "text").collect().rows())
+        return dict(self._dataset.queries.select("id", "text").collect().rows())
 
     @cached_property
     def documents(self) -> Mapping[str, str]:

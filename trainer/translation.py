@@ -23,7 +23,7 @@ ITERATIONS = 5
 MIN_MASS = 0.05
 """A token whose t(e|f) over the aligned text sums to less has no translation there."""
 SURE = 0.3
-"""The same where there is no aligned text to tell which translation is meant."""
+"""The same, over its likely translations, where there is no aligned text to tell which is meant."""
 FLOOR = 0.05
 """Probability below which a translation is none there."""
 KEPT = 0.3
@@ -32,8 +32,8 @@ FEWEST = 2
 """Tokens of a query that must be translated for it to be one in the other language."""
 NEGLIGIBLE = 1e-3
 """Probability below which a translation is none anywhere."""
-MOST_PAIRS = 100_000_000
-"""Pairs of tokens that EM holds, some 3 GB; of more texts an even share is taken."""
+MOST_PAIRS = 60_000_000
+"""Pairs of tokens that EM holds, 4 to 6 GB for a moment; of more records an even share is taken."""
 
 
 class Translations:
@@ -41,7 +41,7 @@ class Translations:
 
     def __init__(self, table: sparse.csr_matrix) -> None:
         """``table`` (V, V) at [f, e]."""
-        self.table, self.likely = above(table, NEGLIGIBLE), above(table, FLOOR)
+        self.table, self.likely = table, above(table, FLOOR)
 
     def sample(self, tokens: Ids, within: Ids, generator: np.random.Generator) -> Ids:
         """(n,) tokens -> (n,) translations drawn by t(e|f), -1 where there is none.
@@ -98,13 +98,16 @@ def estimate(records: Records, source: str, target: str, vocabulary: int, limit:
 
 
 def _estimate(records: Records, source: str, target: str, vocabulary: int, limit: int) -> sparse.csr_matrix:
-    pairs = [pair for record in records.records for pair in aligned(record, source, target, limit)]
-    size = sum(len(a) * len(b) for a, b in pairs)
+    units = [aligned(record, source, target, limit) for record in records.records]
+    units = [unit for unit in units if unit]
+    size = sum(len(a) * len(b) for unit in units for a, b in unit)
     if size > MOST_PAIRS:
         step = -(-size // MOST_PAIRS)
-        log.warning("%d aligned texts are too many for IBM Model 1; every %d. is used", len(pairs), step)
-        pairs = pairs[::step]
-    return probabilities([pair[0] for pair in pairs], [pair[1] for pair in pairs], vocabulary)
+        log.warning("%d aligned records are too many for IBM Model 1; every %d. is used", len(units), step)
+        units = units[::step]
+    pairs = [pair for unit in units for pair in unit]
+    found = probabilities([pair[0] for pair in pairs], [pair[1] for pair in pairs], vocabulary)
+    return above(found, NEGLIGIBLE)
 
 
 def aligned(record: Record, source: str, target: str, limit: int) -> list[tuple[Ids, Ids]]:

@@ -17,7 +17,7 @@ from scipy import sparse
 
 from osparse.dataset import Dataset
 from osparse.encoder import SparseEncoder, TextEncoder
-from osparse.encoding import QueryEncoder
+from osparse.encoding import Head, QueryEncoder, prune
 from osparse.evaluation import NDCG, JudgedSet, judged_sets, measure
 from osparse.lexicon import Lexicon, load_tokenizer
 from osparse.ranking import InvertedIndex
@@ -63,7 +63,8 @@ class Validation:
         indices = {lang: InvertedIndex() for lang in self.corpora}
         encoded, ratio = self._encode(encoder)
         for lang, names, weights in encoded:
-            indices[lang].add(names, pruned(weights, ratio))
+            by_ratio = Head(prune_ratio=ratio)
+            indices[lang].add(names, np.stack([prune(row, by_ratio) for row in weights.toarray()]))
         encoder.train()
         counts = np.concatenate([index.non_zeros() for index in indices.values()])
         frequencies = [(index.document_frequencies(), index) for index in indices.values()]
@@ -123,29 +124,16 @@ def prune_ratio(parts: Sequence[sparse.csr_matrix], nonzeros: int) -> float:
 
     ``parts`` hold weights (B, V). 0.999 where even that leaves more.
     """
-    shares = np.concatenate([part.data / _largest(part)[_rows(part)] for part in parts])
+    shares = np.concatenate([part.data / np.repeat(_peaks(part), np.diff(part.indptr)) for part in parts])
     allowed = nonzeros * sum(part.shape[0] for part in parts)
     steps = np.arange(1000) / 1000
     above = len(shares) - np.searchsorted(np.sort(shares), steps, side="right")  # rising steps, falling counts
     return float(steps[min(999, int((above > allowed).sum()))])
 
 
-def pruned(weights: sparse.csr_matrix, ratio: float) -> NDArray[np.float32]:
-    """(B, V) with what is at most ``ratio`` of its document's largest weight left out, as the head does it."""
-    floor = np.float32(ratio) * _largest(weights)[_rows(weights)]
-    kept = weights.copy()
-    kept.data[kept.data <= floor] = 0
-    dense: NDArray[np.float32] = kept.toarray()
-    return dense
-
-
-def _largest(weights: sparse.csr_matrix) -> NDArray[np.float32]:
+def _peaks(weights: sparse.csr_matrix) -> NDArray[np.float32]:
+    """(B,) largest weight of each document."""
     found: NDArray[np.float32] = weights.max(axis=1).toarray().ravel()
-    return found
-
-
-def _rows(weights: sparse.csr_matrix) -> NDArray[np.int64]:
-    found: NDArray[np.int64] = np.repeat(np.arange(weights.shape[0]), np.diff(weights.indptr))
     return found
 
 

@@ -10,6 +10,7 @@ Translation), so a pair of words that was seen once is kept, which a network of 
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from osparse.errors import ModelError
+from osparse.files import canonical_json
 from osparse.model import LEXICAL_TABLE
 
 _SETTINGS = ("k1", "b", "average")
@@ -42,7 +44,7 @@ class LexicalTable(nn.Module):
         """(B, T) int64 ids and mask -> (B, V); memory grows with B x V and B x T x K."""
         real = attention_mask.to(self.weights.dtype)
         zeros = real.new_zeros(input_ids.shape[0], self.targets.shape[0])
-        frequency = zeros.scatter_add(1, input_ids, real).gather(1, input_ids)  # (B, T)
+        frequency = zeros.scatter_add(1, input_ids, real).gather(1, input_ids).clamp(min=1)  # (B, T); padding has none
         norm = self.k1 * (1 - self.b + self.b * real.sum(1, keepdim=True) / self.average)
         share = real * (self.k1 + 1) / (frequency + norm)  # over a token's occurrences they sum to s_t
         added = share.unsqueeze(2) * self.weights[input_ids]  # (B, T, K)
@@ -50,9 +52,10 @@ class LexicalTable(nn.Module):
 
     def write(self, folder: Path) -> None:
         """Write the table's file into a model folder."""
-        settings = {name: repr(getattr(self, name)) for name in _SETTINGS}
+        settings = {name: getattr(self, name) for name in _SETTINGS}
         tensors = {"targets": self.targets.cpu().contiguous(), "weights": self.weights.cpu().contiguous()}
-        save_file(tensors, folder / LEXICAL_TABLE, metadata=settings)
+        # one key: safetensors writes several in an order that changes from call to call
+        save_file(tensors, folder / LEXICAL_TABLE, metadata={"settings": canonical_json(settings)})
 
 
 def read_table(folder: Path, rows: int) -> LexicalTable | None:
@@ -65,7 +68,8 @@ def read_table(folder: Path, rows: int) -> LexicalTable | None:
         return None
     try:
         with safe_open(path, "pt") as file:
-            settings = {name: float(file.metadata()[name]) for name in _SETTINGS}
+            found = json.loads(file.metadata()["settings"])
+            settings = {name: float(found[name]) for name in _SETTINGS}
             table = LexicalTable(file.get_tensor("targets"), file.get_tensor("weights"), **settings)
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as problem:
         raise ModelError(f"{path} is not a lexical table: {problem}; train again with: osparse train") from None

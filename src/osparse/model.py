@@ -59,6 +59,11 @@ class Model:
         raw = read_json(path / "osparse.json", ModelError)
         if not isinstance(raw, dict) or raw.get("schema") != SCHEMA_VERSION:
             raise ModelError(f"{path}/osparse.json: schema {SCHEMA_VERSION} wanted; train again with: osparse train")
+        if raw.get("lexical_table") and not (path / LEXICAL_TABLE).is_file():
+            raise ModelError(
+                f"{path} is not a whole model; missing:\n  - {LEXICAL_TABLE} (made by: osparse train); without it the "
+                "model would answer differently"
+            )
         head = _read_head(raw.get("head"), path)
         return cls(path, head, raw.get("idf", {}), raw.get("training", {}), raw.get("metrics", {}))
 
@@ -94,6 +99,7 @@ def save_model(
         description = {
             "schema": SCHEMA_VERSION,
             "head": asdict(head),
+            "lexical_table": (folder / LEXICAL_TABLE).is_file(),
             "idf": {**idf, "version": lexicon.version},
             "training": dict(training),
             "metrics": dict(metrics),

@@ -80,6 +80,9 @@ def test_one_language_has_no_translations() -> None:
     alone = Records([Record(documents=[text("ko", 5, 6)]), Record(documents=[text("ko", 7)])], ("ko",), {})
     with pytest.raises(ConfigError, match="one language|all in 'ko'"):
         lexical_table(LexicalConfig(own=1.0, translated=1.0), alone, 20, FRAME, 64)
+    apart = Records([Record(documents=[text("ko", 5)]), Record(documents=[text("en", 6)])], ("en", "ko"), {})
+    with pytest.raises(ConfigError, match="no record has texts in two languages"):
+        lexical_table(LexicalConfig(own=1.0, translated=1.0), apart, 20, FRAME, 64)
     table = lexical_table(LexicalConfig(own=1.0, translated=0.0), alone, 20, FRAME, 64)
     assert table.targets.tolist() == [[i] for i in range(20)]
 
@@ -99,4 +102,5 @@ def test_a_run_with_a_table_and_a_target_of_non_zeros(yaml: Path, dataset: Datas
         assert torch.equal(one, same)  # the table is in no gradient
     started = replace(config, encoder=EncoderConfig(start=model.path), stages=config.stages[2:])
     again = train(started, dataset, tmp_path / "again")
-    assert TextEncoder.open(again).encoder.lexical is not None  # of the model it starts from
+    kept = TextEncoder.open(again).encoder.lexical  # of the model it starts from
+    assert kept is not None and torch.equal(kept.weights, encoder.lexical.weights)
