@@ -116,6 +116,8 @@ def evaluate_model(
         InputError: ``output`` holds another report.
         MissingExtraError: torch is not installed.
     """
+    if data.split == "validation" and model.metrics.get("trained_on"):
+        log.warning("%s learnt from the validation split it was given: these figures may be no measure", model.path)
     key = {**_data_key(data), "model": model.fingerprint, "quantised": quantised}
     if (kept := _kept(output, key, overwrite)) is not None:
         return kept

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,14 @@ def test_a_cluster_and_its_model_measure_the_same(
         ("en->en", False, 2, 8), ("ko->ko", False, 2, 8),
         ("en->ko", False, 2, 8), ("en->ko", True, 2, 8), ("ko->en", False, 2, 8), ("ko->en", True, 2, 8),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("split", "trained_on"), [("validation", True), ("validation", False), ("test", True)])
+def test_figures_of_a_split_that_was_learnt_from_are_noticed(
+    split: str, trained_on: bool, model: Model, dataset: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    evaluate_model(replace(model, metrics={"trained_on": trained_on}), open_benchmark(dataset.path, split))
+    assert ("no measure" in caplog.text) == (split == "validation" and trained_on)
 
 
 @pytest.mark.parametrize("quantised", [True, False])
