@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
+import world
 
 from osparse.bundle import Bundle, read_member
 from osparse.errors import CheckError
@@ -46,6 +48,19 @@ def test_it_is_near_and_padding_changes_little(files: tuple[bytes, bytes]) -> No
     assert all(quantize._cosine(a, b) > 0.99 and quantize._shared(a, b) > 0.8 for a, b in zip(fp32, int8, strict=True))
     alone = run[1].run(None, dict(zip(INPUTS, (ids[1:2, :9], mask[1:2, :9]), strict=True)))[0]
     assert quantize._cosine(alone[0], int8[1]) > 0.999
+
+
+def test_a_lexical_table_stays_exact(tmp_path: Path) -> None:
+    """Where the network gives nothing, int8 changes nothing: the table is looked up, not multiplied."""
+    source = Source.open(world.make_model(tmp_path / "model", lexical=True))
+    with torch.no_grad():
+        source.encoder.decoder.bias.fill_(-1e4)
+    int8 = quantize.quantized(onnx_format.export(torchscript.Graph(source.encoder)))
+    ids, mask = np.arange(5, 17)[None].repeat(2, 0), np.ones((2, 12), np.int64)
+    mask[1, 7:] = 0
+    found = open_session(int8, "here", threads=1).run(None, dict(zip(INPUTS, (ids, mask), strict=True)))[0]
+    assert found.any()
+    np.testing.assert_allclose(found, source.run(ids, mask), atol=1e-6)
 
 
 def test_rows_and_scales_give_the_matrix_back() -> None:

@@ -91,6 +91,26 @@ def test_stopped_and_resumed_equals_uninterrupted(
     ]
 
 
+def test_a_run_with_a_table_and_a_target_is_resumed_whole(
+    yaml: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights, prune ratio and table: the model's fingerprint holds them all."""
+    sets = ["head.top_k=null", "head.nonzeros=25", "lexical_table={own: 0.5, translated: 1.0}"]
+    whole = train(yaml, dataset, tmp_path / "whole", overrides=sets)
+    step = loop._step
+
+    def stopping(*arguments: Any) -> Any:
+        signal.raise_signal(signal.SIGTERM)
+        return step(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_step", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            train(yaml, dataset, tmp_path / "model", overrides=sets)
+    model = train(yaml, dataset, tmp_path / "model", overrides=sets, resume=True)
+    assert model.fingerprint == whole.fingerprint and model.metrics == whole.metrics
+
+
 def test_made_again_is_up_to_date_and_other_inputs_are_refused(
     trained: Model, yaml: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -354,8 +374,7 @@ def test_the_validation_split_is_learnt_from_only_when_asked(
     held = {d for d in dataset.split_documents("validation").select("id").collect()["id"]}
     seen = {}
     for trained_on in (False, True):
-        measured = dataclasses.replace(config.validation, trained_on=trained_on)
-        asked = dataclasses.replace(config, validation=measured)
+        asked = dataclasses.replace(config, validation=dataclasses.replace(config.validation, trained_on=trained_on))
         tokenizer = config.tokenizer / "tokenizer.json"
         records = training_records(asked, dataset, tokenizer, Lexicon.open(tokenizer, config.idf))
         seen[trained_on] = {d.id for record in records.records for d in record.documents}
@@ -373,7 +392,7 @@ def test_the_validation_split_is_learnt_from_only_when_asked(
     model = train(asked, dataset, tmp_path / "model")
     assert model.metrics["step"] == 7 and model.metrics["trained_on"] is True
     assert "it was trained on too" in (model.path / "README.md").read_text(encoding="utf-8")
-    chosen = train(dataclasses.replace(config), dataset, tmp_path / "chosen")
+    chosen = train(config, dataset, tmp_path / "chosen")
     assert chosen.metrics["step"] < 7 and chosen.metrics["trained_on"] is False
 
 
