@@ -24,6 +24,12 @@ sparsity: {{weight: 1e-3, warmup: 0.5, columns: 100}}
 validation: {{every: 3, documents: 2}}
 """
 
+ONE_STEP = (
+    "{task: ranking, steps: 1, batch: 2, lr: 1e-3, schedule: constant, warmup: 0, max_length: 8, temperature: 1, "
+    "spans: 1, neighbours: 0, span_weight: 1}"
+)
+"""A stage for runs that are looked at for something else."""
+
 
 def write_inputs(folder: Path, *, dropout: float = 0.1) -> Path:
     """tokenizer.json, idf.json and run.yaml; returns the last."""

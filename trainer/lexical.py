@@ -59,7 +59,7 @@ def translations(config: LexicalConfig, records: Records, rows: int, limit: int)
 
 def _largest(matrix: sparse.csr_matrix, entries: int) -> sparse.csr_matrix:
     """At most ``entries`` of each row, the largest; equal ones by column."""
-    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    row = matrix.tocoo().row
     order = np.lexsort((matrix.indices, -matrix.data, row))  # a row's entries stay where the row is
     rank = np.arange(len(order)) - matrix.indptr[row]
     kept = order[rank < entries]
@@ -73,7 +73,7 @@ def _entries(matrix: sparse.csr_matrix | None, rows: int, own: float) -> tuple[N
     weights = np.zeros((rows, 1 + size), np.float32)
     weights[:, 0] = own
     if matrix is not None:
-        row = np.repeat(np.arange(rows), np.diff(matrix.indptr))
+        row = matrix.tocoo().row
         place = 1 + np.arange(len(row)) - matrix.indptr[row]
         targets[row, place], weights[row, place] = matrix.indices, matrix.data
     return targets, weights

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from osparse.encoder import SparseEncoder
     from osparse.trainer.checkpoint import Checkpoint, Progress
     from osparse.trainer.distributed import World
+    from osparse.trainer.padding import Frame
     from osparse.trainer.records import Records
     from osparse.trainer.runlog import RunLog
     from osparse.trainer.staging import Makers
@@ -44,6 +45,7 @@ class Prepared:
     records: Records
     validation: Validation
     encoder: SparseEncoder
+    frame: Frame
     stages: Makers
     idf: dict[str, Any]
     """Provenance of the query weights."""
@@ -127,12 +129,11 @@ def prepare(inputs: Inputs) -> Prepared:
             "%d training queries are left out: they, or all their documents, tokenise to nothing",
             len(records.relevant) - queries,
         )
-    encoder = new_encoder(config, lexicon)
+    encoder = new_encoder(config, lexicon).to(world.device)
     frame = Frame.of(inputs.tokenizer)
-    encoder.to(world.device)
     prepare_encoder(encoder, config.loop, world.device)
     stages = stage_makers(config, dataset, encoder, records, lexicon, frame, world.device)
-    return Prepared(records, validation, encoder, stages, idf, world)
+    return Prepared(records, validation, encoder, frame, stages, idf, world)
 
 
 def _train(inputs: Inputs, output: Path, *, resume: bool) -> Model:
@@ -174,12 +175,11 @@ def _train(inputs: Inputs, output: Path, *, resume: bool) -> Model:
 def _add_table(inputs: Inputs, prepared: Prepared) -> None:
     """Give the encoder its lexical table, a function of the training records; measured and served, not trained with."""
     from osparse.trainer.lexical import lexical_table
-    from osparse.trainer.padding import Frame
 
     config, encoder = inputs.config, prepared.encoder
     if config.lexical_table is not None:
-        rows, frame = len(encoder.keep), Frame.of(inputs.tokenizer)
-        table = lexical_table(config.lexical_table, prepared.records, rows, frame, config.head.max_length)
+        rows, longest = len(encoder.keep), config.head.max_length
+        table = lexical_table(config.lexical_table, prepared.records, rows, prepared.frame, longest)
         encoder.lexical = table.to(prepared.world.device)
 
 
