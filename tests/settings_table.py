@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs" / "training.md"
 BEGIN, END = "<!-- settings: made by tests/settings_table.py -->", "<!-- end of settings -->"
 FILES = ("config.py", "config_stages.py")
+BASE = "Steps"
+"""Its settings stand in the tables of the stages derived from it."""
 SECTIONS = [
     ("TrainConfig", "The file"), ("EncoderConfig", "`encoder`"), ("HeadConfig", "`head`"), ("LexicalConfig", "`lexical_table`"),
     ("LoopConfig", "`loop`"),
@@ -33,7 +35,7 @@ def tables() -> str:
 
     sources = [ast.parse((ROOT / "trainer" / name).read_text(encoding="utf-8")) for name in FILES]
     classes = {node.name: node for source in sources for node in source.body if isinstance(node, ast.ClassDef)}
-    unlisted = classes.keys() - {name for name, _ in SECTIONS}
+    unlisted = classes.keys() - {name for name, _ in SECTIONS} - {BASE}
     if unlisted:
         raise ValueError(f"give {', '.join(sorted(unlisted))} a section in tests/settings_table.py")
     parts = []
@@ -43,20 +45,25 @@ def tables() -> str:
             "",
             ast.get_docstring(classes[name]) or "",
             "",
-            *_rows(classes[name], getattr(config, name)),
+            *_rows(
+                [classes[kind.__name__] for kind in reversed(getattr(config, name).__mro__[:-1])], getattr(config, name)
+            ),
             "",
         ]
     return "\n".join(parts).strip()
 
 
-def _rows(node: ast.ClassDef, kind: Any) -> list[str]:
-    told, last = {}, ""
-    for part in node.body:
-        if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
-            last = part.target.id
-            told[last] = (ast.unparse(part.annotation), "")
-        elif isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant) and last:
-            told[last] = (told[last][0], " ".join(str(part.value.value).split()))
+def _rows(nodes: list[ast.ClassDef], kind: Any) -> list[str]:
+    """``nodes``: those of the class and of what it is derived from, the most general first."""
+    told = {}
+    for node in nodes:
+        last = ""
+        for part in node.body:
+            if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
+                last = part.target.id
+                told[last] = (ast.unparse(part.annotation), "")
+            elif isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant) and last:
+                told[last] = (told[last][0], " ".join(str(part.value.value).split()))
     rows = ["| key | type | range | default | meaning |", "|---|---|---|---|---|"]
     for field in dataclasses.fields(kind):
         if field.name == "task":

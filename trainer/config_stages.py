@@ -43,8 +43,8 @@ class Mixing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskedLm:
-    """Masked-LM whose labels are partly the translations aligned with a token."""
+class Steps:
+    """What every stage that trains has."""
 
     steps: int = setting(low=1)
     batch: int = setting(low=1)
@@ -56,6 +56,12 @@ class MaskedLm:
     """Share of the steps over which the learning rate rises."""
     max_length: int = setting(low=4, high=SERVER_MAX_TOKENS)
     """Ids per document in this stage; longer documents give a random window."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedLm(Steps):
+    """Masked-LM whose labels are partly the translations aligned with a token."""
+
     masked: float = setting(low=0, high=1)
     """Share of tokens replaced by [MASK] and asked back."""
     translated: float = setting(low=0, high=1)
@@ -123,16 +129,11 @@ class Distillation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ranking:
+class Ranking(Steps):
     """Contrastive and distillation losses, queries looked up in the IDF table; FLOPS for sparsity."""
 
-    steps: int = setting(low=1)
     batch: int = setting(low=2)
     """Records per step; each gives a document per language, and all its queries."""
-    lr: float = setting(low=0, above=True, high=1)
-    schedule: Literal["linear", "cosine", "constant"]
-    warmup: float = setting(low=0, high=1)
-    max_length: int = setting(low=4, high=SERVER_MAX_TOKENS)
     temperature: float = setting(low=0, above=True)
     """Of InfoNCE: divides IDF-weighted dot products."""
     spans: int = setting(low=0, high=64)
