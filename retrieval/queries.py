@@ -24,12 +24,14 @@ def query_body(
 ) -> dict[str, Any] | None:
     """A whole ``_search`` body, or None where no document can match (no text, or no token with a weight).
 
-    - ml-commons: ``neural_sparse`` with the text; the search pipeline's enricher names the tokenizer model.
+    - ml-commons: ``neural_sparse`` with the text; the search pipeline's enricher names the tokenizer model. With
+      ``query_tokens`` instead in a nested field, and in a ``sparse_vector`` field, whose token ids an alias takes.
     - client on a cluster with neural-search (raw keys): ``neural_sparse`` with ``query_tokens``.
     - client on any other (keys with U+2024): one ``rank_feature`` clause a token, linear, the weight as its boost.
 
     Args:
-        weights: Raw token -> query weight; looked at in client mode, and with ``own_weights``.
+        weights: Token -> query weight, named as :func:`osparse.deployer.dashboards.query_keys` does; not looked at
+            where the text itself is sent.
         size: Hits wanted.
         lang: Only documents of this language.
         filters: Further query clauses that a hit must satisfy and that do not change its score.

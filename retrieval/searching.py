@@ -13,6 +13,7 @@ from urllib.parse import quote
 import numpy as np
 
 from osparse.deployer.connection import Cluster
+from osparse.deployer.dashboards import query_keys
 from osparse.deployer.reading import query_encoder, read_deployment
 from osparse.deployment import Deployment, stored_vectors, token_of
 from osparse.encoding import QueryEncoder, quantise
@@ -79,9 +80,7 @@ class Searcher:
         return sendable(self.encoder.encode(well_formed(text)))
 
     def body(self, text: str, *, size: int, lang: str | None = None) -> dict[str, Any] | None:
-        weights = self.weights(text)
-        if self.deployment.vector == "sparse_vector":
-            weights = {str(self._ids[token]): weight for token, weight in weights.items()}
+        weights = query_keys(self.deployment, self.weights(text), self._ids)
         return query_body(self.deployment, text, weights, size=size, lang=lang, own_weights=self.own_weights)
 
     @cached_property

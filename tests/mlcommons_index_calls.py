@@ -7,11 +7,11 @@ from fnmatch import fnmatch
 from typing import Any
 
 from mlcommons_http import Request
+from mlcommons_ingest import Ingestion, check_processor
 from mlcommons_search import Index, Refused, no_such_index, search
-from mlcommons_state import State
 
 
-class IndexCalls(State):
+class IndexCalls(Ingestion):
     """Everything with an index or a pipeline in its path."""
 
     # pipelines
@@ -19,7 +19,7 @@ class IndexCalls(State):
     def ingest_pipeline(self, request: Request) -> Any:
         if request.method == "PUT":
             for processor in request.json.get("processors", []):
-                _check_processor(processor)
+                check_processor(processor)
         return self._stored(self.ingest, request)
 
     def search_pipeline(self, request: Request) -> Any:
@@ -49,54 +49,15 @@ class IndexCalls(State):
         found = {known: body for known, body in store.items() if fnmatch(known, name)}
         return found or (404, {})
 
-    def _ingested(self, index: Index, source: dict[str, Any]) -> dict[str, Any]:
-        name = index.settings.get("default_pipeline")
-        if not name or name == "_none":
-            return source
-        if name not in self.ingest:
-            raise Refused(400, "illegal_argument_exception", f"pipeline with id [{name}] does not exist")
-        return self._through(self.ingest[name], source)
-
-    def _through(self, pipeline: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
-        for processor in pipeline["processors"]:
-            ((kind, body),) = processor.items()
-            for text_field, target in body["field_map"].items():
-                if "if" in body and isinstance(source.get("text"), str) and not source["text"].strip():
-                    continue  # what osparse's condition says
-                if kind == "text_chunking":
-                    words = source[text_field].split()
-                    limit = body["algorithm"]["fixed_token_length"]["token_limit"]
-                    source = {**source, target: [" ".join(words[i : i + limit]) for i in range(0, len(words), limit)]}
-                    continue
-                source = self._encoded(source, text_field, target, body["model_id"])
-        return source
-
     def simulate(self, request: Request) -> Any:
         pipeline = self.ingest[request.parts[0]]
         docs = []
         for row in request.json["docs"]:
             try:
-                docs.append({"doc": {"_index": "_index", "_source": self._through(pipeline, row["_source"])}})
+                docs.append({"doc": {"_index": "_index", "_source": self.through(pipeline, row["_source"])}})
             except Refused as refused:
                 docs.append({"error": refused.error()})
         return {"docs": docs}
-
-    def _encoded(self, source: dict[str, Any], text_field: str, target: str, model_id: str) -> dict[str, Any]:
-        text = source.get(text_field)
-        if text is None or text == "":
-            return source
-        if isinstance(text, dict):
-            reason = (
-                f"[{text_field}] configuration doesn't match actual value type, configuration type is: java.lang.String, "
-                "actual value type is: java.util.HashMap"
-            )
-            raise Refused(400, "illegal_argument_exception", reason)
-        if isinstance(text, list):
-            return {**source, target: [{"sparse_encoding": self._running(model_id).predict(t, "WORD")} for t in text]}
-        if not isinstance(text, str):
-            reason = f"map type field [{text_field}] is neither string nor nested type, cannot process it"
-            raise Refused(400, "illegal_argument_exception", reason)
-        return {**source, target: self._running(model_id).predict(text, "WORD")}
 
     # indices and documents
 
@@ -191,7 +152,7 @@ class IndexCalls(State):
                 index = self._indices(name)[0]
             except Refused:
                 index = self.indices.setdefault(name, Index(name, {}))
-            version = index.put(document_id, self._ingested(index, request.json))
+            version = index.put(document_id, self.ingested(index, request.json, name))
             result = "created" if version == 1 else "updated"
             status = 201 if version == 1 else 200
             return status, {"_index": name, "_id": document_id, "_version": version, "result": result}
@@ -223,7 +184,8 @@ class IndexCalls(State):
         items, errors = [], False
         for action in rows:
             ((kind, meta),) = action.items()
-            index = self._indices(meta.get("_index") or request.parts[0])[0]
+            asked = meta.get("_index") or request.parts[0]
+            index = self._indices(asked)[0]
             item = {"_index": index.name, "_id": meta["_id"]}
             if kind == "delete":
                 there = index.documents.pop(meta["_id"], None) is not None
@@ -233,7 +195,7 @@ class IndexCalls(State):
             source = next(rows)
             try:
                 named = meta.get("pipeline") or request.query.get("pipeline")
-                encoded = source if named == "_none" else self._ingested(index, source)
+                encoded = source if named == "_none" else self.ingested(index, source, asked)
                 version = index.put(meta["_id"], encoded)
                 item |= {"_version": version, "result": "created" if version == 1 else "updated", "status": 201}
             except Refused as refused:
@@ -259,9 +221,21 @@ class IndexCalls(State):
             return {"_scroll_id": "s", "hits": {"hits": rows}}
         index = self._indices(request.parts[0])[0]
         name = request.query.get("search_pipeline") or index.settings.get("search.default_pipeline")
-        return search(index, request.json or {}, lambda clause: self._query_tokens(clause, name))
+        form = self.form(index, request.parts[0])
+        return search(index, request.json or {}, lambda clause: self._query_tokens(clause, name, form))
 
-    def _query_tokens(self, clause: dict[str, Any], pipeline: str | None) -> dict[str, float]:
+    def msearch(self, request: Request) -> Any:
+        """Each query's own status: one that fails does not fail the others."""
+        lines, responses = [json.loads(line) for line in request.data.splitlines()], list[Any]()
+        for head, body in zip(lines[::2], lines[1::2], strict=True):
+            one = Request("POST", {}, json.dumps(body).encode(), (head.get("index") or request.parts[0],))
+            try:
+                responses.append({**self.search(one), "status": 200})
+            except Refused as refused:
+                responses.append(refused.body())
+        return {"took": 1, "responses": responses}
+
+    def _query_tokens(self, clause: dict[str, Any], pipeline: str | None, form: str) -> dict[str, float]:
         model_id = clause.get("model_id")
         for processor in self.pipelines.get(pipeline or "", {}).get("request_processors", []):
             body = processor.get("neural_query_enricher", {})
@@ -269,26 +243,4 @@ class IndexCalls(State):
             model_id = model_id or by_field or body.get("default_model_id")
         if model_id is None:
             return dict.fromkeys(clause["query_text"].lower().split(), 1.0)  # the server's bert-uncased analyzer
-        return {k: float(v or 0) for k, v in self._running(model_id).predict(clause["query_text"], "WORD").items()}
-
-
-def _check_processor(processor: dict[str, Any]) -> None:
-    ((kind, body),) = processor.items()
-    if kind == "text_chunking":
-        return
-    if kind != "sparse_encoding":
-        raise Refused(400, "parse_exception", f"No processor type exists with name [{kind}]")
-    for key in ("model_id", "field_map"):
-        if key not in body:
-            raise Refused(400, "parse_exception", f"[{key}] required property is missing")
-    kind, ratio = body.get("prune_type"), body.get("prune_ratio")
-    wrong = None
-    if ratio is not None and kind is None:
-        wrong = "prune_ratio field is not supported when prune_type is not provided"
-    elif kind not in (None, "none", "max_ratio", "alpha_mass", "top_k", "abs_value"):
-        wrong = f"Unknown prune type: {kind}"
-    elif kind in ("max_ratio", "alpha_mass") and ratio is not None and not 0 <= ratio < 1:
-        wrong = f"Illegal prune_ratio {ratio:.6f} for prune_type: {kind}. prune_ratio should be in the range [0, 1)."
-    if wrong:
-        cause = ("illegal_argument_exception", wrong)
-        raise Refused(500, "exception", f"java.lang.IllegalArgumentException: {wrong}", cause)
+        return {k: float(v or 0) for k, v in self._running(model_id).predict(clause["query_text"], form).items()}

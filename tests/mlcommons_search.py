@@ -79,6 +79,15 @@ class Index:
                     raise Refused(
                         400, "mapper_parsing_exception", "failed to parse", ("illegal_argument_exception", cause)
                     )
+        for field in self.fields("sparse_vector") & source.keys():
+            for token, weight in source[field].items():
+                if not token.isdecimal():
+                    reason = (
+                        f"failed to parse field [{field}] of type [sparse_vector] in document with id '{document_id}'. "
+                        f"Preview of field's value: '{weight}'"
+                    )
+                    cause = "[sparse_vector] fields should be valid integer"
+                    raise Refused(400, "mapper_parsing_exception", reason, ("illegal_argument_exception", cause))
         self.documents[document_id] = source
         self.versions[document_id] = self.versions.get(document_id, 0) + 1
         return self.versions[document_id]
@@ -122,12 +131,26 @@ def _scores(index: Index, query: dict[str, Any], tokens: Tokens) -> dict[str, fl
         return {i: 1.0 for i, source in index.documents.items() if source.get(name) == value}
     if kind == "neural_sparse":
         return _neural_sparse(index, clause, tokens)
+    if kind in ("multi_match", "match"):
+        return _words(index, clause)
+    if kind == "nested":
+        return _scores(index, clause["query"], tokens)
+    if kind == "hybrid":
+        parts = [_scores(index, one, tokens) for one in clause["queries"]]
+        return {i: sum(part.get(i, 0.0) for part in parts) for i in set().union(*parts)}
     if kind == "rank_feature":
         field, _, feature = clause["field"].rpartition(".")
         return _linear(index, field, {feature: clause.get("boost", 1.0)})
     if kind == "bool":
         return _bool(index, clause, tokens)
     raise Refused(400, "parsing_exception", f"unknown query [{kind}]")
+
+
+def _words(index: Index, clause: dict[str, Any]) -> dict[str, float]:
+    """The number of the query's words in a document's text."""
+    words = set(str(clause["query"] if "query" in clause else next(iter(clause.values()))).lower().split())
+    counts = {i: len(words & set(str(source.get("text")).lower().split())) for i, source in index.documents.items()}
+    return {i: float(count) for i, count in counts.items() if count}
 
 
 def _neural_sparse(index: Index, clause: dict[str, Any], tokens: Tokens) -> dict[str, float]:
@@ -142,7 +165,9 @@ def _neural_sparse(index: Index, clause: dict[str, Any], tokens: Tokens) -> dict
         raise Refused(400, "illegal_argument_exception", f"Cannot use both [model_id: {body['model_id']}] and [analyzer: "
                       f"{body['analyzer']}] for neural sparse query tokenization.")  # fmt: skip
     found = body["query_tokens"] if "query_tokens" in body else tokens({"field": field, **body})
-    if field not in index.fields("rank_features"):
+    if field in index.fields("sparse_vector") and not all(token.isdecimal() for token in found):
+        raise QueryRefused("Query tokens should be valid integer", index.name)
+    if field not in index.fields("rank_features") | index.fields("sparse_vector"):
         raise QueryRefused("[neural_sparse] query only works on [rank_features] fields", index.name)
     for weight in found.values():
         if not 0 < np.float32(weight) <= 64:

@@ -128,6 +128,7 @@ ROUTES = (
     (rf"/{_N}/_mget", "POST", "mget"),
     (rf"/{_N}/_bulk", "POST", "bulk"),
     (rf"/{_N}/_search", "POST GET", "search"),
+    (rf"/{_N}/_msearch", "POST", "msearch"),
     (rf"/{_N}/_doc/([^/]+)", "GET PUT DELETE", "document"),
     (rf"/{_N}", "PUT", "index_put"),
     (rf"/{_N}", "GET HEAD", "index_get"),

@@ -162,15 +162,15 @@ def test_weights_that_were_not_proved_keep_the_gate_shut(
     deploy(small_bundle, cluster, "products")
     deploy(other_bundle, cluster, "products", stage=True)
     old, new = (server.ingest[f"osparse-tiny-{b.short}-ingest"] for b in (small_bundle, other_bundle))
-    right = new["processors"][0]["sparse_encoding"]["model_id"]
-    plain = server._through
-    wrong = old["processors"][0]["sparse_encoding"]["model_id"]
+    right = new["processors"][-1]["sparse_encoding"]["model_id"]
+    plain = server.through
+    wrong = old["processors"][-1]["sparse_encoding"]["model_id"]
 
-    def through(pipeline: object, source: dict[str, object]) -> dict[str, object]:
+    def through(pipeline: object, source: dict[str, object], form: str = "WORD") -> dict[str, object]:
         text = json.dumps(pipeline).replace(right, wrong)
-        return plain(json.loads(text), source)
+        return plain(json.loads(text), source, form)
 
-    server._through = through  # type: ignore[method-assign, assignment]
+    server.through = through  # type: ignore[method-assign, assignment]
     with pytest.raises(CheckError, match="makes of a text is not the proved one"):
         deploy(other_bundle, cluster, "products")
     assert served(server) == [f"products-{small_bundle.short}"]

@@ -220,7 +220,7 @@ def test_memory_does_not_grow_with_the_corpus(
 ) -> None:
     deploy(small_bundle, client(server), "products")
     monkeypatch.setattr(server.indices[f"products-{small_bundle.short}"], "put", lambda i, source: 1)
-    monkeypatch.setattr(server, "_ingested", lambda index, source: source)
+    monkeypatch.setattr(server, "ingested", lambda index, source, asked: source)
     path, peak = tmp_path / "d.jsonl", {}
     for count in (400, 4_000):
         with path.open("w", encoding="utf-8") as file:
