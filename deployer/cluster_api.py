@@ -14,6 +14,8 @@ from osparse.errors import ClusterError
 log = logging.getLogger("osparse.deployer.cluster_api")
 
 NDJSON = "application/x-ndjson"
+_UNSEEN = (400, 403, 404, 405)
+"""What a cluster answers whose user may not look at its index templates, or that has none."""
 
 
 class ClusterApi:
@@ -72,6 +74,22 @@ class ClusterApi:
         """Concrete index -> aliases, mappings, settings, of an index or alias; None if there is none."""
         answer = self.cluster.request("GET", f"/{_q(name)}", allow=(404,))
         return None if answer.status == 404 else _object(answer)
+
+    def index_templates(self) -> dict[str, Any]:
+        """Composable index templates by name; none where the user may not see them."""
+        answer = self.cluster.request("GET", "/_index_template", allow=_UNSEEN)
+        rows = _object(answer).get("index_templates", []) if answer.status == 200 else []
+        return {row["name"]: row["index_template"] for row in rows}
+
+    def legacy_templates(self) -> dict[str, Any]:
+        """Legacy index templates by name; none where the user may not see them."""
+        answer = self.cluster.request("GET", "/_template", allow=_UNSEEN)
+        return _object(answer) if answer.status == 200 else {}
+
+    def simulated_index(self, name: str) -> dict[str, Any]:
+        """What a new index of this name would take from the composable templates: settings, mappings, aliases."""
+        answer = self.cluster.request("POST", f"/_index_template/_simulate_index/{_q(name)}", allow=_UNSEEN)
+        return dict(_object(answer).get("template") or {}) if answer.status == 200 else {}
 
     def get_mapping(self, name: str) -> dict[str, Any] | None:
         """Concrete index -> mappings, of an index or alias; None if there is none."""

@@ -16,7 +16,9 @@ from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.documents import HASH_FIELD, Document
 from osparse.deployer.index import prepare_load
 from osparse.deployer.index_load import Tally
-from osparse.deployment import CHUNK_TEXTS_FIELD, CHUNKS_FIELD, Deployment
+from osparse.deployer.inheritance import check_source
+from osparse.deployer.serving_index import generated_fields
+from osparse.deployment import Deployment
 from osparse.errors import ClusterError, ClusterUnreachableError
 from osparse.progress import progress
 
@@ -38,13 +40,6 @@ class StoredDocument(Document):
         return found if isinstance(found, str) else ""
 
 
-def generated_fields(deployment: Deployment) -> list[str]:
-    """What an encoder wrote into the documents of an index."""
-    if deployment.vector == "semantic":
-        return [f"{TEXT_FIELD}_semantic_info"]
-    return [CHUNKS_FIELD, CHUNK_TEXTS_FIELD] if deployment.chunks else [deployment.field]
-
-
 def copy_documents(
     api: ClusterApi, source: str, made_by: Deployment, target: str, deployment: Deployment, total: int
 ) -> Tally:
@@ -56,8 +51,10 @@ def copy_documents(
         total: Documents of ``source``, for the progress bar.
 
     Raises:
-        ClusterError: documents were refused; the first reasons are in the message, the copied ones stay.
+        ClusterError: documents were refused; the first reasons are in the message, the copied ones stay. Or ``source``
+            does not keep what it was given.
     """
+    check_source(source, (api.get_mapping(source) or {}).get(source, {}), tuple(generated_fields(made_by)))
     with tempfile.TemporaryDirectory(prefix="osparse-") as folder:
         failed = FailureLog(Path(folder) / "failed.jsonl")
         try:

@@ -190,7 +190,7 @@ def _steps(
     old: Generation | None,
 ) -> list[Step]:
     beside = old.index if old is not None else None
-    place = ServingIndex(api, index, names.concrete_index(index, bundle), deployment, bundle, beside)
+    place = ServingIndex(api, index, names.concrete_index(index, bundle), deployment, bundle, beside, serving=serving)
     part_file(bundle, "tokenizer")
     if deployment.mode == "client":
         part_file(bundle, "onnx")

@@ -29,7 +29,9 @@ from osparse.deployer.documents import (
 from osparse.deployer.index_encoding import FeatureSource, cores, open_source
 from osparse.deployer.index_load import Load, Tally
 from osparse.deployer.index_refresh import seldom_refreshed
+from osparse.deployer.inheritance import check_source
 from osparse.deployer.reading import read_deployment
+from osparse.deployer.serving_index import generated_fields, pipeline_drift
 from osparse.deployment import Deployment
 from osparse.errors import ClusterError, InputError
 from osparse.progress import progress
@@ -166,18 +168,19 @@ def _target(api: ClusterApi, index: str) -> tuple[str, Deployment]:
     """The concrete index and what serves there.
 
     Raises:
-        ClusterError: not one deployment, or its pipeline is not its deployment's: documents would go unencoded.
+        ClusterError: not one deployment, its pipelines are not its deployment's (documents would be changed on their
+            way, or go unencoded), or it does not keep what it is given.
     """
     found = api.get_mapping(index) or {}
     concrete = next(iter(found)) if len(found) == 1 else index
     deployment = read_deployment(api.cluster, concrete)
-    if deployment.mode == "ml-commons":
-        there = api.get_index_settings(concrete).get("index.default_pipeline")
-        if there != deployment.ingest_pipeline:
-            raise ClusterError(
-                f"documents loaded into {concrete} would not be encoded by its bundle: its default pipeline is {there} "
-                f"and not {deployment.ingest_pipeline}; run osparse deploy again"
-            )
+    drift = [one for one in pipeline_drift(api, concrete, deployment) if "search" not in one.split()[1]]
+    if drift:
+        raise ClusterError(
+            f"documents loaded into {concrete} would not be encoded by its bundle, or not as they are given: "
+            f"{'; '.join(drift)}; run osparse deploy again"
+        )
+    check_source(concrete, found[concrete], tuple(generated_fields(deployment)))
     return concrete, deployment
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +28,8 @@ from osparse.targets import TARGETS
 log = logging.getLogger("osparse.deployer.serving")
 
 Hybrid = Literal["none", "normalise", "rrf"]
+INTERVAL = r"-1|[1-9]\d*(ms|s|m|h|d)"
+"""Refresh intervals that the server takes."""
 SPARSE_VECTOR_TOKENS = 32_768
 """SEISMIC on 3.3 to 3.8 loses the shard of an index with a higher token id (neural-search#1925)."""
 
@@ -48,6 +51,12 @@ class Serving:
     """Do not encode a text again that the stored document has already."""
     ingest_batch: int = 1
     """Documents of one bulk request handed to the model together, at least 1."""
+    shards: int | None = None
+    """Primary shards of a new index, at least 1; None makes one."""
+    replicas: int | None = None
+    """Copies of each shard, at least 0; None lets the cluster keep one where it has a second node."""
+    refresh_interval: str | None = None
+    """How soon what is written can be found, as the server writes it ("5s", "1m", "-1" for never); None leaves it."""
 
     @property
     def vector_field(self) -> str:
@@ -108,6 +117,12 @@ def _impossible(serving: Serving, bundle: Bundle) -> list[str]:
         problems.append(f"--prune-ratio {serving.prune_ratio:g} is outside [0, 1)")
     if serving.ingest_batch < 1:
         problems.append(f"--ingest-batch {serving.ingest_batch} is less than 1")
+    if serving.shards is not None and serving.shards < 1:
+        problems.append(f"--shards must be at least 1, got {serving.shards}")
+    if serving.replicas is not None and serving.replicas < 0:
+        problems.append(f"--replicas must be at least 0, got {serving.replicas}")
+    if serving.refresh_interval is not None and not re.fullmatch(INTERVAL, serving.refresh_interval):
+        problems.append(f"--refresh-interval must be a time such as 5s or 1m, or -1, got {serving.refresh_interval!r}")
     if serving.field == "sparse_vector" and bundle.vocabulary > SPARSE_VECTOR_TOKENS:
         problems.append(
             f"--field sparse_vector holds token ids below {SPARSE_VECTOR_TOKENS:,}, and this bundle has "

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from osparse.bundle import Bundle
 from osparse.deployer import names
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.facts import ENGLISH_ANALYZERS, KOREAN_ANALYZERS, first_analyzer
+from osparse.deployer.inheritance import check_created, check_source, inherited
 from osparse.deployer.ml_models import ServedModel
 from osparse.deployer.plan import Finding
 from osparse.deployer.serving import Serving
-from osparse.deployment import META_KEY, Deployment, KeyStyle, Mode
+from osparse.deployment import CHUNK_TEXTS_FIELD, CHUNKS_FIELD, META_KEY, Deployment, KeyStyle, Mode
 from osparse.errors import DeploymentConflictError
 from osparse.lexicon import MAX_WEIGHT
 from osparse.onnx_encoder import open_query_encoder
 from osparse.opensearch_templates import render
+
+MAX_TOKENS = 10_000_000
+"""Tokens of one text that text_chunking may count; the server's 10,000 would refuse long documents."""
 
 
 @dataclass
@@ -33,6 +38,8 @@ class ServingIndex:
     """The index that the alias stands on, if that is another one."""
     models: tuple[ServedModel, ServedModel] | None = None
     """Encoder and tokenizer, whose ids a semantic field names."""
+    serving: Serving = field(default_factory=Serving)
+    """Shards, replicas and refresh interval; the rest is the deployment's."""
 
     def inspect(self) -> Finding:
         """Raises :class:`DeploymentConflictError` if the index is taken by anything else."""
@@ -40,18 +47,23 @@ class ServingIndex:
         what = f"index {self.name} {place}"
         found = (self.api.get_index(self.name) or {}).get(self.name)
         if found is None:
-            return Finding("create", what, "there is none of that name")
+            from_templates = inherited(self.api, self.name, self.body())
+            return Finding("create", what, "; ".join(["there is none of that name", *filter(None, [from_templates])]))
         self._check_same(found)
+        check_source(self.name, found, tuple(generated_fields(self.deployment)))
         drift = self._drift(found)
         if self.beside is None and self.alias not in found.get("aliases", {}):
             drift.insert(0, "the index exists without its alias")
         return Finding("change", what, "; ".join(drift)) if drift else Finding("keep", what, "exists, as it should")
 
     def apply(self) -> None:
-        if not self.api.create_index(self.name, self.body()):
+        body = self.body()
+        if self.api.create_index(self.name, body):
+            check_created(self.api, self.name, body)
+        else:
             if self.beside is None:
                 self.api.update_aliases(render("alias_add", index=self.name, alias=self.alias))
-            self.api.put_index_settings(self.name, render("index_pipelines", **pipelines_of(self.deployment)))
+            self.api.put_index_settings(self.name, self._changeable())
             found = (self.api.get_mapping(self.name) or {}).get(self.name, {}).get("mappings", {}).get("_meta", {})
             meta = {**found, **self.deployment.to_meta()}  # a load under way keeps a note there, its owner may too
             self.api.put_mapping(self.name, render("index_meta", meta=meta))
@@ -65,9 +77,9 @@ class ServingIndex:
         }
         template, more = self._template()
         body: dict[str, Any] = render(template, **values, **more)
-        settings = render("index_pipelines", **pipelines_of(self.deployment))
-        given = {name.removeprefix("index."): value for name, value in settings.items() if value is not None}
-        body["settings"]["index"].update(given)
+        shards = {} if self.serving.shards is None else {"index.number_of_shards": self.serving.shards}
+        settings = {**shards, **self._changeable()}
+        body["settings"]["index"].update({name.removeprefix("index."): value for name, value in settings.items()})
         if self.beside is not None:
             del body["aliases"]
         return body
@@ -83,15 +95,27 @@ class ServingIndex:
             return "index_sparse_vector", {"field": d.field, **ceilings(self.bundle)}
         if d.chunks:
             path, _, leaf = d.field.rpartition(".")
-            return "index_chunks", {"path": path, "leaf": leaf}
+            return "index_chunks", {"path": path, "leaf": leaf, "max_tokens": MAX_TOKENS}
         return "index_rank_features", {"field": d.field}
+
+    def _changeable(self) -> dict[str, Any]:
+        """The settings that an index may be given at any time."""
+        chosen: dict[str, Any] = dict(render("index_pipelines", **pipelines_of(self.deployment)))
+        if self.deployment.chunks:
+            chosen["index.analyze.max_token_count"] = MAX_TOKENS
+        if self.serving.replicas is not None:
+            chosen |= {"index.auto_expand_replicas": "false", "index.number_of_replicas": self.serving.replicas}
+        if self.serving.refresh_interval is not None:
+            chosen["index.refresh_interval"] = self.serving.refresh_interval
+        return chosen
 
     def _drift(self, found: dict[str, Any]) -> list[str]:
         """What differs from the deployment wanted; the pipelines first, as a person would see them."""
+        drift = settings_drift(self.api.get_index_settings(self.name), self._changeable())
         there = Deployment.from_meta(found["mappings"]["_meta"], self.name)
         named = there.search_pipeline or "none"
         meta = [] if there == self.deployment else [f"its _meta names search pipeline {named}"]
-        return [*pipeline_drift(self.api, self.name, self.deployment), *meta]
+        return [*drift, *meta]
 
     def _check_same(self, found: dict[str, Any]) -> None:
         meta = found.get("mappings", {}).get("_meta", {})
@@ -103,6 +127,9 @@ class ServingIndex:
             for what, old, new in zip(_LAYOUT, _layout(there), _layout(self.deployment), strict=True)
             if old != new
         ]
+        shards = int(found.get("settings", {}).get("index", {}).get("number_of_shards", 1))
+        if self.serving.shards not in (None, shards):
+            differs.append(f"shards: {shards} there, {self.serving.shards} wanted")
         if differs:
             raise DeploymentConflictError(
                 f"{self.name} serves this bundle already, laid out differently ({'; '.join(differs)}); ask for it as "
@@ -121,18 +148,32 @@ def _layout(deployment: Deployment) -> tuple[object, ...]:
 
 def pipeline_drift(api: ClusterApi, name: str, deployment: Deployment) -> list[str]:
     """Where an index's default pipelines are not its deployment's: documents or queries would go unencoded."""
-    there = api.get_index_settings(name)
-    wanted: dict[str, str | None] = render("index_pipelines", **pipelines_of(deployment))
+    return settings_drift(api.get_index_settings(name), render("index_pipelines", **pipelines_of(deployment)))
+
+
+def settings_drift(there: Mapping[str, str], wanted: Mapping[str, Any]) -> list[str]:
+    """Where the flat settings of an index are not those wanted; an unset pipeline is ``_none``."""
+    unset = {name: "_none" for name in wanted if name.endswith("_pipeline")}
     return [
-        f"its {setting} is {there.get(setting, 'not set')}, not {value or 'unset'}"
-        for setting, value in wanted.items()
-        if there.get(setting) != value
+        f"its {name} is {there.get(name, 'not set')}, not {value}"
+        for name, value in wanted.items()
+        if there.get(name, unset.get(name)) != str(value)
     ]
 
 
-def pipelines_of(deployment: Deployment) -> dict[str, str | None]:
-    """What the settings of its index must name."""
-    return {"ingest_pipeline": deployment.ingest_pipeline, "search_pipeline": deployment.search_pipeline}
+def pipelines_of(deployment: Deployment) -> dict[str, str]:
+    """What the settings of its index must name; ``_none`` is no pipeline, whatever an index template says."""
+    return {
+        "ingest_pipeline": deployment.ingest_pipeline or "_none",
+        "search_pipeline": deployment.search_pipeline or "_none",
+    }
+
+
+def generated_fields(deployment: Deployment) -> list[str]:
+    """The top-level fields that an encoder writes into the documents of an index."""
+    if deployment.vector == "semantic":
+        return ["text_semantic_info"]
+    return [CHUNKS_FIELD, CHUNK_TEXTS_FIELD] if deployment.chunks else [deployment.field]
 
 
 def ceilings(bundle: Bundle) -> dict[str, float]:

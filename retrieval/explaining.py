@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from osparse.deployer.connection import Cluster
-from osparse.errors import InputError
+from osparse.errors import ClusterError, InputError
 from osparse.retrieval.searching import Match, Searcher, matches
 
 
@@ -40,13 +40,15 @@ def explain(cluster: Cluster, index: str, document_id: str, text: str, *, expans
 
     Raises:
         InputError: the index has no such document.
-        ClusterError: there is no such index, or osparse did not deploy it.
+        ClusterError: there is no such index, osparse did not deploy it, or it does not keep its documents' ``_source``.
     """
     searcher = Searcher(cluster, index)
     path = f"/{quote(index, safe='')}/_doc/{quote(document_id, safe='')}"
     answer = cluster.request("GET", path, allow=(404,))
     if answer.status == 404:
         raise InputError(f"index {index} has no document {document_id!r}; osparse search shows the ids it has")
+    if "_source" not in answer.body:
+        raise ClusterError(f"index {index} does not keep the _source of its documents, so no weight can be shown")
     source = answer.body["_source"]
     query = searcher.weights(text)
     document = searcher.document_weights(source, query)

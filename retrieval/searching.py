@@ -119,7 +119,7 @@ class Searcher:
         return token_of(feature, self.deployment.key_style)
 
     def _hit(self, row: Mapping[str, Any], weights: Mapping[str, float]) -> Hit:
-        source = row["_source"]
+        source = row.get("_source", {})  # an index may not keep it
         shown = {name: str(source.get(name) or "") for name in ("title", "text", "lang")}
         return Hit(
             row["_id"], float(row["_score"]), **shown, matched=matches(weights, self.document_weights(source, weights))

@@ -9,9 +9,10 @@ from typing import Any
 from mlcommons_http import Request
 from mlcommons_ingest import Ingestion, check_processor
 from mlcommons_search import Index, Refused, no_such_index, search
+from mlcommons_templates import Templates
 
 
-class IndexCalls(Ingestion):
+class IndexCalls(Ingestion, Templates):
     """Everything with an index or a pipeline in its path."""
 
     # pipelines
@@ -69,7 +70,7 @@ class IndexCalls(Ingestion):
         if any(name in index.aliases for index in self.indices.values()):
             reason = f"Invalid index name [{name}], already exists as alias"
             raise Refused(400, "invalid_index_name_exception", reason)
-        self.indices[name] = Index(name, request.json or {})
+        self.indices[name] = Index(name, self.from_templates(name, request.json or {}))
         return {"acknowledged": True, "shards_acknowledged": True, "index": name}
 
     def index_get(self, request: Request) -> Any:
@@ -151,7 +152,7 @@ class IndexCalls(Ingestion):
             try:
                 index = self._indices(name)[0]
             except Refused:
-                index = self.indices.setdefault(name, Index(name, {}))
+                index = self.indices.setdefault(name, Index(name, self.from_templates(name, {})))
             version = index.put(document_id, self.ingested(index, request.json, name))
             result = "created" if version == 1 else "updated"
             status = 201 if version == 1 else 200

@@ -69,6 +69,13 @@ class Index:
 
     def put(self, document_id: str, source: dict[str, Any]) -> int:
         """Store it; returns the version. Raises :class:`Refused` for a feature the field cannot hold."""
+        unknown = sorted(source.keys() - self.mappings.get("properties", {}).keys())
+        if unknown and self.mappings.get("dynamic") == "strict":
+            reason = f"mapping set to strict, dynamic introduction of [{unknown[0]}] within [_doc] is not allowed"
+            raise Refused(400, "strict_dynamic_mapping_exception", reason)
+        if self.mappings.get("_routing", {}).get("required"):
+            reason = f"routing is required for [{self.name}]/[{document_id}]"
+            raise Refused(400, "routing_missing_exception", reason)
         for field in self.fields("rank_features") & source.keys():
             for token, weight in source[field].items():
                 if not weight >= MIN_NORMAL:

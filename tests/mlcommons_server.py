@@ -33,7 +33,7 @@ class MLCommonsServer(ModelCalls, IndexCalls):
             for pattern, methods, name in ROUTES:
                 found = re.fullmatch(pattern, path)
                 if found and method in methods.split():
-                    request = Request(method, query, data, tuple(unquote(part) for part in found.groups()))
+                    request = Request(method, query, data, tuple(unquote(part or "") for part in found.groups()))
                     try:
                         result = getattr(self, name)(request)
                     except Refused as refused:
@@ -114,6 +114,9 @@ ROUTES = (
     (r"/_ingest/pipeline/([^/]+)/_simulate", "POST", "simulate"),
     (r"/_ingest/pipeline/([^/]+)", "GET PUT DELETE", "ingest_pipeline"),
     (r"/_search/pipeline/([^/]+)", "GET PUT DELETE", "search_pipeline"),
+    (r"/_index_template/_simulate_index/([^/]+)", "POST", "simulate_index"),
+    (r"/_index_template(?:/([^/]+))?", "GET PUT", "index_template"),
+    (r"/_template(?:/([^/]+))?", "GET PUT", "legacy_template"),
     (r"/_alias/([^/]+)", "GET", "alias_get"),
     (r"/_aliases", "POST", "aliases_post"),
     (r"/(_all)/_mapping", "GET", "mapping_get"),

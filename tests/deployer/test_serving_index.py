@@ -62,7 +62,7 @@ def test_an_index_of_client_mode_has_no_pipeline(core: MLCommonsServer, small_bu
     client(core).request("PUT", "/products/_settings", body={"index.default_pipeline": "stranger"})
     assert not status(client(core))[0].ready
     deploy(small_bundle, client(core), "products")
-    assert "default_pipeline" not in core.indices[f"products-{small_bundle.short}"].settings
+    assert core.indices[f"products-{small_bundle.short}"].settings["default_pipeline"] == "_none"
     assert status(client(core))[0].ready
 
 

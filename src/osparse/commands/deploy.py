@@ -49,6 +49,10 @@ osparse deploy build/bundle2 --cluster http://localhost:9210 --index products --
 )
 @click.option("--skip-existing", is_flag=True, help="Do not encode a text the stored document has (ml-commons).")
 @click.option("--ingest-batch", type=int, default=1, show_default=True, help="Documents per model call (ml-commons).")
+@click.option("--shards", type=click.IntRange(1), help="Primary shards of a new index.  [default: 1]")
+@click.option("--replicas", type=click.IntRange(0),
+              help="Copies of each shard.  [default: 1 where there is a second node]")  # fmt: skip
+@click.option("--refresh-interval", metavar="TIME", help="How soon documents can be found, such as 5s; -1: never.")
 @click.option("--snippets", "snippets_file", type=FOLDER, metavar="FILE", help="Write the Dev Tools lines here too.")
 @click.option("--saved-objects", type=FOLDER, metavar="FILE", help="Write the Dashboards index pattern here (ndjson).")
 def deploy_command(
@@ -80,7 +84,8 @@ def deploy_command(
     idle = [flag for name, flag in flags.items() if given(name) == ParameterSource.COMMANDLINE]
     if gate_dataset is None and idle:
         raise InputError(f"{' and '.join(idle)} {'go' if len(idle) > 1 else 'goes'} with --gate DATASET; give that too")
-    chosen = ("field", "chunk_text", "two_phase", "hybrid", "prune_ratio", "skip_existing", "ingest_batch")
+    chosen = ("field", "chunk_text", "two_phase", "hybrid", "prune_ratio", "skip_existing", "ingest_batch",
+              "shards", "replicas", "refresh_interval")  # fmt: skip
     serving = Serving(**{name: options.pop(name) for name in chosen})
     gate = _gate(cluster, gate_dataset, gate_split, gate_margin) if gate_dataset is not None else None
     opened = Bundle.open(bundle)
