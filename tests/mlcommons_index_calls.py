@@ -166,6 +166,25 @@ class IndexCalls(Ingestion, Templates):
             return 404, {"_index": index.name, "_id": document_id, "found": False}
         return {"_index": index.name, "_id": document_id, "found": True, "_source": index.documents[document_id]}
 
+    def update(self, request: Request) -> Any:
+        """The merged document goes through the index's pipeline."""
+        name, document_id = request.parts
+        index = self._indices(name)[0]
+        if document_id not in index.documents:
+            raise Refused(404, "document_missing_exception", f"[_doc][{document_id}]: document missing")
+        merged = {**index.documents[document_id], **request.json["doc"]}
+        version = index.put(document_id, self.ingested(index, merged, name))
+        return {"_index": index.name, "_id": document_id, "_version": version, "result": "updated"}
+
+    def update_by_query(self, request: Request) -> Any:
+        index, failures = self._indices(request.parts[0])[0], list[Any]()
+        for i, source in list(index.documents.items()):
+            try:
+                index.put(i, self.ingested(index, source))
+            except Refused as refused:
+                failures.append({"id": i, "status": refused.status, "cause": refused.error()})
+        return {"updated": len(index.documents) - len(failures), "failures": failures}
+
     def mget(self, request: Request) -> Any:
         try:
             index = self._indices(request.parts[0])[0]
@@ -195,6 +214,11 @@ class IndexCalls(Ingestion, Templates):
                 continue
             source = next(rows)
             try:
+                if kind == "update":  # the partial document is merged, and no pipeline sees the result
+                    merged = {**index.documents[meta["_id"]], **source["doc"]}
+                    item |= {"_version": index.put(meta["_id"], merged), "result": "updated", "status": 200}
+                    items.append({"update": item})
+                    continue
                 named = meta.get("pipeline") or request.query.get("pipeline")
                 encoded = source if named == "_none" else self.ingested(index, source, asked)
                 version = index.put(meta["_id"], encoded)

@@ -73,12 +73,16 @@ class Ingestion(State):
         return {**source, target: self._running(model_id).predict(text, form)}
 
 
-def _check_dots(source: dict[str, Any]) -> None:
+def _check_dots(value: Any) -> None:
     """neural-search takes the whole document apart at dots, the vector that it has already with it."""
-    for value in source.values():
-        for name in value if isinstance(value, dict) else ():
+    if isinstance(value, list):
+        for below in value:
+            _check_dots(below)
+    if isinstance(value, dict):
+        for name, below in value.items():
             if name.startswith(".") or name.endswith(".") or ".." in name:
                 raise Refused(400, "illegal_argument_exception", f"Field name '{name}' contains invalid dot usage")
+            _check_dots(below)
 
 
 def check_processor(processor: dict[str, Any]) -> None:

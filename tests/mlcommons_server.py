@@ -133,6 +133,8 @@ ROUTES = (
     (rf"/{_N}/_search", "POST GET", "search"),
     (rf"/{_N}/_msearch", "POST", "msearch"),
     (rf"/{_N}/_doc/([^/]+)", "GET PUT DELETE", "document"),
+    (rf"/{_N}/_update/([^/]+)", "POST", "update"),
+    (rf"/{_N}/_update_by_query", "POST", "update_by_query"),
     (rf"/{_N}", "PUT", "index_put"),
     (rf"/{_N}", "GET HEAD", "index_get"),
     (rf"/{_N}", "DELETE", "index_delete"),
