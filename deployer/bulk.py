@@ -37,6 +37,13 @@ LONGEST_WAIT = 10.0
 T = TypeVar("T")
 
 
+class Version(NamedTuple):
+    """Of a stored document: every write changes it."""
+
+    seq_no: int
+    primary_term: int
+
+
 class Line(NamedTuple):
     """A document to send, or to delete where ``source`` is None."""
 
@@ -46,6 +53,8 @@ class Line(NamedTuple):
     """Whether it goes through the index's default ingest pipeline."""
     member: bytes = b""
     """JSON that joins ``source`` as it is: ``"name":value``."""
+    version: Version | None = None
+    """Replace this version of the document and no other: another one is a conflict."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,11 @@ class Failure:
 
     id: str
     reason: str
+
+    @property
+    def is_conflict(self) -> bool:
+        """Whether somebody else wrote the document since it was looked at."""
+        return self.reason.startswith("409:")
 
 
 class FailureLog:
@@ -188,7 +202,9 @@ def _bodies(lines: Sequence[Line]) -> Iterator[tuple[bytes, list[Line]]]:
 def _encoded(line: Line) -> bytes:
     if line.source is None:
         return ndjson([{"delete": {"_id": line.id}}])
-    action = {"_id": line.id} if line.ingest else {"_id": line.id, "pipeline": "_none"}
+    action: dict[str, Any] = {"_id": line.id} if line.ingest else {"_id": line.id, "pipeline": "_none"}
+    if line.version is not None:
+        action |= {"if_seq_no": line.version.seq_no, "if_primary_term": line.version.primary_term}
     encoded = ndjson([{"index": action}, line.source])
     if not line.member:
         return encoded

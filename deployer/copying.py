@@ -34,6 +34,8 @@ TEXT_FIELD = "text"
 class StoredDocument(Document):
     """A document as an index has it; one that was written by hand may have no text."""
 
+    complete = True
+
     @property
     def text(self) -> str:
         found = self.fields.get(TEXT_FIELD)

@@ -7,27 +7,32 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from osparse.deployer.field_values import json_value
+from osparse.deployer.parquet_documents import READ_ROWS, parquet_rows
 from osparse.errors import InputError
 from osparse.files import canonical_json, read_jsonl
 
-FIELDS = ("id", "text", "title", "lang", "date", "source")
-"""What is indexed of a row; ``id`` and ``text`` must be there."""
+TEXTS = ("title", "lang", "source")
+"""Optional fields whose type osparse has set. ``id`` and ``text`` must be there; any other field is stored as it is."""
 HASH_FIELD = "osparse_hash"
 """Where the index keeps :attr:`Document.hash`."""
 OPERATION = "_op"
 """What to do with a row: ``index`` where it says nothing, or ``delete``, which needs no text."""
-_READ_ROWS = 2_000
 MAX_ID_BYTES = 512
 
 
 @dataclass(frozen=True)
 class Document:
-    """One valid document; ``fields`` are what the index stores of it."""
+    """One valid document; ``fields`` are what the index stores of it, beside what it has of other fields already."""
 
     id: str
     fields: dict[str, Any]
+    cleared: frozenset[str] = frozenset()
+    """Fields that the row has without a value (null): taken out of a document that is there."""
+    complete: ClassVar[bool] = False
+    """Whether ``fields`` are all of it: nothing else of a document that is there is kept."""
 
     @property
     def text(self) -> str:
@@ -117,32 +122,17 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     kind = _kind(path)
     if kind == "jsonl":
         return ((f"{path}:{number}", row) for number, row in read_jsonl(path))
-    return _dataset_rows(path) if kind == "dataset" else _parquet_rows(path)
+    return _dataset_rows(path) if kind == "dataset" else parquet_rows(path)
 
 
 def _dataset_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     from osparse.dataset import Dataset
 
-    documents = Dataset.open(path).documents.select(*FIELDS)
+    documents = Dataset.open(path).documents
     start = 0
-    while rows := documents.slice(start, _READ_ROWS).collect().to_dicts():
+    while rows := documents.slice(start, READ_ROWS).collect().to_dicts():
         yield from ((f"{path} row {start + i}", row) for i, row in enumerate(rows))
         start += len(rows)
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        with parquet.ParquetFile(path) as file:
-            columns = [name for name in (*FIELDS, OPERATION) if name in file.schema_arrow.names]
-            start = 0
-            for batch in file.iter_batches(batch_size=_READ_ROWS, columns=columns):
-                yield from ((f"{path} row {start + i}", row) for i, row in enumerate(batch.to_pylist()))
-                start += batch.num_rows
-    except pyarrow.ArrowInvalid as problem:
-        raise InputError(f"{path} is not a Parquet file: {problem}") from None
 
 
 def _count(path: Path) -> int:
@@ -194,16 +184,29 @@ def _id(place: str, row: dict[str, Any]) -> str | Unusable:
 def _fields(place: str, found: str, row: dict[str, Any]) -> Document | Unusable:
     if not isinstance(row.get("text"), str):
         return Unusable(found, f"{place}: text must be a text, found {row.get('text')!r}")
-    fields: dict[str, Any] = {"text": row["text"]}
-    for name in ("title", "lang", "source"):
-        value = row.get(name)
-        if value is not None and not isinstance(value, str):
-            return Unusable(found, f"{place}: {name} must be a text, found {value!r}")
-        if value:
-            fields[name] = value
-    if row.get("date") not in (None, ""):
-        value = row["date"]
-        if isinstance(value, bool) or not isinstance(value, (str, int, date, datetime)):
-            return Unusable(found, f"{place}: date must be a date, a text or whole milliseconds, found {value!r}")
-        fields["date"] = value.isoformat() if isinstance(value, (date, datetime)) else value
-    return Document(found, fields)
+    fields, cleared = dict[str, Any](), set[str]()
+    for name, value in row.items():
+        if name in ("id", OPERATION):
+            continue
+        if name != "text" and (value is None or (value == "" and name in (*TEXTS, "date"))):
+            cleared.add(name)
+            continue
+        try:
+            fields[name] = _field(name, value)
+        except ValueError as problem:
+            return Unusable(found, f"{place}: {problem}")
+    return Document(found, fields, frozenset(cleared))
+
+
+def _field(name: str, value: Any) -> Any:
+    """What is stored; raises :class:`ValueError` with what the field must be."""
+    if name.split(".")[0] == HASH_FIELD:
+        raise ValueError(f"{name} is a field of osparse's own; leave it out, or rename it")
+    if name in TEXTS and not isinstance(value, str):
+        raise ValueError(f"{name} must be a text, found {value!r}")
+    if name == "date" and (isinstance(value, bool) or not isinstance(value, (str, int, date, datetime))):
+        raise ValueError(f"date must be a date, a text or whole milliseconds, found {value!r}")
+    try:
+        return json_value(value)
+    except ValueError as problem:
+        raise ValueError(f"{name} must be a value of JSON, found {problem}") from None

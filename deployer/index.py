@@ -90,14 +90,15 @@ def index_documents(
 ) -> IndexResult:
     """Load documents into the deployment ``index``; ids are kept, so a second run does no harm.
 
-    A document whose content is already in the index (equal hash) is not encoded or sent again. Of rows with the same id
+    A document whose content is already in the index (equal hash) is not encoded or sent again. What a changed document
+    has beside the row's fields stays; a field that is null in the row is taken out. Of rows with the same id
     the last one stays. A blank text is stored without features, and without asking the cluster's own pipeline. What an
     alias stands for is decided at the start.
 
     Args:
         index: An alias of one deployment, or a concrete index.
-        paths: JSON lines, Parquet files or dataset directories with id, text and maybe title, lang, date, source; a row
-            ``{"id": ..., "_op": "delete"}`` deletes.
+        paths: JSON lines, Parquet files or dataset directories with id, text and any other fields, all of which are
+            stored; a row ``{"id": ..., "_op": "delete"}`` deletes.
         delete: Files of ids to delete, after the documents.
         batch: Documents looked up and sent together.
         workers: Processes that encode (client mode), each with one thread; None takes one per core for more than a few

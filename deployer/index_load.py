@@ -8,20 +8,26 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 from osparse.deployer.bulk import Failure, FailureLog, Line, send_bulk, stored_hashes
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.documents import HASH_FIELD, Document, Removal, Row, Unusable
 from osparse.deployer.index_encoding import FeatureSource
+from osparse.deployer.serving_index import generated_fields
+from osparse.deployer.stored_sources import StoredSource, stored_sources
 from osparse.deployment import Deployment
 from osparse.errors import ClusterError, InputError, OsparseError
 from osparse.progress import Bar
 
 log = logging.getLogger("osparse.deployer.index_load")
+
+CONFLICTS = 5
+"""How often a document that others keep changing is merged with their change again."""
 
 
 @dataclass
@@ -115,16 +121,40 @@ class Load:
         removals = [row for row in last.values() if isinstance(row, Removal) and row.id in there]
         fresh = [row for row in last.values() if isinstance(row, Document) and there.get(row.id) != row.hash]
         done.unchanged = len(last) - len(removals) - len(fresh)
-        lines = [*self._lines(fresh, done), *(Line(row.id, None) for row in removals)]
-        refused = send_bulk(self.api, self.index, lines)
+        usable_rows = [row for row in fresh if not self._collides(row, done)]
+        lines = [*self._lines(usable_rows, there.keys(), done), *(Line(row.id, None) for row in removals)]
+        refused = self._sent(lines, {row.id: row for row in usable_rows})
         bad = {failure.id for failure in refused}
         done.failures += refused
-        done.indexed = sum(document.id not in bad for document in fresh)
+        done.indexed = sum(document.id not in bad for document in usable_rows)
         done.deleted = sum(removal.id not in bad for removal in removals)
         done.stop = self._refused_alike(lines, refused)
         return done
 
-    def _lines(self, documents: list[Document], done: Tally) -> Iterator[Line]:
+    def _collides(self, document: Document, done: Tally) -> bool:
+        """Whether the row brings a field that the encoder of this index writes; it is a failure then."""
+        own = generated_fields(self.deployment)
+        taken = sorted(name for name in document.fields if name.split(".")[0] in own)
+        if taken:
+            reason = f"{', '.join(taken)}: osparse writes that field of this index itself; rename it in the row"
+            done.failures.append(Failure(document.id, reason))
+        return bool(taken)
+
+    def _sent(self, lines: list[Line], documents: dict[str, Document]) -> list[Failure]:
+        """Send the lines; what somebody else changed meanwhile is merged with their change and sent again."""
+        refused = send_bulk(self.api, self.index, lines)
+        for _ in range(CONFLICTS):
+            conflicts = {failure.id for failure in refused if failure.is_conflict}
+            if not conflicts:
+                break
+            there = stored_hashes(self.api, self.index, conflicts)
+            stored = {i for i in conflicts if there.get(i) == documents[i].hash}  # our own, its answer was lost
+            again = [line._replace(version=None) for line in lines if line.id in conflicts - stored]
+            refused = [failure for failure in refused if not failure.is_conflict]
+            refused += send_bulk(self.api, self.index, self._merged(again, documents, there.keys()))
+        return refused
+
+    def _lines(self, documents: list[Document], there: Collection[str], done: Tally) -> list[Line]:
         members = dict[str, bytes]()
         if self.deployment.mode == "client":
             filled = [document for document in documents if document.text.strip()]
@@ -132,10 +162,19 @@ class Load:
             name = f'"{self.deployment.field}":'.encode()
             for document, features in zip(filled, self._encode(filled), strict=True):
                 members[document.id] = name + features
-        for document in documents:
-            source = {**document.fields, HASH_FIELD: document.hash}
-            ingest = self.deployment.mode == "client" or bool(document.text.strip())
-            yield Line(document.id, source, ingest, members.get(document.id, b""))
+        ingest = self.deployment.mode == "client"
+        lines = [
+            Line(document.id, {}, ingest or bool(document.text.strip()), members.get(document.id, b""))
+            for document in documents
+        ]
+        return self._merged(lines, {document.id: document for document in documents}, there)
+
+    def _merged(self, lines: list[Line], documents: dict[str, Document], there: Collection[str]) -> list[Line]:
+        """The lines with what the index is to store: the row's fields, over those that the document has beside them."""
+        known = [line.id for line in lines if line.id in there and not documents[line.id].complete]
+        generated = [*generated_fields(self.deployment), HASH_FIELD]
+        stored = stored_sources(self.api, self.index, known, generated)
+        return [line._replace(**_content(documents[line.id], stored.get(line.id))) for line in lines]
 
     def _encode(self, documents: list[Document]) -> list[bytes]:
         if not documents or self.encoder is None:
@@ -154,6 +193,15 @@ class Load:
             f"({refused[0].reason}); those before it are indexed. Mend the cause (osparse status --index "
             f"{self.index}), then run the same command again: it goes on"
         )
+
+
+def _content(document: Document, stored: StoredSource | None) -> dict[str, Any]:
+    """``source`` and ``version`` of a line."""
+    own = {**document.fields, HASH_FIELD: document.hash}
+    if stored is None:
+        return {"source": own}
+    kept = {name: value for name, value in stored.source.items() if name not in document.cleared}
+    return {"source": {**kept, **own}, "version": stored.version}
 
 
 def _batches(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:

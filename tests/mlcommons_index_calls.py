@@ -193,6 +193,10 @@ class IndexCalls(Ingestion, Templates):
         docs = []
         for i in request.json["ids"]:
             found: dict[str, Any] = {"_index": index.name, "_id": i, "found": i in index.documents}
+            if found["found"] and request.query.get("_source") != "false":
+                left = request.query.get("_source_excludes", "").split(",")
+                source = {name: value for name, value in index.documents[i].items() if name not in left}
+                found |= {"_source": source, "_seq_no": index.seq_nos[i], "_primary_term": 1}
             stored = request.query.get("stored_fields")
             if found["found"] and stored and stored in index.documents[i]:
                 found["fields"] = {stored: [index.documents[i][stored]]}
@@ -220,6 +224,7 @@ class IndexCalls(Ingestion, Templates):
                     items.append({"update": item})
                     continue
                 named = meta.get("pipeline") or request.query.get("pipeline")
+                index.check_version(meta)
                 encoded = source if named == "_none" else self.ingested(index, source, asked)
                 version = index.put(meta["_id"], encoded)
                 item |= {"_version": version, "result": "created" if version == 1 else "updated", "status": 201}

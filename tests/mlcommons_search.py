@@ -63,6 +63,8 @@ class Index:
         self.created = time.time_ns() // 1000  # finer than the server's milliseconds, so that order is certain
         self.documents: dict[str, dict[str, Any]] = {}
         self.versions: dict[str, int] = {}
+        self.seq_nos: dict[str, int] = {}
+        self.writes = 0
 
     def fields(self, kind: str) -> set[str]:
         return {name for name, p in self.mappings.get("properties", {}).items() if p.get("type") == kind}
@@ -97,7 +99,17 @@ class Index:
                     raise Refused(400, "mapper_parsing_exception", reason, ("illegal_argument_exception", cause))
         self.documents[document_id] = source
         self.versions[document_id] = self.versions.get(document_id, 0) + 1
+        self.seq_nos[document_id] = self.writes = self.writes + 1
         return self.versions[document_id]
+
+    def check_version(self, action: dict[str, Any]) -> None:
+        """Raises :class:`Refused` if the action is for another state of its document than the stored one."""
+        wanted, there = action.get("if_seq_no"), self.seq_nos.get(action["_id"])
+        if wanted is not None and wanted != there:
+            reason = (
+                f"[{action['_id']}]: version conflict, required seqNo [{wanted}], current document has seqNo [{there}]"
+            )
+            raise Refused(409, "version_conflict_engine_exception", reason)
 
     def describe(self) -> dict[str, Any]:
         mappings = {k: v for k, v in self.mappings.items()}

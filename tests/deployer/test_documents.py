@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from osparse.dataset import Dataset
@@ -16,7 +20,10 @@ ROWS = [
     {"id": "a", "text": "첫째", "title": "하나", "lang": "ko", "date": "2024-01-02", "source": "s", "extra": 1},
     {"id": "b", "text": ""},
 ]
-FIELDS = [{"text": "첫째", "title": "하나", "lang": "ko", "date": "2024-01-02", "source": "s"}, {"text": ""}]
+FIELDS = [
+    {"text": "첫째", "title": "하나", "lang": "ko", "date": "2024-01-02", "source": "s", "extra": 1},
+    {"text": ""},
+]
 
 
 def write_jsonl(path: Path, rows: list[object]) -> Path:
@@ -34,6 +41,70 @@ def test_jsonl_and_parquet_read_alike(tmp_path: Path) -> None:
         assert count_documents([path]) == 2
     one, other = ([d.hash for d in read_documents([p]) if isinstance(d, Document)] for p in (jsonl, parquet))
     assert one == other and len(set(one)) == 2
+
+
+def test_a_row_keeps_all_its_fields_whatever_their_kind(tmp_path: Path) -> None:
+    moment = datetime(2024, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+    columns = {
+        "id": pa.array(["a", "b"]),
+        "text": pa.array(["x", "y"]),
+        "brand": pa.array(["Acme", None]),
+        "price": pa.array([Decimal("12.50"), Decimal("3.00")]),
+        "stock": pa.array([3, 2**53 + 1]),
+        "sale": pa.array([True, False]),
+        "rating": pa.array([4.5, None]),
+        "tags": pa.array([["new", "red"], []]),
+        "size": pa.array([{"w": 1, "unit": "cm"}, None]),
+        "labels": pa.array([[("ko", "배")], []], type=pa.map_(pa.string(), pa.string())),
+        "seen": pa.array([moment, None], type=pa.timestamp("us", tz="UTC")).cast(pa.timestamp("ns", tz="UTC")),
+        "days": pa.array([[date(2024, 1, 2)], None]),
+        "kind": pa.array(["pear", "plum"]).dictionary_encode(),
+        "raw": pa.array([b"\x00\xff", None]),
+    }
+    parquet = tmp_path / "d.parquet"
+    pyarrow.parquet.write_table(pa.table(columns), parquet)
+    expected = [
+        {"text": "x", "brand": "Acme", "price": 12.5, "stock": 3, "sale": True, "rating": 4.5, "tags": ["new", "red"],
+         "size": {"w": 1, "unit": "cm"}, "labels": {"ko": "배"}, "seen": "2024-01-02T03:04:05.678901+00:00",
+         "days": ["2024-01-02"], "kind": "pear", "raw": "AP8="},
+        {"text": "y", "price": 3, "stock": 2**53 + 1, "sale": False, "tags": [], "labels": {}, "kind": "plum"},
+    ]  # fmt: skip
+    jsonl = write_jsonl(tmp_path / "d.jsonl", [{"id": i, **row} for i, row in zip("ab", expected, strict=True)])
+    found = {path: [d for d in read_documents([path]) if isinstance(d, Document)] for path in (parquet, jsonl)}
+    for documents in found.values():
+        assert [d.fields for d in documents] == expected
+    assert [d.hash for d in found[parquet]] == [d.hash for d in found[jsonl]]
+    assert found[parquet][1].cleared == {"brand", "rating", "size", "seen", "days", "raw"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("price", float("nan"), "price must be a value of JSON, found nan"),
+        ("deep", {"a": [float("inf")]}, "deep must be a value of JSON, found inf"),
+        ("osparse_hash", "x", "osparse_hash is a field of osparse's own"),
+        ("osparse_hash.x", "x", "osparse_hash.x is a field of osparse's own"),
+    ],
+)
+def test_a_field_that_cannot_be_stored_is_named(field: str, value: object, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "d.parquet"
+    pyarrow.parquet.write_table(pa.table({"id": ["a", "b"], "text": ["x", "x"], field: [value, None]}), path)
+    bad, good = read_documents([path])
+    assert isinstance(bad, Unusable) and bad.id == "a" and words in bad.reason and isinstance(good, Document)
+
+
+def test_a_duration_of_parquet_is_named(tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(
+        pa.table({"id": ["a"], "text": ["x"], "took": pa.array([1], pa.duration("ns"))}), tmp_path / "d.parquet"
+    )
+    (row,) = read_documents([tmp_path / "d.parquet"])
+    assert isinstance(row, Unusable) and "took must be a value of JSON, found a timedelta" in row.reason
+
+
+def test_every_field_counts_for_the_hash() -> None:
+    plain = Document("a", {"text": "x", "price": 1})
+    assert plain.hash != Document("a", {"text": "x", "price": 2}).hash != Document("a", {"text": "x"}).hash
+    assert plain.hash == Document("b", {"price": 1, "text": "x"}).hash
 
 
 def test_a_dataset_directory(dataset: Dataset) -> None:

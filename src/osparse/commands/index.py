@@ -34,8 +34,9 @@ osparse index --cluster http://localhost:9210 --index products --delete withdraw
 def index_command(documents: tuple[Path, ...], cluster: Cluster, index: str, **options: Any) -> None:
     """Load DOCUMENTS (JSON lines, Parquet, or a dataset directory) into a deployed index.
 
-    A row has id and text, and may have title, lang, date and source; {"id": ..., "_op": "delete"} deletes. Documents
-    that are there unchanged are skipped, so after an interruption the same command goes on where it was.
+    A row has id and text, and may have any other fields, title, lang, date and source among them; {"id": ..., "_op":
+    "delete"} deletes. What a document has beside the row's fields stays. Documents that are there unchanged are
+    skipped, so after an interruption the same command goes on where it was.
     """
     from osparse.deployer import index_documents
 
