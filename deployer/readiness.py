@@ -10,6 +10,7 @@ from osparse.bundle import Bundle
 from osparse.deployer.artifacts import chunk_ids, stored_parts
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
+from osparse.deployer.document_check import document_problems
 from osparse.deployer.generations import SUFFIX, deployments_of
 from osparse.deployer.ml_commons import MLCommons
 from osparse.deployer.ml_failures import remedy
@@ -114,6 +115,7 @@ def _one(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentStatus
         problems += wrong
     problems += _parts(api, deployment)
     problems += [f"{drift}; run osparse deploy again" for drift in pipeline_drift(api, name, deployment)]
+    problems += document_problems(api, name, deployment)
     size = api.store_size(name)
     return DeploymentStatus(name, aliases, deployment, api.count(name), size, models, problems, notes)
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlcommons_server import MLCommonsServer
+from mlcommons_server import Fault, MLCommonsServer
 
 from osparse.bundle import Bundle
-from osparse.deployer import deploy, index_documents
+from osparse.deployer import deploy, index_documents, status
+from osparse.deployer.cluster_api import NDJSON, ndjson
 from osparse.deployer.serving import Serving
 from osparse.deployment import stored_vectors
 
@@ -56,3 +57,70 @@ def test_an_update_of_the_text_makes_another_vector(
     for text, expected in ((TEXTS[1], stored_vectors(stored["1"], field)), ("  ", [])):
         client(server).request("POST", f"/{concrete}/_update/2", body={"doc": {"text": text}})
         assert stored_vectors(stored["2"], field) == expected, "a blank text leaves no old vector"
+
+
+def found_by_status(server: MLCommonsServer) -> list[str]:
+    (status_of_one,) = status(client(server), "products")
+    return status_of_one.problems
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_status_finds_a_text_that_was_changed_without_its_vector(
+    layout: str, server: MLCommonsServer, small_bundle: Bundle, tmp_path: Path
+) -> None:
+    """The bulk trap, and what leads out of it; updates of other fields are no fault."""
+    load(server, small_bundle, tmp_path, LAYOUTS[layout])
+    cluster, concrete = client(server), f"products-{small_bundle.short}"
+    simulated = sum("_simulate" in call.path for call in server.calls)
+    assert not found_by_status(server)
+    assert sum("_simulate" in call.path for call in server.calls) == simulated, "nobody else wrote: nothing to encode"
+    rows = [{"update": {"_id": "0"}}, {"doc": {"price": 5}}]
+    cluster.request("POST", f"/{concrete}/_bulk", body=ndjson(rows), content_type=NDJSON)
+    assert not found_by_status(server)
+    rows = [{"update": {"_id": "1"}}, {"doc": {"text": TEXTS[0]}}]
+    cluster.request("POST", f"/{concrete}/_bulk", body=ndjson(rows), content_type=NDJSON)
+    (problem,) = found_by_status(server)
+    assert problem.startswith("1 of the 4 documents looked at have the vector of another text than their own (1)")
+    path = problem.split("POST ")[1].split("?")[0]
+    cluster.request("POST", f"/{path}", params={"conflicts": "proceed"})
+    assert not found_by_status(server)
+
+
+@pytest.mark.parametrize("mode", ["ml-commons", "client"])
+def test_status_finds_texts_without_a_vector(
+    mode: str, server: MLCommonsServer, core: MLCommonsServer, small_bundle: Bundle, tmp_path: Path
+) -> None:
+    running = server if mode == "ml-commons" else core
+    load(running, small_bundle, tmp_path, Serving())
+    rows = [{"index": {"_id": "new", "pipeline": "_none"}}, {"text": "growing"}]
+    rows += [
+        {"index": {"_id": "blank", "pipeline": "_none"}},
+        {"text": " "},
+        {"index": {"_id": "none"}},
+        {"title": "t"},
+    ]
+    concrete = f"products-{small_bundle.short}"
+    client(running).request("POST", f"/{concrete}/_bulk", body=ndjson(rows), content_type=NDJSON)
+    (problem,) = found_by_status(running)
+    assert problem.startswith("1 of the 7 documents looked at have a text and no vector") and "(new)" in problem
+    assert ("_update_by_query" if mode == "ml-commons" else "osparse index") in problem
+
+
+def test_status_compares_with_the_stored_encoder_in_mode_client(
+    core: MLCommonsServer, small_bundle: Bundle, tmp_path: Path
+) -> None:
+    stored = load(core, small_bundle, tmp_path, Serving())
+    stored["0"]["price"] = 5
+    assert not found_by_status(core)
+    stored["0"]["text"] = TEXTS[1]
+    (problem,) = found_by_status(core)
+    assert "vector of another text than their own (0)" in problem and "--delete" in problem
+
+
+def test_status_goes_on_where_documents_cannot_be_searched(
+    core: MLCommonsServer, small_bundle: Bundle, tmp_path: Path
+) -> None:
+    load(core, small_bundle, tmp_path, Serving())
+    core.faults = [Fault("status", matching="_search", times=9, status=404)]
+    (problem,) = found_by_status(core)
+    assert "its documents cannot be searched" in problem
