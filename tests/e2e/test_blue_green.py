@@ -171,7 +171,8 @@ def test_a_blank_text_goes_by_the_pipeline_s_condition(cluster: Cluster) -> None
 def test_an_index_template_is_taken_and_asked(cluster: Cluster, template: str) -> None:
     """Nested pieces: the best one's score is the document's."""
     nested = template == "index_chunks"
-    field = {"path": "chunks", "leaf": "sparse_encoding"} if nested else {"field": "sparse_embedding"}
+    pieces = {"path": "chunks", "leaf": "sparse_encoding", "max_tokens": 1_000_000}
+    field = pieces if nested else {"field": "sparse_embedding"}
     analyzers = {"korean_analyzer": "nori", "english_analyzer": "standard"}
     body = render(template, alias="unused", meta={}, **analyzers, **field)
     del body["aliases"]
