@@ -51,6 +51,10 @@ def no_such_index(name: str) -> Refused:
     return Refused(404, "index_not_found_exception", f"no such index [{name}]")
 
 
+def index_closed(name: str) -> Refused:
+    return Refused(400, "index_closed_exception", "closed")
+
+
 class Index:
     """One index: its definition and its documents, visible at once."""
 
@@ -63,6 +67,7 @@ class Index:
         self.created = time.time_ns() // 1000  # finer than the server's milliseconds, so that order is certain
         self.documents: dict[str, dict[str, Any]] = {}
         self.versions: dict[str, int] = {}
+        self.closed = False
 
     def fields(self, kind: str) -> set[str]:
         return {name for name, p in self.mappings.get("properties", {}).items() if p.get("type") == kind}
@@ -82,6 +87,13 @@ class Index:
         self.documents[document_id] = source
         self.versions[document_id] = self.versions.get(document_id, 0) + 1
         return self.versions[document_id]
+
+    def shown_by(self, expand: str) -> bool:
+        """Whether a wildcard names it: ``expand`` is the request's expand_wildcards."""
+        states = set(expand.split(","))
+        hidden = str(self.settings.get("hidden", "false")).lower() == "true"
+        state = "closed" if self.closed else "open"
+        return "all" in states or (state in states and (not hidden or "hidden" in states))
 
     def describe(self) -> dict[str, Any]:
         mappings = {k: v for k, v in self.mappings.items()}
