@@ -44,6 +44,10 @@ class Generations:
     waiting: tuple[Generation, ...] = ()
     """Younger than the current and not the previous: staged, or being filled, and not yet through the gate."""
 
+    @property
+    def all(self) -> list[Generation]:
+        return [*([self.current] if self.current else []), *self.others, *self.waiting]
+
 
 def read_generations(api: ClusterApi, alias: str) -> Generations:
     """Read them from the cluster.

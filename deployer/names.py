@@ -71,6 +71,11 @@ def pipelines_of(bundle: str, fingerprint: str) -> str:
     return f"osparse-{bundle}-{fingerprint[:12]}-"
 
 
+def baseline_of(index: str) -> str:
+    """What the names of the BM25 indices begin with that an evaluation compares ``index`` with."""
+    return f"{index}-bm25-"
+
+
 def bundle_of_model(name: str) -> tuple[str, str] | None:
     """Bundle name and short fingerprint in the name of a model osparse made; None for any other model."""
     found = re.fullmatch(r"(.+)-([0-9a-f]{12})-(encoder|tokenizer)", name)

@@ -57,10 +57,28 @@ class Removal:
             self.parts(deployment.fingerprint, f"{deployment.bundle}-{deployment.fingerprint[:12]}")
         if deployment.bundle not in {other.bundle for other in self.staying.values()}:
             self._group(deployment.bundle)
+        self._index(index)
+        return True
+
+    def baseline(self, index: str) -> None:
+        """Remove an index that only an evaluation compares with, unless an alias stands on it."""
+        reasons = self._strange_aliases(index, ())
+        if reasons:
+            self.left.append(f"index {index}, which is in use: {'; '.join(reasons)}")
+        else:
+            self._index(index)
+
+    def bundles_index(self, gone: Collection[str]) -> None:
+        """Remove the index of bundle parts if it holds no others than those of the removed fingerprints."""
+        if self.api.get_mapping(names.BUNDLES_INDEX) is None or stored_bundles(self.api).keys() - {*gone}:
+            return
+        if self.plan_only or not self.api.count(names.BUNDLES_INDEX):
+            self._do(f"index {names.BUNDLES_INDEX}", partial(self.api.delete_index, names.BUNDLES_INDEX))
+
+    def _index(self, index: str) -> None:
         documents = self.api.count_unless_closed(index)
         size = "closed" if documents is None else f"{documents:,} documents"
         self._do(f"index {index} ({size})", partial(self.api.delete_index, index))
-        return True
 
     def bundle(self, what: str, pipelines: Collection[PipelineKey], models: Collection[Model]) -> None:
         """Remove the pipelines and models of a bundle; none of them if somebody else uses one."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from osparse.deployer import names
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
 from osparse.deployer.facts import look
-from osparse.deployer.generations import SUFFIX, deployments_of, read_generations
+from osparse.deployer.generations import SUFFIX, Generation, Generations, deployments_of, read_generations
 from osparse.deployer.in_use import read_uses
 from osparse.deployer.orphans import remove_orphans
 from osparse.deployer.removal import Removal
+from osparse.deployment import BASELINE_META_KEY
 from osparse.errors import InputError
 
 
@@ -46,7 +49,13 @@ class UndeployResult:
 
 
 def undeploy(
-    cluster: Cluster, index: str, *, keep: int = 1, orphans: bool = False, plan_only: bool = False
+    cluster: Cluster,
+    index: str,
+    *,
+    keep: int = 1,
+    everything: bool = False,
+    orphans: bool = False,
+    plan_only: bool = False,
 ) -> UndeployResult:
     """Remove the indices of ``index`` that do not serve, but for the ``keep`` youngest of them; never the one in use.
 
@@ -56,8 +65,10 @@ def undeploy(
     Args:
         keep: How many to keep for a rollback; the one before the one in use counts as the youngest. One that is younger
             than the one in use and did not serve before it is kept besides: it was staged; 0 removes that too.
-        orphans: Also remove the models and bundle parts that no index of the cluster names, of the bundles (by name)
-            that ``index`` has served. A deploy that is under way on another machine looks like that too.
+        everything: End the name: remove the index in use as well, last, the indices of the BM25 baseline before it, and
+            the index of bundle parts with the last of them.
+        orphans: Also remove the pipelines, models and bundle parts that no index of the cluster names, of the bundles
+            (by name) that ``index`` has served. A deploy that is under way on another machine looks like that too.
         plan_only: Say what would be removed and touch nothing.
 
     Raises:
@@ -66,25 +77,41 @@ def undeploy(
     if keep < 0:
         raise InputError(f"keep must be 0 or more, got {keep}")
     api = ClusterApi(cluster)
-    found = read_generations(api, index)
-    if found.current is None and not found.others:
+    found, meta = read_generations(api, index), api.all_meta()
+    baselines = _baselines(meta, index) if everything else []
+    if found.current is None and not found.others and not baselines:
         raise InputError(f"{cluster.url} has no index of the name {index}; osparse status lists what it has")
-    waiting = found.waiting if keep else ()  # staged, maybe being filled at this moment
-    doomed = found.others[keep:] if keep else (*found.others, *found.waiting)
-    made = deployments_of(api.all_meta())
-    going = {one.index for one in doomed}
+    doomed, kept = _chosen(found, keep, everything)
+    made, going = deployments_of(meta), {one.index for one in doomed}
     staying = {name: deployment for name, deployment in made.items() if name not in going}
     work = Removal(api, look(api).missing_plugins == [], plan_only, read_uses(api), staying)
-    for one in doomed:
-        work.deployment(one.index, one.deployment, {index, index + SUFFIX})
-    bundles = {one.deployment.bundle for one in (found.current, *found.others, *found.waiting) if one is not None}
+    for name in baselines:
+        work.baseline(name)
+    removed = [work.deployment(one.index, one.deployment, {index, index + SUFFIX}) for one in doomed]
     if orphans:
-        remove_orphans(work, bundles, made.values())
+        remove_orphans(work, {one.deployment.bundle for one in found.all}, made.values())
+    if everything and all(removed) and not staying:
+        work.bundles_index({one.deployment.fingerprint for one in doomed})
     return UndeployResult(
         index=index,
-        in_use=found.current.index if found.current else None,
-        kept=[one.index for one in (*found.others[:keep], *waiting)],
+        in_use=found.current.index if found.current and found.current not in doomed else None,
+        kept=[one.index for one in kept],
         removed=work.removed,
         applied=not plan_only,
         left=work.left,
     )
+
+
+def _chosen(found: Generations, keep: int, everything: bool) -> tuple[list[Generation], list[Generation]]:
+    """Which are to be removed, the one in use last, and which are kept besides it."""
+    if everything:
+        return [*found.others, *found.waiting, *([found.current] if found.current else [])], []
+    if keep == 0:
+        return [*found.others, *found.waiting], []
+    return [*found.others[keep:]], [*found.others[:keep], *found.waiting]  # those waiting may be being filled now
+
+
+def _baselines(meta: Mapping[str, Any], index: str) -> list[str]:
+    """The indices that an evaluation made to compare ``index`` with BM25."""
+    ours = (name for name, body in meta.items() if isinstance(body, Mapping) and BASELINE_META_KEY in body)
+    return sorted(name for name in ours if name.startswith(names.baseline_of(index)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from mlcommons_server import MLCommonsServer
 from osparse.bundle import Bundle
 from osparse.cli import main
 from osparse.deployer import UndeployResult, deploy, removal, rollback, status, undeploy
-from osparse.errors import OsparseError
+from osparse.errors import DeploymentConflictError, InputError, OsparseError
 
 from .conftest import client
 
@@ -187,3 +188,83 @@ def test_a_switch_says_what_becomes_of_other_aliases(
     back = rollback(client(core), "products", carry_aliases=carry)
     assert core.indices[old].aliases["shop-live"] == only and ("shop-live" in str(back)) is carry
     assert "shop-live" not in core.indices[new].aliases
+
+
+def test_a_bundle_of_the_same_content_and_another_name_has_models_of_its_own(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
+) -> None:
+    """Its index keeps the stored parts in use, and nothing else of the removed bundle."""
+    named_otherwise = replace(small_bundle, name="theirs")
+    deploy(named_otherwise, client(server), "shop")
+    upgraded(server, small_bundle, other_bundle)
+    record = dict(server.indices["osparse-bundles"].documents[small_bundle.fingerprint])
+    assert record["bundle"] == "theirs"
+    removed = undeploy(client(server), "products", keep=0).removed
+    assert [what.split()[0] for what in removed] == ["ingest", "search", "model", "model", "index"]
+    assert not [m for m in server.models.values() if m["name"].startswith(f"tiny-{small_bundle.short}")]
+    assert all(one.ready for one in status(client(server)))
+
+
+@pytest.mark.parametrize("plugins", ["ml-commons", "client"])
+def test_the_same_model_under_another_name_is_told_apart(
+    plugins: str, small_bundle: Bundle, request: pytest.FixtureRequest
+) -> None:
+    running = request.getfixturevalue("server" if plugins == "ml-commons" else "core")
+    deploy(small_bundle, client(running), "products")
+    bundles = running.indices["osparse-bundles"].documents
+    for part in [i for i, source in bundles.items() if source["kind"] == "chunk"][:1]:
+        del bundles[part]
+    before, record = running.state(), dict(bundles[small_bundle.fingerprint])
+    with pytest.raises(DeploymentConflictError, match="serves the same model already, as bundle tiny"):
+        deploy(replace(small_bundle, name="theirs"), client(running), "products")
+    assert running.state() == before
+    deploy(replace(small_bundle, name="theirs"), client(running), "shop")
+    assert bundles[small_bundle.fingerprint] == record and all(one.ready for one in status(client(running)))
+
+
+def test_orphans_of_another_name_are_not_offered(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
+) -> None:
+    deploy(replace(other_bundle, name="theirs"), client(server), "shop")
+    del server.indices[f"shop-{other_bundle.short}"]
+    deploy(small_bundle, client(server), "products")
+    before = server.state()
+    result = undeploy(client(server), "products", orphans=True)
+    assert (result.removed, result.left) == ([], []) and server.state() == before
+
+
+def test_the_last_deployment_is_removed(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the name ever had: the old index, the staged one, the baselines; and nothing of a similar name."""
+    upgraded(server, small_bundle, other_bundle)
+    for name, meta in (("products-bm25-ko", {"osparse_baseline": {}}), ("products-bm25-mine", {})):
+        client(server).request("PUT", f"/{name}", body={"mappings": {"_meta": meta}})
+    before = server.state()
+    command = ("undeploy", "--cluster", server.url, "--index", "products", "--all")
+    with pytest.raises(SystemExit, match="0"):
+        main([*command, "--plan"])
+    planned = capsys.readouterr().out
+    assert server.state() == before and "nothing was touched" in planned
+    for what in (small_bundle.short, other_bundle.short, "products-bm25-ko", "osparse-bundles"):
+        assert f"remove  index {what}" in planned or f"remove  index products-{what}" in planned
+    with pytest.raises(SystemExit, match="0"):
+        main(list(command))
+    left = server.state()
+    assert list(left["indices"]) == ["products-bm25-mine"]
+    assert not left["models"] and not left["groups"] and not server.ingest and not server.pipelines
+    with pytest.raises(InputError, match="no index of the name"):
+        undeploy(client(server), "products", everything=True)
+
+
+def test_the_last_deployment_leaves_what_another_name_uses(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
+) -> None:
+    deploy(small_bundle, client(server), "shop")
+    wanted = server.state()
+    deploy(small_bundle, client(server), "products")
+    assert undeploy(client(server), "products", everything=True).removed
+    assert server.state() == wanted
+    live = {"add": {"index": f"shop-{small_bundle.short}", "alias": "shop-live"}}
+    client(server).request("POST", "/_aliases", body={"actions": [live]})
+    assert refused(undeploy(client(server), "shop", everything=True), "alias shop-live")
