@@ -1,11 +1,11 @@
-"""Strike a deploy and a load with every kind of fault at every call, run again, and compare with a clean run.
+"""Strike a deploy, a load and an undeploy with each kind of fault at each call, run again, compare with a clean run.
 
     python benchmarks/faults.py [--every 3] [--ground twin|node|both] [--home build/faults-node]
 
 Kinds: dropped before sending, done but the answer lost, answered 429, 500, 503, garbage, late, and the process killed
 (SIGKILL) before and after the call. The grounds: a server that answers as ML Commons does (tests/mlcommons_server.py),
 and the real embedded OpenSearch, in mode client. The runs: a first deploy with its load, and an upgrade to another
-bundle beside it (documents copied, gate, alias moved).
+bundle beside it (documents copied, gate, alias moved), and an undeploy of what served before that upgrade.
 
 Every trial starts from nothing and ends with one run without faults; it holds if what is then there (models, groups,
 pipelines, indices, aliases, each document's content) is what an undisturbed run leaves. Exits 3 if one does not hold,
@@ -29,7 +29,7 @@ AT_LEAST = 60
 DOCUMENTS = 40
 
 from fault_trials import KINDS, Ground, NodeGround, Trial, Trials, TwinGround  # noqa: E402
-from fault_work import Work  # noqa: E402
+from fault_work import Undeploy, Work  # noqa: E402
 from lookup_bundle import TEXTS, make_lookup_bundle  # noqa: E402
 from mlcommons_server import mlcommons_server  # noqa: E402
 
@@ -56,7 +56,11 @@ def works(folder: Path) -> dict[str, tuple[Work, tuple[Work, ...]]]:
     for seed in (0, 1):
         (folder / str(seed)).mkdir()
         made.append(Work(make_lookup_bundle(folder / str(seed), seed=seed).path, documents))
-    return {"deploy and load": (made[0], ()), "upgrade": (made[1], (made[0],))}
+    return {
+        "deploy and load": (made[0], ()),
+        "upgrade": (made[1], (made[0],)),
+        "undeploy": (Undeploy(made[0].bundle, documents), tuple(made)),
+    }
 
 
 def row(where: str, what: str, kind: str, trials: list[Trial]) -> str:

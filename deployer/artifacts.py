@@ -51,13 +51,14 @@ class StoreParts:
     def apply(self) -> None:
         if self.api.get_mapping(BUNDLES_INDEX) is None:
             self.api.create_index(BUNDLES_INDEX, render("index_bundles"))
-        listed = stored_parts(self.api, self.bundle.fingerprint)
-        for part in self.parts:
+        record = self.api.get_document(BUNDLES_INDEX, self.bundle.fingerprint) or {"parts": {}}
+        missing = [part for part in self.parts if not self._whole(record["parts"], part)]
+        for part in missing:
             self._store(part)
-            file = self.bundle.files[part]
-            listed[part] = {"sha256": file.sha256, "size": file.size, "name": file.name}
-        source = {"kind": "bundle", "bundle": self.bundle.name, "parts": listed}
-        self.api.put_document(BUNDLES_INDEX, self.bundle.fingerprint, source)
+        parts = {**record["parts"], **{part: _entry(self.bundle.files[part]) for part in missing}}
+        if parts != record["parts"]:  # a bundle of another name may share the record: its name stays
+            source = {"kind": "bundle", "bundle": self.bundle.name, **record, "parts": parts}
+            self.api.put_document(BUNDLES_INDEX, self.bundle.fingerprint, source)
 
     def _whole(self, listed: Mapping[str, Mapping[str, object]], part: str) -> bool:
         file = self.bundle.files[part]
@@ -76,6 +77,10 @@ class StoreParts:
                     source = {"kind": "chunk", "data": base64.b64encode(data).decode("ascii")}
                     self.api.put_document(BUNDLES_INDEX, chunk_id, source)
                 bar.advance()
+
+
+def _entry(file: BundleFile) -> dict[str, object]:
+    return {"sha256": file.sha256, "size": file.size, "name": file.name}
 
 
 def stored_parts(api: ClusterApi, fingerprint: str) -> dict[str, dict[str, object]]:

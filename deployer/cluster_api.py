@@ -16,6 +16,8 @@ log = logging.getLogger("osparse.deployer.cluster_api")
 NDJSON = "application/x-ndjson"
 _UNSEEN = (400, 403, 404, 405)
 """What a cluster answers whose user may not look at its index templates, or that has none."""
+_EVERY_INDEX = "open,closed,hidden"
+"""For ``expand_wildcards``: without it, closed and hidden indices are left out of what a wildcard names."""
 
 
 class ClusterApi:
@@ -110,14 +112,28 @@ class ClusterApi:
         self.cluster.request("PUT", f"/{_q(name)}/_settings", body=body)
 
     def all_meta(self, pattern: str = "_all") -> dict[str, Any]:
-        """Concrete index -> ``_meta`` of every index of the pattern, hidden ones too, that has any."""
-        params = {"filter_path": "*.mappings._meta", "expand_wildcards": "open,hidden"}
+        """Concrete index -> ``_meta`` of every index of the pattern that has any, hidden and closed ones too."""
+        params = {"filter_path": "*.mappings._meta", "expand_wildcards": _EVERY_INDEX}
         body = _object(self.cluster.request("GET", f"/{quote(pattern, safe='*')}/_mapping", params=params))
         return {name: found["mappings"]["_meta"] for name, found in body.items()}
 
+    def default_pipelines(self) -> dict[str, set[str]]:
+        """Concrete index -> the pipelines that its settings name, of every index that names one."""
+        named = "default_pipeline", "final_pipeline", "search.default_pipeline"
+        params = {
+            "filter_path": ",".join(f"*.settings.index.{setting}" for setting in named),
+            "expand_wildcards": _EVERY_INDEX,
+        }
+        body = _object(self.cluster.request("GET", "/_all/_settings", params=params))
+        return {name: set(_strings(settings)) - {"_none"} for name, settings in body.items()}
+
     def aliases(self, index: str) -> list[str]:
+        return sorted(self.alias_properties(index))
+
+    def alias_properties(self, index: str) -> dict[str, dict[str, Any]]:
+        """Alias -> its filter, routing and flags, of every alias that stands on the index."""
         answer = self.cluster.request("GET", f"/{_q(index)}/_alias")
-        return sorted(name for found in _object(answer).values() for name in found.get("aliases", {}))
+        return {name: body for found in _object(answer).values() for name, body in found.get("aliases", {}).items()}
 
     def indices_of_alias(self, alias: str) -> list[str]:
         """The concrete indices an alias stands on; none if there is no such alias."""
@@ -151,7 +167,25 @@ class ClusterApi:
         return int(found.get("_all", {}).get("primaries", {}).get("store", {}).get("size_in_bytes", 0))
 
     def count(self, name: str) -> int:
-        return int(_object(self.cluster.request("GET", f"/{_q(name)}/_count"))["count"])
+        """Documents of an index or alias; raises :class:`ClusterError` if it is closed."""
+        found = self.count_unless_closed(name)
+        if found is None:
+            raise ClusterError(f"{name} on {self.cluster.url} is closed; open it with: POST /{name}/_open")
+        return found
+
+    def count_unless_closed(self, name: str) -> int | None:
+        """Documents of an index or alias; None if it is closed.
+
+        A count goes through the index's default search pipeline and fails where that was deleted; a search that names
+        ``_none`` does not.
+        """
+        answer = self.cluster.request("GET", f"/{_q(name)}/_count", allow=(400,))
+        if answer.status == 200:
+            return int(_object(answer)["count"])
+        if "index_closed_exception" in json.dumps(answer.body):
+            return None
+        body = {"size": 0, "track_total_hits": True}
+        return int(self.search(name, body, {"search_pipeline": "_none"})["hits"]["total"]["value"])
 
     def get_document(self, index: str, document_id: str) -> dict[str, Any] | None:
         answer = self.cluster.request("GET", f"/{_q(index)}/_doc/{_q(document_id)}", allow=(404,))
@@ -220,15 +254,17 @@ class ClusterApi:
     def put_search_pipeline(self, name: str, body: Mapping[str, Any]) -> None:
         self.cluster.request("PUT", f"/_search/pipeline/{_q(name)}", body=body)
 
-    def ingest_pipelines(self, pattern: str) -> list[str]:
-        return self._pipelines(f"/_ingest/pipeline/{quote(pattern, safe='*')}")
+    def ingest_pipelines(self) -> dict[str, Any]:
+        """Name -> body of every ingest pipeline of the cluster."""
+        return self._pipelines("/_ingest/pipeline/*")
 
-    def search_pipelines(self, pattern: str) -> list[str]:
-        return self._pipelines(f"/_search/pipeline/{quote(pattern, safe='*')}")
+    def search_pipelines(self) -> dict[str, Any]:
+        """Name -> body of every search pipeline of the cluster."""
+        return self._pipelines("/_search/pipeline/*")
 
-    def _pipelines(self, path: str) -> list[str]:
+    def _pipelines(self, path: str) -> dict[str, Any]:
         answer = self.cluster.request("GET", path, allow=(404,))
-        return sorted(_object(answer)) if answer.status == 200 else []
+        return _object(answer) if answer.status == 200 else {}
 
     def _pipeline(self, path: str, name: str) -> dict[str, Any] | None:
         answer = self.cluster.request("GET", path, allow=(404,))
@@ -242,6 +278,15 @@ def ndjson(rows: Iterable[Mapping[str, Any]]) -> bytes:
 
 def _object(answer: Answer) -> dict[str, Any]:
     return answer.body if isinstance(answer.body, dict) else {}
+
+
+def _strings(node: object) -> Iterator[str]:
+    """Every string value of a JSON object, at any depth."""
+    if isinstance(node, Mapping):
+        for value in node.values():
+            yield from _strings(value)
+    elif isinstance(node, str):
+        yield node
 
 
 def _q(segment: str) -> str:

@@ -45,6 +45,8 @@ class DeployResult:
     """Dev Tools lines to paste."""
     gate: list[str] = field(default_factory=list)
     """What was compared before the name moved; empty if it did not move."""
+    notes: list[str] = field(default_factory=list)
+    """What else is worth knowing."""
     staged_beside: str | None = None
     """The index that still serves, if the new one was only made."""
 
@@ -54,6 +56,7 @@ class DeployResult:
             return f"{self.plan}\n{changes} of {len(self.plan.findings)} steps to do; nothing was touched"
         done = f"{changes} changes" if changes else "nothing to change, all of it was there"
         lines = [str(self.plan), *(f"  gate: {found}" for found in self.gate)]
+        lines += [f"  note: {note}" for note in self.notes]
         if self.staged_beside is not None:
             new, name = self.plan.index, self.plan.alias
             lines.append(
@@ -73,6 +76,7 @@ class DeployResult:
             "key_style": self.deployment.key_style,
             "seconds": round(self.seconds, 3),
             "gate": self.gate,
+            "notes": self.notes,
             "staged_beside": self.staged_beside,
             "snippets": self.snippets,
         }
@@ -91,6 +95,7 @@ def deploy(
     stage: bool = False,
     copy: bool = True,
     gate: Gate | None = None,
+    carry_aliases: bool = False,
 ) -> DeployResult:
     """Serve ``bundle`` on ``cluster`` under the alias ``index``.
 
@@ -106,6 +111,7 @@ def deploy(
         stage: Beside another bundle: make everything but copy nothing and leave the alias.
         copy: Beside another bundle: copy its documents; without it the new index must have been loaded.
         gate: Judged queries that the new index must answer about as well as the old one.
+        carry_aliases: Beside another bundle: move the aliases that others put on the old index along with the switch.
 
     Raises:
         DeploymentConflictError: the name is taken by an index osparse did not make, or this bundle is served under it
@@ -132,7 +138,7 @@ def deploy(
     steps = _steps(api, facts, bundle, index, deployment, serving, allow_settings, via_url, old)
     switch = None
     if old is not None and not stage:
-        switch = Switch(api, index, old, name, bundle, deployment, gate)
+        switch = Switch(api, index, old, name, bundle, deployment, gate, carry_aliases)
         steps += [*([Documents(api, old, name, deployment)] if copy else []), switch]
     findings = inspect_all(steps)
     if not plan_only:
@@ -144,6 +150,7 @@ def deploy(
         seconds=time.monotonic() - started,
         snippets=snippets(bundle, deployment, index, serving),
         gate=switch.report if switch is not None else [],
+        notes=switch.notes if switch is not None else [],
         staged_beside=old.index if stage and old is not None else None,
     )
 

@@ -44,6 +44,10 @@ class Generations:
     waiting: tuple[Generation, ...] = ()
     """Younger than the current and not the previous: staged, or being filled, and not yet through the gate."""
 
+    @property
+    def all(self) -> list[Generation]:
+        return [*([self.current] if self.current else []), *self.others, *self.waiting]
+
 
 def read_generations(api: ClusterApi, alias: str) -> Generations:
     """Read them from the cluster.
@@ -84,8 +88,23 @@ def deployments_of(found: Mapping[str, Any]) -> dict[str, Deployment]:
     return made
 
 
-def move_alias(api: ClusterApi, alias: str, old: str, new: str) -> None:
+def foreign_aliases(api: ClusterApi, alias: str, index: str) -> dict[str, dict[str, Any]]:
+    """Alias -> its filter, routing and flags, of those on an index that osparse did not put there."""
+    return {name: body for name, body in api.alias_properties(index).items() if name not in (alias, alias + SUFFIX)}
+
+
+def alias_note(aliases: str, old: str, carried: bool) -> str:
+    """What a switch does with the aliases that others put on the old index."""
+    if carried:
+        return f"other aliases that move along: {aliases}"
+    return f"other aliases that stay on {old}: {aliases} (--carry-aliases moves them along)"
+
+
+def move_alias(api: ClusterApi, alias: str, old: str, new: str, *, carry: bool = False) -> None:
     """Put ``alias`` from ``old`` on ``new`` and ``<alias>-previous`` on ``old``, all in one call.
+
+    Args:
+        carry: Move every other alias of ``old`` along, with its filter, routing and flags.
 
     Raises:
         ClusterError: the cluster refused, or somebody else moved the alias meanwhile.
@@ -93,6 +112,9 @@ def move_alias(api: ClusterApi, alias: str, old: str, new: str) -> None:
     former = [name for name in api.indices_of_alias(alias + SUFFIX) if name != old]
     actions = render("alias_move", alias=alias, previous=alias + SUFFIX, old=old, new=new)["actions"]
     actions += [render("alias_drop", index=name, alias=alias + SUFFIX) for name in former]
+    for name, properties in foreign_aliases(api, alias, old).items() if carry else ():
+        add = render("alias_add", index=new, alias=name)["actions"][0]["add"]
+        actions += [render("alias_drop", index=old, alias=name), {"add": {**add, **properties}}]
     try:
         api.update_aliases({"actions": actions})
     except ClusterError:

@@ -166,8 +166,8 @@ class MLCommons:
         self.cluster.request("POST", f"{_BASE}/models/{model_id}/_undeploy", allow=(404,))
 
     def delete_model(self, model_id: str) -> Answer:
-        """400 (still deployed) and 500 (chunks not cleaned up yet) are returned, not raised."""
-        return self.cluster.request("DELETE", f"{_BASE}/models/{model_id}", allow=(400, 404, 500))
+        """400 (still deployed), 409 (a pipeline names it), 500 (chunks not cleaned up yet) are returned, not raised."""
+        return self.cluster.request("DELETE", f"{_BASE}/models/{model_id}", allow=(400, 404, 409, 500))
 
 
 def task_errors(error: object) -> dict[str, str]:

@@ -14,6 +14,8 @@ from typing import Literal
 
 from osparse.bundle import Bundle, BundleFile
 from osparse.deployer import ml_failures, ml_tasks, names
+from osparse.deployer.cluster_api import ClusterApi
+from osparse.deployer.in_use import PipelineKey, naming, read_pipelines
 from osparse.deployer.ml_commons import CHUNK, MLCommons, Model
 from osparse.deployer.plan import Finding
 from osparse.deployer.proof import prove
@@ -25,6 +27,10 @@ log = logging.getLogger("osparse.deployer.ml_models")
 ANSWERING = ("DEPLOYED", "PARTIALLY_DEPLOYED")
 _ORDER = (*ANSWERING, "DEPLOYING", "REGISTERED", "UNDEPLOYED", "DEPLOY_FAILED", "REGISTERING")
 """Which of several models of one name is kept: the furthest along."""
+
+
+def _progress(model: Model) -> int:
+    return _ORDER.index(model.state) if model.state in _ORDER else len(_ORDER)
 
 
 @dataclass
@@ -59,7 +65,10 @@ class ServedModel:
     via_url: str | None = None
     """The cluster fetches the zip from under this address; None: it is sent in chunks."""
     id: str | None = None
-    _duplicates: list[Model] = field(default_factory=list)
+    _unfinished: list[Model] = field(default_factory=list)
+    """Further models of its name that serve nobody: they are deleted."""
+    _serving: list[Model] = field(default_factory=list)
+    """Further models of its name that answer, or that a pipeline names: they are left."""
 
     @property
     def name(self) -> str:
@@ -80,15 +89,22 @@ class ServedModel:
         model = self._find()
         if model is None:
             return Finding("create", what, "there is none of that name")
-        if self._duplicates:
-            return Finding("change", what, f"{len(self._duplicates)} unfinished copies of it are in the way")
+        if self._unfinished:
+            copies = ", ".join(f"id {copy.id}, {copy.state}" for copy in self._unfinished)
+            return Finding("change", what, f"unfinished copies of it are deleted ({copies}){self._left}")
         if model.state not in ANSWERING:
             return Finding("change", what, f"it is {model.state}")
         answer = self.ml.try_predict(model.id, ["osparse"])
         if answer.status != 200:
             return Finding("change", what, f"it is {model.state} but does not answer: {answer.reason}")
         prove(self.ml, model.id, self.bundle, self.part)
-        return Finding("keep", what, "deployed, answers as proved")
+        return Finding("keep", what, f"deployed, answers as proved{self._left}")
+
+    @property
+    def _left(self) -> str:
+        """A note on the copies that are left."""
+        copies = ", ".join(f"id {copy.id}, {copy.state}" for copy in self._serving)
+        return f"; another model of this name is in use and is left: {copies}" if copies else ""
 
     def apply(self) -> None:
         model = self._find()
@@ -96,7 +112,7 @@ class ServedModel:
             self._delete(model)
             model = None
         model = model or self._register()
-        self._drop_duplicates()
+        self._drop_unfinished()
         if model.state == "REGISTERING":
             self._upload(model)
         if model.state == "DEPLOYING":
@@ -107,7 +123,7 @@ class ServedModel:
         self.id = model.id
 
     def _must_start_over(self, model: Model) -> bool:
-        """Whether an unfinished registration cannot be gone on with: cut otherwise, or left behind by the server."""
+        """Whether an unfinished registration cannot be resumed: cut otherwise, or left behind by the server."""
         if model.state != "REGISTERING":
             return False
         if model.chunks is None:  # the server is fetching it, or was when it stopped
@@ -123,16 +139,31 @@ class ServedModel:
                 f"model {self.name} (id {foreign[0].id}) holds content {foreign[0].sha256[:12]}.., this bundle's is "
                 f"{self.file.sha256[:12]}..; undeploy and delete that model, or package under another --name"
             )
-        found.sort(key=lambda model: _ORDER.index(model.state) if model.state in _ORDER else len(_ORDER))
-        self._duplicates = found[1:]
+        pipelines = read_pipelines(ClusterApi(self.ml.cluster)) if len(found) > 1 else {}
+        found.sort(key=lambda model: (_progress(model), not naming(pipelines, model.id)))
+        serving = [model for model in found[1:] if self._serves(model, pipelines)]
+        self._serving, self._unfinished = serving, [model for model in found[1:] if model not in serving]
         self.id = found[0].id if found else None
         return found[0] if found else None
 
-    def _drop_duplicates(self) -> None:
-        for model in self._duplicates:
+    def _serves(self, model: Model, pipelines: Mapping[PipelineKey, str]) -> bool:
+        """Whether somebody may be using a model: it answers or is about to, or a pipeline names it."""
+        if model.state in (*ANSWERING, "DEPLOYING") or naming(pipelines, model.id):
+            return True
+        return self.ml.try_predict(model.id, ["osparse"]).status == 200
+
+    def _drop_unfinished(self) -> None:
+        for model in self._unfinished:
             self._delete(model)
 
     def _delete(self, model: Model) -> None:
+        """Of an unfinished copy; one that a pipeline names which this deploy does not write is left."""
+        own = names.pipelines_of(self.bundle.name, self.bundle.fingerprint)
+        users = naming(read_pipelines(ClusterApi(self.ml.cluster)), model.id)
+        strangers = [f"{kind} pipeline {name}" for kind, name in users if not name.startswith(own)]
+        if strangers:
+            log.warning("%s (id %s, %s) is left: %s names it", self.name, model.id, model.state, ", ".join(strangers))
+            return
         log.info("deleting an unfinished copy of %s (id %s, %s)", self.name, model.id, model.state)
         self.ml.undeploy_model(model.id)
         answer = self.ml.delete_model(model.id)

@@ -67,11 +67,22 @@ def fusing_pipeline(bundle: Bundle, how: str, variant: str = "") -> str:
 
 
 def pipelines_of(bundle: str, fingerprint: str) -> str:
-    """Pattern of every pipeline of a bundle, whatever the variant."""
-    return f"osparse-{bundle}-{fingerprint[:12]}-*"
+    """What the names of all pipelines of a bundle begin with, whatever the variant."""
+    return f"osparse-{bundle}-{fingerprint[:12]}-"
+
+
+def baseline_of(index: str) -> str:
+    """What the names of the BM25 indices begin with that an evaluation compares ``index`` with."""
+    return f"{index}-bm25-"
 
 
 def bundle_of_model(name: str) -> tuple[str, str] | None:
     """Bundle name and short fingerprint in the name of a model osparse made; None for any other model."""
     found = re.fullmatch(r"(.+)-([0-9a-f]{12})-(encoder|tokenizer)", name)
+    return (found[1], found[2]) if found else None
+
+
+def bundle_of_pipeline(name: str) -> tuple[str, str] | None:
+    """Bundle name and short fingerprint in the name of a pipeline osparse made; None for any other pipeline."""
+    found = re.fullmatch(r"osparse-(.+?)-([0-9a-f]{12})-.+", name)
     return (found[1], found[2]) if found else None

@@ -17,7 +17,7 @@ from osparse.deployer.ml_failures import remedy
 from osparse.deployer.names import BUNDLES_INDEX
 from osparse.deployer.serving_index import pipeline_drift
 from osparse.deployment import Deployment
-from osparse.errors import ClusterError
+from osparse.errors import AccessError, ClusterBusyError, ClusterError, ClusterUnreachableError
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class DeploymentStatus:
     aliases: list[str]
     deployment: Deployment
     documents: int
+    """0 while it is closed."""
+    closed: bool = False
     size: int = 0
     """Bytes of its primary shards."""
     models: list[ModelStatus] = field(default_factory=list)
@@ -59,6 +61,10 @@ class DeploymentStatus:
     def ready(self) -> bool:
         return not self.problems
 
+    @property
+    def _content(self) -> str:
+        return "closed" if self.closed else f"{self.documents:,} documents, {self.size / 1e6:.1f} MB"
+
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "ready": self.ready}
 
@@ -67,8 +73,7 @@ class DeploymentStatus:
         lines = [
             f"{', '.join(self.aliases) or '(no alias)'} -> {self.index}: {'ready' if self.ready else 'NOT READY'}",
             f"  bundle {d.bundle}, fingerprint {d.fingerprint[:12]}, idf {d.idf_version}, mode {d.mode}, "
-            f"{d.vector}{' in pieces' if d.chunks else ''}, {d.key_style} feature names, {self.documents:,} documents, "
-            f"{self.size / 1e6:.1f} MB",
+            f"{d.vector}{' in pieces' if d.chunks else ''}, {d.key_style} feature names, {self._content}",
             *(f"  {model}" for model in self.models),
             *(f"  note: {note}" for note in self.notes),
             *(f"  problem: {problem}" for problem in self.problems),
@@ -107,7 +112,17 @@ def drift_from(found: list[DeploymentStatus], bundle: Bundle) -> list[str]:
 
 
 def _one(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentStatus:
-    aliases = api.aliases(name)
+    """What is wrong with one index is a line of its own and does not end the survey of the others."""
+    try:
+        return _examined(api, name, deployment)
+    except (ClusterUnreachableError, AccessError, ClusterBusyError):
+        raise
+    except ClusterError as problem:
+        return DeploymentStatus(name, [], deployment, 0, problems=[f"it could not be examined: {problem}"])
+
+
+def _examined(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentStatus:
+    aliases, documents = api.aliases(name), api.count_unless_closed(name)
     problems, notes = _place(api, name, deployment, aliases)
     models: list[ModelStatus] = []
     if deployment.mode == "ml-commons":
@@ -115,9 +130,11 @@ def _one(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentStatus
         problems += wrong
     problems += _parts(api, deployment)
     problems += [f"{drift}; run osparse deploy again" for drift in pipeline_drift(api, name, deployment)]
+    if documents is None:
+        problems.insert(0, f"the index is closed and answers nothing; open it with: POST /{name}/_open")
+        return DeploymentStatus(name, aliases, deployment, 0, True, 0, models, problems, notes)
     problems += document_problems(api, name, deployment)
-    size = api.store_size(name)
-    return DeploymentStatus(name, aliases, deployment, api.count(name), size, models, problems, notes)
+    return DeploymentStatus(name, aliases, deployment, documents, False, api.store_size(name), models, problems, notes)
 
 
 def _place(api: ClusterApi, name: str, deployment: Deployment, aliases: list[str]) -> tuple[list[str], list[str]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
-from osparse.deployer.generations import move_alias, read_generations
+from osparse.deployer.generations import alias_note, foreign_aliases, move_alias, read_generations
 from osparse.deployer.readiness import status
 from osparse.errors import ClusterError, InputError
 
@@ -27,6 +27,8 @@ class RollbackResult:
     documents_left: int
     """In the index that was left: those loaded since the switch are not in the other."""
     applied: bool
+    notes: list[str] = field(default_factory=list)
+    """What else becomes of the index that was left."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -41,11 +43,16 @@ class RollbackResult:
                 f"  {self.left} holds {self.documents_left:,} documents: what was written since the switch is there "
                 f"only; load it again with: osparse index --index {self.alias} DOCUMENTS"
             )
+        lines += [f"  note: {note}" for note in self.notes]
         return "\n".join([*lines, *([] if self.applied else ["nothing was touched"])])
 
 
-def rollback(cluster: Cluster, index: str, *, plan_only: bool = False) -> RollbackResult:
+def rollback(cluster: Cluster, index: str, *, plan_only: bool = False, carry_aliases: bool = False) -> RollbackResult:
     """Move the alias ``index`` back to the index it stood on before; a second rollback undoes the first.
+
+    Args:
+        plan_only: Say what would be done and touch nothing.
+        carry_aliases: Move the aliases that others put on the index that is left along.
 
     Raises:
         InputError: nothing serves under the name, or nothing did before.
@@ -66,8 +73,9 @@ def rollback(cluster: Cluster, index: str, *, plan_only: bool = False) -> Rollba
             f"{new.index} cannot serve as it is, and {index} stays on {old.index}: {'; '.join(problems)}. Deploying "
             f"its bundle ({new.deployment.bundle}, fingerprint {new.deployment.fingerprint[:12]}) mends it and switches"
         )
+    others = ", ".join(foreign_aliases(api, index, old.index))
     if not plan_only:
-        move_alias(api, index, old.index, new.index)
+        move_alias(api, index, old.index, new.index, carry=carry_aliases)
     return RollbackResult(
         alias=index,
         left=old.index,
@@ -75,6 +83,7 @@ def rollback(cluster: Cluster, index: str, *, plan_only: bool = False) -> Rollba
         bundle=new.deployment.bundle,
         fingerprint=new.deployment.fingerprint,
         documents=state.documents,
-        documents_left=api.count(old.index),
+        documents_left=api.count_unless_closed(old.index) or 0,
         applied=not plan_only,
+        notes=[alias_note(others, old.index, carry_aliases)] if others else [],
     )

@@ -122,6 +122,11 @@ class ServingIndex:
         if META_KEY not in meta:
             raise DeploymentConflictError(f"{self.name} exists and osparse did not make it; choose another --index")
         there = Deployment.from_meta(meta, self.name)
+        if there.bundle != self.deployment.bundle and there.fingerprint == self.deployment.fingerprint:
+            raise DeploymentConflictError(
+                f"{self.name} serves the same model already, as bundle {there.bundle}, and this bundle is called "
+                f"{self.deployment.bundle}; deploy it under the name {there.bundle}, or choose another --index"
+            )
         differs = [
             f"{what}: {old} there, {new} wanted"
             for what, old, new in zip(_LAYOUT, _layout(there), _layout(self.deployment), strict=True)

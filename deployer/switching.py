@@ -10,7 +10,7 @@ from osparse.bundle import Bundle
 from osparse.deployer.artifacts import fetch_part
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.copying import TEXT_FIELD, copy_documents
-from osparse.deployer.generations import Generation, move_alias
+from osparse.deployer.generations import Generation, alias_note, foreign_aliases, move_alias
 from osparse.deployer.plan import Finding
 from osparse.deployer.proof import TOLERANCE, check_weights
 from osparse.deployment import Deployment, feature_name
@@ -73,14 +73,21 @@ class Switch:
     bundle: Bundle
     deployment: Deployment
     gate: Gate | None
+    carry_aliases: bool = False
+    """Move the aliases that others put on the old index along."""
     report: list[str] = field(default_factory=list)
     """What the gate found, for the result."""
+    notes: list[str] = field(default_factory=list)
+    """What else became of the old index, for the result."""
 
     def inspect(self) -> Finding:
         checks = ["the served weights are the probes'", "no fewer documents"]
         if self.gate is not None:
             checks.append(f"nDCG@10 on {self.gate.dataset} not lower by more than {self.gate.margin:g}")
         what = f"alias {self.alias}: {self.old.index} -> {self.new}"
+        others = ", ".join(foreign_aliases(self.api, self.alias, self.old.index))
+        if others:
+            checks[-1] += f". {alias_note(others, self.old.index, self.carry_aliases)}"
         return Finding("change", what, f"once the gate holds: {'; '.join(checks)}")
 
     def apply(self) -> None:
@@ -89,7 +96,9 @@ class Switch:
         self.report.append(self._documents())
         if self.gate is not None:
             self.report.append(self._quality(self.gate))
-        move_alias(self.api, self.alias, self.old.index, self.new)
+        others = ", ".join(foreign_aliases(self.api, self.alias, self.old.index))
+        move_alias(self.api, self.alias, self.old.index, self.new, carry=self.carry_aliases)
+        self.notes += [alias_note(others, self.old.index, self.carry_aliases)] if others else []
 
     def _weights(self) -> str:
         probes = [probe for probe in self.bundle.probes() if probe.text.strip()]  # a blank text is not encoded

@@ -11,6 +11,8 @@ from osparse.deployer.bulk import Line, send_bulk
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
 from osparse.deployer.facts import ENGLISH_ANALYZERS, KOREAN_ANALYZERS, first_analyzer
+from osparse.deployer.names import baseline_of
+from osparse.deployment import BASELINE_META_KEY
 from osparse.errors import ClusterError, DeploymentConflictError
 from osparse.evaluation import ASKED, Benchmark, JudgedSet
 from osparse.opensearch_templates import render
@@ -21,7 +23,6 @@ log = logging.getLogger("osparse.retrieval.bm25")
 
 ANALYZERS = {"ko": KOREAN_ANALYZERS, "en": ENGLISH_ANALYZERS}
 """Language -> analyzers, the best first; any other language gets ``standard``."""
-META_KEY = "osparse_baseline"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def prepare_bm25(cluster: Cluster, index: str, data: Benchmark) -> Bm25:
     """
     api = ClusterApi(cluster)
     analyzers = choose_analyzers(cluster, data)
-    indices = {lang: f"{index}-bm25-{re.sub('[^a-z0-9]', '-', lang.lower())}" for lang in data.languages}
+    indices = {lang: f"{baseline_of(index)}{re.sub('[^a-z0-9]', '-', lang.lower())}" for lang in data.languages}
     for lang, name in indices.items():
         meta = {"dataset": data.fingerprint, "lang": lang, "analyzer": analyzers[lang]}
         if not _is_whole(api, name, meta, data.languages[lang]):
@@ -62,7 +63,7 @@ def _is_whole(api: ClusterApi, name: str, meta: dict[str, str], documents: int) 
     found = api.get_mapping(name)
     if found is None:
         return False
-    there = found.get(name, {}).get("mappings", {}).get("_meta", {}).get(META_KEY)
+    there = found.get(name, {}).get("mappings", {}).get("_meta", {}).get(BASELINE_META_KEY)
     if there is None:
         raise DeploymentConflictError(
             f"the BM25 baseline wants the index name {name}, which osparse did not make; evaluate without --baseline, "

@@ -1,4 +1,4 @@
-"""What a fault strikes: a whole deploy and a load of a few documents, in this process or in one that can be killed."""
+"""What a fault strikes, in this process or in one that can be killed: a deploy with a small load, or an undeploy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osparse.bundle import Bundle
-from osparse.deployer import Cluster, artifacts, bulk, deploy, index_documents, ml_models, ml_tasks
+from osparse.deployer import Cluster, artifacts, bulk, deploy, index_documents, ml_models, ml_tasks, removal, undeploy
 from osparse.errors import OsparseError
 
 CHUNK = 250_000
@@ -40,9 +40,23 @@ class Work:
         return f"{load.failed} documents failed" if load.failed else ""
 
 
+@dataclass(frozen=True)
+class Undeploy(Work):
+    """One run of ``osparse undeploy --keep 0`` after an upgrade."""
+
+    def run(self, url: str) -> str:
+        """Do it against ``url``; returns the error it ended with or what it left, "" if it went well."""
+        hurry()
+        try:
+            return "; ".join(undeploy(Cluster(url, retries=2, backoff=0.01), self.name, keep=0).left)
+        except OsparseError as problem:
+            return str(problem)
+
+
 def hurry() -> None:
     """Short waits, several chunks, quiet logs."""
     ml_tasks.FIRST_WAIT, artifacts.CHUNK = 0.005, CHUNK
     ml_models.CHUNK = CHUNK  # type: ignore[attr-defined]
     bulk.BACKOFF, bulk.TRIES = 0.01, 3
+    removal.WAITS = (0.0, 0.01)
     logging.getLogger("opensearch").setLevel(logging.CRITICAL)

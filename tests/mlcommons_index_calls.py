@@ -82,8 +82,15 @@ class IndexCalls(Ingestion, Templates):
         del self.indices[request.parts[0]]
         return {"acknowledged": True}
 
+    def index_close(self, request: Request) -> Any:
+        for index in self._indices(request.parts[0]):
+            index.closed = request.parts[1] == "close"
+        return {"acknowledged": True, "shards_acknowledged": True}
+
     def settings_of_index(self, request: Request) -> Any:
         """Flat, as asked for; a value of null takes a setting away."""
+        if request.parts[0] == "_all":  # only what filter_path names, nested, as osparse asks for it
+            return {name: {"settings": {"index": _pipelines_named(i)}} for name, i in self.indices.items()}
         indices = self._indices(request.parts[0])
         if request.method == "PUT":
             for key, value in request.json.items():
@@ -105,11 +112,12 @@ class IndexCalls(Ingestion, Templates):
             return {"acknowledged": True}
         if request.parts[0] == "_all" or "*" in request.parts[0]:
             pattern = request.parts[0].replace("_all", "*")
+            shown = request.query.get("expand_wildcards", "open")
             wanted = request.query.get("filter_path") == "*.mappings._meta"
             return {
                 name: {"mappings": {"_meta": index.mappings["_meta"]} if wanted else index.mappings}
                 for name, index in self.indices.items()
-                if fnmatch(name, pattern) and ("_meta" in index.mappings or not wanted)
+                if fnmatch(name, pattern) and index.shown_by(shown) and ("_meta" in index.mappings or not wanted)
             }  # fmt: skip
         return {index.name: {"mappings": index.mappings} for index in self._indices(request.parts[0])}
 
@@ -132,19 +140,19 @@ class IndexCalls(Ingestion, Templates):
             if kind == "remove":
                 del aliases[body["alias"]]
             else:
-                aliases[body["alias"]] = {}
+                aliases[body["alias"]] = {k: v for k, v in body.items() if k not in ("index", "alias")}
         return {"acknowledged": True}
 
     def refresh(self, request: Request) -> Any:
-        self._indices(request.parts[0])
+        self._open(request.parts[0])
         return {"_shards": {"total": 1, "successful": 1, "failed": 0}}
 
     def store_stats(self, request: Request) -> Any:
-        size = sum(len(json.dumps(d)) for index in self._indices(request.parts[0]) for d in index.documents.values())
+        size = sum(len(json.dumps(d)) for index in self._open(request.parts[0]) for d in index.documents.values())
         return {"_all": {"primaries": {"store": {"size_in_bytes": size}}}}
 
     def count(self, request: Request) -> Any:
-        return {"count": sum(len(index.documents) for index in self._indices(request.parts[0]))}
+        return {"count": sum(len(index.documents) for index in self._searchable(request.parts[0])[0])}
 
     def document(self, request: Request) -> Any:
         name, document_id = request.parts
@@ -153,11 +161,12 @@ class IndexCalls(Ingestion, Templates):
                 index = self._indices(name)[0]
             except Refused:
                 index = self.indices.setdefault(name, Index(name, self.from_templates(name, {})))
+            self._open(index.name)
             version = index.put(document_id, self.ingested(index, request.json, name))
             result = "created" if version == 1 else "updated"
             status = 201 if version == 1 else 200
             return status, {"_index": name, "_id": document_id, "_version": version, "result": result}
-        index = self._indices(name)[0]
+        index = self._open(name)[0]
         if request.method == "DELETE":
             there = index.documents.pop(document_id, None) is not None
             result = "deleted" if there else "not_found"
@@ -187,7 +196,7 @@ class IndexCalls(Ingestion, Templates):
 
     def mget(self, request: Request) -> Any:
         try:
-            index = self._indices(request.parts[0])[0]
+            index = self._open(request.parts[0])[0]
         except Refused as refused:
             return {"docs": [{"_id": i, "error": refused.error()} for i in request.json["ids"]]}
         docs = []
@@ -218,6 +227,7 @@ class IndexCalls(Ingestion, Templates):
                 continue
             source = next(rows)
             try:
+                self._open(index.name)
                 if kind == "update":  # the partial document is merged, and no pipeline sees the result
                     merged = {**index.documents[meta["_id"]], **source["doc"]}
                     item |= {"_version": index.put(meta["_id"], merged), "result": "updated", "status": 200}
@@ -241,18 +251,16 @@ class IndexCalls(Ingestion, Templates):
         return {"_scroll_id": "s", "hits": {"hits": []}}
 
     def search(self, request: Request) -> Any:
+        (index, *_), pipeline = self._searchable(request.parts[0], request.query.get("search_pipeline"))
         if "scroll" in request.query:
-            index = self._indices(request.parts[0])[0]
             left = request.json["_source"]["excludes"]
             rows = [
                 {"_id": i, "_source": {k: v for k, v in source.items() if k not in left}}
                 for i, source in index.documents.items()
             ]
             return {"_scroll_id": "s", "hits": {"hits": rows}}
-        index = self._indices(request.parts[0])[0]
-        name = request.query.get("search_pipeline") or index.settings.get("search.default_pipeline")
         form = self.form(index, request.parts[0])
-        return search(index, request.json or {}, lambda clause: self._query_tokens(clause, name, form))
+        return search(index, request.json or {}, lambda clause: self._query_tokens(clause, pipeline, form))
 
     def msearch(self, request: Request) -> Any:
         """Each query's own status: one that fails does not fail the others."""
@@ -274,3 +282,9 @@ class IndexCalls(Ingestion, Templates):
         if model_id is None:
             return dict.fromkeys(clause["query_text"].lower().split(), 1.0)  # the server's bert-uncased analyzer
         return {k: float(v or 0) for k, v in self._running(model_id).predict(clause["query_text"], form).items()}
+
+
+def _pipelines_named(index: Index) -> dict[str, Any]:
+    named = {key: index.settings[key] for key in ("default_pipeline", "final_pipeline") if key in index.settings}
+    search = index.settings.get("search.default_pipeline")
+    return {**named, **({"search": {"default_pipeline": search}} if search else {})}

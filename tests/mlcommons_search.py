@@ -51,6 +51,10 @@ def no_such_index(name: str) -> Refused:
     return Refused(404, "index_not_found_exception", f"no such index [{name}]")
 
 
+def index_closed(name: str) -> Refused:
+    return Refused(400, "index_closed_exception", "closed")
+
+
 class Index:
     """One index: its definition and its documents, visible at once."""
 
@@ -65,6 +69,7 @@ class Index:
         self.versions: dict[str, int] = {}
         self.seq_nos: dict[str, int] = {}
         self.writes = 0
+        self.closed = False
 
     def fields(self, kind: str) -> set[str]:
         return {name for name, p in self.mappings.get("properties", {}).items() if p.get("type") == kind}
@@ -110,6 +115,13 @@ class Index:
                 f"[{action['_id']}]: version conflict, required seqNo [{wanted}], current document has seqNo [{there}]"
             )
             raise Refused(409, "version_conflict_engine_exception", reason)
+
+    def shown_by(self, expand: str) -> bool:
+        """Whether a wildcard names it: ``expand`` is the request's expand_wildcards."""
+        states = set(expand.split(","))
+        hidden = str(self.settings.get("hidden", "false")).lower() == "true"
+        state = "closed" if self.closed else "open"
+        return "all" in states or (state in states and (not hidden or "hidden" in states))
 
     def describe(self) -> dict[str, Any]:
         mappings = {k: v for k, v in self.mappings.items()}

@@ -10,7 +10,7 @@ from typing import Any
 
 from mlcommons_http import Call, Fault
 from mlcommons_models import Runtime
-from mlcommons_search import Index, Refused, no_such_index
+from mlcommons_search import Index, Refused, index_closed, no_such_index
 
 ML_PLUGINS = ("opensearch-job-scheduler", "opensearch-knn", "opensearch-ml", "opensearch-neural-search")
 NODE = "43f__YrxTVKXLcL1iKRVww"
@@ -119,3 +119,19 @@ class State:
         if not found:
             raise no_such_index(name)
         return found
+
+    def _open(self, name: str) -> list[Index]:
+        """Those that documents can be read from and written to."""
+        found = self._indices(name)
+        for index in found:
+            if index.closed:
+                raise index_closed(index.name)
+        return found
+
+    def _searchable(self, name: str, asked: str | None = None) -> tuple[list[Index], str | None]:
+        """The indices and the search pipeline of a request; it fails if that, or the default, was deleted."""
+        found = self._open(name)
+        pipeline = asked or found[0].settings.get("search.default_pipeline")
+        if pipeline and pipeline != "_none" and pipeline not in self.pipelines:
+            raise Refused(400, "illegal_argument_exception", f"Pipeline {pipeline} is not defined")
+        return found, pipeline

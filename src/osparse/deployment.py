@@ -30,6 +30,8 @@ CHUNKS_FIELD = "chunks"
 """The nested field that holds the weights of a long document's pieces, each under ``sparse_encoding``."""
 CHUNK_TEXTS_FIELD = "chunk_texts"
 META_KEY = "osparse"
+BASELINE_META_KEY = "osparse_baseline"
+"""In the ``_meta`` of an index that only serves to compare with."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from mlcommons_http import Request
 from mlcommons_server import ML_PLUGINS, Fault, MLCommonsServer, mlcommons_server
 
 from osparse.bundle import Bundle
-from osparse.deployer import Gate, deploy, index_documents, read_deployment, rollback, status, undeploy, undeploying
+from osparse.deployer import Gate, deploy, index_documents, read_deployment, removal, rollback, status, undeploy
 from osparse.deployer.connection import Answer
 from osparse.deployer.ml_commons import MLCommons
 from osparse.deployment import FIELD
@@ -265,7 +265,7 @@ def test_undeploy_keeps_what_is_used(
     deploy(small_bundle, cluster, "products")
     deploy(other_bundle, cluster, "products")
     result = undeploy(cluster, "products", keep=0)
-    assert [what.split()[0] for what in result.removed] == ["model", "model", "bundle", "ingest", "search", "index"]
+    assert [what.split()[0] for what in result.removed] == ["ingest", "search", "model", "model", "bundle", "index"]
     for index in server.indices.values():
         index.documents = {i: d for i, d in index.documents.items() if d.get("kind")}
     assert {**server.state(), "indices": 0} == {**alone, "indices": 0}
@@ -305,7 +305,7 @@ def test_an_undeploy_that_left_a_model_goes_on_when_run_again(
     deploy(small_bundle, cluster, "products")
     rollback(cluster, "products")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(undeploying, "WAITS", (0.0,))
+        patch.setattr(removal, "WAITS", (0.0,))
         patch.setattr(MLCommons, "delete_model", lambda *_: Answer(500, {"error": "not cleaned up yet"}, {}))
         result = undeploy(cluster, "products", keep=0)
     assert len(result.left) == 3 and f"products-{small_bundle.short}" in server.indices

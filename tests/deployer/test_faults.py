@@ -7,18 +7,19 @@ from pathlib import Path
 
 import pytest
 from fault_trials import KILLS, TROUBLES, Trials, TwinGround
-from fault_work import Work
+from fault_work import Undeploy, Work
 from mlcommons_server import MLCommonsServer
 
 from osparse.bundle import Bundle
-from osparse.deployer import artifacts, bulk, ml_models
+from osparse.deployer import artifacts, bulk, ml_models, removal
 
 from .conftest import TEXTS
 
 
 @pytest.fixture
 def work(small_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
-    for module, name in ((ml_models, "CHUNK"), (artifacts, "CHUNK"), (bulk, "BACKOFF"), (bulk, "TRIES")):
+    for module, name in ((ml_models, "CHUNK"), (artifacts, "CHUNK"), (bulk, "BACKOFF"), (bulk, "TRIES"),
+                         (removal, "WAITS")):  # fmt: skip
         monkeypatch.setattr(module, name, getattr(module, name))  # the work changes them: put back at the end
     documents = tmp_path / "d.jsonl"
     rows = [{"id": f"d{n}", "text": f"{TEXTS[n % len(TEXTS)]} {n}"} for n in range(20)]
@@ -47,6 +48,16 @@ def test_in_mode_client_too(core: MLCommonsServer, work: Work) -> None:
     trials = Trials(TwinGround(core), work)
     trials.prepare()
     found = list(trials.run(every=19))
+    assert len(found) >= 9 and [trial for trial in found if not trial.converged] == []
+
+
+def test_an_undeploy_is_recovered_from(server: MLCommonsServer, work: Work, other_bundle: Bundle) -> None:
+    """Before each trial: a deploy and an upgrade; the undeploy then removes the first bundle's."""
+    upgrade = Work(other_bundle.path, work.documents)
+    trials = Trials(TwinGround(server), Undeploy(work.bundle, work.documents), (work, upgrade))
+    trials.prepare()
+    assert len([call for call in trials.calls if call.startswith("DELETE")]) >= 6
+    found = list(trials.run(("dropped before sending", "answered 500", KILLS[1]), every=9))
     assert len(found) >= 9 and [trial for trial in found if not trial.converged] == []
 
 

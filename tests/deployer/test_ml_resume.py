@@ -166,3 +166,46 @@ def test_some_nodes_failing_is_a_warning_with_their_names(
     with caplog.at_level("WARNING", "osparse.deployer"):
         deploy(small_bundle, client(server), "products")
     assert re.search(r"node n1: Exceed max local model.*\n.*max_model_on_node", caplog.text)
+
+
+def copied(server: MLCommonsServer, model_id: str, **changes: str) -> str:
+    """Another model of the same name and content, as two deploys at once leave it."""
+    new = f"{model_id}-2"
+    server.models[new] = {**server.models[model_id], **changes}
+    server.chunks[new] = dict(server.chunks[model_id])
+    if changes.get("model_state", "DEPLOYED") in ("DEPLOYED", "PARTIALLY_DEPLOYED"):
+        server.runtimes[new] = server.runtimes[model_id]
+    return new
+
+
+@pytest.mark.parametrize("state", ["DEPLOYED", "PARTIALLY_DEPLOYED", "DEPLOYING"])
+def test_a_model_that_answers_is_never_deleted(server: MLCommonsServer, small_bundle: Bundle, state: str) -> None:
+    deploy(small_bundle, client(server), "products")
+    first = next(iter(server.models))
+    second = copied(server, first, model_state=state)
+    result = deploy(small_bundle, client(server), "products")
+    assert not result.plan.changes and f"in use and is left: id {second}, {state}" in str(result)
+    assert {first, second} <= server.models.keys() and first in server.runtimes
+
+
+@pytest.mark.parametrize("kind", ["ingest", "pipelines"])
+def test_a_model_that_a_pipeline_names_is_never_deleted(
+    server: MLCommonsServer, small_bundle: Bundle, kind: str
+) -> None:
+    deploy(small_bundle, client(server), "products")
+    second = copied(server, next(iter(server.models)), model_state="DEPLOY_FAILED")
+    getattr(server, kind)["theirs"] = {"processors": [{"any": {"deep": [{"model_id": second}]}}]}
+    result = deploy(small_bundle, client(server), "products")
+    assert second in server.models and f"left: id {second}, DEPLOY_FAILED" in str(result)
+    del getattr(server, kind)["theirs"]
+    result = deploy(small_bundle, client(server), "products")
+    assert second not in server.models and "unfinished copies of it are deleted" in str(result)
+
+
+def test_of_two_models_the_one_that_is_wired_is_kept(server: MLCommonsServer, small_bundle: Bundle) -> None:
+    """Whatever order the server lists them in, a second deploy does not wire the pipelines to the other one."""
+    deploy(small_bundle, client(server), "products")
+    for model_id in list(server.models):
+        copied(server, model_id)
+    server.models = dict(reversed(server.models.items()))
+    assert not deploy(small_bundle, client(server), "products").plan.changes

@@ -38,6 +38,7 @@ osparse deploy build/bundle2 --cluster http://localhost:9210 --index products --
 @click.option("--gate-split", default="test", show_default=True, help="Whose judgements the gate uses.")
 @click.option("--gate-margin", type=click.FloatRange(0, 1), default=0.005, show_default=True,
               help="How far below it may be.")  # fmt: skip
+@click.option("--carry-aliases", is_flag=True, help="Beside another bundle: move the old index's other aliases along.")
 @click.option("--field", type=click.Choice(["rank_features", "sparse_vector", "semantic"]), default="rank_features",
               show_default=True, help="Field type: exact, SEISMIC, or self-encoding.")  # fmt: skip
 @click.option("--chunk-text", is_flag=True, help="Encode long texts in pieces; the best piece counts (ml-commons).")
@@ -77,8 +78,8 @@ def deploy_command(
     from osparse.bundle import Bundle
     from osparse.deployer import Serving, deploy
 
-    if options["stage"] and (no_copy or gate_dataset is not None):
-        raise InputError("--stage stops before documents and gate; leave out --no-copy and --gate")
+    if options["stage"] and (no_copy or gate_dataset is not None or options["carry_aliases"]):
+        raise InputError("--stage stops before documents and gate; leave out --no-copy, --gate and --carry-aliases")
     given = click.get_current_context().get_parameter_source
     flags = {"gate_split": "--gate-split", "gate_margin": "--gate-margin"}
     idle = [flag for name, flag in flags.items() if given(name) == ParameterSource.COMMANDLINE]
