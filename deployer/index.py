@@ -91,6 +91,7 @@ def index_documents(
     batch: int | None = None,
     workers: int | None = None,
     failures: Path = Path("failed.jsonl"),
+    force: bool = False,
 ) -> IndexResult:
     """Load documents into the deployment ``index``; ids are kept, so a second run does no harm.
 
@@ -109,6 +110,8 @@ def index_documents(
         workers: Processes that encode (client mode), each with one thread; None takes one per core for more than a few
             documents.
         failures: Where the documents that failed are listed with their reason; written only if there are any.
+        force: Encode and send documents that are there with the same content too, in case somebody else changed their
+            text or their vector since.
 
     Raises:
         InputError: a path that cannot be read or written; what was indexed before it stays.
@@ -118,7 +121,7 @@ def index_documents(
     _check(paths, delete, batch, workers, failures)
     total = count_documents(paths) + count_removals(delete)
     rows = chain(read_documents(paths), read_removals(delete))
-    return load_rows(cluster, index, rows, total, batch=batch, workers=workers, failures=failures)
+    return load_rows(cluster, index, rows, total, batch=batch, workers=workers, failures=failures, force=force)
 
 
 def load_rows(
@@ -130,6 +133,7 @@ def load_rows(
     batch: int | None = None,
     workers: int | None = None,
     failures: Path = Path("failed.jsonl"),
+    force: bool = False,
 ) -> IndexResult:
     """:func:`index_documents` for rows from anywhere; ``total`` is for the progress bar.
 
@@ -141,6 +145,7 @@ def load_rows(
     api = ClusterApi(cluster)
     concrete, deployment = _target(api, index)
     load = prepare_load(api, concrete, deployment, total, batch=batch, workers=workers)
+    load.force = force
     try:
         with seldom_refreshed(api, concrete, total), progress(f"index {index}", total, "documents") as bar:
             done = load.run(rows, failed, bar)

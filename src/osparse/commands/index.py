@@ -30,6 +30,8 @@ osparse index --cluster http://localhost:9210 --index products --delete withdraw
               help="Documents sent together.  [default: 16 in mode ml-commons, else 256]")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1),
               help="Processes that encode, in mode client.  [default: one per core]")  # fmt: skip
+@click.option("--force", is_flag=True,
+              help="Encode and send documents that are there unchanged too.")  # fmt: skip
 @click.option("--failures", type=FOLDER, default=Path("failed.jsonl"), show_default=True,
               help="Lists the documents that failed, if any do.")  # fmt: skip
 def index_command(documents: tuple[Path, ...], cluster: Cluster, index: str, **options: Any) -> None:
