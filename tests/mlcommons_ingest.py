@@ -7,6 +7,13 @@ from typing import Any
 from mlcommons_search import Index, Refused
 from mlcommons_state import State
 
+MAX_TOKENS = 10_000
+"""index.analyze.max_token_count where it is not set."""
+TOO_MANY = (
+    "analyzer standard throws exception: The number of tokens produced by calling _analyze has exceeded the allowed "
+    "maximum of [{}]. This limit can be set by changing the [index.analyze.max_token_count] index level setting."
+)
+
 
 class Ingestion(State):
     """Processors, in the order of the pipeline."""
@@ -15,9 +22,11 @@ class Ingestion(State):
         """``source`` after the index's default pipeline; ``asked`` is the name that the request gives."""
         name = index.settings.get("default_pipeline")
         if name and name != "_none":
-            source = self._by_name(name, source, self.form(index, asked or index.name))
+            named = (asked or index.name) == index.name  # the index's own limit is not found under an alias either
+            limit = int(index.settings.get("analyze.max_token_count", MAX_TOKENS)) if named else MAX_TOKENS
+            source = self._by_name(name, source, self.form(index, asked or index.name), limit)
         final = index.settings.get("final_pipeline")
-        return self._by_name(final, source, "WORD") if final and final != "_none" else source
+        return self._by_name(final, source) if final and final != "_none" else source
 
     def form(self, index: Index, asked: str) -> str:
         """How the encoder names tokens: the server looks the field up in the index of the literal name asked for.
@@ -26,12 +35,16 @@ class Ingestion(State):
         """
         return "TOKEN_ID" if asked == index.name and index.fields("sparse_vector") else "WORD"
 
-    def _by_name(self, name: str, source: dict[str, Any], form: str) -> dict[str, Any]:
+    def _by_name(
+        self, name: str, source: dict[str, Any], form: str = "WORD", limit: int = MAX_TOKENS
+    ) -> dict[str, Any]:
         if name not in self.ingest:
             raise Refused(400, "illegal_argument_exception", f"pipeline with id [{name}] does not exist")
-        return self.through(self.ingest[name], source, form)
+        return self.through(self.ingest[name], source, form, limit)
 
-    def through(self, pipeline: dict[str, Any], source: dict[str, Any], form: str = "WORD") -> dict[str, Any]:
+    def through(
+        self, pipeline: dict[str, Any], source: dict[str, Any], form: str = "WORD", tokens: int = MAX_TOKENS
+    ) -> dict[str, Any]:
         for processor in pipeline["processors"]:
             ((kind, body),) = processor.items()
             if kind == "remove":
@@ -46,6 +59,8 @@ class Ingestion(State):
                     continue  # what osparse's condition says
                 if kind == "text_chunking":
                     words = source[text_field].split()
+                    if len(words) > tokens:
+                        raise Refused(500, "illegal_state_exception", TOO_MANY.format(tokens))
                     limit = body["algorithm"]["fixed_token_length"]["token_limit"]
                     source = {**source, target: [" ".join(words[i : i + limit]) for i in range(0, len(words), limit)]}
                     continue

@@ -21,6 +21,7 @@ DEFAULTS = {
     "plugins.ml_commons.trusted_url_regex": "^(https?|ftp|file)://[-a-zA-Z0-9+&@#/%?=~_|!:,.;]*[-a-zA-Z0-9+&@#/%=~_|]",
     "plugins.ml_commons.native_memory_threshold": "90",
     "plugins.ml_commons.jvm_heap_memory_threshold": "85",
+    "plugins.ml_commons.max_model_on_node": "10",
 }
 OPEN = {
     "plugins.ml_commons.only_run_on_ml_node": "false",

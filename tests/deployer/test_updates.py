@@ -114,7 +114,10 @@ def test_status_compares_with_the_stored_encoder_in_mode_client(
     assert not found_by_status(core)
     stored["0"]["text"] = TEXTS[1]
     (problem,) = found_by_status(core)
-    assert "vector of another text than their own (0)" in problem and "--delete" in problem
+    assert "vector of another text than their own (0)" in problem and "osparse index --force" in problem
+    assert index_documents(client(core), "products", [tmp_path / "d.jsonl"]).unchanged == len(TEXTS)
+    assert index_documents(client(core), "products", [tmp_path / "d.jsonl"], force=True).indexed == len(TEXTS)
+    assert not found_by_status(core) and stored["0"]["text"] == TEXTS[0] and stored["0"]["price"] == 5
 
 
 def test_status_goes_on_where_documents_cannot_be_searched(
