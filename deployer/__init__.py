@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from osparse.deployer.serving import Serving
     from osparse.deployer.switching import Gate
     from osparse.deployer.undeploying import UndeployResult, undeploy
+    from osparse.deployer.unfinished import failed_models
 
 __all__ = [
     "Answer",
@@ -40,6 +41,7 @@ __all__ = [
     "deploy",
     "doctor",
     "drift_from",
+    "failed_models",
     "heal",
     "index_documents",
     "load_rows",
@@ -61,6 +63,7 @@ _HOME = {
     "Gate": "switching",
     "Healed": "healing",
     "drift_from": "readiness",
+    "failed_models": "unfinished",
     "heal": "healing",
     "RollbackResult": "rolling_back",
     "Serving": "serving",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Literal
 
 from osparse.bundle import Bundle
 from osparse.deployer.facts import (
@@ -20,13 +19,12 @@ from osparse.deployer.facts import (
     Choice,
     Facts,
 )
-from osparse.deployment import CHUNKS_FIELD, FIELD, Vector
+from osparse.deployment import CHUNKS_FIELD, FIELD, Hybrid, Vector
 from osparse.errors import InputError
 from osparse.targets import TARGETS
 
 log = logging.getLogger("osparse.deployer.serving")
 
-Hybrid = Literal["none", "normalise", "rrf"]
 SPARSE_VECTOR_TOKENS = 32_768
 """SEISMIC on 3.3 to 3.8 loses the shard of an index with a higher token id (neural-search#1925)."""
 

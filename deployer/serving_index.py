@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from osparse.bundle import Bundle
@@ -11,6 +11,7 @@ from osparse.deployer import names
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.facts import ENGLISH_ANALYZERS, KOREAN_ANALYZERS, first_analyzer
 from osparse.deployer.ml_models import ServedModel
+from osparse.deployer.pipelines import words_per_piece
 from osparse.deployer.plan import Finding
 from osparse.deployer.serving import Serving
 from osparse.deployment import META_KEY, Deployment, KeyStyle, Mode
@@ -89,8 +90,8 @@ class ServingIndex:
     def _drift(self, found: dict[str, Any]) -> list[str]:
         """What differs from the deployment wanted; the pipelines first, as a person would see them."""
         there = Deployment.from_meta(found["mappings"]["_meta"], self.name)
-        named = there.search_pipeline or "none"
-        meta = [] if there == self.deployment else [f"its _meta names search pipeline {named}"]
+        wanted = asdict(self.deployment)
+        meta = [f"its _meta says {key} {value}" for key, value in asdict(there).items() if value != wanted[key]]
         return [*pipeline_drift(self.api, self.name, self.deployment), *meta]
 
     def _check_same(self, found: dict[str, Any]) -> None:
@@ -184,4 +185,9 @@ def deployment_of(bundle: Bundle, mode: Mode, key_style: KeyStyle, serving: Serv
         vector=s.field,
         chunks=s.chunk_text,
         prune=s.prune,
+        two_phase=s.two_phase,
+        hybrid=s.hybrid,
+        skip_existing=s.skip_existing,
+        ingest_batch=s.ingest_batch,
+        piece_words=words_per_piece(bundle) if s.chunk_text else None,
     )

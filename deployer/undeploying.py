@@ -87,7 +87,11 @@ def undeploy(
     work = Removal(api, look(api).missing_plugins == [], plan_only, read_uses(api), staying)
     for name in baselines:
         work.baseline(name)
-    removed = [work.deployment(one.index, one.deployment, {index, index + SUFFIX}) for one in doomed]
+    hybrid = {("search", names.fusing_pipeline(index))} if everything else set()
+    removed = [
+        work.deployment(one.index, one.deployment, {index, index + SUFFIX}, hybrid if one is doomed[-1] else ())
+        for one in doomed
+    ]
     if orphans:
         remove_orphans(work, {one.deployment.bundle for one in found.all}, made.values())
     if everything and all(removed) and not staying:
