@@ -11,7 +11,8 @@ from typing import Any
 
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.facts import Facts
-from osparse.deployer.plan import Finding, Step
+from osparse.deployer.ml_models import ServedModel
+from osparse.deployer.plan import Finding
 from osparse.errors import ClusterError, InputError
 from osparse.opensearch_templates import render
 
@@ -30,7 +31,7 @@ class MLSettings:
 
     api: ClusterApi
     facts: Facts
-    models: Sequence[Step]
+    models: Sequence[ServedModel]
     """What the settings are for: models that are served already need none of them."""
     allow: bool
     via_url: str | None = None
@@ -39,7 +40,7 @@ class MLSettings:
         needed = needed_settings(self.api, self.facts, self.via_url)
         if not needed:
             return Finding("keep", "cluster settings", "models can be uploaded and run")
-        if all(model.inspect().action == "keep" for model in self.models):
+        if all(model.is_served() for model in self.models):
             return Finding("keep", "cluster settings", "the models are served already")
         reasons = "; ".join(why for _, why in needed.values())
         reasons += "" if self.allow else "; pass --allow-settings to let osparse change them"

@@ -95,9 +95,9 @@ def status(cluster: Cluster, index: str | None = None) -> list[DeploymentStatus]
     else:
         mappings = api.get_mapping(index) or {}
         meta = {name: body.get("mappings", {}).get("_meta") for name, body in mappings.items()}
-    found = [_one(api, name, deployment) for name, deployment in deployments_of(meta).items()]
+    found = [_one(api, name, deployment) for name, deployment in deployments_of(meta, {}).items()]
     if index is not None and not found:
-        there = {alias for name in deployments_of(api.all_meta()) for alias in api.aliases(name)}
+        there = {alias for name in deployments_of(api.all_meta(), {}) for alias in api.aliases(name)}
         raise ClusterError(f"{cluster.url} has no deployment {index}; it has: {', '.join(sorted(there)) or 'none'}")
     return found
 

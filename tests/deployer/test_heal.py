@@ -11,7 +11,7 @@ from mlcommons_server import MLCommonsServer, mlcommons_server
 
 from osparse.bundle import Bundle
 from osparse.cli import main
-from osparse.deployer import Serving, deploy, drift_from, failed_models, heal, status
+from osparse.deployer import Serving, deploy, drift_from, heal, other_problems, status, undeploy
 from osparse.deployer.airgap import downloads
 from osparse.errors import ClusterError
 
@@ -195,4 +195,18 @@ def test_a_failed_model_that_no_index_uses_is_shown(
     assert f"problem: model tiny-{small_bundle.short}-encoder" in shown and "is DEPLOY_FAILED and no index" in shown
     server.fail_deploy = lambda name: None
     deploy(small_bundle, client(server), "products")
-    assert failed_models(client(server)) == [] and osparse("status", "--cluster", server.url) == 0
+    assert other_problems(client(server)) == [] and osparse("status", "--cluster", server.url) == 0
+
+
+def test_an_index_that_cannot_be_read_does_not_hide_the_others(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deploy(small_bundle, client(server), "products")
+    deploy(other_bundle, client(server), "shop")
+    index = server.indices[f"shop-{other_bundle.short}"]
+    index.mappings["_meta"] = {"osparse": {"schema": 1, "mode": "client", "later": True}}
+    assert osparse("status", "--cluster", server.url) == 1
+    shown = capsys.readouterr().out
+    assert f"products-{small_bundle.short}: ready" in shown and f"problem: index {index.name}: its _meta" in shown
+    with pytest.raises(ClusterError, match="is not readable"):
+        undeploy(client(server), "products", keep=0)

@@ -36,7 +36,7 @@ def status_command(cluster: Cluster, index: str | None, bundle: Path | None, hea
     answer, 3 all ready, but not of --bundle.
     """
     from osparse.bundle import Bundle
-    from osparse.deployer import drift_from, failed_models, status
+    from osparse.deployer import drift_from, other_problems, status
     from osparse.deployer import heal as heal_deployments
 
     if plan_only and not heal:
@@ -45,23 +45,23 @@ def status_command(cluster: Cluster, index: str | None, bundle: Path | None, hea
     healed = heal_deployments(cluster, index, plan_only=plan_only) if heal else []
     found = status(cluster, index)
     drift = drift_from(found, wanted) if wanted is not None else []
-    failed = failed_models(cluster) if index is None else []
+    others = other_problems(cluster) if index is None else []
     words = "would" if plan_only else "healed"
     lines = [
         *(f"{'could not' if one.problem else words} {one}" for one in healed),
         *map(str, found),
-        *(f"problem: {one}" for one in failed),
+        *(f"problem: {one}" for one in others),
         *(f"drift: {one}" for one in drift),
     ]
     result = {
         "cluster": cluster.url,
         "deployments": [one.to_json() for one in found],
         "healed": [{"index": one.index, "what": one.what, "problem": one.problem} for one in healed],
-        "problems": failed,
+        "problems": others,
         "drift": drift,
     }
     echo(result, lambda: "\n".join(lines) or f"{cluster.url} has no deployment; make one with: osparse deploy")
-    if failed or not all(one.ready for one in found):
+    if others or not all(one.ready for one in found):
         click.get_current_context().exit(1)
     if drift:
         click.get_current_context().exit(3)

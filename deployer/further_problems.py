@@ -1,8 +1,9 @@
-"""Models that a deploy left behind before it came to make an index: no deployment shows them."""
+"""What is wrong on a cluster and belongs to no deployment that can be shown."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 from osparse.deployer import names
 from osparse.deployer.cluster_api import ClusterApi
@@ -11,13 +12,19 @@ from osparse.deployer.generations import deployments_of
 from osparse.deployer.ml_commons import MLCommons
 from osparse.errors import AccessError
 
-log = logging.getLogger("osparse.deployer.unfinished")
+log = logging.getLogger("osparse.deployer.further_problems")
 
 
-def failed_models(cluster: Cluster) -> list[str]:
-    """One sentence for each model osparse made that failed to deploy and that no index uses."""
-    made = deployments_of(ClusterApi(cluster).all_meta()).values()
+def other_problems(cluster: Cluster) -> list[str]:
+    """A sentence for each index whose ``_meta`` cannot be read, and each failed model that no index uses."""
+    unreadable: dict[str, str] = {}
+    made = deployments_of(ClusterApi(cluster).all_meta(), unreadable).values()
     used = {(deployment.bundle, deployment.fingerprint[:12]) for deployment in made}
+    return [*unreadable.values(), *_failed_models(cluster, used)]
+
+
+def _failed_models(cluster: Cluster, used: Collection[tuple[str, str]]) -> list[str]:
+    """Of a deploy that ended before it made an index."""
     try:
         models = MLCommons(cluster).all_models()
     except AccessError as problem:
