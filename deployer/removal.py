@@ -120,10 +120,10 @@ class Removal:
         """What else on the cluster names one of them, in words; ``index`` and the pipelines themselves do not count."""
         reasons = []
         for _, name in pipelines:
-            users = self.uses.of_pipeline(name, {index or ""}, pipelines)
+            users = self.uses.of_pipeline(name, index, pipelines)
             reasons += [f"{user} names its pipeline {name}" for user in users]
         for model in models:
-            users = self.uses.of_model(model.id, pipelines)
+            users = self.uses.of_model(model.id, index, pipelines)
             reasons += [f"{user} names its model {model.name} (id {model.id})" for user in users]
         return reasons
 

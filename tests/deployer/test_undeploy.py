@@ -152,7 +152,15 @@ def pipeline_by_pipeline(server: MLCommonsServer, pipeline: str, model: str) -> 
     server.ingest["theirs"] = {"processors": [{"pipeline": {"name": pipeline}}]}
 
 
-@pytest.mark.parametrize("use", [ingest_by_model, enricher_by_model, index_by_pipeline, pipeline_by_pipeline])
+def field_by_model(server: MLCommonsServer, pipeline: str, model: str) -> None:
+    mappings = {"properties": {"a": {"type": "semantic", "model_id": model}}}
+    client(server).request("PUT", "/theirs", body={"mappings": mappings})
+
+
+USES = (ingest_by_model, enricher_by_model, field_by_model, index_by_pipeline, pipeline_by_pipeline)
+
+
+@pytest.mark.parametrize("use", USES)
 def test_what_something_else_names_is_in_use(
     server: MLCommonsServer,
     small_bundle: Bundle,
