@@ -96,9 +96,10 @@ def undeploy(
         remove_orphans(work, {one.deployment.bundle for one in found.all}, made.values())
     if everything and all(removed) and not staying:
         work.bundles_index({one.deployment.fingerprint for one in doomed})
+    ended = everything and not plan_only and removed[-1:] == [True]
     return UndeployResult(
         index=index,
-        in_use=found.current.index if found.current and found.current not in doomed else None,
+        in_use=found.current.index if found.current and not ended else None,
         kept=[one.index for one in kept],
         removed=work.removed,
         applied=not plan_only,

@@ -119,6 +119,22 @@ def test_an_undeploy_that_stopped_anywhere_leaves_a_cluster_that_can_be_read(
     assert not [name for name in (*server.ingest, *server.pipelines) if small_bundle.short in name]
 
 
+def test_no_index_ever_names_a_pipeline_that_is_deleted(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgraded(server, small_bundle, other_bundle)
+    plain, named = server._stored, []
+
+    def stored(store: Any, request: Request) -> Any:
+        if request.method == "DELETE":
+            named.append([i.name for i in server.indices.values() if request.parts[0] in i.settings.values()])
+        return plain(store, request)
+
+    monkeypatch.setattr(server, "_stored", stored)
+    undeploy(client(server), "products", keep=0)
+    assert named == [[], []]
+
+
 def test_an_index_another_alias_stands_on_is_in_use(
     server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
 ) -> None:
@@ -275,4 +291,5 @@ def test_the_last_deployment_leaves_what_another_name_uses(
     assert server.state() == wanted
     live = {"add": {"index": f"shop-{small_bundle.short}", "alias": "shop-live"}}
     client(server).request("POST", "/_aliases", body={"actions": [live]})
-    assert refused(undeploy(client(server), "shop", everything=True), "alias shop-live")
+    result = undeploy(client(server), "shop", everything=True)
+    assert refused(result, "alias shop-live") and result.in_use == f"shop-{small_bundle.short}"
