@@ -142,6 +142,8 @@ def deploy(
         log.warning("--allow-settings does nothing in mode client: no cluster setting is needed")
     if via_url is not None and choice.mode == "client":
         log.warning("--via-url does nothing in mode client: no model is registered")
+    if carry_aliases and (old is None or stage):
+        log.warning("carry_aliases does nothing here: the name does not move from another index")
     log.debug("mode %s: %s", choice.mode, choice.why)
     steps = _steps(api, facts, bundle, index, deployment, serving, allow_settings, via_url, old)
     switch = None

@@ -218,7 +218,8 @@ def test_every_template_is_used_by_the_code() -> None:
     assert [name for name in names() if f'"{name}"' not in code and name not in made] == []
 
 
-@pytest.mark.parametrize("flags", [("--gate-margin", "0.1"), ("--gate-split", "test"), ("--stage", "--no-copy")])
+@pytest.mark.parametrize("flags", [("--gate-margin", "0.1"), ("--gate-split", "test"), ("--stage", "--no-copy"),
+                                   ("--stage", "--carry-aliases")])  # fmt: skip
 def test_a_flag_that_would_do_nothing_is_refused(
     flags: tuple[str, ...], server: MLCommonsServer, small_bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
