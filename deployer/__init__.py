@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from osparse.deployer.connection import Answer, Cluster, open_cluster
     from osparse.deployer.deploying import DeployResult, deploy
     from osparse.deployer.diagnosis import doctor
+    from osparse.deployer.further_problems import other_problems
     from osparse.deployer.healing import Healed, heal
     from osparse.deployer.index import IndexResult, index_documents, load_rows
     from osparse.deployer.node import node_down, node_status, node_up
@@ -40,6 +41,7 @@ __all__ = [
     "deploy",
     "doctor",
     "drift_from",
+    "other_problems",
     "heal",
     "index_documents",
     "load_rows",
@@ -61,6 +63,7 @@ _HOME = {
     "Gate": "switching",
     "Healed": "healing",
     "drift_from": "readiness",
+    "other_problems": "further_problems",
     "heal": "healing",
     "RollbackResult": "rolling_back",
     "Serving": "serving",

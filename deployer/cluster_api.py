@@ -127,6 +127,13 @@ class ClusterApi:
         body = _object(self.cluster.request("GET", "/_all/_settings", params=params))
         return {name: set(_strings(settings)) - {"_none"} for name, settings in body.items()}
 
+    def mapped_models(self) -> dict[str, set[str]]:
+        """Concrete index -> ids of the models that its ``semantic`` fields name, of every index."""
+        named = "*.mappings.**.model_id,*.mappings.**.search_model_id"
+        params = {"filter_path": named, "expand_wildcards": _EVERY_INDEX}
+        body = _object(self.cluster.request("GET", "/_all/_mapping", params=params))
+        return {name: set(_strings(mappings)) for name, mappings in body.items()}
+
     def aliases(self, index: str) -> list[str]:
         return sorted(self.alias_properties(index))
 

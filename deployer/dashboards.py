@@ -57,7 +57,7 @@ def _calls(
         )
         yield note, search, _by_analyzer(deployment, text, analyzer)
     if serving is not None and serving.hybrid != "none":
-        pipeline = names.fusing_pipeline(bundle, serving.hybrid, serving.search_variant)
+        pipeline = names.fusing_pipeline(index)
         values = {"size": _SIZE, "field": deployment.field, "fields": _bm25_fields(deployment)}
         hybrid = render("query_hybrid", **values, text=text, sparse=body["query"])
         yield "# BM25 and sparse together\n", f"{search}?search_pipeline={pipeline}", dict(hybrid)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from osparse.bundle import Bundle
 from osparse.deployer import names
 from osparse.deployer.artifacts import StoreParts, part_file
+from osparse.deployer.carrying import settle
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
 from osparse.deployer.dashboards import snippets
@@ -52,11 +53,13 @@ class DeployResult:
 
     def __str__(self) -> str:
         changes = len(self.plan.changes)
+        notes = [f"  note: {note}" for note in self.notes]
         if not self.applied:
-            return f"{self.plan}\n{changes} of {len(self.plan.findings)} steps to do; nothing was touched"
+            shown = "\n".join([str(self.plan), *notes])
+            return f"{shown}\n{changes} of {len(self.plan.findings)} steps to do; nothing was touched"
         done = f"{changes} changes" if changes else "nothing to change, all of it was there"
         lines = [str(self.plan), *(f"  gate: {found}" for found in self.gate)]
-        lines += [f"  note: {note}" for note in self.notes]
+        lines += notes
         if self.staged_beside is not None:
             new, name = self.plan.index, self.plan.alias
             lines.append(
@@ -90,6 +93,7 @@ def deploy(
     mode: AskedMode = "auto",
     plan_only: bool = False,
     serving: Serving | None = None,
+    choices: Mapping[str, Any] | None = None,
     allow_settings: bool = False,
     via_url: str | None = None,
     stage: bool = False,
@@ -105,7 +109,8 @@ def deploy(
     Args:
         mode: "auto" looks at the plugins; "ml-commons" and "client" insist.
         plan_only: Say what would be created, changed or kept, and touch nothing.
-        serving: Field type, pieces, search pipelines, pruning; see :class:`Serving`.
+        serving: Field type, pieces, search pipelines, pruning, all at once; see :class:`Serving`.
+        choices: Or some of them by name; the others stay as in the index that serves. With neither, all stay.
         allow_settings: Change the cluster settings that ML Commons needs; otherwise the call to make is reported.
         via_url: Let the cluster fetch the zips from under this address instead of sending them in chunks.
         stage: Beside another bundle: make everything but copy nothing and leave the alias.
@@ -123,23 +128,31 @@ def deploy(
     """
     started = time.monotonic()
     names.check_index_name(index)
-    serving = serving or Serving()
     api = ClusterApi(cluster)
     facts = look(api)
-    choice, deployment = _decide(api, facts, bundle, index, mode, serving)
+    name = names.concrete_index(index, bundle)
+    there, old = _existing(api, name), _in_use(api, index, name)
+    choice = _mode(facts, bundle, mode, there)
+    before = there or (old.deployment if old is not None else None)
+    serving, notes = settle(before, choice.mode, serving, choices or {})
+    style = there.key_style if there is not None and there.mode == choice.mode else facts.key_style
     check_serving(serving, facts, choice, bundle)
+    deployment = deployment_of(bundle, choice.mode, style, serving)
     if allow_settings and choice.mode == "client":
         log.warning("--allow-settings does nothing in mode client: no cluster setting is needed")
     if via_url is not None and choice.mode == "client":
         log.warning("--via-url does nothing in mode client: no model is registered")
+    if carry_aliases and (old is None or stage):
+        log.warning("carry_aliases does nothing here: the name does not move from another index")
     log.debug("mode %s: %s", choice.mode, choice.why)
-    name = names.concrete_index(index, bundle)
-    old = _in_use(api, index, name)
     steps = _steps(api, facts, bundle, index, deployment, serving, allow_settings, via_url, old)
     switch = None
-    if old is not None and not stage:
+    fusing = _fusing(api, index, bundle, serving, before, steps)
+    if old is None:
+        steps += fusing
+    elif not stage:
         switch = Switch(api, index, old, name, bundle, deployment, gate, carry_aliases)
-        steps += [*([Documents(api, old, name, deployment)] if copy else []), switch]
+        steps += [*([Documents(api, old, name, deployment)] if copy else []), switch, *fusing]
     findings = inspect_all(steps)
     if not plan_only:
         findings = apply_all(steps, findings)
@@ -150,24 +163,16 @@ def deploy(
         seconds=time.monotonic() - started,
         snippets=snippets(bundle, deployment, index, serving),
         gate=switch.report if switch is not None else [],
-        notes=switch.notes if switch is not None else [],
+        notes=[*notes, *(switch.notes if switch is not None else [])],
         staged_beside=old.index if stage and old is not None else None,
     )
 
 
-def _decide(
-    api: ClusterApi, facts: Facts, bundle: Bundle, index: str, asked: str, serving: Serving
-) -> tuple[Choice, Deployment]:
+def _mode(facts: Facts, bundle: Bundle, asked: str, there: Deployment | None) -> Choice:
     """An index of this bundle that is there decides for "auto"; otherwise the plugins do."""
-    there = _existing(api, names.concrete_index(index, bundle))
     if asked == "auto" and there is not None and there.fingerprint == bundle.fingerprint:
-        wanted = deployment_of(bundle, there.mode, there.key_style, serving)
-        return Choice(there.mode, "the index exists and was made so"), replace(wanted, key_style=there.key_style)
-    choice = choose_mode(facts, asked)
-    deployment = deployment_of(bundle, choice.mode, facts.key_style, serving)
-    if choice.mode == "client" and there is not None and there.mode == "client":
-        deployment = deployment_of(bundle, "client", there.key_style, serving)
-    return choice, deployment
+        return Choice(there.mode, "the index exists and was made so")
+    return choose_mode(facts, asked)
 
 
 def _existing(api: ClusterApi, name: str) -> Deployment | None:
@@ -201,25 +206,34 @@ def _steps(
     part_file(bundle, "tokenizer")
     if deployment.mode == "client":
         part_file(bundle, "onnx")
-        return [StoreParts(api, bundle, ("tokenizer", "onnx")), *_fusing(api, bundle, serving, None), place]
-    ml = MLCommons(api.cluster)
+        return [StoreParts(api, bundle, ("tokenizer", "onnx")), place]
+    ml, words = MLCommons(api.cluster), deployment.piece_words
     group = ModelGroup(ml, bundle)
     encoder = ServedModel(ml, bundle, "encoder", group, via_url)
     tokenizer = ServedModel(ml, bundle, "tokenizer", group, via_url)
     place.models = (encoder, tokenizer)
-    search = SearchPipeline(api, bundle, tokenizer, serving)
     return [
         MLSettings(api, facts, (encoder, tokenizer), allow_settings, via_url),
         group,
         encoder,
         tokenizer,
         StoreParts(api, bundle, ("tokenizer",)),
-        *([IngestPipeline(api, bundle, encoder, serving)] if deployment.ingest_pipeline else []),
-        search,
-        *_fusing(api, bundle, serving, search),
+        *([IngestPipeline(api, bundle, encoder, serving, words)] if deployment.ingest_pipeline else []),
+        SearchPipeline(api, bundle, tokenizer, serving),
         place,
     ]
 
 
-def _fusing(api: ClusterApi, bundle: Bundle, serving: Serving, plain: SearchPipeline | None) -> Sequence[Step]:
-    return [FusingPipeline(api, bundle, serving, plain)] if serving.hybrid != "none" else []
+def _fusing(
+    api: ClusterApi,
+    index: str,
+    bundle: Bundle,
+    serving: Serving,
+    before: Deployment | None,
+    steps: Sequence[Step],
+) -> list[Step]:
+    """The step for hybrid queries, where there are any, or were."""
+    if serving.hybrid == "none" and (before is None or before.hybrid == "none"):
+        return []
+    plain = next((step for step in steps if isinstance(step, SearchPipeline)), None)
+    return [FusingPipeline(api, index, bundle, serving, plain)]

@@ -78,13 +78,25 @@ def read_generations(api: ClusterApi, alias: str) -> Generations:
     return Generations(alias, current, previous, tuple(others), tuple(waiting))
 
 
-def deployments_of(found: Mapping[str, Any]) -> dict[str, Deployment]:
-    """Those osparse made, of concrete index -> ``_meta``; anything may stand in another's."""
+def deployments_of(found: Mapping[str, Any], unreadable: dict[str, str] | None = None) -> dict[str, Deployment]:
+    """Those osparse made, of concrete index -> ``_meta``; anything may stand in another's.
+
+    Args:
+        unreadable: Takes index -> problem of those whose ``_meta`` is osparse's and damaged, or of a later version.
+
+    Raises:
+        ClusterError: there is such an index and ``unreadable`` is None: what it uses cannot be known.
+    """
     made: dict[str, Deployment] = {}
     for name, meta in sorted(found.items()):
         ours = meta.get(META_KEY) if isinstance(meta, Mapping) else None
         if isinstance(meta, Mapping) and isinstance(ours, Mapping) and ours.get("schema") == SCHEMA_VERSION:
-            made[name] = Deployment.from_meta(meta, name)
+            try:
+                made[name] = Deployment.from_meta(meta, name)
+            except ClusterError as problem:
+                if unreadable is None:
+                    raise
+                unreadable[name] = str(problem)
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from osparse.deployer import ml_failures
@@ -10,7 +11,9 @@ from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
 from osparse.deployer.ml_commons import MLCommons
 from osparse.deployer.ml_tasks import await_answer, deploy_once, node_names
-from osparse.deployer.readiness import status
+from osparse.deployer.pipelines import IngestPipeline
+from osparse.deployer.readiness import DeploymentStatus, first_model, served_name, status
+from osparse.deployer.rewiring import PipelineStep, pipeline_steps
 from osparse.deployer.serving_index import pipeline_drift, pipelines_of
 from osparse.deployment import Deployment
 from osparse.errors import ClusterError
@@ -33,9 +36,9 @@ class Healed:
 
 
 def heal(cluster: Cluster, index: str | None = None, *, plan_only: bool = False) -> list[Healed]:
-    """Redeploy models that do not answer (after a restart of the nodes) and put default pipelines back.
+    """Redeploy models that do not answer (after a restart of the nodes), rebuild pipelines, put the defaults back.
 
-    What is gone altogether (a model, a pipeline, a bundle part) needs ``osparse deploy`` and the bundle.
+    What is gone altogether (a model, a bundle part) needs ``osparse deploy`` and the bundle.
 
     Raises:
         ClusterError: ``index`` is given and there is no deployment of that name.
@@ -44,6 +47,7 @@ def heal(cluster: Cluster, index: str | None = None, *, plan_only: bool = False)
     done: list[Healed] = []
     seen: set[str] = set()
     for found in status(cluster, index):
+        done += _pipelines(api, found, plan_only)
         done += _wiring(api, found.index, found.deployment, plan_only)
         for model in found.models:
             if not model.answers and model.id not in seen and model.state != "REGISTERING":
@@ -67,6 +71,27 @@ def _redeploy(ml: MLCommons, index: str, model_id: str, plan_only: bool) -> Heal
     except ClusterError as problem:
         return Healed(index, what, str(problem))
     return Healed(index, what)
+
+
+def _pipelines(api: ClusterApi, found: DeploymentStatus, plan_only: bool) -> list[Healed]:
+    """Make those again that are gone or name another model; one that somebody has only changed otherwise is left."""
+    if not found.broken_pipelines:
+        return []
+    models = [first_model(found.models, part) for part in ("encoder", "tokenizer")]
+    alias = served_name(found.index, found.deployment, found.aliases)
+    steps = pipeline_steps(api, alias or "", found.deployment, models)
+    return [_made_again(step, found, models, plan_only) for step in steps if step.name in found.broken_pipelines]
+
+
+def _made_again(step: PipelineStep, found: DeploymentStatus, models: Sequence[str | None], plan_only: bool) -> Healed:
+    what = f"make pipeline {step.name} again"
+    if found.deployment.mode == "ml-commons" and None in models:
+        return Healed(found.index, what, "its model is gone; run osparse deploy")
+    if isinstance(step, IngestPipeline) and found.deployment.chunks and step.words is None:
+        return Healed(found.index, what, "its index does not say how long a piece is; run osparse deploy")
+    if not plan_only:
+        step.apply()
+    return Healed(found.index, what)
 
 
 def _wiring(api: ClusterApi, index: str, deployment: Deployment, plan_only: bool) -> list[Healed]:

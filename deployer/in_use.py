@@ -1,4 +1,4 @@
-"""Who on a cluster uses a pipeline or a model: other pipelines by name or id, other indices by their settings."""
+"""Who on a cluster uses a pipeline or a model: other pipelines in their bodies, indices in settings and fields."""
 
 from __future__ import annotations
 
@@ -20,21 +20,19 @@ class Uses:
     """Their bodies as JSON text."""
     defaults: Mapping[str, Collection[str]]
     """Index -> the pipelines that its settings name."""
+    mapped: Mapping[str, Collection[str]]
+    """Index -> the models that its ``semantic`` fields name."""
 
-    def of_model(self, model_id: str, apart_from: Collection[PipelineKey] = ()) -> list[str]:
-        """The pipelines that name a model, in words."""
-        users = [key for key in naming(self.pipelines, model_id) if key not in apart_from]
-        return [f"{kind} pipeline {name}" for kind, name in users]
+    def of_model(self, model_id: str, index: str | None, pipelines: Collection[PipelineKey]) -> list[str]:
+        """The indices and pipelines that name a model, in words; ``index`` and ``pipelines`` do not count."""
+        users = [key for key in naming(self.pipelines, model_id) if key not in pipelines]
+        indices = [name for name, named in self.mapped.items() if model_id in named and name != index]
+        return [f"index {name}" for name in sorted(indices)] + [f"{kind} pipeline {name}" for kind, name in users]
 
-    def of_pipeline(self, name: str, apart_from: Collection[str], pipelines: Collection[PipelineKey]) -> list[str]:
-        """The indices and pipelines that name a pipeline, in words.
-
-        Args:
-            apart_from: Indices that do not count.
-            pipelines: Pipelines that do not count.
-        """
-        indices = [index for index, named in self.defaults.items() if name in named and index not in apart_from]
-        return [f"index {index}" for index in sorted(indices)] + [
+    def of_pipeline(self, name: str, index: str | None, pipelines: Collection[PipelineKey]) -> list[str]:
+        """The indices and pipelines that name a pipeline, in words; ``index`` and ``pipelines`` do not count."""
+        indices = [other for other, named in self.defaults.items() if name in named and other != index]
+        return [f"index {other}" for other in sorted(indices)] + [
             f"{kind} pipeline {other}"
             for (kind, other), body in self.pipelines.items()
             if (kind, other) not in pipelines and json.dumps(name) in body
@@ -42,8 +40,8 @@ class Uses:
 
 
 def read_uses(api: ClusterApi) -> Uses:
-    """Ask the cluster, in three calls."""
-    return Uses(read_pipelines(api), api.default_pipelines())
+    """Ask the cluster, in four calls."""
+    return Uses(read_pipelines(api), api.default_pipelines(), api.mapped_models())
 
 
 def read_pipelines(api: ClusterApi) -> dict[PipelineKey, str]:

@@ -73,8 +73,8 @@ class MLCommons:
         return [_model(hit["_id"], hit["_source"]) for hit in _hits(answer) if hit["_source"].get("name") == name]
 
     def all_models(self) -> list[Model]:
-        """Every model of the cluster, not only osparse's, up to a thousand."""
-        answer = self.cluster.request("POST", f"{_BASE}/models/_search", body=render("models_all"), allow=(404,))
+        """Every model of the cluster, not only osparse's, up to a thousand; none where ML Commons is not installed."""
+        answer = self.cluster.request("POST", f"{_BASE}/models/_search", body=render("models_all"), allow=(400, 404))
         return [_model(hit["_id"], hit["_source"]) for hit in _hits(answer)]
 
     def delete_group(self, group_id: str) -> Answer:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from osparse.bundle import Bundle, BundleFile
@@ -27,6 +27,26 @@ log = logging.getLogger("osparse.deployer.ml_models")
 ANSWERING = ("DEPLOYED", "PARTIALLY_DEPLOYED")
 _ORDER = (*ANSWERING, "DEPLOYING", "REGISTERED", "UNDEPLOYED", "DEPLOY_FAILED", "REGISTERING")
 """Which of several models of one name is kept: the furthest along."""
+
+
+@dataclass(frozen=True)
+class _Copies:
+    """The models of one name and content."""
+
+    best: Model | None
+    """The furthest along; of several, one that a pipeline names."""
+    unfinished: list[Model]
+    """Further ones that serve nobody."""
+    serving: list[Model]
+    """Further ones that answer, are about to, or that a pipeline names."""
+
+    @property
+    def note(self) -> str:
+        return f"; another model of this name is in use and is left: {_listed(self.serving)}" if self.serving else ""
+
+
+def _listed(models: Sequence[Model]) -> str:
+    return ", ".join(f"id {model.id}, {model.state}" for model in models)
 
 
 def _progress(model: Model) -> int:
@@ -65,10 +85,6 @@ class ServedModel:
     via_url: str | None = None
     """The cluster fetches the zip from under this address; None: it is sent in chunks."""
     id: str | None = None
-    _unfinished: list[Model] = field(default_factory=list)
-    """Further models of its name that serve nobody: they are deleted."""
-    _serving: list[Model] = field(default_factory=list)
-    """Further models of its name that answer, or that a pipeline names: they are left."""
 
     @property
     def name(self) -> str:
@@ -86,33 +102,35 @@ class ServedModel:
     def inspect(self) -> Finding:
         """Raises :class:`DeploymentConflictError` for a foreign model of that name, CheckError for wrong weights."""
         what = f"model {self.name} ({self.file.function_name}, {self.file.model_format}, {self.file.size / 1e6:.1f} MB)"
-        model = self._find()
+        copies = self._find()
+        model, left = copies.best, copies.note
+        self.id = model.id if model is not None else None
         if model is None:
             return Finding("create", what, "there is none of that name")
-        if self._unfinished:
-            copies = ", ".join(f"id {copy.id}, {copy.state}" for copy in self._unfinished)
-            return Finding("change", what, f"unfinished copies of it are deleted ({copies}){self._left}")
+        if copies.unfinished:
+            return Finding("change", what, f"unfinished copies of it are deleted ({_listed(copies.unfinished)}){left}")
         if model.state not in ANSWERING:
-            return Finding("change", what, f"it is {model.state}")
+            return Finding("change", what, f"it is {model.state}{left}")
         answer = self.ml.try_predict(model.id, ["osparse"])
         if answer.status != 200:
-            return Finding("change", what, f"it is {model.state} but does not answer: {answer.reason}")
+            return Finding("change", what, f"it is {model.state} but does not answer: {answer.reason}{left}")
         prove(self.ml, model.id, self.bundle, self.part)
-        return Finding("keep", what, f"deployed, answers as proved{self._left}")
+        return Finding("keep", what, f"deployed, answers as proved{left}")
 
-    @property
-    def _left(self) -> str:
-        """A note on the copies that are left."""
-        copies = ", ".join(f"id {copy.id}, {copy.state}" for copy in self._serving)
-        return f"; another model of this name is in use and is left: {copies}" if copies else ""
+    def is_served(self) -> bool:
+        """Whether a model of its name and content answers; whether it answers rightly, :meth:`inspect` finds out."""
+        model = self._find().best
+        return model is not None and self.ml.try_predict(model.id, ["osparse"]).status == 200
 
     def apply(self) -> None:
-        model = self._find()
+        copies = self._find()
+        model = copies.best
         if model is not None and self._must_start_over(model):
             self._delete(model)
             model = None
         model = model or self._register()
-        self._drop_unfinished()
+        for copy in copies.unfinished:
+            self._delete(copy)
         if model.state == "REGISTERING":
             self._upload(model)
         if model.state == "DEPLOYING":
@@ -130,7 +148,7 @@ class ServedModel:
             return self._settled(model, ("REGISTERING",)).state == "REGISTERING"
         return model.chunks != self._chunks
 
-    def _find(self) -> Model | None:
+    def _find(self) -> _Copies:
         found = self.ml.find_models(self.name)
         ours = {file.sha256 for file in self.bundle.files.values()}
         foreign = [m for m in found if m.sha256 not in ours and (m.chunks is not None or m.state != "REGISTERING")]
@@ -142,19 +160,13 @@ class ServedModel:
         pipelines = read_pipelines(ClusterApi(self.ml.cluster)) if len(found) > 1 else {}
         found.sort(key=lambda model: (_progress(model), not naming(pipelines, model.id)))
         serving = [model for model in found[1:] if self._serves(model, pipelines)]
-        self._serving, self._unfinished = serving, [model for model in found[1:] if model not in serving]
-        self.id = found[0].id if found else None
-        return found[0] if found else None
+        return _Copies(found[0] if found else None, [model for model in found[1:] if model not in serving], serving)
 
     def _serves(self, model: Model, pipelines: Mapping[PipelineKey, str]) -> bool:
         """Whether somebody may be using a model: it answers or is about to, or a pipeline names it."""
         if model.state in (*ANSWERING, "DEPLOYING") or naming(pipelines, model.id):
             return True
         return self.ml.try_predict(model.id, ["osparse"]).status == 200
-
-    def _drop_unfinished(self) -> None:
-        for model in self._unfinished:
-            self._delete(model)
 
     def _delete(self, model: Model) -> None:
         """Of an unfinished copy; one that a pipeline names which this deploy does not write is left."""
@@ -188,7 +200,7 @@ class ServedModel:
                 return self._fetched_by_server(self.via_url, values)
             model_id = self.ml.register_meta(**values, chunks=self._chunks)
         except (ClusterUnreachableError, ClusterBusyError):
-            found = self._find()  # the answer was lost, the model may be there
+            found = self._find().best  # the answer was lost, the model may be there
             if found is None:
                 raise
             return found

@@ -44,7 +44,7 @@ class MLSettings:
         needed = self._needed()
         if not needed:
             return Finding("keep", "cluster settings", "models can be uploaded and run")
-        if all(model.inspect().action == "keep" for model in self.models):
+        if all(model.is_served() for model in self.models):
             return Finding("keep", "cluster settings", "the models are served already")
         reasons = "; ".join(why for _, why in needed.values())
         reasons += "" if self.allow else "; pass --allow-settings to let osparse change them"

@@ -6,6 +6,7 @@ Model names become file names on the server, and descriptions do not survive a c
 from __future__ import annotations
 
 import re
+from typing import Protocol
 
 from osparse.bundle import Bundle
 from osparse.errors import InputError
@@ -52,18 +53,28 @@ def tokenizer_model(bundle: Bundle) -> str:
     return f"{bundle.name}-{bundle.short}-tokenizer"
 
 
-def ingest_pipeline(bundle: Bundle, variant: str = "") -> str:
+class Named(Protocol):
+    """A bundle, or what a deployment says of one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def short(self) -> str: ...
+
+
+def ingest_pipeline(bundle: Named, variant: str = "") -> str:
     return f"osparse-{bundle.name}-{bundle.short}-ingest{variant}"
 
 
-def search_pipeline(bundle: Bundle, variant: str = "") -> str:
+def search_pipeline(bundle: Named, variant: str = "") -> str:
     """Each variant has its own, so that one index's choice is not another's."""
     return f"osparse-{bundle.name}-{bundle.short}-search{variant}"
 
 
-def fusing_pipeline(bundle: Bundle, how: str, variant: str = "") -> str:
-    """The search pipeline of hybrid queries."""
-    return f"osparse-{bundle.name}-{bundle.short}-{how}{variant}"
+def fusing_pipeline(index: str) -> str:
+    """The search pipeline of hybrid queries under a name: requests name it, so an upgrade leaves its name as it is."""
+    return f"osparse-hybrid-{index}"
 
 
 def pipelines_of(bundle: str, fingerprint: str) -> str:

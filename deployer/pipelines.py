@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from osparse.bundle import Bundle
 from osparse.deployer import names
 from osparse.deployer.cluster_api import ClusterApi
-from osparse.deployer.ml_models import ServedModel
-from osparse.deployer.plan import Finding
+from osparse.deployer.plan import Action, Finding
 from osparse.deployer.serving import Serving
 from osparse.deployment import CHUNK_TEXTS_FIELD, CHUNKS_FIELD, FIELD
 from osparse.onnx_encoder import open_query_encoder
@@ -21,14 +20,22 @@ WEIGHTS = [0.3, 0.7]
 """Of BM25 and of the sparse score in a fused one."""
 
 
+class Identified(Protocol):
+    """A model whose id a pipeline names; None while a plan is made and it is not registered."""
+
+    id: str | None
+
+
 @dataclass
 class IngestPipeline:
     """Step: documents that arrive in the index are encoded."""
 
     api: ClusterApi
-    bundle: Bundle
-    encoder: ServedModel
+    bundle: names.Named
+    encoder: Identified
     serving: Serving = field(default_factory=Serving)
+    words: int | None = None
+    """Of one piece, where texts are encoded in pieces."""
 
     @property
     def name(self) -> str:
@@ -45,7 +52,7 @@ class IngestPipeline:
         values: dict[str, Any] = {"bundle": self.bundle.name, "text_field": TEXT_FIELD}
         values["encoder_id"] = self.encoder.id or ""
         if self.serving.chunk_text:
-            pieces = {"pieces": CHUNK_TEXTS_FIELD, "path": CHUNKS_FIELD, "token_limit": words_per_piece(self.bundle)}
+            pieces = {"pieces": CHUNK_TEXTS_FIELD, "path": CHUNKS_FIELD, "token_limit": self.words}
             body = dict(render("ingest_text_chunking", **values, **pieces))
         else:
             body = dict(render("ingest_sparse_encoding", **values, field=FIELD))
@@ -65,8 +72,8 @@ class SearchPipeline:
     """Step: a query by text needs no model id."""
 
     api: ClusterApi
-    bundle: Bundle
-    tokenizer: ServedModel
+    bundle: names.Named
+    tokenizer: Identified
     serving: Serving = field(default_factory=Serving)
 
     @property
@@ -87,23 +94,34 @@ class SearchPipeline:
 
 @dataclass
 class FusingPipeline:
-    """Step: the search pipeline that hybrid queries name; the index's own pipeline stays the plain one."""
+    """Step: the search pipeline that hybrid queries name; the index's own pipeline stays the plain one.
+
+    Its name is that of the alias and stays at an upgrade, so it is written once the alias has moved.
+    """
 
     api: ClusterApi
-    bundle: Bundle
+    alias: str
+    bundle: names.Named
     serving: Serving
     plain: SearchPipeline | None
     """Whose request processors come first; None in client mode, where queries bring their tokens."""
 
     @property
     def name(self) -> str:
-        return names.fusing_pipeline(self.bundle, self.serving.hybrid, self.serving.search_variant)
+        return names.fusing_pipeline(self.alias)
 
     def inspect(self) -> Finding:
-        return _compare(f"search pipeline {self.name}", self.api.get_search_pipeline(self.name), self.body())
+        there = self.api.get_search_pipeline(self.name)
+        if self.serving.hybrid == "none":
+            action: Action = "keep" if there is None else "change"
+            return Finding(action, f"search pipeline {self.name}", "hybrid is turned off: it is deleted")
+        return _compare(f"search pipeline {self.name}", there, self.body())
 
     def apply(self) -> None:
-        self.api.put_search_pipeline(self.name, self.body())
+        if self.serving.hybrid == "none":
+            self.api.delete_search_pipeline(self.name)
+        else:
+            self.api.put_search_pipeline(self.name, self.body())
 
     def body(self) -> dict[str, Any]:
         before = self.plain.body()["request_processors"] if self.plain is not None else []

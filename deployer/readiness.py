@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from osparse.bundle import Bundle
+from osparse.deployer import names
 from osparse.deployer.artifacts import chunk_ids, stored_parts
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
@@ -53,6 +54,8 @@ class DeploymentStatus:
     size: int = 0
     """Bytes of its primary shards."""
     models: list[ModelStatus] = field(default_factory=list)
+    broken_pipelines: list[str] = field(default_factory=list)
+    """Names of those that are gone or name another model."""
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What is worth knowing and no fault."""
@@ -93,9 +96,9 @@ def status(cluster: Cluster, index: str | None = None) -> list[DeploymentStatus]
     else:
         mappings = api.get_mapping(index) or {}
         meta = {name: body.get("mappings", {}).get("_meta") for name, body in mappings.items()}
-    found = [_one(api, name, deployment) for name, deployment in deployments_of(meta).items()]
+    found = [_one(api, name, deployment) for name, deployment in deployments_of(meta, {}).items()]
     if index is not None and not found:
-        there = {alias for name in deployments_of(api.all_meta()) for alias in api.aliases(name)}
+        there = {alias for name in deployments_of(api.all_meta(), {}) for alias in api.aliases(name)}
         raise ClusterError(f"{cluster.url} has no deployment {index}; it has: {', '.join(sorted(there)) or 'none'}")
     return found
 
@@ -123,21 +126,36 @@ def _one(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentStatus
 
 def _examined(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentStatus:
     aliases, documents = api.aliases(name), api.count_unless_closed(name)
-    problems, notes = _place(api, name, deployment, aliases)
+    problems, notes = _place(api, name, deployment, aliases, documents)
     models: list[ModelStatus] = []
     if deployment.mode == "ml-commons":
         models, wrong = _models(MLCommons(api.cluster), api, deployment)
         problems += wrong
+    broken = _broken_pipelines(api, deployment, served_name(name, deployment, aliases), models)
+    problems += broken.values()
     problems += _parts(api, deployment)
-    problems += [f"{drift}; run osparse deploy again" for drift in pipeline_drift(api, name, deployment)]
+    problems += [f"{drift}; run osparse status --heal" for drift in pipeline_drift(api, name, deployment)]
     if documents is None:
         problems.insert(0, f"the index is closed and answers nothing; open it with: POST /{name}/_open")
-        return DeploymentStatus(name, aliases, deployment, 0, True, 0, models, problems, notes)
-    problems += document_problems(api, name, deployment)
-    return DeploymentStatus(name, aliases, deployment, documents, False, api.store_size(name), models, problems, notes)
+    else:
+        problems += document_problems(api, name, deployment)
+    return DeploymentStatus(
+        index=name,
+        aliases=aliases,
+        deployment=deployment,
+        documents=documents or 0,
+        closed=documents is None,
+        size=0 if documents is None else api.store_size(name),
+        models=models,
+        broken_pipelines=[*broken],
+        problems=problems,
+        notes=notes,
+    )
 
 
-def _place(api: ClusterApi, name: str, deployment: Deployment, aliases: list[str]) -> tuple[list[str], list[str]]:
+def _place(
+    api: ClusterApi, name: str, deployment: Deployment, aliases: list[str], documents: int | None
+) -> tuple[list[str], list[str]]:
     """Problems and notes about the name it serves under."""
     if not name.endswith(f"-{deployment.fingerprint[:12]}"):
         return [f"its name does not carry its fingerprint {deployment.fingerprint[:12]}; was it renamed or copied?"], []
@@ -145,21 +163,32 @@ def _place(api: ClusterApi, name: str, deployment: Deployment, aliases: list[str
     if base in aliases:
         return [], []
     serving = api.indices_of_alias(base)
-    if serving:
-        before = f"it served {base} before" if f"{base}{SUFFIX}" in aliases else f"it does not serve {base}"
-        return [], [f"{before}; {', '.join(serving)} does"]
-    return ["no alias points to the index; run osparse deploy again"], []
+    if not serving:
+        return ["no alias points to the index; run osparse deploy again"], []
+    if f"{base}{SUFFIX}" in aliases:
+        return [], [f"it served {base} before; {', '.join(serving)} does"]
+    if documents is not None and api.creation_date(name) > max(map(api.creation_date, serving)):
+        return [_unfinished(api, base, deployment, documents, serving[0])], []
+    return [], [f"it does not serve {base}; {', '.join(serving)} does"]
+
+
+def _unfinished(api: ClusterApi, base: str, deployment: Deployment, documents: int, serving: str) -> str:
+    total = api.count_unless_closed(serving)
+    of = f" of {total:,}" if total is not None else ""
+    return (
+        f"unfinished upgrade, {documents:,}{of} documents; resume with: osparse deploy BUNDLE --index {base} (bundle "
+        f"{deployment.bundle}, fingerprint {deployment.fingerprint[:12]})"
+    )
 
 
 def _models(ml: MLCommons, api: ClusterApi, deployment: Deployment) -> tuple[list[ModelStatus], list[str]]:
     prefix = f"{deployment.bundle}-{deployment.fingerprint[:12]}"
-    models, problems = [], []
+    models: list[ModelStatus] = []
+    problems = []
     profiles, nodes = ml.profiles(), {key: str(node.get("name")) for key, node in api.nodes().items()}
-    ids: dict[str, list[str]] = {}
     for part in ("encoder", "tokenizer"):
         name = f"{prefix}-{part}"
         there = ml.find_models(name)
-        ids[part] = [model.id for model in there]
         if not there:
             problems.append(f"model {name} is gone; run osparse deploy again")
         for model in there:
@@ -171,23 +200,41 @@ def _models(ml: MLCommons, api: ClusterApi, deployment: Deployment) -> tuple[lis
             if answer.status != 200:
                 what = remedy(answer.reason) or "run osparse status --heal"
                 problems.append(f"model {name} is {model.state} and does not answer ({answer.reason}); {what}")
-    return models, problems + _pipelines(api, deployment, ids)
+    return models, problems
 
 
-def _pipelines(api: ClusterApi, deployment: Deployment, ids: Mapping[str, list[str]]) -> list[str]:
-    """Pipelines that are gone, or that name a model which is not this fingerprint's."""
-    problems = []
+def first_model(models: Sequence[ModelStatus], part: str) -> str | None:
+    """Id of the model of a part (``encoder``, ``tokenizer``), one that answers if there is one; None if it is gone."""
+    mine = [model for model in models if model.name.endswith(f"-{part}")]
+    return min(mine, key=lambda model: not model.answers).id if mine else None
+
+
+def served_name(index: str, deployment: Deployment, aliases: Sequence[str]) -> str | None:
+    """The name that an index serves under; None if its alias stands elsewhere."""
+    base = index.removesuffix(f"-{deployment.fingerprint[:12]}")
+    return base if base in aliases else None
+
+
+def _broken_pipelines(
+    api: ClusterApi, deployment: Deployment, alias: str | None, models: Sequence[ModelStatus]
+) -> dict[str, str]:
+    """Name -> problem, of pipelines that are gone, or that name a model which is not this fingerprint's."""
+    fusing = names.fusing_pipeline(alias) if alias and deployment.hybrid != "none" else None
+    broken = {}
     for kind, name, part, body in (
         ("ingest", deployment.ingest_pipeline, "encoder", api.get_ingest_pipeline),
         ("search", deployment.search_pipeline, "tokenizer", api.get_search_pipeline),
+        ("search", fusing, "tokenizer", api.get_search_pipeline),
     ):
-        there = body(name) if name else None
-        if name and there is None:
-            problems.append(f"{kind} pipeline {name} is gone; run osparse deploy again")
-        named = set(_model_ids(there))
-        if named and ids[part] and not named <= set(ids[part]):
-            problems.append(f"{kind} pipeline {name} names another model than its {part}; run osparse deploy again")
-    return problems
+        if name is None:
+            continue
+        there = body(name)
+        named, ids = set(_model_ids(there)), {model.id for model in models if model.name.endswith(f"-{part}")}
+        if there is None:
+            broken[name] = f"{kind} pipeline {name} is gone; run osparse status --heal"
+        elif named and ids and not named <= ids:
+            broken[name] = f"{kind} pipeline {name} names another model than its {part}; run osparse status --heal"
+    return broken
 
 
 def _model_ids(node: object) -> Iterator[str]:

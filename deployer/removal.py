@@ -41,9 +41,21 @@ class Removal:
     left: list[str] = field(default_factory=list)
     """What could not be removed, and why."""
 
-    def deployment(self, index: str, deployment: Deployment, own_aliases: Collection[str]) -> bool:
-        """Remove an index and what only it uses; nothing of it, and False, if somebody else uses any of it."""
-        pipelines, models = self._pipelines(deployment), self._models(deployment)
+    def deployment(
+        self,
+        index: str,
+        deployment: Deployment,
+        own_aliases: Collection[str],
+        own_pipelines: Collection[PipelineKey] = (),
+    ) -> bool:
+        """Remove an index and what only it uses; nothing of it, and False, if somebody else uses any of it.
+
+        Args:
+            own_aliases: Those that osparse put on it.
+            own_pipelines: To be removed with it besides those of its bundle.
+        """
+        own = [key for key in own_pipelines if key in self.uses.pipelines]
+        pipelines, models = [*self._pipelines(deployment), *own], self._models(deployment)
         reasons = [*self._strange_aliases(index, own_aliases), *self._users(pipelines, models, index)]
         if reasons:
             self.left.append(f"index {index}, which is in use: {'; '.join(reasons)}")
@@ -108,10 +120,10 @@ class Removal:
         """What else on the cluster names one of them, in words; ``index`` and the pipelines themselves do not count."""
         reasons = []
         for _, name in pipelines:
-            users = self.uses.of_pipeline(name, {index or ""}, pipelines)
+            users = self.uses.of_pipeline(name, index, pipelines)
             reasons += [f"{user} names its pipeline {name}" for user in users]
         for model in models:
-            users = self.uses.of_model(model.id, pipelines)
+            users = self.uses.of_model(model.id, index, pipelines)
             reasons += [f"{user} names its model {model.name} (id {model.id})" for user in users]
         return reasons
 

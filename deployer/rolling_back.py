@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
 from osparse.deployer.generations import alias_note, foreign_aliases, move_alias, read_generations
-from osparse.deployer.readiness import status
+from osparse.deployer.pipelines import FusingPipeline
+from osparse.deployer.readiness import ModelStatus, first_model, status
+from osparse.deployer.rewiring import pipeline_steps
+from osparse.deployment import Deployment
 from osparse.errors import ClusterError, InputError
 
 
@@ -76,6 +80,7 @@ def rollback(cluster: Cluster, index: str, *, plan_only: bool = False, carry_ali
     others = ", ".join(foreign_aliases(api, index, old.index))
     if not plan_only:
         move_alias(api, index, old.index, new.index, carry=carry_aliases)
+        _rewrite_hybrid(api, index, old.deployment, new.deployment, state.models)
     return RollbackResult(
         alias=index,
         left=old.index,
@@ -87,3 +92,14 @@ def rollback(cluster: Cluster, index: str, *, plan_only: bool = False, carry_ali
         applied=not plan_only,
         notes=[alias_note(others, old.index, carry_aliases)] if others else [],
     )
+
+
+def _rewrite_hybrid(
+    api: ClusterApi, alias: str, old: Deployment, new: Deployment, models: Sequence[ModelStatus]
+) -> None:
+    """The pipeline that hybrid queries under the alias name is that of the index it stands on now."""
+    hybrid = new.hybrid if new.hybrid != "none" else old.hybrid
+    ids = [first_model(models, part) for part in ("encoder", "tokenizer")]
+    for step in pipeline_steps(api, alias, new, ids, hybrid):
+        if isinstance(step, FusingPipeline):
+            step.apply()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
-from typing import Literal
 
 from osparse.bundle import Bundle
 from osparse.deployer.facts import (
@@ -21,13 +20,12 @@ from osparse.deployer.facts import (
     Choice,
     Facts,
 )
-from osparse.deployment import CHUNKS_FIELD, FIELD, Vector
+from osparse.deployment import CHUNKS_FIELD, FIELD, Hybrid, Vector
 from osparse.errors import InputError
 from osparse.targets import TARGETS
 
 log = logging.getLogger("osparse.deployer.serving")
 
-Hybrid = Literal["none", "normalise", "rrf"]
 INTERVAL = r"-1|[1-9]\d*(ms|s|m|h|d)"
 """Refresh intervals that the server takes."""
 SPARSE_VECTOR_TOKENS = 32_768

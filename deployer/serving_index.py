@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from osparse.bundle import Bundle
@@ -13,6 +13,7 @@ from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.facts import ENGLISH_ANALYZERS, KOREAN_ANALYZERS, first_analyzer
 from osparse.deployer.inheritance import check_created, check_source, inherited
 from osparse.deployer.ml_models import ServedModel
+from osparse.deployer.pipelines import words_per_piece
 from osparse.deployer.plan import Finding
 from osparse.deployer.serving import Serving
 from osparse.deployment import CHUNK_TEXTS_FIELD, CHUNKS_FIELD, META_KEY, Deployment, KeyStyle, Mode
@@ -113,8 +114,8 @@ class ServingIndex:
         """What differs from the deployment wanted; the pipelines first, as a person would see them."""
         drift = settings_drift(self.api.get_index_settings(self.name), self._changeable())
         there = Deployment.from_meta(found["mappings"]["_meta"], self.name)
-        named = there.search_pipeline or "none"
-        meta = [] if there == self.deployment else [f"its _meta names search pipeline {named}"]
+        wanted = asdict(self.deployment)
+        meta = [f"its _meta says {key} {value}" for key, value in asdict(there).items() if value != wanted[key]]
         return [*drift, *meta]
 
     def _check_same(self, found: dict[str, Any]) -> None:
@@ -225,4 +226,9 @@ def deployment_of(bundle: Bundle, mode: Mode, key_style: KeyStyle, serving: Serv
         vector=s.field,
         chunks=s.chunk_text,
         prune=s.prune,
+        two_phase=s.two_phase,
+        hybrid=s.hybrid,
+        skip_existing=s.skip_existing,
+        ingest_batch=s.ingest_batch,
+        piece_words=words_per_piece(bundle) if s.chunk_text else None,
     )

@@ -85,10 +85,8 @@ class Switch:
         if self.gate is not None:
             checks.append(f"nDCG@10 on {self.gate.dataset} not lower by more than {self.gate.margin:g}")
         what = f"alias {self.alias}: {self.old.index} -> {self.new}"
-        others = ", ".join(foreign_aliases(self.api, self.alias, self.old.index))
-        if others:
-            checks[-1] += f". {alias_note(others, self.old.index, self.carry_aliases)}"
-        return Finding("change", what, f"once the gate holds: {'; '.join(checks)}")
+        why = [f"once the gate holds: {'; '.join(checks)}", *self._aliases()]
+        return Finding("change", what, ". ".join(why))
 
     def apply(self) -> None:
         """Raises :class:`CheckError` and leaves the alias alone if the gate does not hold."""
@@ -96,9 +94,13 @@ class Switch:
         self.report.append(self._documents())
         if self.gate is not None:
             self.report.append(self._quality(self.gate))
-        others = ", ".join(foreign_aliases(self.api, self.alias, self.old.index))
+        self.notes += self._aliases()
         move_alias(self.api, self.alias, self.old.index, self.new, carry=self.carry_aliases)
-        self.notes += [alias_note(others, self.old.index, self.carry_aliases)] if others else []
+
+    def _aliases(self) -> list[str]:
+        """What becomes of the aliases that others put on the old index; nothing where there are none."""
+        others = ", ".join(foreign_aliases(self.api, self.alias, self.old.index))
+        return [alias_note(others, self.old.index, self.carry_aliases)] if others else []
 
     def _weights(self) -> str:
         probes = [probe for probe in self.bundle.probes() if probe.text.strip()]  # a blank text is not encoded

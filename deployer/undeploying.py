@@ -87,14 +87,19 @@ def undeploy(
     work = Removal(api, look(api).missing_plugins == [], plan_only, read_uses(api), staying)
     for name in baselines:
         work.baseline(name)
-    removed = [work.deployment(one.index, one.deployment, {index, index + SUFFIX}) for one in doomed]
+    hybrid = {("search", names.fusing_pipeline(index))} if everything else set()
+    removed = [
+        work.deployment(one.index, one.deployment, {index, index + SUFFIX}, hybrid if one is doomed[-1] else ())
+        for one in doomed
+    ]
     if orphans:
         remove_orphans(work, {one.deployment.bundle for one in found.all}, made.values())
     if everything and all(removed) and not staying:
         work.bundles_index({one.deployment.fingerprint for one in doomed})
+    ended = everything and not plan_only and removed[-1:] == [True]
     return UndeployResult(
         index=index,
-        in_use=found.current.index if found.current and found.current not in doomed else None,
+        in_use=found.current.index if found.current and not ended else None,
         kept=[one.index for one in kept],
         removed=work.removed,
         applied=not plan_only,

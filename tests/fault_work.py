@@ -58,5 +58,5 @@ def hurry() -> None:
     ml_tasks.FIRST_WAIT, artifacts.CHUNK = 0.005, CHUNK
     ml_models.CHUNK = CHUNK  # type: ignore[attr-defined]
     bulk.BACKOFF, bulk.TRIES = 0.01, 3
-    removal.WAITS = (0.0, 0.01)
+    removal.WAITS = (0.0, 0.01, 0.01, 0.01, 0.01)
     logging.getLogger("opensearch").setLevel(logging.CRITICAL)

@@ -90,7 +90,7 @@ class IndexCalls(Ingestion, Templates):
     def settings_of_index(self, request: Request) -> Any:
         """Flat, as asked for; a value of null takes a setting away."""
         if request.parts[0] == "_all":  # only what filter_path names, nested, as osparse asks for it
-            return {name: {"settings": {"index": _pipelines_named(i)}} for name, i in self.indices.items()}
+            return {name: {"settings": {"index": i.pipelines_named()}} for name, i in self.indices.items()}
         indices = self._indices(request.parts[0])
         if request.method == "PUT":
             for key, value in request.json.items():
@@ -114,6 +114,8 @@ class IndexCalls(Ingestion, Templates):
             pattern = request.parts[0].replace("_all", "*")
             shown = request.query.get("expand_wildcards", "open")
             wanted = request.query.get("filter_path") == "*.mappings._meta"
+            if "model_id" in request.query.get("filter_path", ""):
+                return {name: {"mappings": index.models_named()} for name, index in self.indices.items()}
             return {
                 name: {"mappings": {"_meta": index.mappings["_meta"]} if wanted else index.mappings}
                 for name, index in self.indices.items()
@@ -282,9 +284,3 @@ class IndexCalls(Ingestion, Templates):
         if model_id is None:
             return dict.fromkeys(clause["query_text"].lower().split(), 1.0)  # the server's bert-uncased analyzer
         return {k: float(v or 0) for k, v in self._running(model_id).predict(clause["query_text"], form).items()}
-
-
-def _pipelines_named(index: Index) -> dict[str, Any]:
-    named = {key: index.settings[key] for key in ("default_pipeline", "final_pipeline") if key in index.settings}
-    search = index.settings.get("search.default_pipeline")
-    return {**named, **({"search": {"default_pipeline": search}} if search else {})}

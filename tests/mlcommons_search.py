@@ -123,6 +123,19 @@ class Index:
         state = "closed" if self.closed else "open"
         return "all" in states or (state in states and (not hidden or "hidden" in states))
 
+    def pipelines_named(self) -> dict[str, Any]:
+        """By its settings, nested as the server shows them."""
+        named: dict[str, Any] = {
+            key: self.settings[key] for key in ("default_pipeline", "final_pipeline") if key in self.settings
+        }
+        search = self.settings.get("search.default_pipeline")
+        return {**named, **({"search": {"default_pipeline": search}} if search else {})}
+
+    def models_named(self) -> dict[str, Any]:
+        """By its semantic fields."""
+        fields = self.mappings.get("properties", {}).items()
+        return {name: {k: v for k, v in f.items() if k in ("model_id", "search_model_id")} for name, f in fields}
+
     def describe(self) -> dict[str, Any]:
         mappings = {k: v for k, v in self.mappings.items()}
         settings = {key: str(value) for key, value in {**self.settings, "creation_date": self.created}.items()}

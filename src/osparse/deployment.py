@@ -24,6 +24,9 @@ Vector = Literal["rank_features", "sparse_vector", "semantic"]
 """The field type that holds document weights: Lucene's feature field; SEISMIC's approximate one; or the ``semantic``
 type, which makes a rank_features field of its own."""
 
+Hybrid = Literal["none", "normalise", "rrf"]
+"""How BM25 and sparse results are fused: by normalised scores, or by ranks (RRF)."""
+
 FIELD = "sparse_embedding"
 """The field that holds document weights."""
 CHUNKS_FIELD = "chunks"
@@ -56,6 +59,16 @@ class Deployment:
     """Whether a document is encoded in pieces; ``field`` is then nested."""
     prune: str | None = None
     """How the ingest pipeline thins weights out ("max_ratio 0.1"); None where it leaves them as proved."""
+    two_phase: bool = False
+    """Whether the search pipeline scores in two phases."""
+    hybrid: Hybrid = "none"
+    """How the search pipeline of hybrid queries fuses BM25 and sparse results."""
+    skip_existing: bool = False
+    """Whether the ingest pipeline leaves a text alone that the stored document has already."""
+    ingest_batch: int = 1
+    """Documents that the ingest pipeline hands to the model together."""
+    piece_words: int | None = None
+    """Words of one piece of a text; None where ``chunks`` is False."""
 
     def to_meta(self) -> dict[str, Any]:
         return {META_KEY: asdict(self)}

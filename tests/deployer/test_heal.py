@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlcommons_server import MLCommonsServer, mlcommons_server
 
 from osparse.bundle import Bundle
 from osparse.cli import main
-from osparse.deployer import deploy, drift_from, heal, status
+from osparse.deployer import Serving, deploy, drift_from, heal, other_problems, status, undeploy
 from osparse.deployer.airgap import downloads
+from osparse.errors import ClusterError
 
 from .conftest import client
 
@@ -118,3 +120,93 @@ def test_runtimes_by_version(version: tuple[int, int], torch: str, djl: str) -> 
     listed, files, bridge = downloads(version, "aarch64", "/data/")
     assert listed.place == f"/data/ml_cache/pytorch/{torch}.txt" and "linux-aarch64" in files.place
     assert bridge.place.endswith(f"/{djl}-libdjl_torch.so")
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {},
+        {"two_phase": True, "skip_existing": True, "prune_ratio": 0.1, "ingest_batch": 4},
+        {"chunk_text": True},
+        {"field": "semantic", "hybrid": "rrf"},
+        {"hybrid": "normalise"},
+    ],
+)
+@pytest.mark.parametrize("harm", ["deleted", "another model"])
+def test_heal_rebuilds_pipelines(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, choices: dict[str, Any], harm: str
+) -> None:
+    """From what the index's _meta says, and for one name without disturbing another."""
+    deploy(small_bundle, client(server), "products", serving=Serving(**choices))
+    deploy(other_bundle, client(server), "shop")
+    wanted = server.state()
+    short = small_bundle.short
+    for store in (server.ingest, server.pipelines):
+        for name in [name for name in store if short in name or name == "osparse-hybrid-products"]:
+            if harm == "deleted":
+                del store[name]
+            else:
+                store[name] = json.loads(
+                    json.dumps(store[name]).replace(next(i for i in server.models if i in json.dumps(store[name])), "x")
+                )
+    broken = {one.index: one for one in status(client(server))}
+    assert broken[f"shop-{other_bundle.short}"].ready and not broken[f"products-{short}"].ready
+    before = server.state()
+    planned = heal(client(server), plan_only=True)
+    assert planned and server.state() == before
+    assert [one.what for one in heal(client(server))] == [one.what for one in planned]
+    assert server.state() == wanted and all(one.ready for one in status(client(server)))
+
+
+def test_a_pipeline_whose_model_is_gone_is_not_rebuilt(server: MLCommonsServer, small_bundle: Bundle) -> None:
+    deploy(small_bundle, client(server), "products")
+    server.pipelines.clear()
+    for i in [i for i, model in server.models.items() if model["name"].endswith("tokenizer")]:
+        del server.models[i], server.chunks[i]
+    (done,) = heal(client(server))
+    assert done.problem == "its model is gone; run osparse deploy" and not server.pipelines
+
+
+def test_a_half_made_upgrade_is_a_problem(
+    core: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deploy(small_bundle, client(core), "products")
+    for number in range(3):
+        client(core).request("PUT", f"/products/_doc/{number}?refresh=true", body={"text": "growing pears"})
+    new = deploy(other_bundle, client(core), "products", stage=True).plan.index
+    client(core).request("PUT", f"/{new}/_doc/1?refresh=true", body={"text": "growing pears"})
+    assert osparse("status", "--cluster", core.url) == 1
+    shown = capsys.readouterr().out
+    assert "unfinished upgrade, 1 of 3 documents; resume with: osparse deploy BUNDLE --index products" in shown
+    assert shown.count("problem:") == 1
+    deploy(other_bundle, client(core), "products")
+    assert osparse("status", "--cluster", core.url) == 0
+
+
+def test_a_failed_model_that_no_index_uses_is_shown(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deploy(other_bundle, client(server), "shop")
+    server.fail_deploy = lambda name: "file not found"
+    with pytest.raises(ClusterError):
+        deploy(small_bundle, client(server), "products")
+    assert osparse("status", "--cluster", server.url) == 1
+    shown = capsys.readouterr().out
+    assert f"problem: model tiny-{small_bundle.short}-encoder" in shown and "is DEPLOY_FAILED and no index" in shown
+    server.fail_deploy = lambda name: None
+    deploy(small_bundle, client(server), "products")
+    assert other_problems(client(server)) == [] and osparse("status", "--cluster", server.url) == 0
+
+
+def test_an_index_that_cannot_be_read_does_not_hide_the_others(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deploy(small_bundle, client(server), "products")
+    deploy(other_bundle, client(server), "shop")
+    index = server.indices[f"shop-{other_bundle.short}"]
+    index.mappings["_meta"] = {"osparse": {"schema": 1, "mode": "client", "later": True}}
+    assert osparse("status", "--cluster", server.url) == 1
+    shown = capsys.readouterr().out
+    assert f"products-{small_bundle.short}: ready" in shown and f"problem: index {index.name}: its _meta" in shown
+    with pytest.raises(ClusterError, match="is not readable"):
+        undeploy(client(server), "products", keep=0)

@@ -102,7 +102,7 @@ def test_pruning_batches_and_skipping_go_into_the_pipeline(server: MLCommonsServ
     assert not {"prune_type", "prune_ratio", "skip_existing", "batch_size"} & body.keys()
     assert len(server.models) == 2, "the models are shared"
     with pytest.raises(DeploymentConflictError, match="prune: max_ratio 0.1 there, None wanted"):
-        deploy(small_bundle, client(server), "thin")
+        deploy(small_bundle, client(server), "thin", serving=Serving())
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_fusing_pipeline_stands_beside_the_plain_one(
     hybrid: Any, processor: str, server: MLCommonsServer, small_bundle: Bundle
 ) -> None:
     result = deploy(small_bundle, client(server), "products", serving=Serving(hybrid=hybrid))
-    name = f"osparse-tiny-{small_bundle.short}-{hybrid}"
+    name = "osparse-hybrid-products"
     pipeline = server.pipelines[name]
     assert [next(iter(p)) for p in pipeline["phase_results_processors"]] == [processor]
     assert [next(iter(p)) for p in pipeline["request_processors"]] == ["neural_query_enricher"]
@@ -219,7 +219,8 @@ def test_every_template_is_used_by_the_code() -> None:
     assert [name for name in names() if f'"{name}"' not in code and name not in made] == []
 
 
-@pytest.mark.parametrize("flags", [("--gate-margin", "0.1"), ("--gate-split", "test"), ("--stage", "--no-copy")])
+@pytest.mark.parametrize("flags", [("--gate-margin", "0.1"), ("--gate-split", "test"), ("--stage", "--no-copy"),
+                                   ("--stage", "--carry-aliases")])  # fmt: skip
 def test_a_flag_that_would_do_nothing_is_refused(
     flags: tuple[str, ...], server: MLCommonsServer, small_bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:

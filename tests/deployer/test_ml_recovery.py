@@ -77,3 +77,14 @@ def test_waiting_for_a_deploy_task_shows_itself(
     with caplog.at_level("INFO", "osparse.progress"):
         deploy(small_bundle, client(server), "products")
     assert [m for m in caplog.messages if m.startswith(f"deploy tiny-{small_bundle.short}-encoder")]
+
+
+def test_a_plan_proves_each_model_once(server: MLCommonsServer, small_bundle: Bundle) -> None:
+    """Also where settings were locked again, so that it matters whether the models are served."""
+    deploy(small_bundle, client(server), "products")
+    server.persistent.clear()
+    since = len(server.calls)
+    assert not deploy(small_bundle, client(server), "products", plan_only=True).plan.changes
+    predicted = [call for call in server.calls[since:] if call.path.endswith("_predict")]
+    asked, proved = 2, 1
+    assert len(predicted) == 2 * (asked + proved)

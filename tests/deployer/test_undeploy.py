@@ -103,7 +103,7 @@ def test_an_undeploy_that_stopped_anywhere_leaves_a_cluster_that_can_be_read(
         done += method == "DELETE"
         return (500, {"error": "out of order"}) if method == "DELETE" and done > allowed else plain(method, *rest)
 
-    server.answer = failing  # type: ignore[method-assign]
+    server.answer = failing  # type: ignore[method-assign, assignment]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(removal, "WAITS", (0.0,))
         for limit in range(1, 10):
@@ -117,6 +117,22 @@ def test_an_undeploy_that_stopped_anywhere_leaves_a_cluster_that_can_be_read(
                 break
     assert f"products-{small_bundle.short}" not in server.indices and allowed > 1
     assert not [name for name in (*server.ingest, *server.pipelines) if small_bundle.short in name]
+
+
+def test_no_index_ever_names_a_pipeline_that_is_deleted(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgraded(server, small_bundle, other_bundle)
+    plain, named = server._stored, []
+
+    def stored(store: Any, request: Request) -> Any:
+        if request.method == "DELETE":
+            named.append([i.name for i in server.indices.values() if request.parts[0] in i.settings.values()])
+        return plain(store, request)
+
+    monkeypatch.setattr(server, "_stored", stored)
+    undeploy(client(server), "products", keep=0)
+    assert named == [[], []]
 
 
 def test_an_index_another_alias_stands_on_is_in_use(
@@ -152,7 +168,15 @@ def pipeline_by_pipeline(server: MLCommonsServer, pipeline: str, model: str) -> 
     server.ingest["theirs"] = {"processors": [{"pipeline": {"name": pipeline}}]}
 
 
-@pytest.mark.parametrize("use", [ingest_by_model, enricher_by_model, index_by_pipeline, pipeline_by_pipeline])
+def field_by_model(server: MLCommonsServer, pipeline: str, model: str) -> None:
+    mappings = {"properties": {"a": {"type": "semantic", "model_id": model}}}
+    client(server).request("PUT", "/theirs", body={"mappings": mappings})
+
+
+USES = (ingest_by_model, enricher_by_model, field_by_model, index_by_pipeline, pipeline_by_pipeline)
+
+
+@pytest.mark.parametrize("use", USES)
 def test_what_something_else_names_is_in_use(
     server: MLCommonsServer,
     small_bundle: Bundle,
@@ -238,7 +262,8 @@ def test_the_last_deployment_is_removed(
 ) -> None:
     """Whatever the name ever had: the old index, the staged one, the baselines; and nothing of a similar name."""
     upgraded(server, small_bundle, other_bundle)
-    for name, meta in (("products-bm25-ko", {"osparse_baseline": {}}), ("products-bm25-mine", {})):
+    metas: dict[str, Any] = {"products-bm25-ko": {"osparse_baseline": {}}, "products-bm25-mine": {}}
+    for name, meta in metas.items():
         client(server).request("PUT", f"/{name}", body={"mappings": {"_meta": meta}})
     before = server.state()
     command = ("undeploy", "--cluster", server.url, "--index", "products", "--all")
@@ -267,4 +292,5 @@ def test_the_last_deployment_leaves_what_another_name_uses(
     assert server.state() == wanted
     live = {"add": {"index": f"shop-{small_bundle.short}", "alias": "shop-live"}}
     client(server).request("POST", "/_aliases", body={"actions": [live]})
-    assert refused(undeploy(client(server), "shop", everything=True), "alias shop-live")
+    result = undeploy(client(server), "shop", everything=True)
+    assert refused(result, "alias shop-live") and result.in_use == f"shop-{small_bundle.short}"

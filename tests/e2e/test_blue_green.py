@@ -157,11 +157,11 @@ def test_a_blank_text_goes_by_the_pipeline_s_condition(cluster: Cluster) -> None
         texts: list[Any] = ["a", "", " \t\n", ["a"], 1]
         found = api.simulate("osparse-test-if", [{"text": text} for text in texts] + [{}])
         assert ["encoded" in one["_source"] for one in found] == [True, False, False, True, True, True]
-        assert api.ingest_pipelines("osparse-test-*") == ["osparse-test-if"]
+        assert "osparse-test-if" in api.ingest_pipelines()
         index = {"settings": {"index.default_pipeline": "osparse-test-if"}}
         cluster.request("PUT", f"/{NAME}-piped", body=index)
         api.delete_ingest_pipeline("osparse-test-if")
-        assert api.ingest_pipelines("osparse-test-*") == [], "also while an index names it"
+        assert "osparse-test-if" not in api.ingest_pipelines(), "also while an index names it"
     finally:
         cluster.request("DELETE", f"/{NAME}-piped", allow=(404,))
         api.delete_ingest_pipeline("osparse-test-if")

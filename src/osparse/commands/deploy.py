@@ -39,17 +39,23 @@ osparse deploy build/bundle2 --cluster http://localhost:9210 --index products --
 @click.option("--gate-margin", type=click.FloatRange(0, 1), default=0.005, show_default=True,
               help="How far below it may be.")  # fmt: skip
 @click.option("--carry-aliases", is_flag=True, help="Beside another bundle: move the old index's other aliases along.")
-@click.option("--field", type=click.Choice(["rank_features", "sparse_vector", "semantic"]), default="rank_features",
-              show_default=True, help="Field type: exact, SEISMIC, or self-encoding.")  # fmt: skip
-@click.option("--chunk-text", is_flag=True, help="Encode long texts in pieces; the best piece counts (ml-commons).")
-@click.option("--two-phase", is_flag=True, help="Score text queries in two phases (ml-commons; big indices).")
-@click.option("--hybrid", type=click.Choice(["none", "normalise", "rrf"]), default="none", show_default=True,
-              help="Make a search pipeline that fuses BM25 and sparse results (neural-search).")  # fmt: skip
+@click.option("--field", type=click.Choice(["rank_features", "sparse_vector", "semantic"]),
+              help="Field type: exact, SEISMIC, or self-encoding.  [default: rank_features]")  # fmt: skip
+@click.option("--chunk-text/--no-chunk-text", default=None,
+              help="Encode long texts in pieces; the best piece counts (ml-commons).")  # fmt: skip
+@click.option("--two-phase/--no-two-phase", default=None,
+              help="Score text queries in two phases (ml-commons; big indices).")  # fmt: skip
 @click.option(
-    "--prune-ratio", type=float, metavar="R", help="Drop weights below R x a document's largest (ml-commons)."
+    "--hybrid",
+    type=click.Choice(["none", "normalise", "rrf"]),
+    help="A search pipeline that fuses BM25 and sparse results (neural-search).  [default: none]",
 )
-@click.option("--skip-existing", is_flag=True, help="Do not encode a text the stored document has (ml-commons).")
-@click.option("--ingest-batch", type=int, default=1, show_default=True, help="Documents per model call (ml-commons).")
+@click.option("--prune-ratio", type=float, metavar="R",
+              help="Drop weights below R x a document's largest (ml-commons).")  # fmt: skip
+@click.option("--no-prune", is_flag=True, help="Keep every weight, where the index before was pruned.")
+@click.option("--skip-existing/--no-skip-existing", default=None,
+              help="Do not encode a text the stored document has (ml-commons).")  # fmt: skip
+@click.option("--ingest-batch", type=int, help="Documents per model call (ml-commons).  [default: 1]")
 @click.option("--shards", type=click.IntRange(1), help="Primary shards of a new index.  [default: 1]")
 @click.option("--replicas", type=click.IntRange(0),
               help="Copies of each shard.  [default: 1 where there is a second node]")  # fmt: skip
@@ -72,11 +78,12 @@ def deploy_command(
 
     Running it again changes nothing and says so; after an interruption it finishes the work. Where another bundle
     serves under the name, the new index is made beside it, its documents are copied and encoded again, a gate is
-    passed, and the name moves at once; osparse rollback moves it back. Exit code 3: the gate did not hold, and the
+    passed, and the name moves at once; osparse rollback moves it back. Options from --field to --ingest-batch that are
+    not given stay as they are in the index that serves. Exit code 3: the gate did not hold, and the
     name stays where it was.
     """
     from osparse.bundle import Bundle
-    from osparse.deployer import Serving, deploy
+    from osparse.deployer import deploy
 
     if options["stage"] and (no_copy or gate_dataset is not None or options["carry_aliases"]):
         raise InputError("--stage stops before documents and gate; leave out --no-copy, --gate and --carry-aliases")
@@ -87,13 +94,20 @@ def deploy_command(
         raise InputError(f"{' and '.join(idle)} {'go' if len(idle) > 1 else 'goes'} with --gate DATASET; give that too")
     chosen = ("field", "chunk_text", "two_phase", "hybrid", "prune_ratio", "skip_existing", "ingest_batch",
               "shards", "replicas", "refresh_interval")  # fmt: skip
-    serving = Serving(**{name: options.pop(name) for name in chosen})
+    named = {name: value for name in chosen if (value := options.pop(name)) is not None}
+    choices = {**named, **_unpruned(options.pop("no_prune"), named)}
     gate = _gate(cluster, gate_dataset, gate_split, gate_margin) if gate_dataset is not None else None
     opened = Bundle.open(bundle)
-    result = deploy(opened, cluster, index, serving=serving, copy=not no_copy, gate=gate, **options)
+    result = deploy(opened, cluster, index, choices=choices, copy=not no_copy, gate=gate, **options)
     if result.applied:
         _write(result, snippets_file, saved_objects)
     echo(result.to_json(), lambda: str(result))
+
+
+def _unpruned(wanted: bool, named: dict[str, Any]) -> dict[str, None]:
+    if wanted and "prune_ratio" in named:
+        raise InputError("--no-prune and --prune-ratio contradict each other; leave one out")
+    return {"prune_ratio": None} if wanted else {}
 
 
 def _gate(cluster: Cluster, dataset: Path, split: str, margin: float) -> Gate:
