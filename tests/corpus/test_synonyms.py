@@ -16,7 +16,7 @@ from osparse.cli import cli
 from osparse.corpus import Recency, SynonymRules, build_dataset, find_synonyms
 from osparse.corpus.clusters import METHODS, cluster, mutual_neighbours
 from osparse.corpus.synonyms import merged, precision
-from osparse.corpus.translations import Translation, aligned_titles, from_parentheses, from_titles, ibm1
+from osparse.corpus.translations import Translation, aligned_titles, from_parentheses, from_titles
 from osparse.corpus.word_vectors import Vocabulary, ppmi_vectors
 from osparse.dataset import Dataset, Source, save_dataset
 from osparse.errors import DatasetError, InputError
@@ -108,14 +108,6 @@ def test_ppmi_is_the_formula_and_old_documents_count_less() -> None:
 def test_common_and_rare_words_have_no_vector() -> None:
     texts = [["the", "pear"], ["the", "pear"], ["the", "rare"], ["the", "x"], ["the", "12"]] * 1
     assert Vocabulary.of(texts, at_least=2, at_most=0.5).words == ("pear",)
-
-
-def test_ibm_model_1_is_expectation_maximisation() -> None:
-    """The textbook's example: das Haus, das Buch, ein Buch."""
-    pairs = [(["das", "Haus"], ["the", "house"]), (["das", "Buch"], ["the", "book"]), (["ein", "Buch"], ["a", "book"])]
-    one, many = ibm1(pairs, 1), ibm1(pairs, 50)
-    assert one["das"] == pytest.approx({"the": 0.5, "house": 0.25, "book": 0.25})
-    assert many["das"]["the"] > 0.9 and many["Buch"]["book"] > 0.9 and many["Haus"]["house"] > 0.9
 
 
 def test_translations_of_titles_and_their_precision_on_held_out_ones(aligned: Dataset, tmp_path: Path) -> None:
