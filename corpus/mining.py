@@ -6,7 +6,6 @@ random, a document that scores nearly as high as the answer often is one, and co
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,8 +18,6 @@ from osparse.corpus.analysis import terms
 from osparse.corpus.retrievers import Ranking, Retriever
 from osparse.dataset import CANDIDATES, Dataset, save_retrained
 from osparse.errors import DatasetError, InputError
-
-log = logging.getLogger("osparse.corpus.mining")
 
 
 @dataclass(frozen=True, kw_only=True)

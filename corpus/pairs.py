@@ -8,7 +8,6 @@ Pairs keep their article's or source's group, hence its split, and splits that a
 from __future__ import annotations
 
 import json
-import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -31,8 +30,6 @@ from osparse.store import Store
 KINDS = ("query-document", "title-summary", "title-paragraph", "aligned")
 RECIPE = 1
 _ABOVE_ZERO = 1e-30
-
-log = logging.getLogger("osparse.corpus.pairs")
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,6 @@ from osparse.dataset import Dataset
 from osparse.errors import InputError
 from osparse.extras import require
 
-BINS = 40
-
 
 def draw(dataset: Dataset, folder: Path) -> list[Path]:
     """Write the plots that the dataset has something for; returns their paths. Counts are made by Polars, streamed.

@@ -6,7 +6,6 @@ not ranked at all.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -30,8 +29,6 @@ BLOCK = 2048
 QUERIES = 512
 """Queries ranked at a time."""
 K1, B = 1.2, 0.75
-
-log = logging.getLogger("osparse.corpus.retrievers")
 
 
 class Retriever(Protocol):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +25,6 @@ from osparse.dataset import Dataset
 from osparse.errors import DatasetError, InputError
 from osparse.files import atomic_directory, pretty_json
 
-log = logging.getLogger("osparse.corpus.synonyms")
 AT = (10, 25, 50, 100, 200, 400)
 """Ranks at which precision is reported."""
 TOGETHER = 0.3

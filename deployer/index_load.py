@@ -5,7 +5,6 @@ Nothing grows with the corpus: so many batches are under way at once, and no row
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -20,8 +19,6 @@ from osparse.deployer.index_encoding import FeatureSource
 from osparse.deployment import Deployment
 from osparse.errors import ClusterError, InputError, OsparseError
 from osparse.progress import Bar
-
-log = logging.getLogger("osparse.deployer.index_load")
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osparse.errors import DatasetError
+from osparse.words import words
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,7 +25,6 @@ DEPTH = 100
 """Documents of a run that the measures look at."""
 ASKED = DEPTH + 1
 """Documents to rank for a run: one more, since :func:`measure` may drop the query's own."""
-_WORD = re.compile(r"[a-z0-9]+|[^\W\d_a-z]+")
 
 
 @dataclass(frozen=True)
@@ -98,11 +97,6 @@ def judged_sets(dataset: Dataset, split: str) -> list[JudgedSet]:
     Raises :class:`DatasetError` if the split is not there.
     """
     return _sets(dataset.documents, dataset.queries, dataset.qrels(split).collect(), str(dataset.path))
-
-
-def words(text: str) -> set[str]:
-    """Lower-cased runs of Latin letters and digits, and of letters of any other script."""
-    return set(_WORD.findall(text.lower()))
 
 
 @dataclass(frozen=True)
@@ -209,7 +203,7 @@ def _set(query_lang: str, document_lang: str, rows: pl.DataFrame, document_ids: 
         qrels.setdefault(query, {})[document] = score
         if query_lang != document_lang:
             answers.setdefault(query, set()).update(words(document_text))
-    no_shared = frozenset(query for query, found in answers.items() if not words(queries[query]) & found)
+    no_shared = frozenset(query for query, found in answers.items() if found.isdisjoint(words(queries[query])))
     return JudgedSet(query_lang, document_lang, queries, sorted(document_ids), qrels, no_shared)
 
 

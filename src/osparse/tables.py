@@ -55,9 +55,3 @@ def _rebatched(frame: pl.LazyFrame, schema: pa.Schema) -> Iterator[pa.Table]:
             waiting = waiting.slice(whole)
     if waiting.num_rows:
         yield waiting.combine_chunks()
-
-
-def row_count(path: Path) -> int:
-    """Rows of an Arrow file, from its metadata."""
-    found: int = pl.scan_ipc(path).select(pl.len()).collect().item()
-    return found
