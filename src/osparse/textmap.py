@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,10 @@ class TextMap:
     def __len__(self) -> int:
         return int(self._batches[1][-1])
 
+    def by_id(self, ids: pl.Series) -> TextsById:
+        """The texts of these ids; raises :class:`DatasetError` naming one that is not in the table."""
+        return TextsById(self, dict(zip(ids.to_list(), self.index.rows(ids).tolist(), strict=True)))
+
     def value(self, row: int, column: str = "text") -> Any:
         """One cell; raises :class:`IndexError` beyond the table."""
         batches, starts = self._batches
@@ -111,3 +116,26 @@ class TextMap:
     def of(self, name: str, column: str = "text") -> Any:
         """One cell by id; raises :class:`DatasetError` for an unknown id."""
         return self.value(int(self.index.rows(pl.Series([name]))[0]), column)
+
+
+class TextsById(Mapping[str, str]):
+    """{id: text} of some rows of a map; a text is read from the map each time it is looked up."""
+
+    def __init__(self, texts: TextMap, rows: dict[str, int]) -> None:
+        self._texts, self._rows = texts, rows
+
+    def only(self, ids: Iterable[str]) -> TextsById:
+        """Some of them."""
+        return TextsById(self._texts, {name: self._rows[name] for name in ids})
+
+    def __getitem__(self, name: str) -> str:
+        return str(self._texts.value(self._rows[name]))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
