@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -122,12 +123,11 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _dataset_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     from osparse.dataset import Dataset
+    from osparse.tables import row_batches
 
-    documents = Dataset.open(path).documents.select(*FIELDS)
-    start = 0
-    while rows := documents.slice(start, _READ_ROWS).collect().to_dicts():
-        yield from ((f"{path} row {start + i}", row) for i, row in enumerate(rows))
-        start += len(rows)
+    batches = row_batches(Dataset.open(path).documents.select(*FIELDS), _READ_ROWS)
+    for number, row in enumerate(chain.from_iterable(batches)):
+        yield f"{path} row {number}", dict(zip(FIELDS, row, strict=True))
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

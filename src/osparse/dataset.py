@@ -8,7 +8,8 @@
     qrels.test.arrow
     candidates.train.arrow   query_id, document_id, label, score, origin, scorer     optional, also of other splits
 
-Qrels say which documents answer a query, and by them a query belongs to a split. Candidates are what else a ranker was
+Qrels say which documents answer a query, and by them a query belongs to a split; documents alone, without queries, are
+a dataset too. Candidates are what else a ranker was
 shown for it: hard negatives (label 0) and teachers' scores. Everything works on ids; text is looked up in the memory
 map when it is needed.
 """
@@ -16,21 +17,27 @@ map when it is needed.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from osparse.dataset_checks import content_problems
+from osparse.dataset_checks import NO_QRELS, content_problems
 from osparse.errors import DatasetError
 from osparse.files import atomic_directory, fingerprint, pretty_json, read_json, sha256_file
 from osparse.tables import write_table
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "validation", "test")
+ALL = "all"
+"""In place of a split: every document and query, judged or not, held back or not."""
+
+SETTLED = 2.0
+"""Seconds after which a file's times tell one content from the next; a file that changed since is hashed again."""
 
 DOCUMENTS = {
     "id": pl.String,
@@ -105,8 +112,8 @@ class Dataset:
         problems = []
         for name, schema in _schemas(manifest.counts).items():
             problems += _problems_of(path / f"{name}.arrow", schema, manifest)
-        if not any(name.startswith("qrels.") for name in manifest.counts):
-            problems.append("  - it has no qrels: nothing says which document answers which query")
+        if manifest.counts.get("queries.arrow") and not any(name.startswith("qrels.") for name in manifest.counts):
+            problems.append(NO_QRELS)
         if problems:
             raise DatasetError(
                 "\n".join([f"{path} is not a whole dataset; rebuild it with: osparse corpus build", *problems])
@@ -133,10 +140,21 @@ class Dataset:
         """Those that have judgements, in the order of :data:`SPLITS`."""
         return tuple(split for split in SPLITS if self.manifest.counts.get(f"qrels.{split}.arrow"))
 
+    @property
+    def learning_split(self) -> str:
+        """``train`` where there is one, else :data:`ALL`: what is counted and fitted on without judgements."""
+        return "train" if "train" in self.splits else ALL
+
     def qrels(self, split: str) -> pl.LazyFrame:
         """Judgements of one split; columns :data:`QRELS`. Raises :class:`DatasetError` if the split is not there."""
+        if not self.splits:
+            raise DatasetError(
+                f"{self.path} has no judgements (qrels), and this needs some of its {split} split: which document "
+                "answers which query. Give the documents titles, or add rows of queries and their answers, then: "
+                "osparse corpus build; osparse corpus pairs cuts training pairs out of what is judged"
+            )
         if split not in self.splits:
-            raise DatasetError(f"{self.path} has no {split} qrels; it has: {', '.join(self.splits) or 'none'}")
+            raise DatasetError(f"{self.path} has no {split} qrels; it has: {', '.join(self.splits)}")
         return pl.scan_ipc(self.path / f"qrels.{split}.arrow")
 
     def has_candidates(self, split: str) -> bool:
@@ -161,7 +179,12 @@ class Dataset:
         return self.documents.join(ids, on="id", how="semi", maintain_order="left")
 
     def split_documents(self, split: str) -> pl.LazyFrame:
-        """The documents judged in a split: what a tokenizer or an IDF table of that split may read."""
+        """The documents judged in a split: what a tokenizer or an IDF table of that split may read.
+
+        Of :data:`ALL` every document.
+        """
+        if split == ALL:
+            return self.documents
         ids = self.qrels(split).select(pl.col("document_id").unique().alias("id"))
         return self.documents.join(ids, on="id", how="semi", maintain_order="left")
 
@@ -183,6 +206,9 @@ class Dataset:
         return self.documents.join(out, on="id", how="anti", maintain_order="left")
 
     def split_queries(self, split: str) -> pl.LazyFrame:
+        """The queries judged in a split; of :data:`ALL` every query."""
+        if split == ALL:
+            return self.queries
         ids = self.qrels(split).select(pl.col("query_id").unique().alias("id"))
         return self.queries.join(ids, on="id", how="semi", maintain_order="left")
 
@@ -238,10 +264,12 @@ def save_dataset(
         qrels, candidates: split -> rows; a split without rows of a kind has no file of it.
 
     Raises:
-        DatasetError: duplicate ids, empty texts, a qrel that points nowhere, a source that kept no row, a candidate
-            labelled negative that the qrels judge relevant.
+        DatasetError: a split that is none of :data:`SPLITS`, duplicate ids, empty texts, a qrel that points nowhere, a
+            source that kept no row, a candidate labelled negative that the qrels judge relevant.
     """
     sources = list(sources)
+    if unknown := sorted({*qrels, *(candidates or {})} - {*SPLITS}):
+        raise DatasetError(f"{path}: a split must be one of {', '.join(SPLITS)}, got {', '.join(map(repr, unknown))}")
     tables = {
         "documents": documents,
         "queries": queries,
@@ -293,6 +321,19 @@ def _schemas(files: Iterable[str]) -> dict[str, Mapping[str, Any]]:
     }
 
 
+def _sha256(path: Path) -> str:
+    """The file's sha256, taken once in a process as long as the file is the same one of the same size and times."""
+    status = path.stat()
+    if time.time() - max(status.st_mtime, status.st_ctime) < SETTLED:
+        return sha256_file(path)
+    return _settled_sha256(path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _settled_sha256(path: Path, inode: int, size: int, modified: int, changed: int) -> str:
+    return sha256_file(path)
+
+
 def _problems_of(path: Path, schema: Mapping[str, Any], manifest: Manifest) -> list[str]:
     if not path.is_file():
         return [f"  - {path.name} is missing"]
@@ -305,6 +346,6 @@ def _problems_of(path: Path, schema: Mapping[str, Any], manifest: Manifest) -> l
     rows = pl.scan_ipc(path).select(pl.len()).collect().item()
     if rows != manifest.counts.get(path.name):
         return [f"  - {path.name} has {rows} rows, the manifest says {manifest.counts.get(path.name)}"]
-    if sha256_file(path) != manifest.sha256.get(path.name):
+    if _sha256(path) != manifest.sha256.get(path.name):
         return [f"  - {path.name} was changed since the dataset was made: its sha256 is not the manifest's"]
     return []

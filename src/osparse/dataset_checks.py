@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from osparse.dataset import Source
 
 ORIGINS = ("annotated", "mined", "distilled")
+NO_QRELS = "  - there are queries and no qrels: nothing says which document answers which query"
 Tables = Mapping[str, pl.LazyFrame]
 """``documents``, ``queries``, ``qrels.train``, ``candidates.train``, ... -> its rows."""
 
@@ -28,8 +29,10 @@ def content_problems(tables: Tables, sources: Iterable[Source]) -> list[str]:
             problems += [*_known(name, table, tables), *_qrels(name, table)]
         elif kind == "candidates":
             problems += [*_known(name, table, tables), *_candidates(name, table, tables.get(f"qrels.{split}"))]
-    if not judged:
-        problems.append("  - there are no qrels: nothing says which document answers which query")
+    if not judged and _count(tables["queries"]):
+        problems.append(NO_QRELS)
+    if not _count(tables["documents"]):
+        problems.append("  - there are no documents")
     return problems
 
 

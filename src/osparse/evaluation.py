@@ -61,9 +61,9 @@ class Benchmark:
 
     def texts(self, batch: int = 512) -> Iterator[list[tuple[str, str, str]]]:
         """All documents as (id, text, lang), a batch at a time."""
-        rows = self.documents.select("id", "text", "lang")
-        for start in range(0, sum(self.languages.values()), batch):
-            yield rows.slice(start, batch).collect().rows()
+        from osparse.tables import row_batches
+
+        yield from row_batches(self.documents.select("id", "text", "lang"), batch)
 
     @cached_property
     def languages(self) -> dict[str, int]:

@@ -12,6 +12,8 @@ import pyarrow.ipc
 
 BATCH_ROWS = 65_536
 """Of every record batch but the last. Random access finds a row's batch by dividing."""
+READ_ROWS = 2_048
+"""Rows that are made Python objects at a time, at least."""
 
 ARROW_TYPES = {
     pl.String: pa.large_string(),
@@ -55,3 +57,16 @@ def _rebatched(frame: pl.LazyFrame, schema: pa.Schema) -> Iterator[pa.Table]:
             waiting = waiting.slice(whole)
     if waiting.num_rows:
         yield waiting.combine_chunks()
+
+
+def row_batches(frame: pl.LazyFrame, size: int) -> Iterator[list[tuple[Any, ...]]]:
+    """The rows in order, ``size`` at a time (the last may be fewer), by one pass over the source."""
+    waiting: list[tuple[Any, ...]] = []
+    for part in frame.collect_batches(chunk_size=max(size, READ_ROWS), maintain_order=True):
+        for row in part.iter_rows():
+            waiting.append(row)
+            if len(waiting) == size:
+                yield waiting
+                waiting = []
+    if waiting:
+        yield waiting
