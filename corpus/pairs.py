@@ -64,10 +64,13 @@ def make_pairs(
     """Write a dataset of pairs; the manifest's notes hold the figures before and after each filter.
 
     Raises:
-        DatasetError: nothing is left; InputError: a setting that cannot be, or ``output`` was made from other inputs.
+        DatasetError: a dataset has no judgements, or nothing is left.
+        InputError: a setting that cannot be, or ``output`` was made from other inputs.
     """
     rules, output = rules or PairRules(), Path(output)
     rules.check()
+    for dataset in datasets:
+        dataset.require_judgements("that pairs are cut out of")
     asked = {"recipe": RECIPE, "pairs": asdict(rules), "datasets": [dataset.fingerprint for dataset in datasets]}
     request = json.loads(canonical_json(asked))  # as the manifest gives it back
     ready = None if overwrite else ready_dataset(output, request)

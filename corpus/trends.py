@@ -166,8 +166,10 @@ def compare(tested: Sequence[str], counts: dict[str, tuple[int, int]], recent: i
     p = np.minimum(1.0, 2 * np.minimum(binom.cdf(a, a + b, share), binom.sf(a - 1, a + b, share)))
     q = false_discovery_control(p)
     rate = (a + b) / (recent + before)
-    odds = [(x + PRIOR * rate) / (n - x + PRIOR * (1 - rate)) for x, n in ((a, recent), (b, before))]
-    effect = np.log(odds[0] / odds[1])
+    everywhere = rate == 1  # in every document: no odds, and no trend
+    absent = np.where(everywhere, 1.0, PRIOR * (1 - rate))
+    odds = [(x + PRIOR * rate) / (n - x + absent) for x, n in ((a, recent), (b, before))]
+    effect = np.where(everywhere, 0.0, np.log(odds[0] / odds[1]))
     return [
         Trend(t, int(a[i]), int(b[i]), float(a[i] / recent), float(b[i] / before), float(effect[i]), float(q[i]))
         for i, t in enumerate(tested)

@@ -33,6 +33,8 @@ ENCODED = 200
 """Documents of a dataset that are encoded."""
 ASKED = 50
 """Queries of a dataset that are scored against them."""
+OPENING = 8
+"""Words of a document's beginning that make a query where a dataset has none."""
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 DEFAULT_CEILINGS = {"ingest": 3.0, "search": 16.0}
 """Of a sparse_vector field that names none."""
@@ -114,6 +116,8 @@ def _from_dataset(
     read = _spread(dataset.documents.select("lang", "text"), READ)
     encoded = [text for _, text in _spread(dataset.documents.select("lang", "text"), ENCODED)]
     asked = [text for _, text in _spread(dataset.queries.select("lang", "text"), ASKED)]
+    if not asked:
+        asked = [" ".join(text.split()[:OPENING]) for text in encoded[:ASKED]]
     truncated, unknown = _unknown(encoder.text, read)
     facts = {
         "measured_on": {

@@ -147,15 +147,19 @@ class Dataset:
 
     def qrels(self, split: str) -> pl.LazyFrame:
         """Judgements of one split; columns :data:`QRELS`. Raises :class:`DatasetError` if the split is not there."""
-        if not self.splits:
-            raise DatasetError(
-                f"{self.path} has no judgements (qrels), and this needs some of its {split} split: which document "
-                "answers which query. Give the documents titles, or add rows of queries and their answers, then: "
-                "osparse corpus build; osparse corpus pairs cuts training pairs out of what is judged"
-            )
+        self.require_judgements(f"of its {split} split")
         if split not in self.splits:
             raise DatasetError(f"{self.path} has no {split} qrels; it has: {', '.join(self.splits)}")
         return pl.scan_ipc(self.path / f"qrels.{split}.arrow")
+
+    def require_judgements(self, which: str) -> None:
+        """Raise :class:`DatasetError` if the dataset is documents alone; ``which`` judgements are needed."""
+        if not self.splits:
+            raise DatasetError(
+                f"{self.path} has no judgements (qrels), and this needs those {which}: which document answers which "
+                "query. Build it again from rows with a title, or of queries and their answers (osparse corpus build); "
+                "osparse corpus pairs then cuts pairs to train on out of them"
+            )
 
     def has_candidates(self, split: str) -> bool:
         return bool(self.manifest.counts.get(f"candidates.{split}.arrow"))
@@ -165,6 +169,7 @@ class Dataset:
 
         Raises :class:`DatasetError` if the split has none.
         """
+        self.require_judgements(f"of its {split} split")
         if not self.has_candidates(split):
             there = ", ".join(s for s in SPLITS if self.has_candidates(s)) or "none"
             raise DatasetError(

@@ -200,7 +200,7 @@ def test_recency_without_dates_is_refused(dataset: Dataset, tmp_path: Path) -> N
         sources=dataset.manifest.sources, split_rule="tests", seed=0,
     )  # fmt: skip
     rules = SynonymRules(recency=Recency(half_life=10.0, as_of=datetime.date(2026, 11, 1)))
-    with pytest.raises(InputError, match="no training document has a date"):
+    with pytest.raises(InputError, match="no document has a date"):
         find_synonyms(undated, tmp_path / "synonyms", rules)
 
 

@@ -81,6 +81,7 @@ def test_chance_is_held_to_the_false_discovery_rate(tmp_path: Path) -> None:
 def test_q_values_are_benjamini_and_hochbergs() -> None:
     from scipy.stats import binomtest
 
+    assert [trend.log_odds for trend in compare(["a"], {"a": (10, 30)}, 10, 30)] == [0.0]  # in every document
     counts = {"a": (9, 1), "b": (5, 5), "c": (1, 19), "d": (4, 3)}
     found = compare(list(counts), counts, 100, 300)
     p = [

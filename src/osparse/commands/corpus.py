@@ -27,9 +27,8 @@ def command() -> None:
     """Build and inspect datasets from raw text."""
 
 
-_corpus_candidates.add_commands(command)
-_corpus_words.add_commands(command)
-_corpus_pairs.add_commands(command)
+for part in (*_corpus_candidates.COMMANDS, *_corpus_words.COMMANDS, *_corpus_pairs.COMMANDS):
+    command.add_command(part)
 
 
 @make_command(
@@ -161,7 +160,7 @@ def stats(dataset: Path, plots: Path | None) -> None:
     show_default=True,
     help="unigram cuts Korean nearer to its morphemes.",
 )
-@click.option("--split", default="train", show_default=True, help="What it is fitted on: documents and queries.")
+@click.option("--split", help="What it is fitted on, or all; by default train where the DATASET has it, else all.")
 @click.option("--lowercase/--cased", default=True, show_default=True, help="Fold letter case.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --output.")
 def tokenizer(
@@ -169,7 +168,7 @@ def tokenizer(
     output: Path,
     vocab_size: int,
     kind: Literal["wordpiece", "unigram", "bpe"],
-    split: str,
+    split: str | None,
     lowercase: bool,
     overwrite: bool,
 ) -> None:
@@ -209,7 +208,7 @@ def _stats_text(splits: dict[str, dict[str, Any]], overlap: dict[str, dict[str, 
                 f"{split:<11} {what:<10} {lang:<5} {n['rows']:>9,} {n['mean']:>8} {n['p50']:>6.0f} {n['p99']:>6.0f}"
                 for lang, n in part[what].items()
             ]
-        judged = ", ".join(f"{rows:,} {origin}" for origin, rows in part["judgements"].items())
+        judged = ", ".join(f"{rows:,} {origin}" for origin, rows in part["judgements"].items()) or "none"
         dates = f", dated {part['dates'][0]} to {part['dates'][1]}" if part["dates"][0] else ""
         lines.append(f"{split:<11} {part['groups']:,} groups, judgements: {judged}{dates}")
     for pair, shared in overlap.items():
