@@ -103,8 +103,8 @@ def test_a_beir_folder_gives_the_same_sets(dataset: Dataset, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (b"q:tide:ko\tnowhere\t1", "beir: 1 judgements name an unknown document, for example 'nowhere'"),
-        (b"nobody\ttide:ko\t0", "beir: 1 judgements name an unknown query, for example 'nobody'"),
+        (b"q:tide:ko\tnowhere\t1", "beir: 1 judgements name a missing or empty document, for example 'nowhere'"),
+        (b"nobody\ttide:ko\t0", "beir: 1 judgements name a missing or empty query, for example 'nobody'"),
         (b"q:tide:ko\ttide:ko\tnan", "test.tsv:2: the score must be a finite number, found 'nan'"),
         (b"q:tide:ko\ttide\xff\t1", "test.tsv:2: not UTF-8"),
     ],
@@ -117,7 +117,7 @@ def test_a_judgement_that_cannot_be_used_is_not_left_out(
     head, rest = qrels.read_bytes().split(b"\n", 1)
     qrels.write_bytes(b"\n".join([head, row, rest]))
     with pytest.raises(DatasetError, match=message):
-        open_benchmark(folder)
+        open_benchmark(folder, strict=True)
 
 
 def test_a_query_does_not_find_itself() -> None:

@@ -53,6 +53,7 @@ osparse corpus build --source squad=KorQuAD_v1.0_train.json --source gooaq=gooaq
 @click.option("--output", required=True, type=FOLDER, help="The dataset directory to write.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="One of the reader's own; see below.")
 @click.option("--seed", default=0, show_default=True, help="Another seed deals the groups to the splits another way.")
+@click.option("--strict", is_flag=True, help="Refuse judgements of a missing or empty text; else they are dropped.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --output; fetches Debian's lists again.")
 def build(
     paths: tuple[Path, ...],
@@ -60,6 +61,7 @@ def build(
     output: Path,
     options: tuple[str, ...],
     seed: int,
+    strict: bool,
     overwrite: bool,
 ) -> None:
     """Read raw text and write a dataset: documents, queries, qrels by split, and candidates where the source has them.
@@ -86,7 +88,7 @@ def build(
     """
     from osparse.corpus.build import build_from
 
-    dataset = build_from(_inputs(sources, paths, options), output, seed=seed, overwrite=overwrite)
+    dataset = build_from(_inputs(sources, paths, options), output, seed=seed, overwrite=overwrite, strict=strict)
     manifest = dataset.manifest
     result = {"path": str(output), "fingerprint": dataset.fingerprint, "counts": manifest.counts, **_sources(manifest)}
     echo(result, lambda: _build_text(output, manifest))
@@ -188,7 +190,8 @@ def tokenizer(
 
 
 def _sources(manifest: Any) -> dict[str, Any]:
-    return {"sources": [asdict(source) for source in manifest.sources]}
+    removed = manifest.notes.get("judgements_removed", {})
+    return {"sources": [asdict(source) for source in manifest.sources], "judgements_removed": removed}
 
 
 def _build_text(output: Path, manifest: Any) -> str:
@@ -196,6 +199,8 @@ def _build_text(output: Path, manifest: Any) -> str:
     for source in manifest.sources:
         lines.append(f"  {source.name}: {source.rows_kept:,} of {source.rows_in:,} rows kept")
         lines += [f"    dropped {rows:,}: {reason}" for reason, rows in source.dropped.items()]
+    removed = manifest.notes.get("judgements_removed", {})
+    lines += [f"  judgements removed {rows:,}: {reason}" for reason, rows in removed.items()]
     lines += [f"  {name.removesuffix('.arrow'):<17} {rows:>9,}" for name, rows in manifest.counts.items()]
     return "\n".join(lines)
 
