@@ -56,7 +56,8 @@ def counted_texts(source: Dataset | Sequence[Path], split: str | None) -> Counte
         raise InputError(f"split must be {ALL} or left out for files, got {split!r}; splits belong to a dataset")
     for path in source:
         if not path.is_file():
-            raise InputError(f"{path} is not a file; give one dataset directory, or files of JSON lines or Parquet")
+            problem = "is not a file" if path.exists() else "does not exist"
+            raise InputError(f"{path} {problem}; give one dataset directory, or files of JSON lines or Parquet")
     return _of_files(list(source))
 
 

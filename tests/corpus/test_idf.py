@@ -163,7 +163,7 @@ def test_files_that_cannot_be_counted(dataset: Dataset, tokenizer: Path, tmp_pat
         ([], {}, "no documents: give a dataset directory or at least one file"),
         ([rows], {"split": "train"}, "split must be all or left out for files, got 'train'"),
         ([rows, dataset.path], {}, "is not a file; give one dataset directory, or files"),
-        ([tmp_path / "nowhere.jsonl"], {}, "nowhere.jsonl is not a file"),
+        ([tmp_path / "nowhere.jsonl"], {}, "nowhere.jsonl does not exist; give one dataset"),
         ([pairs], {}, "pairs.jsonl:2: text must be a string, found NoneType"),
         ([blank], {}, "blank.jsonl: no document has text; there is nothing to count"),
     ]

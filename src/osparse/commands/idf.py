@@ -77,7 +77,7 @@ def count(
     recency = None
     if half_life is not None and as_of is not None:
         recency = Recency(half_life=half_life, as_of=as_of.date(), limit=max_boost)
-    source = Dataset.open(paths[0]) if len(paths) == 1 and not paths[0].is_file() else paths
+    source = Dataset.open(paths[0]) if len(paths) == 1 and paths[0].is_dir() else paths
     lexicon = compute_idf(source, tokenizer, output, split=split, recency=recency, trends=trends, overwrite=overwrite)
     special = set(lexicon.special_ids)
     ordinary = [i for i, token in enumerate(lexicon.tokens) if token and i not in special]
