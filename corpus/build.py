@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from osparse.corpus.merging import known_judgements, merge_ids, refuse_dropped
+from osparse.corpus.merging import known_candidates, known_judgements, merge_ids, refuse_dropped
 from osparse.corpus.readers import READERS
 from osparse.corpus.records import Options, Reader
 from osparse.corpus.splits import RULE, best_judgements, deal, deal_candidates, same_text_relevant
@@ -228,7 +228,8 @@ def write_dataset(
     """
     tables = {name: pl.concat([s.scan(name) for s in spools]) for name in ("documents", "queries", "candidates")}
     documents, merged = merge_ids(tables["documents"], "document")
-    queries, _ = merge_ids(tables["queries"], "query")
+    asking = tables["queries"].filter(pl.col("text").str.strip_chars() != "")
+    queries, _ = merge_ids(asking, "query")
     keys = documents.select("id", "group", text=pl.col("text").hash()).collect(engine="streaming")
     asked = queries.select("id", text=pl.col("text").hash()).collect(engine="streaming")
     judgements, dropped = known_judgements(_judgements(spools, keys), keys, asked, strict=strict)
@@ -239,7 +240,8 @@ def write_dataset(
     for reason, rows in dealt.removed.items():
         log.info("%s judgements removed: %s", f"{rows:,}", reason)
     published = judgements.filter(pl.col("split").is_not_null())["query_id"].unique()
-    numbered = tables["candidates"].unique(maintain_order=True).with_row_index("row")
+    listed, lost = known_candidates(tables["candidates"], keys, strict=strict)
+    numbered = listed.unique(maintain_order=True).with_row_index("row")
     candidates = deal_candidates(numbered, dealt, keys, published)
     notes = {"merged": merged} if merged else {}
     return save_dataset(
@@ -253,7 +255,7 @@ def write_dataset(
         seed=seed,
         notes={
             "request": request,
-            "judgements_removed": {**dropped, **dealt.removed},
+            "judgements_removed": {**dropped, **lost, **dealt.removed},
             **notes,
             **(more or {}),
             **{name: value for spool in spools for name, value in spool.notes.items()},

@@ -72,6 +72,25 @@ def known_judgements(
     return known, dropped
 
 
+def known_candidates(
+    candidates: pl.LazyFrame, documents: pl.DataFrame, *, strict: bool = False
+) -> tuple[pl.LazyFrame, dict[str, int]]:
+    """The candidates about documents that were read, and reason -> how many were dropped.
+
+    Raises :class:`DatasetError` with ``strict`` if any would be.
+    """
+    ids = documents.lazy().select(document_id="id")
+    lost = candidates.join(ids, on="document_id", how="anti").select("document_id").collect(engine="streaming")
+    if not lost.height:
+        return candidates, {}
+    example = f"{lost.height:,} candidates name a {MISSING} document, for example {lost['document_id'].min()!r}"
+    if strict:
+        raise DatasetError(f"{example}; without strict (--strict) they are dropped")
+    log.warning("dropped: %s", example)
+    known = candidates.join(ids, on="document_id", how="semi", maintain_order="left")
+    return known, {f"{MISSING} document of a candidate": lost.height}
+
+
 def refuse_dropped(dataset: Dataset) -> None:
     """Raise :class:`DatasetError` if judgements were dropped when the dataset was made."""
     removed = dataset.manifest.notes.get("judgements_removed", {})

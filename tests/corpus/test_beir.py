@@ -162,3 +162,31 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
         build_dataset("beir", [tmp_path], tmp_path / "dataset")
     with pytest.raises(DatasetError, match="takes one folder, found 2"):
         build_dataset("beir", [tmp_path, tmp_path], tmp_path / "dataset")
+
+
+def test_hard_negatives_and_queries_with_holes_are_dropped_and_counted(tmp_path: Path) -> None:
+    """The same holes in another published set: MS MARCO's."""
+    folder = tmp_path / "msmarco"
+    folder.mkdir()
+    (folder / "collection.tsv").write_text("1\tpears flower\n2\tbread is baked\n3\ttrams run\n4\t \n")
+    (folder / "queries.train.tsv").write_text("10\tpears\n11\tbread\n12\t \n")
+    (folder / "qrels.train.tsv").write_text("10\t0\t1\t1\n11\t0\t2\t1\n12\t0\t3\t1\n10\t0\t4\t1\n")
+    rows = [{"qid": 10, "pos": [1], "neg": {"bm25": [2, 99, 4]}}, {"qid": 11, "pos": [2], "neg": {"bm25": [3]}}]
+    (folder / "msmarco-hard-negatives.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    dataset = build_dataset("msmarco", [folder], tmp_path / "dataset")
+    assert set(dataset.qrels("train").select("query_id", "document_id").collect().iter_rows()) == {
+        ("10", "1"),
+        ("11", "2"),
+    }
+    assert set(dataset.candidates("train").select("query_id", "document_id").collect().iter_rows()) == {
+        ("10", "2"),
+        ("11", "3"),
+    }
+    assert dataset.manifest.notes["judgements_removed"] == {
+        "missing or empty query": 1,
+        "missing or empty document": 1,
+        "missing or empty document of a candidate": 2,
+    }
+    (folder / "qrels.train.tsv").write_text("10\t0\t1\t1\n11\t0\t2\t1\n")
+    with pytest.raises(DatasetError, match="2 candidates name a missing or empty document.*--strict"):
+        build_dataset("msmarco", [folder], tmp_path / "strict", strict=True)
