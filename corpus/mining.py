@@ -16,8 +16,9 @@ from typing import Any
 import polars as pl
 
 from osparse.corpus.analysis import terms
+from osparse.corpus.retrained import save_retrained
 from osparse.corpus.retrievers import Ranking, Retriever
-from osparse.dataset import CANDIDATES, Dataset, save_retrained
+from osparse.dataset import CANDIDATES, Dataset
 from osparse.errors import DatasetError, InputError
 from osparse.textmap import TextMap, TextsById
 

@@ -15,7 +15,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from osparse.dataset import CANDIDATES, Dataset, save_retrained
+from osparse.corpus.retrained import save_retrained
+from osparse.dataset import CANDIDATES, Dataset
 from osparse.encoding import SERVER_MAX_TOKENS, QueryEncoder
 from osparse.errors import InputError, ModelError
 from osparse.extras import require

@@ -123,11 +123,11 @@ def test_documents_alone_are_a_dataset(dataset: Dataset, tmp_path: Path) -> None
 
 def test_a_file_is_hashed_once_until_it_changes(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[Path] = []
-    monkeypatch.setattr("osparse.dataset.sha256_file", lambda path: hashed.append(path) or sha256_file(path))
+    monkeypatch.setattr("osparse.dataset_checks.sha256_file", lambda path: hashed.append(path) or sha256_file(path))
     Dataset.open(copy)
     Dataset.open(copy)
     assert len(hashed) == 2 * len(set(hashed))  # the files are younger than a file's times can tell
-    monkeypatch.setattr("osparse.dataset.SETTLED", -1e9)
+    monkeypatch.setattr("osparse.dataset_checks.SETTLED", -1e9)
     hashed.clear()
     Dataset.open(copy)
     Dataset.open(copy)

@@ -16,17 +16,15 @@ map when it is needed.
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from osparse.dataset_checks import NO_QRELS, content_problems
+from osparse.dataset_checks import NO_QRELS, content_problems, file_problems
 from osparse.errors import DatasetError
 from osparse.files import atomic_directory, fingerprint, pretty_json, read_json, sha256_file
 from osparse.tables import write_table
@@ -35,9 +33,6 @@ SCHEMA_VERSION = 1
 SPLITS = ("train", "validation", "test")
 ALL = "all"
 """In place of a split: every document and query, judged or not, held back or not."""
-
-SETTLED = 2.0
-"""Seconds after which a file's times tell one content from the next; a file that changed since is hashed again."""
 
 DOCUMENTS = {
     "id": pl.String,
@@ -111,7 +106,8 @@ class Dataset:
         manifest = _read_manifest(path / "manifest.json")
         problems = []
         for name, schema in _schemas(manifest.counts).items():
-            problems += _problems_of(path / f"{name}.arrow", schema, manifest)
+            file = path / f"{name}.arrow"
+            problems += file_problems(file, schema, manifest.counts.get(file.name), manifest.sha256.get(file.name))
         if manifest.counts.get("queries.arrow") and not any(name.startswith("qrels.") for name in manifest.counts):
             problems.append(NO_QRELS)
         if problems:
@@ -218,38 +214,6 @@ class Dataset:
         return self.queries.join(ids, on="id", how="semi", maintain_order="left")
 
 
-def save_retrained(
-    dataset: Dataset,
-    path: Path,
-    *,
-    candidates: pl.DataFrame,
-    notes: Mapping[str, Any],
-    qrels: pl.DataFrame | None = None,
-    overwrite: bool = False,
-) -> Dataset:
-    """Write a copy of a dataset that differs in what training reads; raises as :func:`save_dataset`.
-
-    Args:
-        candidates: The training split's.
-        notes: Added to the manifest's.
-        qrels: The training split's, where they change.
-    """
-    others = {s: dataset.candidates(s) for s in dataset.splits if s != "train" and dataset.has_candidates(s)}
-    judged = {split: dataset.qrels(split) for split in dataset.splits}
-    return save_dataset(
-        path,
-        documents=dataset.documents,
-        queries=dataset.queries,
-        qrels=judged if qrels is None else {**judged, "train": qrels},
-        candidates={**others, "train": candidates},
-        sources=dataset.manifest.sources,
-        split_rule=dataset.manifest.split_rule,
-        seed=dataset.manifest.seed,
-        notes={**dataset.manifest.notes, **notes},
-        overwrite=overwrite,
-    )
-
-
 def save_dataset(
     path: Path,
     *,
@@ -324,33 +288,3 @@ def _schemas(files: Iterable[str]) -> dict[str, Mapping[str, Any]]:
         "queries": QUERIES,
         **{name: kinds[name.split(".")[0]] for name in names if name.split(".")[0] in kinds},
     }
-
-
-def _sha256(path: Path) -> str:
-    """The file's sha256, taken once in a process as long as the file is the same one of the same size and times."""
-    status = path.stat()
-    if time.time() - max(status.st_mtime, status.st_ctime) < SETTLED:
-        return sha256_file(path)
-    return _settled_sha256(path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-@lru_cache(maxsize=1024)
-def _settled_sha256(path: Path, inode: int, size: int, modified: int, changed: int) -> str:
-    return sha256_file(path)
-
-
-def _problems_of(path: Path, schema: Mapping[str, Any], manifest: Manifest) -> list[str]:
-    if not path.is_file():
-        return [f"  - {path.name} is missing"]
-    try:
-        found = dict(pl.scan_ipc(path).collect_schema())
-    except (pl.exceptions.PolarsError, OSError) as problem:
-        return [f"  - {path.name} is not an Arrow file: {problem}"]
-    if found != dict(schema):
-        return [f"  - {path.name} has columns {json.dumps({k: str(v) for k, v in found.items()})}"]
-    rows = pl.scan_ipc(path).select(pl.len()).collect().item()
-    if rows != manifest.counts.get(path.name):
-        return [f"  - {path.name} has {rows} rows, the manifest says {manifest.counts.get(path.name)}"]
-    if _sha256(path) != manifest.sha256.get(path.name):
-        return [f"  - {path.name} was changed since the dataset was made: its sha256 is not the manifest's"]
-    return []
