@@ -6,10 +6,9 @@ remedy where there is no morphological analyser (Lucene's CJKAnalyzer does the s
 
 from __future__ import annotations
 
-import re
-import unicodedata
+from osparse.words import WORD, normalised
+from osparse.words import words as runs
 
-_RUN = re.compile(r"[가-힣]+|[^\W_가-힣]+")
 PARTICLES = tuple("에서는 으로는 에서 으로 에게 까지 부터 하고 은 는 이 가 을 를 의 에 로 와 과 도 만".split())
 """Cut off a Korean word of which at least two syllables stay, so that one word's forms count together."""
 
@@ -17,7 +16,7 @@ PARTICLES = tuple("에서는 으로는 에서 으로 에게 까지 부터 하고
 def terms(text: str) -> list[str]:
     """In order, with repetitions."""
     found: list[str] = []
-    for run in _RUN.findall(_normal(text)):
+    for run in runs(text):
         if "가" <= run[0] <= "힣" and len(run) > 2:
             found += [run[i : i + 2] for i in range(len(run) - 1)]
         else:
@@ -27,7 +26,7 @@ def terms(text: str) -> list[str]:
 
 def words(text: str) -> list[str]:
     """Lower-cased words in order; Korean ones without their particle."""
-    return [stem(run) for run in _RUN.findall(_normal(text))]
+    return [stem(run) for run in runs(text)]
 
 
 def word_spans(text: str) -> list[tuple[str, int, int]]:
@@ -35,10 +34,10 @@ def word_spans(text: str) -> list[tuple[str, int, int]]:
 
     Nothing where normalising changes the text's length: the places would not be the text's.
     """
-    lowered = _normal(text)
+    lowered = normalised(text)
     if len(lowered) != len(text):
         return []
-    return [(word, m.start(), m.start() + len(word)) for m in _RUN.finditer(lowered) for word in [stem(m.group())]]
+    return [(word, m.start(), m.start() + len(word)) for m in WORD.finditer(lowered) for word in [stem(m.group())]]
 
 
 def stem(word: str) -> str:
@@ -48,8 +47,3 @@ def stem(word: str) -> str:
             if word.endswith(particle) and len(word) >= len(particle) + 2:
                 return word[: -len(particle)]
     return word
-
-
-def _normal(text: str) -> str:
-    """NFC, so that decomposed Hangul counts too, and lower-cased."""
-    return unicodedata.normalize("NFC", text).lower()

@@ -6,7 +6,7 @@ of a word's beginning. (Over bytes a rare syllable would fall into three tokens 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from string import ascii_letters, ascii_lowercase, digits
 
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
@@ -16,7 +16,7 @@ from osparse.errors import InputError
 
 
 def fit_bpe(
-    texts: Sequence[str], vocab_size: int, normalizer: Normalizer, special: Sequence[str], *, lowercase: bool
+    texts: Collection[str], vocab_size: int, normalizer: Normalizer, special: Sequence[str], *, lowercase: bool
 ) -> Tokenizer:
     """Train on texts as they come. Every character of them, every ASCII letter and digit is in the vocabulary.
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from osparse.corpus.merging import merge_ids, refuse_unknown
+from osparse.corpus.merging import known_candidates, known_judgements, merge_ids, refuse_dropped
 from osparse.corpus.readers import READERS
 from osparse.corpus.records import Options, Reader
 from osparse.corpus.splits import RULE, best_judgements, deal, deal_candidates, same_text_relevant
@@ -61,19 +61,25 @@ def build_dataset(
     seed: int = 0,
     options: Mapping[str, str] | None = None,
     overwrite: bool = False,
+    strict: bool = False,
 ) -> Dataset:
     """Read one source, split it by group and write a dataset directory; see :func:`build_from`."""
-    return build_from(
-        [Input(source, tuple(Path(path) for path in paths), options or {})], output, seed=seed, overwrite=overwrite
-    )
+    only = Input(source, tuple(Path(path) for path in paths), options or {})
+    return build_from([only], output, seed=seed, overwrite=overwrite, strict=strict)
 
 
-def build_from(inputs: Sequence[Input], output: Path | str, *, seed: int = 0, overwrite: bool = False) -> Dataset:
+def build_from(
+    inputs: Sequence[Input], output: Path | str, *, seed: int = 0, overwrite: bool = False, strict: bool = False
+) -> Dataset:
     """Read the sources (each of :data:`READERS`), split them by group and write one dataset directory.
 
     A dataset already at ``output`` that was built from the same sources, files and seed is returned as it is; that
     holds for ``debian`` too, whose lists are fetched again only with ``overwrite``. Parts of a build that was
     interrupted (sources, or files of a source) are not read again.
+
+    Args:
+        strict: Refuse judgements that name a query or document that is missing or has no text; by default they are
+            dropped, and counted in the manifest's notes.
 
     Raises:
         DatasetError: malformed input (with path and line), duplicate ids, a source that keeps no row.
@@ -85,11 +91,14 @@ def build_from(inputs: Sequence[Input], output: Path | str, *, seed: int = 0, ov
     request = _request(inputs, parts, seed)
     ready = None if overwrite else ready_dataset(output, request)
     if ready is not None:
+        if strict:
+            refuse_dropped(ready)
         return ready
     with _workspace(output, len(parts)) as folder:
         read = [[_read(part, folder / part.fingerprint, overwrite) for part in found] for found in of_input]
         sources = [_source(spools) for spools in read]
-        return write_dataset([spool for spools in read for spool in spools], sources, output, request, seed, overwrite)
+        every = [spool for spools in read for spool in spools]
+        return write_dataset(every, sources, output, request, seed, overwrite, strict=strict)
 
 
 def _parts(one: Input) -> Iterator[_Part]:
@@ -210,15 +219,20 @@ def write_dataset(
     seed: int,
     overwrite: bool,
     more: Mapping[str, Any] | None = None,
+    *,
+    strict: bool = False,
 ) -> Dataset:
-    """Merge the spools' ids, deal the judgements to splits, and save; ``more`` goes into the manifest's notes."""
+    """Merge the spools' ids, deal the judgements to splits, and save; ``more`` goes into the manifest's notes.
+
+    Judgements about what was not read are dropped, or refused with ``strict``.
+    """
     tables = {name: pl.concat([s.scan(name) for s in spools]) for name in ("documents", "queries", "candidates")}
     documents, merged = merge_ids(tables["documents"], "document")
-    queries, _ = merge_ids(tables["queries"], "query")
+    asking = tables["queries"].filter(pl.col("text").str.strip_chars() != "")
+    queries, _ = merge_ids(asking, "query")
     keys = documents.select("id", "group", text=pl.col("text").hash()).collect(engine="streaming")
     asked = queries.select("id", text=pl.col("text").hash()).collect(engine="streaming")
-    judgements = _judgements(spools, keys)
-    refuse_unknown(judgements, keys, asked)
+    judgements, dropped = known_judgements(_judgements(spools, keys), keys, asked, strict=strict)
     twins = [s.scan("documents").select("id") for s in spools if s.same_text_is_relevant]
     if twins:
         judgements = same_text_relevant(judgements, keys.join(pl.concat(twins).collect(), on="id", how="semi"))
@@ -226,7 +240,8 @@ def write_dataset(
     for reason, rows in dealt.removed.items():
         log.info("%s judgements removed: %s", f"{rows:,}", reason)
     published = judgements.filter(pl.col("split").is_not_null())["query_id"].unique()
-    numbered = tables["candidates"].unique(maintain_order=True).with_row_index("row")
+    listed, lost = known_candidates(tables["candidates"], keys, strict=strict)
+    numbered = listed.unique(maintain_order=True).with_row_index("row")
     candidates = deal_candidates(numbered, dealt, keys, published)
     notes = {"merged": merged} if merged else {}
     return save_dataset(
@@ -240,7 +255,7 @@ def write_dataset(
         seed=seed,
         notes={
             "request": request,
-            "judgements_removed": dealt.removed,
+            "judgements_removed": {**dropped, **lost, **dealt.removed},
             **notes,
             **(more or {}),
             **{name: value for spool in spools for name, value in spool.notes.items()},

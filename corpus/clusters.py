@@ -10,6 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from osparse.components import smallest_members
+
 Floats = NDArray[np.float32]
 SEED = 0
 BLOCK = 1024
@@ -98,13 +100,9 @@ def _hierarchical(vectors: Floats, similarity: float) -> NDArray[np.int64]:
 
 
 def _mutual(vectors: Floats, similarity: float) -> NDArray[np.int64]:
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     pairs = mutual_neighbours(vectors, similarity)
-    rows, columns = [i for i, _, _ in pairs], [j for _, j, _ in pairs]
-    graph = coo_matrix((np.ones(len(pairs)), (rows, columns)), shape=(len(vectors), len(vectors)))
-    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+    ends, others = (np.array([pair[side] for pair in pairs], dtype=np.int64) for side in (0, 1))
+    return smallest_members(len(vectors), ends, others)
 
 
 def _distance(similarity: float) -> float:

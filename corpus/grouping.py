@@ -6,7 +6,8 @@ import hashlib
 from array import array
 
 import numpy as np
-from numpy.typing import NDArray
+
+from osparse.components import smallest_members
 
 
 def text_id(kind: str, text: str) -> str:
@@ -32,21 +33,11 @@ class Components:
         self._other.append(other)
 
     def close(self) -> None:
-        """All links were made. Labels fall to the smallest of their component in O(log n) rounds in practice."""
+        """Find the components, once all links were made."""
         one, other = (np.frombuffer(part, np.uint64) if part else self._nodes for part in (self._one, self._other))
         self._nodes, places = np.unique(np.concatenate([one, other]), return_inverse=True)
         a, b = places[: len(one)], places[len(one) :]
-        labels: NDArray[np.int64] = np.arange(len(self._nodes))
-        while True:
-            smallest = np.minimum(labels[a], labels[b])
-            new = labels.copy()
-            for ends in (labels[a], labels[b], a, b):
-                np.minimum.at(new, ends, smallest)
-            new = new[new]
-            if np.array_equal(new, labels):
-                break
-            labels = new
-        self._labels = labels
+        self._labels = smallest_members(len(self._nodes), a, b)
         self._one, self._other = array("Q"), array("Q")
 
     def group(self, member: int) -> str:

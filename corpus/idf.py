@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from osparse.corpus.counted_texts import CountedTexts, Dated, counted_texts
 from osparse.corpus.recency import Recency
 from osparse.dataset import Dataset
 from osparse.errors import InputError
@@ -26,19 +28,19 @@ log = logging.getLogger("osparse.corpus.idf")
 
 
 def compute_idf(
-    dataset: Dataset,
+    source: Dataset | Sequence[Path],
     tokenizer: Path | str,
     output: Path | str,
     *,
-    split: str = "train",
+    split: str | None = None,
     recency: Recency | None = None,
     trends: Path | str | None = None,
     overwrite: bool = False,
 ) -> Lexicon:
-    """Count in how many of a split's documents each token occurs and write idf.json, with its provenance beside it.
+    """Count in how many documents each token occurs and write idf.json, with its provenance beside it.
 
     ``idf = ln(1 + (N - df + 0.5) / (df + 0.5))``, the non-negative form of BM25's (Lucene's BM25Similarity), over the
-    N documents judged in ``split``, tokenised whole; clamped to [1e-6, 64]. A token seen in no document gets the
+    N documents counted, tokenised whole; clamped to [1e-6, 64]. A token seen in no document gets the
     formula's value at df = 0, the largest; special tokens get the floor, 1e-6. With ``recency`` each weight is times
     the token's boost (osparse.corpus.recency), with ``trends`` times that of a report of ``osparse corpus trends``.
     Documents do not change with it: the table can be replaced without indexing again.
@@ -47,102 +49,97 @@ def compute_idf(
     split, N, the formula and the tokenizer's sha256, and is what says whether an existing table is up to date.
 
     Args:
+        source: a dataset, or files of JSON lines (also compressed), Parquet or Arrow with a column ``text``.
         tokenizer: a folder with a tokenizer.json, or that file.
+        split: of a dataset, whose judged documents are counted, or ``all``; None is ``train`` where it has that split,
+            else all.
 
     Raises:
         ModelError: no tokenizer.json.
-        DatasetError: the dataset lacks the split.
-        InputError: ``output`` exists, made from other inputs, and ``overwrite`` is false; no document has a date that
-            ``recency`` could count; ``trends`` was made with another tokenizer.
+        DatasetError: the dataset lacks the split, or a row of a file is no document.
+        InputError: ``output`` exists, made from other inputs, and ``overwrite`` is false; no document, or none with a
+            date that ``recency`` could count; ``trends`` was made with another tokenizer.
     """
+    texts = counted_texts(source, split)
     file, output = _tokenizer_file(Path(tokenizer)), Path(output)
-    meta = output.with_suffix(".meta.json")
     tokens, special = read_vocabulary(file)
-    request = {
-        "dataset": dataset.fingerprint,
-        "split": split,
-        "tokenizer_sha256": sha256_file(file),
-        "formula": FORMULA,
-        "recency": recency.plain() if recency else None,
-        "trends_sha256": sha256_file(Path(trends)) if trends else None,
-    }
+    request = _request(texts, file, recency, trends)
     if output.exists() and not overwrite:
-        _check_same(output, meta, request)
+        _check_same(output, _meta(output), request)
         log.info("%s is up to date", output)
         return Lexicon.open(file, output)
-    documents = dataset.split_documents(split).select("text", "date").collect()
-    fading = None
-    if recency is not None:
-        fading = recency.weights(documents["date"].to_list())
-        if not fading.any():
-            raise InputError(
-                f"{dataset.path}: no document of the {split} split has a date up to {recency.as_of}; temporal weights "
-                "need dated documents; leave --half-life out for plain ones"
-            )
-    df, recent = document_frequency(file, documents["text"], len(tokens), total=documents.height, fading=fading)
-    weights = bm25_idf(df, documents.height)
-    if recency is not None and fading is not None:
-        weights *= recency.boost(df, documents.height, recent, float(fading.sum()))
-    if trends is not None:
-        weights *= trend_boosts(Path(trends), file, len(tokens))
+    factors = trend_boosts(Path(trends), file, len(tokens)) if trends is not None else None
+    counts = count_tokens(file, texts.read(), len(tokens), total=texts.total, recency=recency)
+    weights = token_weights(counts, texts.name, recency, factors)
     weights[list(special)] = MIN_WEIGHT
     lexicon = Lexicon.build(tokens, special, {t: float(w) for t, w in zip(tokens, weights, strict=True) if t})
     write_atomic(output, lexicon.to_json())
-    note: dict[str, Any] = {
-        **request,
-        "documents": documents.height,
-        "tokens_seen": int((df > 0).sum()),
-        "sha256": sha256_file(output),
-    }
-    if fading is not None:
-        note["dated_documents"] = int((fading > 0).sum())
-    if trends is not None:
-        report = read_json(Path(trends))
-        note["trends"] = {key: report.get(key) for key in ("dataset", "split")}
-    write_atomic(meta, pretty_json({**note, "version": lexicon.version}))
+    write_atomic(_meta(output), pretty_json(_provenance(output, request, counts, texts, trends, lexicon.version)))
     return lexicon
+
+
+@dataclass(frozen=True)
+class Counts:
+    """In how many documents each token occurs."""
+
+    documents: int
+    df: NDArray[np.int64]
+    """(V,)"""
+    recent_df: NDArray[np.float64]
+    """(V,) the same with each document counting by its recency; zeros without one."""
+    recency: NDArray[np.float64]
+    """(N,) how much each document counts as recent; zeros without one."""
+
+
+def count_tokens(
+    tokenizer: Path,
+    texts: Iterable[Dated],
+    vocabulary: int,
+    *,
+    total: int | None = None,
+    recency: Recency | None = None,
+) -> Counts:
+    """Count the texts in which each id occurs; they are not truncated, special tokens not added.
+
+    Holds a batch of texts and 8 bytes a document.
+    """
+    loaded, rest = load_tokenizer(tokenizer), iter(texts)
+    df, recent_df = np.zeros(vocabulary, dtype=np.int64), np.zeros(vocabulary)
+    parts = [np.zeros(0)]
+    with progress("counting tokens", total, "documents") as bar:
+        while batch := list(islice(rest, BATCH)):
+            weights = recency.weights([day for _, day in batch]) if recency else np.zeros(len(batch))
+            encodings = loaded.encode_batch_fast([text for text, _ in batch], add_special_tokens=False)
+            for encoding, weight in zip(encodings, weights, strict=True):
+                ids = np.unique(np.array(encoding.ids, dtype=np.int64))
+                df[ids] += 1
+                recent_df[ids] += weight
+            parts.append(weights)
+            bar.advance(len(batch))
+    recent = np.concatenate(parts)
+    return Counts(len(recent), df, recent_df, recent)
+
+
+def token_weights(
+    counts: Counts, name: str, recency: Recency | None = None, factors: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """(V,) weights, unclamped; raises :class:`InputError` where ``name`` gave nothing to count."""
+    if not counts.documents:
+        raise InputError(f"{name}: no document has text; there is nothing to count")
+    weights = bm25_idf(counts.df, counts.documents)
+    if recency is not None:
+        if not counts.recency.any():
+            raise InputError(
+                f"{name}: no document has a date up to {recency.as_of}; temporal weights need dated documents; leave "
+                "the half-life out for plain ones"
+            )
+        weights *= recency.boost(counts.df, counts.documents, counts.recent_df, float(counts.recency.sum()))
+    return weights if factors is None else weights * factors
 
 
 def bm25_idf(df: NDArray[np.int64], documents: int) -> NDArray[np.float64]:
     """(V,) document frequencies -> (V,) weights, unclamped."""
     return np.log1p((documents - df + 0.5) / (df + 0.5))
-
-
-def document_frequency(
-    tokenizer: Path,
-    texts: Iterable[str],
-    vocabulary: int,
-    *,
-    total: int | None = None,
-    fading: NDArray[np.float64] | None = None,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """(V,) number of texts in which each id occurs, and (V,) the same with each text counting ``fading`` (N,).
-
-    Texts are not truncated, special tokens not added. Without ``fading`` the second is zeros.
-    """
-    loaded = load_tokenizer(tokenizer)
-    df, faded = np.zeros(vocabulary, dtype=np.int64), np.zeros(vocabulary)
-    batch: list[str] = []
-    done = 0
-
-    def count() -> None:
-        nonlocal done
-        for encoding in loaded.encode_batch_fast(batch, add_special_tokens=False):
-            ids = np.unique(np.array(encoding.ids, dtype=np.int64))
-            df[ids] += 1
-            if fading is not None:
-                faded[ids] += fading[done]
-            done += 1
-        bar.advance(len(batch))
-        batch.clear()
-
-    with progress("counting tokens", total, "documents") as bar:
-        for text in texts:
-            batch.append(text)
-            if len(batch) == BATCH:
-                count()
-        count()
-    return df, faded
 
 
 def trend_boosts(trends: Path, tokenizer: Path, vocabulary: int) -> NDArray[np.float64]:
@@ -159,13 +156,45 @@ def trend_boosts(trends: Path, tokenizer: Path, vocabulary: int) -> NDArray[np.f
     return factors
 
 
-def highest(documents: int) -> float:
-    """The weight of a token seen in none of ``documents`` texts."""
-    return math.log1p((documents + 0.5) / 0.5)
-
-
 def _tokenizer_file(path: Path) -> Path:
     return path / "tokenizer.json" if path.is_dir() else path
+
+
+def _meta(output: Path) -> Path:
+    return output.with_suffix(".meta.json")
+
+
+def _request(
+    texts: CountedTexts, tokenizer: Path, recency: Recency | None, trends: Path | str | None
+) -> dict[str, Any]:
+    """What makes a table the same one."""
+    return {
+        **texts.about,
+        "tokenizer_sha256": sha256_file(tokenizer),
+        "formula": FORMULA,
+        "recency": recency.plain() if recency else None,
+        "trends_sha256": sha256_file(Path(trends)) if trends else None,
+    }
+
+
+def _provenance(
+    output: Path, request: dict[str, Any], counts: Counts, texts: CountedTexts, trends: Path | str | None, version: str
+) -> dict[str, Any]:
+    """What the table at ``output`` was made from."""
+    note = {
+        **request,
+        "documents": counts.documents,
+        "tokens_seen": int((counts.df > 0).sum()),
+        "sha256": sha256_file(output),
+    }
+    if request["recency"] is not None:
+        note["dated_documents"] = int((counts.recency > 0).sum())
+    if trends is not None:
+        report = read_json(Path(trends))
+        note["trends"] = {key: report.get(key) for key in ("dataset", "split")}
+    if texts.files:
+        note["files"] = texts.files
+    return {**note, "version": version}
 
 
 def _check_same(output: Path, meta: Path, request: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_WORD = re.compile(r"\w+")
+from osparse.words import normalised, words
 
 
 def mask_title(title: str, text: str) -> str:
@@ -18,6 +18,6 @@ def mask_title(title: str, text: str) -> str:
 
 def overlap(query: str, text: str) -> float:
     """Share of the query's words that the text holds, as parts of words too (Korean particles), within [0, 1]."""
-    words = set(_WORD.findall(query.lower()))
-    lowered = text.lower()
-    return sum(word in lowered for word in words) / len(words) if words else 0.0
+    asked = set(words(query))
+    lowered = normalised(text)
+    return sum(word in lowered for word in asked) / len(asked) if asked else 0.0

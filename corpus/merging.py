@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 import polars as pl
 
+from osparse.dataset import Dataset
 from osparse.errors import DatasetError
+
+MISSING = "missing or empty"
+"""A query or document that a judgement names."""
+
+log = logging.getLogger("osparse.corpus.merging")
 
 
 def merge_ids(table: pl.LazyFrame, what: str) -> tuple[pl.LazyFrame, int]:
@@ -30,12 +38,65 @@ def merge_ids(table: pl.LazyFrame, what: str) -> tuple[pl.LazyFrame, int]:
     return rows.filter(pl.col("row").is_in(doubled.implode()).not_()).drop("row"), doubled.len()
 
 
-def refuse_unknown(judgements: pl.DataFrame, documents: pl.DataFrame, queries: pl.DataFrame) -> None:
-    """Raise :class:`DatasetError` with the place of the first judgement about an id that was not read."""
-    for column, known, what in (("query_id", queries, "queries"), ("document_id", documents, "documents")):
-        lost = judgements.join(known, left_on=column, right_on="id", how="anti", maintain_order="left")
-        if lost.height:
-            row = lost.row(0, named=True)
+def known_judgements(
+    judgements: pl.DataFrame, documents: pl.DataFrame, queries: pl.DataFrame, *, strict: bool = False
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The judgements about queries and documents that were read, and reason -> how many were dropped.
+
+    Published sets judge documents that they do not hold, or that have no text.
+
+    Raises:
+        DatasetError: none is left; with ``strict`` the place of the first that would be dropped.
+    """
+    dropped: dict[str, int] = {}
+    known = judgements
+    for column, table, what in (("query_id", queries, "query"), ("document_id", documents, "document")):
+        lost = known.join(table, left_on=column, right_on="id", how="anti", maintain_order="left")
+        if not lost.height:
+            continue
+        row = lost.row(0, named=True)
+        example = f"{row['place'] or 'a judgement'}: {row[column]!r}"
+        if strict:
             raise DatasetError(
-                f"{row['place'] or 'a judgement'}: {row[column]!r} is not among the {what} that were read"
+                f"{example} is not among the {what} ids that were read with a text; {lost.height:,} judgements name "
+                "such; without strict (--strict) they are dropped"
             )
+        dropped[f"{MISSING} {what}"] = lost.height
+        known = known.join(table, left_on=column, right_on="id", how="semi", maintain_order="left")
+        log.warning("%s judgements dropped: %s %s, as in %s", f"{lost.height:,}", MISSING, what, example)
+    if dropped and not known.height:
+        raise DatasetError(
+            f"none of the {judgements.height:,} judgements names a query and a document that were read with a text, "
+            f"for example {example}; are the files of one set?"
+        )
+    return known, dropped
+
+
+def known_candidates(
+    candidates: pl.LazyFrame, documents: pl.DataFrame, *, strict: bool = False
+) -> tuple[pl.LazyFrame, dict[str, int]]:
+    """The candidates about documents that were read, and reason -> how many were dropped.
+
+    Raises :class:`DatasetError` with ``strict`` if any would be.
+    """
+    ids = documents.lazy().select(document_id="id")
+    lost = candidates.join(ids, on="document_id", how="anti").select("document_id").collect(engine="streaming")
+    if not lost.height:
+        return candidates, {}
+    example = f"{lost.height:,} candidates name a {MISSING} document, for example {lost['document_id'].min()!r}"
+    if strict:
+        raise DatasetError(f"{example}; without strict (--strict) they are dropped")
+    log.warning("dropped: %s", example)
+    known = candidates.join(ids, on="document_id", how="semi", maintain_order="left")
+    return known, {f"{MISSING} document of a candidate": lost.height}
+
+
+def refuse_dropped(dataset: Dataset) -> None:
+    """Raise :class:`DatasetError` if judgements were dropped when the dataset was made."""
+    removed = dataset.manifest.notes.get("judgements_removed", {})
+    found = [f"{rows:,} of a {reason}" for reason, rows in removed.items() if reason.startswith(MISSING)]
+    if found:
+        raise DatasetError(
+            f"{dataset.path} was made without judgements that strict (--strict) refuses: {', '.join(found)}; mend the "
+            "source, or build without it"
+        )

@@ -6,21 +6,26 @@ random, a document that scores nearly as high as the answer often is one, and co
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from osparse.corpus.analysis import terms
+from osparse.corpus.retrained import save_retrained
 from osparse.corpus.retrievers import Ranking, Retriever
-from osparse.dataset import CANDIDATES, Dataset, save_retrained
+from osparse.dataset import CANDIDATES, Dataset
 from osparse.errors import DatasetError, InputError
+from osparse.textmap import TextMap, TextsById
 
-log = logging.getLogger("osparse.corpus.mining")
+ROWS = 100_000
+"""Candidates held as Python objects at a time."""
+TERMS = 10_000
+"""Documents whose terms are remembered for comparing them again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +80,6 @@ class MiningReport:
         return {**asdict(self), "left_out": dict(sorted(self.left_out.items()))}
 
 
-@dataclass(frozen=True)
-class _Document:
-    text: str
-    lang: str
-    group: str
-
-
 def mine(
     dataset: Dataset,
     output: Path | str,
@@ -101,24 +99,19 @@ def mine(
     """
     rules = rules or MiningRules()
     report = MiningReport(retriever.name, asdict(rules))
-    documents = _searchable(dataset)
+    documents = dataset.learnable_documents().select("id", "lang", "group").collect()
     qrels = dataset.qrels("train").collect()
     answers: dict[str, list[str]] = {}
     for query, document in qrels.filter(pl.col("score") > 0).select("query_id", "document_id").iter_rows():
         answers.setdefault(query, []).append(document)
     texts = dict(dataset.split_queries("train").select("id", "text").collect().iter_rows())
-    finder = _Finder(documents, rules, report)
-    rows: list[tuple[str, str, float, float, str, str]] = []
-    for lang in sorted({document.lang for document in documents.values()}):
-        here = {name: document.text for name, document in documents.items() if document.lang == lang}
-        asked = [query for query in sorted(answers) if any(name in here for name in answers[query])]
-        depth = rules.last + max((len(answers[query]) for query in asked), default=0)
-        for query, ranking in zip(asked, retriever.rank(here, [texts[q] for q in asked], depth), strict=True):
-            rows += [
-                (query, name, 0.0, score, "mined", retriever.name)
-                for name, score in finder.negatives(query, [a for a in answers[query] if a in here], ranking)
-            ]
-    if not rows:
+    finder = _Finder(_Documents.of(dataset, documents), rules, report)
+    mined = [
+        frame
+        for (lang,), part in documents.sort("lang", maintain_order=True).group_by("lang", maintain_order=True)
+        for frame in _mine_language(part["id"], answers, texts, retriever, finder)
+    ]
+    if not mined:
         raise DatasetError(f"{dataset.path}: no query got a negative; left out: {dict(report.left_out) or 'nothing'}")
     kept = qrels
     if finder.inconsistent:
@@ -127,17 +120,52 @@ def mine(
         )
         kept = qrels.join(dropped, on=["query_id", "document_id"], how="anti")
         report.pairs_dropped = qrels.height - kept.height
-    found = pl.DataFrame(rows, schema=CANDIDATES, orient="row")
-    return _save(dataset, Path(output), kept, found, report, overwrite=overwrite), report
+    return _save(dataset, Path(output), kept, pl.concat(mined), report, overwrite=overwrite), report
+
+
+@dataclass(frozen=True)
+class _Documents:
+    """What may be ranked; texts stay in the memory map."""
+
+    texts: TextsById
+    groups: dict[str, str]
+    """Id -> group; a document of no group is one by itself."""
+
+    @classmethod
+    def of(cls, dataset: Dataset, documents: pl.DataFrame) -> _Documents:
+        groups = documents.select(
+            "id", pl.when(pl.col("group").fill_null("") == "").then("id").otherwise("group").alias("name")
+        )
+        return cls(TextMap(dataset.path / "documents.arrow").by_id(documents["id"]), dict(groups.iter_rows()))
+
+
+def _mine_language(
+    ids: pl.Series, answers: Mapping[str, list[str]], queries: Mapping[str, str], retriever: Retriever, finder: _Finder
+) -> Iterator[pl.DataFrame]:
+    """Candidates among the documents of one language, some of them at a time."""
+    documents = finder.documents.texts.only(ids)
+    asked = [query for query in sorted(answers) if any(name in documents for name in answers[query])]
+    depth = finder.rules.last + max((len(answers[query]) for query in asked), default=0)
+    rankings = retriever.rank(documents, [queries[query] for query in asked], depth)
+    rows: list[tuple[str, str, float, float, str, str]] = []
+    for query, ranking in zip(asked, rankings, strict=True):
+        known = [name for name in answers[query] if name in documents]
+        negatives = finder.negatives(query, known, ranking)
+        rows += [(query, name, 0.0, score, "mined", retriever.name) for name, score in negatives]
+        if len(rows) >= ROWS:
+            yield pl.DataFrame(rows, schema=CANDIDATES, orient="row")
+            rows = []
+    if rows:
+        yield pl.DataFrame(rows, schema=CANDIDATES, orient="row")
 
 
 class _Finder:
     """Applies the rules to one ranking at a time."""
 
-    def __init__(self, documents: Mapping[str, _Document], rules: MiningRules, report: MiningReport) -> None:
+    def __init__(self, documents: _Documents, rules: MiningRules, report: MiningReport) -> None:
         self.documents, self.rules, self.report = documents, rules, report
         self.inconsistent: list[tuple[str, str]] = []
-        self._terms: dict[str, frozenset[str]] = {}
+        self._terms = lru_cache(TERMS)(lambda name: frozenset(terms(documents.texts[name])))
 
     def negatives(self, query: str, answers: Sequence[str], ranking: Ranking) -> Ranking:
         """The negatives of a ranking in which ``answers`` are the query's known answers in this language."""
@@ -150,7 +178,7 @@ class _Finder:
             ]
         best = max((score for name, score in ranking if name in known), default=None)
         report.answer_not_found += best is None
-        groups = {self.documents[name].group for name in answers}
+        groups = {self.documents.groups[name] for name in answers}
         found: Ranking = []
         rank = 0
         for name, score in ranking:
@@ -174,7 +202,7 @@ class _Finder:
         """Why a document is no negative; None if it is one."""
         if rank < self.rules.first:
             return "before the first rank"
-        if self.documents[name].group in groups:
+        if self.documents.groups[name] in groups:
             return "same group as an answer"
         if best is not None and score >= self.rules.margin * best:
             return "scores like an answer"
@@ -183,19 +211,8 @@ class _Finder:
         return None
 
     def _similarity(self, a: str, b: str) -> float:
-        first, second = self._of(a), self._of(b)
+        first, second = self._terms(a), self._terms(b)
         return len(first & second) / max(1, len(first | second))
-
-    def _of(self, name: str) -> frozenset[str]:
-        if name not in self._terms:
-            self._terms[name] = frozenset(terms(self.documents[name].text))
-        return self._terms[name]
-
-
-def _searchable(dataset: Dataset) -> dict[str, _Document]:
-    """Documents that nothing held back hangs on, by id."""
-    found = dataset.learnable_documents().select("id", "text", "lang", "group")
-    return {name: _Document(text, lang, group or name) for name, text, lang, group in found.collect().iter_rows()}
 
 
 def _save(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from osparse.corpus.language import HANGUL_SHARE, hangul_share
+from osparse.corpus.language import ASCII_SHARE, HANGUL_SHARE, ascii_share, hangul_share
 from osparse.extras import require
 from osparse.progress import track
 
@@ -126,8 +126,7 @@ def _in(lang: str, text: str, hangul: float) -> bool:
     if lang == "ko":
         return hangul_share(text) >= hangul
     if lang == "en":
-        letters = [character for character in text if character.isalpha()]
-        return sum(character.isascii() for character in letters) >= 0.9 * len(letters)
+        return ascii_share(text, without_letters=1.0) >= ASCII_SHARE
     return True
 
 

@@ -8,7 +8,6 @@ Pairs keep their article's or source's group, hence its split, and splits that a
 from __future__ import annotations
 
 import json
-import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -31,8 +30,6 @@ from osparse.store import Store
 KINDS = ("query-document", "title-summary", "title-paragraph", "aligned")
 RECIPE = 1
 _ABOVE_ZERO = 1e-30
-
-log = logging.getLogger("osparse.corpus.pairs")
 
 
 @dataclass(frozen=True)
@@ -67,10 +64,13 @@ def make_pairs(
     """Write a dataset of pairs; the manifest's notes hold the figures before and after each filter.
 
     Raises:
-        DatasetError: nothing is left; InputError: a setting that cannot be, or ``output`` was made from other inputs.
+        DatasetError: a dataset has no judgements, or nothing is left.
+        InputError: a setting that cannot be, or ``output`` was made from other inputs.
     """
     rules, output = rules or PairRules(), Path(output)
     rules.check()
+    for dataset in datasets:
+        dataset.require_judgements("that pairs are cut out of")
     asked = {"recipe": RECIPE, "pairs": asdict(rules), "datasets": [dataset.fingerprint for dataset in datasets]}
     request = json.loads(canonical_json(asked))  # as the manifest gives it back
     ready = None if overwrite else ready_dataset(output, request)

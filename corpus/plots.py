@@ -7,11 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from osparse.dataset import Dataset
+from osparse.dataset import ALL, Dataset
 from osparse.errors import InputError
 from osparse.extras import require
-
-BINS = 40
 
 
 def draw(dataset: Dataset, folder: Path) -> list[Path]:
@@ -61,7 +59,7 @@ def _languages(dataset: Dataset) -> Plot:
     figure, axes = _axes("documents by split and language", "", "documents")
     rows = {
         split: dict(dataset.split_documents(split).group_by("lang").len().collect(engine="streaming").iter_rows())
-        for split in dataset.splits
+        for split in dataset.splits or (ALL,)
     }
     bottom = dict.fromkeys(rows, 0)
     for lang in sorted({lang for found in rows.values() for lang in found}):

@@ -6,7 +6,6 @@ bi-encoder. Several calls add several teachers.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from osparse.dataset import CANDIDATES, Dataset, save_retrained
+from osparse.corpus.retrained import save_retrained
+from osparse.dataset import CANDIDATES, Dataset
 from osparse.encoding import SERVER_MAX_TOKENS, QueryEncoder
 from osparse.errors import InputError, ModelError
 from osparse.extras import require
@@ -25,7 +25,6 @@ from osparse.lexicon import load_tokenizer
 from osparse.model import Model
 from osparse.progress import progress
 
-log = logging.getLogger("osparse.corpus.scoring")
 Scores = NDArray[np.float32]
 Score = Callable[[Sequence[str], Sequence[str]], Scores]
 """(n queries, n documents) -> (n,) scores of the pairs."""

@@ -8,14 +8,17 @@ from typing import Any
 
 import polars as pl
 
-from osparse.dataset import Dataset
+from osparse.dataset import ALL, Dataset
 
 
 @dataclass(frozen=True)
 class Stats:
     sources: list[dict[str, Any]]
     splits: dict[str, dict[str, Any]]
-    """Split -> queries, documents, judgements (by origin), dates, and per language the lengths in characters."""
+    """Split -> queries, documents, judgements (by origin), dates, and per language the lengths in characters.
+
+    Of a dataset without judgements the one part is ``all``.
+    """
     overlap: dict[str, dict[str, int]]
     """``test and train`` -> shared groups, queries and relevant texts; groups must be 0."""
 
@@ -37,7 +40,7 @@ def dataset_stats(dataset: Dataset) -> Stats:
         {"name": s.name, "licence": s.licence, "rows_in": s.rows_in, "rows_kept": s.rows_kept, "dropped": s.dropped}
         for s in dataset.manifest.sources
     ]
-    return Stats(sources, {split: _split(dataset, split) for split in dataset.splits}, overlap)
+    return Stats(sources, {split: _split(dataset, split) for split in dataset.splits or (ALL,)}, overlap)
 
 
 def _keys(dataset: Dataset, split: str) -> dict[str, pl.DataFrame]:
@@ -55,12 +58,12 @@ def _keys(dataset: Dataset, split: str) -> dict[str, pl.DataFrame]:
 
 def _split(dataset: Dataset, split: str) -> dict[str, Any]:
     documents, queries = dataset.split_documents(split), dataset.split_queries(split)
-    origins = dataset.qrels(split).group_by("origin").len().sort("origin").collect()
+    judged = dataset.qrels(split).group_by("origin").len().sort("origin").collect().iter_rows() if split != ALL else ()
     dates = documents.select(first=pl.col("date").min(), last=pl.col("date").max()).collect().row(0, named=True)
     return {
         "documents": _lengths(documents),
         "queries": _lengths(queries),
-        "judgements": dict(origins.iter_rows()),
+        "judgements": dict(judged),
         "groups": documents.filter(pl.col("group") != "").select(pl.col("group").n_unique()).collect().item(),
         "dates": [str(day) if day else None for day in (dates["first"], dates["last"])],
     }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +25,6 @@ from osparse.dataset import Dataset
 from osparse.errors import DatasetError, InputError
 from osparse.files import atomic_directory, pretty_json
 
-log = logging.getLogger("osparse.corpus.synonyms")
 AT = (10, 25, 50, 100, 200, 400)
 """Ranks at which precision is reported."""
 TOGETHER = 0.3
@@ -105,16 +103,18 @@ def find_synonyms(
 ) -> SynonymReport:
     """Learn synonyms from a dataset's training split and write them, with their precision on the test split's titles.
 
+    Of a dataset without a training split every document is read; aligned titles need one.
+
     Raises:
-        DatasetError: no train split, or nothing found.
+        DatasetError: nothing found.
         InputError: ``output`` exists and is no folder of synonyms, or ``overwrite`` is false; no document has a date
             that ``recency`` could count.
     """
     rules = rules or SynonymRules()
-    documents = dataset.split_documents("train").select("text", "lang", "date").sort("lang").collect()
+    documents = dataset.split_documents(dataset.learning_split).select("text", "lang", "date").sort("lang").collect()
     if rules.recency is not None and not rules.recency.weights(documents["date"].to_list()).any():
         raise InputError(
-            f"{dataset.path}: no training document has a date up to {rules.recency.as_of}; without one --half-life "
+            f"{dataset.path}: no document has a date up to {rules.recency.as_of}; without one --half-life "
             "leaves nothing to count; leave it out"
         )
     groups = [
@@ -122,7 +122,7 @@ def find_synonyms(
         for (lang,), rows in documents.group_by("lang", maintain_order=True)
         for group in _groups(str(lang), rows["text"].to_list(), rows["date"].to_list(), rules)
     ]
-    titles = aligned_titles(dataset, "train")
+    titles = aligned_titles(dataset, "train") if "train" in dataset.splits else []
     translations = merged([*from_titles(titles), *from_parentheses(documents["text"])], rules.confidence)
     if not groups and not translations:
         raise DatasetError(f"{dataset.path}: no synonyms; lower --similarity or --at-least, or give more documents")
@@ -152,16 +152,37 @@ def precision(translations: Sequence[Translation], held: Sequence[tuple[list[str
     chance: list[float] = []
     english = Counter(word for _, en in held for word in set(en))
     total = sum(english.values())
+    titles = _Titles(held)
     for pair in translations:
-        answers = [f" {' '.join(en)} " for ko, en in held if f" {' '.join(words(pair.ko))} " in f" {' '.join(ko)} "]
+        answers = titles.with_phrase(words(pair.ko))
         if answers:
-            confirmed.append(any(f" {pair.en} " in answer for answer in answers))
-            said = {word for answer in answers for word in answer.split()}
-            chance.append(sum(english[word] for word in said) / total)
+            confirmed.append(any(_holds(answer, pair.en.split()) for answer in answers))
+            chance.append(sum(english[word] for word in set().union(*answers)) / total)
     at = {k: float(np.mean(confirmed[:k])) for k in AT if k <= len(confirmed)}
     if confirmed:
         at[len(confirmed)] = float(np.mean(confirmed))
     return Precision(at, len(confirmed), float(np.mean(chance)) if chance else 0.0)
+
+
+class _Titles:
+    """Finds aligned titles by a run of Korean words."""
+
+    def __init__(self, titles: Sequence[tuple[list[str], list[str]]]) -> None:
+        self._titles = titles
+        self._holders: dict[str, set[int]] = {}
+        for number, (korean, _) in enumerate(titles):
+            for word in korean:
+                self._holders.setdefault(word, set()).add(number)
+
+    def with_phrase(self, phrase: list[str]) -> list[list[str]]:
+        """The English words of every title whose Korean words hold the phrase's one after another."""
+        holders = [self._holders.get(word, set()) for word in phrase]
+        numbers = sorted(set.intersection(*holders)) if holders else []
+        return [english for korean, english in map(self._titles.__getitem__, numbers) if _holds(korean, phrase)]
+
+
+def _holds(words: list[str], phrase: list[str]) -> bool:
+    return any(words[i : i + len(phrase)] == phrase for i in range(len(words) - len(phrase) + 1))
 
 
 def _groups(

@@ -9,8 +9,8 @@ sentence-transformers read the folder.
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_letters, ascii_lowercase, digits
@@ -27,12 +27,15 @@ from osparse.errors import InputError
 from osparse.files import atomic_directory, pretty_json, read_json, sha256_file
 from osparse.lexicon import load_tokenizer
 from osparse.progress import track
+from osparse.tables import row_batches
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MAX_VOCABULARY = 32_768
 """On OpenSearch 3.4 a sparse_vector index with a higher token id loses its shard."""
 MIN_COUNT = 2
 """Of a character other than a Hangul syllable, to enter the alphabet."""
+READ = 1_024
+"""Texts read at a time."""
 RECIPE = 1
 Kind = Literal["wordpiece", "unigram", "bpe"]
 
@@ -54,13 +57,14 @@ def train_tokenizer(
     output: Path | str,
     *,
     vocab_size: int = 16_000,
-    split: str = "train",
+    split: str | None = None,
     lowercase: bool = True,
     kind: Kind = "wordpiece",
     overwrite: bool = False,
 ) -> TokenizerReport:
     """Fit a tokenizer on a split's documents and queries and write a Hugging Face tokenizer folder.
 
+    The split is ``train`` where the dataset has it, else ``all``, if none is given.
     Equal input, equal bytes. The report's figures are over the other splits, none of which the tokenizer has seen.
 
     Raises:
@@ -70,6 +74,7 @@ def train_tokenizer(
     output = Path(output)
     if not len(SPECIAL) < vocab_size <= MAX_VOCABULARY:
         raise InputError(f"vocab-size {vocab_size} is outside {len(SPECIAL) + 1} to {MAX_VOCABULARY:,}")
+    split = split or dataset.learning_split
     request = {
         "recipe": RECIPE,
         "dataset": dataset.fingerprint,
@@ -81,7 +86,7 @@ def train_tokenizer(
     if output.exists() and not overwrite and _up_to_date(output, request):
         log.info("%s is up to date", output)
         return _report(output, dataset, split)
-    texts = [*_texts(dataset.split_documents(split)), *_texts(dataset.split_queries(split))]
+    texts = _Texts([dataset.split_documents(split), dataset.split_queries(split)])
     if kind == "wordpiece":
         tokenizer = fit(texts, vocab_size, lowercase=lowercase)
     else:
@@ -92,20 +97,28 @@ def train_tokenizer(
     return _report(output, dataset, split)
 
 
-def fit(texts: Sequence[str], vocab_size: int, *, lowercase: bool = True) -> Tokenizer:
+def fit(texts: Collection[str], vocab_size: int, *, lowercase: bool = True) -> Tokenizer:
     """Train WordPiece on texts and return the finished tokenizer; raises :class:`InputError` if V is too small.
+
+    The texts are read twice, and none is held; memory grows with the distinct words.
 
     The library numbers word-internal characters in the order of a randomly seeded hash map, and breaks ties by number.
     Passing the whole alphabet as "special" tokens fixes the numbers beforehand; the finished tokenizer is then built
     from the vocabulary alone.
     """
     blank = _untrained(lowercase)
-    normal = [blank.normalizer.normalize_str(text) for text in track(texts, "normalising", unit="texts")]
-    words = (word for text in normal for word, _ in blank.pre_tokenizer.pre_tokenize_str(text))
-    alphabet = _alphabet(words, lowercase)
+    characters: set[str] = set()
+
+    def words() -> Iterator[str]:
+        for text in track(texts, "reading characters", unit="texts"):
+            normal = blank.normalizer.normalize_str(text)
+            characters.update(normal)
+            yield from (word for word, _ in blank.pre_tokenizer.pre_tokenize_str(normal))
+
+    alphabet = _alphabet(words(), lowercase)
     known = {token for token in alphabet if len(token) == 1}
     # the trainer would glue the neighbours of a character outside the alphabet together
-    outside = str.maketrans(dict.fromkeys({c for text in normal for c in text} - known, " "))
+    outside = str.maketrans(dict.fromkeys(characters - known, " "))
     fixed = [*SPECIAL, *alphabet]
     if vocab_size < len(fixed):
         raise InputError(f"vocab-size {vocab_size:,} is too small: the alphabet alone takes {len(fixed):,}")
@@ -117,7 +130,8 @@ def fit(texts: Sequence[str], vocab_size: int, *, lowercase: bool = True) -> Tok
         limit_alphabet=len(known),
         show_progress=log.isEnabledFor(logging.INFO),
     )
-    trained.train_from_iterator((text.translate(outside) for text in normal), trainer, length=len(normal))
+    normal = (blank.normalizer.normalize_str(text).translate(outside) for text in texts)
+    trained.train_from_iterator(normal, trainer, length=len(texts))
     tokens = sorted(trained.get_vocab(), key=trained.get_vocab().__getitem__)
     vocabulary = {token: i for i, token in enumerate(tokens)}
     tokenizer = _untrained(lowercase, vocabulary)
@@ -196,14 +210,34 @@ def _report(output: Path, dataset: Dataset, fitted: str) -> TokenizerReport:
         both = pl.concat(
             [f.select("text", "lang") for f in (dataset.split_documents(split), dataset.split_queries(split))]
         )
-        for (lang,), rows in both.collect().sort("lang", maintain_order=True).group_by("lang", maintain_order=True):
-            encodings = tokenizer.encode_batch_fast(rows["text"].to_list(), add_special_tokens=False)
-            ids = [i for encoding in encodings for i in encoding.ids]
-            words = sum(len(text.split()) for text in rows["text"])
-            unknown[f"{split}/{lang}"] = ids.count(unknown_id) / max(len(ids), 1)
-            pieces[f"{split}/{lang}"] = len(ids) / max(words, 1)
+        totals: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for batch in row_batches(both, READ):
+            encodings = tokenizer.encode_batch_fast([text for text, _ in batch], add_special_tokens=False)
+            for (text, lang), encoding in zip(batch, encodings, strict=True):
+                found = {
+                    "unknown": encoding.ids.count(unknown_id),
+                    "pieces": len(encoding.ids),
+                    "words": len(text.split()),
+                }
+                totals[lang].update(found)
+        for lang, total in sorted(totals.items()):
+            unknown[f"{split}/{lang}"] = total["unknown"] / max(total["pieces"], 1)
+            pieces[f"{split}/{lang}"] = total["pieces"] / max(total["words"], 1)
     return TokenizerReport(output, tokenizer.get_vocab_size(), unknown, pieces)
 
 
-def _texts(frame: pl.LazyFrame) -> list[str]:
-    return frame.select("text").collect()["text"].to_list()
+class _Texts(Collection[str]):
+    """The texts of several tables one after another, read from their files each time."""
+
+    def __init__(self, tables: Sequence[pl.LazyFrame]) -> None:
+        self._texts = [table.select("text") for table in tables]
+        self._count = sum(int(t.select(pl.len()).collect(engine="streaming").item()) for t in self._texts)
+
+    def __iter__(self) -> Iterator[str]:
+        return (text for table in self._texts for batch in row_batches(table, READ) for (text,) in batch)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, text: object) -> bool:
+        return any(text == other for other in self)

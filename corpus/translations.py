@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from scipy import sparse
 
 from osparse.corpus.analysis import words
 from osparse.dataset import Dataset
+from osparse.ibm_model1 import Ids, translation_probabilities
 
 PARENTHESIS = re.compile(r"([가-힣][가-힣 ]{0,30}[가-힣])\s?\(\s?([A-Za-z][A-Za-z0-9 .+#-]{1,40}?)\s?\)")
 MAX_WORDS = 4
@@ -48,22 +50,40 @@ def aligned_titles(dataset: Dataset, split: str) -> list[tuple[list[str], list[s
 def from_titles(
     titles: Sequence[tuple[list[str], list[str]]], *, rounds: int = 10, at_least: int = 2
 ) -> list[Translation]:
-    """Mutually best words by IBM Model 1 (Brown et al. 1993) in both directions.
+    """Mutually best words by IBM Model 1 (osparse.ibm_model1) in both directions.
 
     The confidence is the geometric mean of t(en | ko) and t(ko | en), shrunk by n / (n + 1) for n titles.
     """
-    forward = ibm1([(ko, en) for ko, en in titles], rounds)
-    backward = ibm1([(en, ko) for ko, en in titles], rounds)
-    together = Counter(pair for ko, en in titles for pair in {(k, e) for k in ko for e in en})
-    found = []
-    for ko, targets in forward.items():
-        en = max(sorted(targets), key=targets.__getitem__)
-        back = backward.get(en, {})
-        count = together[ko, en]
-        if back and max(sorted(back), key=back.__getitem__) == ko and count >= at_least and min(len(ko), len(en)) > 1:
-            confidence = float(np.sqrt(targets[en] * back[ko])) * count / (count + 1)
-            found.append(Translation(ko, en, confidence, count, "titles"))
-    return sorted(found, key=lambda pair: (-pair.confidence, pair.ko, pair.en))
+    words = sorted({word for title in titles for side in title for word in side})
+    number = {word: i for i, word in enumerate(words)}
+    korean, english = ([_numbers(title[side], number) for title in titles] for side in (0, 1))
+    forward = _best_targets(translation_probabilities(korean, english, len(words), iterations=rounds, empty=False))
+    backward = _best_targets(translation_probabilities(english, korean, len(words), iterations=rounds, empty=False))
+    mutual = {ko: en for ko, (en, _) in forward.items() if backward[en][0] == ko}
+    pairs = ((set(ks.tolist()), set(es.tolist())) for ks, es in zip(korean, english, strict=True))
+    counts = Counter(ko for ks, es in pairs for ko in ks & mutual.keys() if mutual[ko] in es)
+    translations = [
+        Translation(
+            words[ko], words[en], float(np.sqrt(forward[ko][1] * backward[en][1])) * n / (n + 1), n, "titles"
+        )
+        for ko, en in mutual.items()
+        if (n := counts[ko]) >= at_least and min(len(words[ko]), len(words[en])) > 1
+    ]  # fmt: skip
+    return sorted(translations, key=lambda pair: (-pair.confidence, pair.ko, pair.en))
+
+
+def _numbers(words: Sequence[str], number: dict[str, int]) -> Ids:
+    return np.array([number[word] for word in words], dtype=np.int64)
+
+
+def _best_targets(table: sparse.csr_matrix) -> dict[int, tuple[int, float]]:
+    """Source -> its most probable target (of equal ones the smallest) and the probability."""
+    best = {}
+    for source in np.flatnonzero(np.diff(table.indptr)).tolist():
+        row = slice(table.indptr[source], table.indptr[source + 1])
+        place = int(np.argmax(table.data[row]))
+        best[source] = int(table.indices[row][place]), float(table.data[row][place])
+    return best
 
 
 def from_parentheses(texts: Iterable[str], *, at_least: int = 2) -> list[Translation]:
@@ -94,20 +114,3 @@ def from_parentheses(texts: Iterable[str], *, at_least: int = 2) -> list[Transla
                 Translation(korean, english, count / total[english] * count / (count + 1), count, "parentheses")
             )
     return sorted(found, key=lambda pair: (-pair.confidence, pair.ko, pair.en))
-
-
-def ibm1(pairs: Sequence[tuple[list[str], list[str]]], rounds: int) -> dict[str, dict[str, float]]:
-    """t(target | source) by expectation maximisation from uniform; ``pairs`` are (source, target) words."""
-    table: dict[str, dict[str, float]] = {}
-    for source, target in pairs:
-        for a in source:
-            table.setdefault(a, {}).update(dict.fromkeys(target, 1.0))
-    for _ in range(rounds):
-        counts: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
-        for source, target in pairs:
-            for b in target:
-                mass = sum(table[a][b] for a in source)
-                for a in source:
-                    counts[a][b] += table[a][b] / mass
-        table = {a: {b: n / sum(row.values()) for b, n in row.items()} for a, row in counts.items()}
-    return table

@@ -10,10 +10,10 @@ does not lead the list.
 from __future__ import annotations
 
 import datetime
-import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,18 @@ import polars as pl
 from numpy.typing import NDArray
 
 from osparse.corpus.analysis import words
-from osparse.corpus.fonts import hangul_font, label
-from osparse.corpus.idf import document_frequency
+from osparse.corpus.idf import count_tokens
 from osparse.dataset import Dataset
 from osparse.errors import DatasetError, InputError
 from osparse.files import pretty_json, sha256_file, write_atomic
 from osparse.lexicon import load_tokenizer, read_vocabulary
 from osparse.progress import progress
+from osparse.tables import row_batches
 
-log = logging.getLogger("osparse.corpus.trends")
-ALL = "all"
-"""In place of a split: every document, held back or not."""
+HASHES = 1 << 26
+"""Counters of terms' hashes, a byte each."""
+READ = 2_048
+"""Documents read at a time."""
 PRIOR = 2.0
 """Documents at the overall rate added to each period's count in the log-odds."""
 
@@ -111,44 +112,41 @@ def find_trends(
     Raises:
         DatasetError: no documents in one of the two periods.
     """
-    rows = _documents(dataset, split).select("text", "date").collect()
-    dated = rows.filter(pl.col("date").is_not_null() & (pl.col("date") <= rules.as_of))
-    first = rules.as_of - datetime.timedelta(days=rules.window - 1)
-    recent = dated["date"].to_numpy() >= np.datetime64(first)
+    documents = dataset.learnable_documents() if split is None else dataset.split_documents(split)
+    dated = documents.filter(pl.col("date").is_not_null() & (pl.col("date") <= rules.as_of))
+    days = dated.select("date").collect(engine="streaming")["date"]
+    undated = int(documents.select(pl.len()).collect(engine="streaming").item()) - len(days)
+    recent = days.to_numpy() >= np.datetime64(rules.as_of - datetime.timedelta(days=rules.window - 1))
     if not recent.any() or recent.all():
         raise DatasetError(
             f"{dataset.path}: {int(recent.sum())} of {len(recent)} dated documents lie within {rules.window} days up "
             f"to {rules.as_of}; both periods need some: choose another --as-of or --window"
         )
-    counts = _count(dated["text"], recent)
-    tested = sorted(term for term, (a, b) in counts.items() if a + b >= rules.min_documents)
-    found = compare(tested, counts, int(recent.sum()), int((~recent).sum()))
-    kept = [trend for trend in found if trend.q <= rules.fdr]
+
+    def texts() -> Iterator[str]:
+        return (text for batch in row_batches(dated.select("text"), READ) for (text,) in batch)
+
+    counts = count_terms(texts, recent, rules.min_documents)
+    trends = compare(sorted(counts), counts, int(recent.sum()), int((~recent).sum()))
+    kept = [trend for trend in trends if trend.q <= rules.fdr]
     rising = sorted((t for t in kept if t.log_odds > 0), key=lambda t: (-t.log_odds, t.term))[: rules.top]
     falling = sorted((t for t in kept if t.log_odds < 0), key=lambda t: (t.log_odds, t.term))[: rules.top]
     boosts: dict[int, float] = {}
     extra: dict[str, Any] = {}
     if tokenizer is not None:
         file = Path(tokenizer) / "tokenizer.json" if Path(tokenizer).is_dir() else Path(tokenizer)
-        boosts = piece_boosts(
-            rising, file, [t for t, r in zip(dated["text"], recent, strict=True) if r], rules.max_boost
-        )
+        boosts = piece_boosts(rising, file, compress(texts(), recent.tolist()), rules.max_boost)
         extra = {"tokenizer_sha256": sha256_file(file)}
-    report = TrendReport(
-        int(recent.sum()), int((~recent).sum()), rows.height - dated.height, len(tested), rising, falling, boosts
-    )
+    report = TrendReport(int(recent.sum()), int((~recent).sum()), undated, len(trends), rising, falling, boosts)
     shown = {**asdict(rules), "as_of": rules.as_of.isoformat()}
     about = {"dataset": dataset.fingerprint, "split": split, "rules": shown, **extra}
     write_atomic(Path(output), pretty_json({**about, **asdict(report)}))
     if plot is not None:
-        _plot(Path(plot), dated, [*rising[:8], *falling[:4]], rules)
+        from osparse.corpus.trend_plot import draw
+
+        ages = (np.datetime64(rules.as_of) - days.to_numpy()).astype("timedelta64[D]").astype(np.int64)
+        draw(Path(plot), [*rising[:8], *falling[:4]], rules, ages // rules.window, map(terms_of, texts()))
     return report
-
-
-def _documents(dataset: Dataset, split: str | None) -> pl.LazyFrame:
-    if split is None:
-        return dataset.learnable_documents()
-    return dataset.documents if split == ALL else dataset.split_documents(split)
 
 
 def terms_of(text: str) -> set[str]:
@@ -168,15 +166,17 @@ def compare(tested: Sequence[str], counts: dict[str, tuple[int, int]], recent: i
     p = np.minimum(1.0, 2 * np.minimum(binom.cdf(a, a + b, share), binom.sf(a - 1, a + b, share)))
     q = false_discovery_control(p)
     rate = (a + b) / (recent + before)
-    odds = [(x + PRIOR * rate) / (n - x + PRIOR * (1 - rate)) for x, n in ((a, recent), (b, before))]
-    effect = np.log(odds[0] / odds[1])
+    everywhere = rate == 1  # in every document: no odds, and no trend
+    absent = np.where(everywhere, 1.0, PRIOR * (1 - rate))
+    odds = [(x + PRIOR * rate) / (n - x + absent) for x, n in ((a, recent), (b, before))]
+    effect = np.where(everywhere, 0.0, np.log(odds[0] / odds[1]))
     return [
         Trend(t, int(a[i]), int(b[i]), float(a[i] / recent), float(b[i] / before), float(effect[i]), float(q[i]))
         for i, t in enumerate(tested)
     ]
 
 
-def piece_boosts(rising: Sequence[Trend], tokenizer: Path, recent: Sequence[str], limit: float) -> dict[int, float]:
+def piece_boosts(rising: Sequence[Trend], tokenizer: Path, recent: Iterable[str], limit: float) -> dict[int, float]:
     """Token id -> factor: sqrt of the term's odds ratio, cut to ``limit``, as far as the token belongs to the term.
 
     A token that other words share too is boosted by the term's share of the recent documents that hold the token; one
@@ -184,7 +184,7 @@ def piece_boosts(rising: Sequence[Trend], tokenizer: Path, recent: Sequence[str]
     """
     loaded = load_tokenizer(tokenizer)
     tokens, special = read_vocabulary(tokenizer)
-    df, _ = document_frequency(tokenizer, recent, len(tokens), total=len(recent))
+    df = count_tokens(tokenizer, ((text, None) for text in recent), len(tokens)).df
     found: dict[int, float] = {}
     for trend in rising:
         factor = min(limit, float(np.exp(trend.log_odds / 2)))
@@ -194,48 +194,44 @@ def piece_boosts(rising: Sequence[Trend], tokenizer: Path, recent: Sequence[str]
     return {token: round(factor, 6) for token, factor in sorted(found.items()) if factor > 1}
 
 
-def _count(texts: Iterable[str], recent: NDArray[np.bool_]) -> dict[str, tuple[int, int]]:
-    """Term -> (recent, earlier) documents that hold it."""
+def count_terms(
+    texts: Callable[[], Iterable[str]], recent: NDArray[np.bool_], at_least: int
+) -> dict[str, tuple[int, int]]:
+    """Term -> (recent, earlier) documents that hold it, of the terms in at least so many documents.
+
+    Most terms are in one document only. A first pass counts hashes of terms, a second one the terms whose hash came
+    often enough (Park, Chen and Yu 1995), so that memory grows with the terms that are counted and not with the rest.
+    """
+    often = _Hashes()
     now: Counter[str] = Counter()
     before: Counter[str] = Counter()
-    with progress("count terms", len(recent), "documents") as bar:
-        for text, is_recent in zip(texts, recent.tolist(), strict=True):
-            (now if is_recent else before).update(terms_of(text))
+    with progress("count terms", 2 * len(recent), "documents") as bar:
+        for text in texts():
+            often.add(terms_of(text))
             bar.advance(1)
-    return {term: (now[term], before[term]) for term in now.keys() | before.keys()}
+        for text, is_recent in zip(texts(), recent.tolist(), strict=True):
+            (now if is_recent else before).update(often.among(terms_of(text), at_least))
+            bar.advance(1)
+    counted = ((term, now[term], before[term]) for term in now.keys() | before.keys())
+    return {term: (a, b) for term, a, b in counted if a + b >= at_least}
 
 
-def _plot(path: Path, dated: pl.DataFrame, trends: Sequence[Trend], rules: TrendRules) -> None:
-    """Share of documents that hold each term, by period of the window's length."""
-    from osparse.extras import require
+class _Hashes:
+    """How many documents hold a term of each hash, up to 255; never less than hold the term itself."""
 
-    require("matplotlib", "corpus")
-    import matplotlib
+    def __init__(self) -> None:
+        self._counts = np.zeros(HASHES, np.uint8)
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    def add(self, terms: set[str]) -> None:
+        """One document's."""
+        places = self._places(terms)
+        self._counts[places] = np.minimum(self._counts[places], 254) + 1
 
-    font = hangul_font()
-    if font is not None:
-        pyplot.rcParams["font.family"] = [font, "DejaVu Sans"]
-    ages = np.array([(rules.as_of - day).days // rules.window for day in dated["date"]])
-    periods = np.arange(min(ages.max(), 23), -1, -1)
-    sizes = np.array([(ages == period).sum() for period in periods])
-    held = [terms_of(text) for text in dated["text"]]
-    figure, axes = pyplot.subplots(figsize=(9, 5), layout="constrained")
-    if font is None and any(not trend.term.isascii() for trend in trends):
-        log.warning("%s: no installed font has Hangul; terms are shown by their place in the report", path)
-    for place, trend in enumerate(trends, start=1):
-        holds = np.array([trend.term in found for found in held])
-        share = [holds[ages == period].mean() if size else np.nan for period, size in zip(periods, sizes, strict=True)]
-        style = "-" if trend.log_odds > 0 else "--"
-        axes.plot(
-            -periods * rules.window, np.array(share) * 100, style, marker=".", label=label(trend.term, place, font)
-        )
-    axes.set_xlabel(f"days before {rules.as_of} (periods of {rules.window} days)")
-    axes.set_ylabel("documents that hold the term, %")
-    axes.set_title("Rising (solid) and falling (dashed) terms")
-    if trends:
-        axes.legend(ncols=2, fontsize="small")
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+    def among(self, terms: set[str], at_least: int) -> list[str]:
+        """Those that may be in so many documents."""
+        often = self._counts[self._places(terms)] >= min(at_least, 255)
+        return list(compress(terms, often.tolist()))
+
+    @staticmethod
+    def _places(terms: set[str]) -> NDArray[np.int64]:
+        return np.fromiter(map(hash, terms), np.int64, len(terms)) % HASHES

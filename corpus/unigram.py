@@ -7,7 +7,7 @@ beginning: a noun inside a Korean compound is the same token as the noun alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from string import ascii_letters, ascii_lowercase, digits
 
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
@@ -22,7 +22,7 @@ BELOW = 1.0
 
 
 def fit_unigram(
-    texts: Sequence[str], vocab_size: int, normalizer: Normalizer, special: Sequence[str], *, lowercase: bool
+    texts: Collection[str], vocab_size: int, normalizer: Normalizer, special: Sequence[str], *, lowercase: bool
 ) -> Tokenizer:
     """Train on texts as they come. Every character of them, every ASCII letter and digit is in the vocabulary.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,8 +23,6 @@ from osparse.errors import ClusterError
 from osparse.files import sha256_file, write_atomic
 from osparse.opensearch_templates import render
 from osparse.progress import progress
-
-log = logging.getLogger("osparse.deployer.artifacts")
 
 CHUNK = 5_000_000
 """Bytes of a part in one document, before base64."""

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -127,12 +128,12 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _dataset_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     from osparse.dataset import Dataset
+    from osparse.tables import row_batches
 
     documents = Dataset.open(path).documents
-    start = 0
-    while rows := documents.slice(start, READ_ROWS).collect().to_dicts():
-        yield from ((f"{path} row {start + i}", row) for i, row in enumerate(rows))
-        start += len(rows)
+    names = documents.collect_schema().names()
+    for number, row in enumerate(chain.from_iterable(row_batches(documents, READ_ROWS))):
+        yield f"{path} row {number}", dict(zip(names, row, strict=True))
 
 
 def _count(path: Path) -> int:

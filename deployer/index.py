@@ -6,7 +6,6 @@ unchanged is neither encoded nor sent. So a load that was interrupted is gone on
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -38,7 +37,6 @@ from osparse.progress import progress
 
 __all__ = ["HASH_FIELD", "IndexResult", "index_documents", "load_rows"]
 
-log = logging.getLogger("osparse.deployer.index")
 
 BATCH = 256
 """Documents sent together where osparse encodes."""

@@ -5,7 +5,6 @@ Nothing grows with the corpus: so many batches are under way at once, and no row
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -23,8 +22,6 @@ from osparse.deployer.stored_sources import StoredSource, stored_sources
 from osparse.deployment import Deployment
 from osparse.errors import ClusterError, InputError, OsparseError
 from osparse.progress import Bar
-
-log = logging.getLogger("osparse.deployer.index_load")
 
 CONFLICTS = 5
 """How often a document that others keep changing is merged with their change again."""

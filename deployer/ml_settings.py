@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +15,6 @@ from osparse.deployer.ml_models import ServedModel
 from osparse.deployer.plan import Finding
 from osparse.errors import ClusterError, InputError
 from osparse.opensearch_templates import render
-
-log = logging.getLogger("osparse.deployer.ml_settings")
 
 ONLY_ML_NODES = "plugins.ml_commons.only_run_on_ml_node"
 LOCAL_FILES = "plugins.ml_commons.allow_registering_model_via_local_file"

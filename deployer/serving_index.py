@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -17,6 +16,7 @@ from osparse.deployer.pipelines import words_per_piece
 from osparse.deployer.plan import Finding
 from osparse.deployer.serving import Serving
 from osparse.deployment import CHUNK_TEXTS_FIELD, CHUNKS_FIELD, META_KEY, Deployment, KeyStyle, Mode
+from osparse.encoding import up_to_tenth
 from osparse.errors import DeploymentConflictError
 from osparse.lexicon import MAX_WEIGHT
 from osparse.onnx_encoder import open_query_encoder
@@ -192,11 +192,10 @@ def ceilings(bundle: Bundle) -> dict[str, float]:
         return {"ceiling_ingest": float(said["ingest"]), "ceiling_search": min(float(said["search"]), MAX_WEIGHT)}
     largest = max((weight for probe in bundle.probes() for weight in probe.document.values()), default=3.0)
     lexicon = open_query_encoder(bundle.zip_path("tokenizer")).lexicon
-    return {"ceiling_ingest": _up(largest * 1.2), "ceiling_search": min(_up(float(max(lexicon.idf))), MAX_WEIGHT)}
-
-
-def _up(value: float) -> float:
-    return math.ceil(value * 10) / 10
+    return {
+        "ceiling_ingest": up_to_tenth(largest * 1.2),
+        "ceiling_search": min(up_to_tenth(float(max(lexicon.idf))), MAX_WEIGHT),
+    }
 
 
 def _sparse_encoding(deployment: Deployment) -> dict[str, Any]:

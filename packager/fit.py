@@ -18,7 +18,10 @@ class Fit:
     """What was measured; shares are in [0, 1]."""
 
     measured_on: dict[str, Any]
-    """``texts``: probes or dataset; how many were read and encoded; the dataset's fingerprint."""
+    """``texts``: probes or dataset; how many were read and encoded; the dataset's fingerprint.
+
+    Of a dataset without queries the beginnings of documents are its queries.
+    """
     truncated_share: float | None
     """Documents that the cap cuts; None for probes, which say nothing about a corpus."""
     unknown_share: dict[str, float]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from osparse.bundle import Bundle, read_member
+from osparse.encoding import up_to_tenth
 from osparse.errors import BundleError
 from osparse.onnx_encoder import read_tokenizer
 from osparse.packager import formats
@@ -33,6 +33,8 @@ ENCODED = 200
 """Documents of a dataset that are encoded."""
 ASKED = 50
 """Queries of a dataset that are scored against them."""
+OPENING = 8
+"""Words of a document's beginning that make a query where a dataset has none."""
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 DEFAULT_CEILINGS = {"ingest": 3.0, "search": 16.0}
 """Of a sparse_vector field that names none."""
@@ -72,7 +74,7 @@ def measure(bundle: Bundle, dataset: Dataset | None = None, runners: Mapping[str
     counts = np.array([len(document) for document in documents])
     largest = float(weights.max(initial=0))
     margin = MARGINS[facts["measured_on"]["texts"]]
-    ceilings = {"ingest": _up(largest * margin), "search": _up(max(idf.values(), default=1.0))}
+    ceilings = {"ingest": up_to_tenth(largest * margin), "search": up_to_tenth(max(idf.values(), default=1.0))}
     mean = float(counts.mean())
     return Fit(
         **facts,
@@ -114,6 +116,8 @@ def _from_dataset(
     read = _spread(dataset.documents.select("lang", "text"), READ)
     encoded = [text for _, text in _spread(dataset.documents.select("lang", "text"), ENCODED)]
     asked = [text for _, text in _spread(dataset.queries.select("lang", "text"), ASKED)]
+    if not asked:
+        asked = [" ".join(text.split()[:OPENING]) for text in encoded[:ASKED]]
     truncated, unknown = _unknown(encoder.text, read)
     facts = {
         "measured_on": {
@@ -219,8 +223,3 @@ def _quantile(values: NDArray[Any], q: float) -> float:
 def _short(value: float) -> float:
     """Three significant digits: the rest differs between machines and says nothing."""
     return float(f"{value:.3g}")
-
-
-def _up(value: float) -> float:
-    """The next tenth."""
-    return max(0.1, math.ceil(round(value * 10, 4)) / 10)

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osparse.errors import CheckError
-from osparse.targets import Target
 
 PruneType = Literal["none", "max_ratio", "alpha_mass", "top_k", "abs_value"]
 """``prune_type`` of a ``sparse_encoding`` processor."""
@@ -24,9 +23,10 @@ MAX_TERM_BYTES = 32_766
 """Lucene's longest term."""
 MAX_QUERY_WEIGHT = 64.0
 FOLD = 32_768
-"""SEISMIC keeps a token id as a short: newer versions fold ids by this."""
-BROKEN_UNTIL = (3, 8)
-"""3.3 to 3.8 fold by 65,536 and lose the shard over an id from 32,768 to 65,535."""
+"""SEISMIC keeps a token id as a short: newer versions fold ids by this.
+
+OpenSearch 3.3 to 3.8 fold by 65,536 and lose the shard over an id from 32,768 to 65,535.
+"""
 LEVELS = 255
 """Steps of a byte."""
 
@@ -113,16 +113,3 @@ def to_bytes(weights: NDArray[np.float32] | np.float32, ceiling: float) -> NDArr
         np.int64
     )
     return levels
-
-
-def seismic_problem(vocabulary: int, target: Target) -> str | None:
-    """Why a sparse_vector field of this version cannot hold the vocabulary, or None."""
-    if "sparse_vector" not in target.field_types:
-        return f"OpenSearch {target.version} has no sparse_vector field"
-    number = tuple(map(int, target.version.split(".")))
-    if vocabulary > FOLD and number <= BROKEN_UNTIL:
-        return (
-            f"{vocabulary - FOLD:,} token ids are 32,768 or higher: OpenSearch {target.version} loses the shard over "
-            "them (neural-search#1925); use rank_features"
-        )
-    return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,8 +17,6 @@ from osparse.deployer.reading import query_encoder, read_deployment
 from osparse.deployment import Deployment, stored_vectors, token_of
 from osparse.encoding import QueryEncoder, quantise
 from osparse.retrieval.queries import query_body, sendable, well_formed
-
-log = logging.getLogger("osparse.retrieval.searching")
 
 
 class Match(NamedTuple):

@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 import world
 
-from osparse.dataset import CANDIDATES, DOCUMENTS, QRELS, QUERIES, Dataset, Source, save_dataset
+from osparse.dataset import ALL, CANDIDATES, DOCUMENTS, QRELS, QUERIES, Dataset, Source, save_dataset
 from osparse.errors import DatasetError, InputError
+from osparse.files import sha256_file
 
 
 @pytest.fixture
@@ -98,7 +99,42 @@ def test_a_dataset_without_qrels_is_refused(copy: Path) -> None:
     manifest = json.loads((copy / "manifest.json").read_text(encoding="utf-8"))
     manifest["counts"] = {name: rows for name, rows in manifest["counts"].items() if not name.startswith("qrels")}
     (copy / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(DatasetError, match="it has no qrels: nothing says which document answers which query"):
+    with pytest.raises(DatasetError, match="there are queries and no qrels: nothing says which document answers which"):
+        Dataset.open(copy)
+
+
+def test_documents_alone_are_a_dataset(dataset: Dataset, tmp_path: Path) -> None:
+    plain = save(tmp_path / "plain", dataset, queries=dataset.queries.collect().clear(), qrels={})
+    assert plain.splits == () and plain.learning_split == ALL and dataset.learning_split == "train"
+    assert plain.split_documents(ALL).collect().height == plain.documents.collect().height == 16
+    assert plain.learnable_documents().collect().equals(plain.documents.collect())
+    for split in ("train", "test"):
+        with pytest.raises(DatasetError, match=f"has no judgements.*its {split} split.*osparse corpus pairs"):
+            plain.qrels(split)
+    with pytest.raises(DatasetError, match="there are no documents"):
+        save(
+            tmp_path / "none",
+            dataset,
+            documents=dataset.documents.collect().clear(),
+            queries=dataset.queries.collect().clear(),
+            qrels={},
+        )
+
+
+def test_a_file_is_hashed_once_until_it_changes(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[Path] = []
+    monkeypatch.setattr("osparse.dataset_checks.sha256_file", lambda path: hashed.append(path) or sha256_file(path))
+    Dataset.open(copy)
+    Dataset.open(copy)
+    assert len(hashed) == 2 * len(set(hashed))  # the files are younger than a file's times can tell
+    monkeypatch.setattr("osparse.dataset_checks.SETTLED", -1e9)
+    hashed.clear()
+    Dataset.open(copy)
+    Dataset.open(copy)
+    assert len(hashed) == len(set(hashed)) == 5
+    changed = (copy / "documents.arrow").read_bytes().replace(b"pear", b"bear", 1)
+    (copy / "documents.arrow").write_bytes(changed)
+    with pytest.raises(DatasetError, match="documents.arrow was changed since the dataset was made"):
         Dataset.open(copy)
 
 
@@ -132,8 +168,9 @@ def test_save_refuses_tables_that_do_not_fit_together(dataset: Dataset, tmp_path
         ({"qrels": qrels((*known, 1e39, "annotated"))}, "every score must be a finite number"),
         ({"qrels": qrels((*known, 1.0, "guessed"))}, "origin must be one of annotated, mined, distilled"),
         ({"qrels": qrels((*known, 1.0, "mined"), (*known, 0.0, "mined"))}, "judged twice"),
-        ({"qrels": {}}, "there are no qrels"),
-        ({"qrels": qrels()}, "there are no qrels"),
+        ({"qrels": {}}, "there are queries and no qrels"),
+        ({"qrels": qrels()}, "there are queries and no qrels"),
+        ({"qrels": {"dev": dataset.qrels("train")}}, "a split must be one of train, validation, test, got 'dev'"),
         ({"sources": [Source("s", "l", 5, 0, {"too short": 5}, "0")]}, r"source s kept 0 of 5 rows \(5 too short\)"),
         ({"sources": [Source("s", "l", 5, 3, {"too short": 1}, "0")]}, "rows kept and dropped do not add up to 5"),
     ]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import world
 
-from osparse.encoding import Head, QueryEncoder, document_weights, prune, quantise, score, sparse_dict
+from osparse.encoding import Head, QueryEncoder, document_weights, prune, quantise, score, sparse_dict, up_to_tenth
 from osparse.lexicon import load_tokenizer
 
 
@@ -89,3 +89,10 @@ def test_a_query_is_cut_where_it_must_be(tmp_path: Path) -> None:
     words = [token for token in lexicon.tokens if token.isalpha()][:30]
     encoder = QueryEncoder(load_tokenizer(path), lexicon, max_length=10)
     assert list(encoder.encode(" ".join(words))) == words[:8]  # [CLS] and [SEP] count
+
+
+def test_a_ceiling_is_the_next_tenth_and_a_tenth_in_32_bits_is_itself() -> None:
+    for tenth in range(1, 200):
+        assert up_to_tenth(float(np.float32(tenth / 10))) == tenth / 10
+        assert up_to_tenth(tenth / 10 + 0.01) == (tenth + 1) / 10
+    assert up_to_tenth(0.0) == 0.1

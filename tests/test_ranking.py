@@ -29,11 +29,9 @@ def test_search_equals_brute_force_with_ties_and_subsets(k: int) -> None:
     rng = np.random.default_rng(0)
     weights = random_vectors(rng, 80, 30)
     ids = [f"d{i}" for i in rng.permutation(80)]
-    dense, sparse = InvertedIndex(), InvertedIndex()
+    index = InvertedIndex()
     for part in np.array_split(np.arange(80), 3):
-        names = [ids[i] for i in part]
-        dense.add(names, weights[part])
-        sparse.add_dicts(names, [{int(t): float(weights[i, t]) for t in np.flatnonzero(weights[i])} for i in part])
+        index.add([ids[i] for i in part], weights[part])
     only = set(ids[:40])
     for _ in range(30):
         tokens = rng.choice(30, 4, replace=False)
@@ -41,10 +39,10 @@ def test_search_equals_brute_force_with_ties_and_subsets(k: int) -> None:
         query = np.zeros(30)
         query[tokens] = values
         wanted = brute_force(ids, weights, query, k)
-        assert dense.search(tokens, values, k) == wanted
-        assert sparse.search(tokens.tolist(), values.tolist(), k) == wanted
-        assert dense.search(tokens, values, k, only=dense.subset(only)) == brute_force(ids, weights, query, k, only)
-    assert dense.non_zeros().sum() == np.count_nonzero(weights)
+        assert index.search(tokens, values, k) == wanted
+        assert index.search(tokens.tolist(), values.tolist(), k) == wanted
+        assert index.search(tokens, values, k, only=index.subset(only)) == brute_force(ids, weights, query, k, only)
+    assert index.non_zeros().sum() == np.count_nonzero(weights)
 
 
 def test_unknown_tokens_and_an_empty_index_find_nothing() -> None:

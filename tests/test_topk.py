@@ -48,6 +48,21 @@ def test_the_order_of_blocks_does_not_matter() -> None:
         np.testing.assert_array_equal(a, b)
 
 
+def test_what_several_found_is_merged() -> None:
+    """Each saw some of the documents, and queries may be shared out too."""
+    scores = np.random.default_rng(2).integers(0, 9, size=(6, 90)).astype(np.float32)
+    merged = TopK(6, 25)
+    for start in range(0, 90, 10):
+        parts = [TopK(3, 10), TopK(3, 10)]
+        for part, rows in zip(parts, (slice(0, 3), slice(3, 6)), strict=True):
+            part.add(scores[rows, start : start + 10], start)
+        merged.merge(TopK.stacked(parts))
+    for found, expected in zip(merged.result(), full_sort(scores, 25), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(InputError, match="same queries, found 6 and 2"):
+        merged.merge(TopK(2, 25))
+
+
 def test_what_cannot_be_ranked_is_refused() -> None:
     with pytest.raises(InputError, match="k must be at least 1"):
         TopK(1, 0)

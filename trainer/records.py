@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
+from osparse.components import smallest_members
 from osparse.dataset import Dataset
 from osparse.errors import DatasetError
 from osparse.lexicon import Lexicon, load_tokenizer
@@ -137,19 +138,10 @@ def tokenise(texts: list[str], tokenizer: Path, lexicon: Lexicon) -> list[Ids]:
 
 def _components(relevant: dict[str, set[str]]) -> dict[str, str]:
     """Document id, or "?" + query id, -> the smallest document id of its connected part."""
-    parent: dict[str, str] = {}
-
-    def find(node: str) -> str:
-        while parent.setdefault(node, node) != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    for documents in relevant.values():
-        first, *rest = sorted(documents)
-        for document in rest:
-            a, b = sorted((find(first), find(document)))
-            parent[b] = a
-        find(first)
-    roots = {node: find(node) for node in list(parent)}
-    return roots | {"?" + query: roots[min(documents)] for query, documents in relevant.items()}
+    names = sorted(set().union(*relevant.values()))
+    number = {name: i for i, name in enumerate(names)}
+    first = {query: min(documents) for query, documents in relevant.items()}
+    edges = [(number[first[query]], number[name]) for query, documents in relevant.items() for name in documents]
+    ends, others = np.array(edges, dtype=np.int64).T
+    roots = [names[label] for label in smallest_members(len(names), ends, others).tolist()]
+    return dict(zip(names, roots, strict=True)) | {"?" + query: roots[number[first[query]]] for query in relevant}

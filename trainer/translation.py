@@ -1,25 +1,20 @@
-"""Which token translates a token: IBM Model 1 over the aligned texts of the training records.
+"""Which token translates a token: IBM Model 1 (osparse.ibm_model1) over the aligned texts of the training records.
 
-Brown et al. 1993, "The mathematics of statistical machine translation", Model 1, over sets of tokens: t(e|f) is
-re-estimated from each aligned text's expected alignments. A record's queries are one aligned text and its documents
-another: titles are short, so they say more of each of their tokens.
+Each aligned text counts as a set of tokens. A record's queries are one aligned text and its documents another: titles
+are short, so they say more of each of their tokens.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
+from osparse.ibm_model1 import Ids, translation_probabilities
 from osparse.trainer.records import Record, Records
 
 log = logging.getLogger("osparse.trainer.translation")
-Ids = NDArray[np.int64]
-ITERATIONS = 5
-"""Of EM; the usual choice for Model 1."""
 MIN_MASS = 0.05
 """A token whose t(e|f) over the aligned text sums to less has no translation there."""
 SURE = 0.3
@@ -106,7 +101,7 @@ def _estimate(records: Records, source: str, target: str, vocabulary: int, limit
         log.warning("%d aligned records are too many for IBM Model 1; every %d. is used", len(units), step)
         units = units[::step]
     pairs = [pair for unit in units for pair in unit]
-    found = probabilities([pair[0] for pair in pairs], [pair[1] for pair in pairs], vocabulary)
+    found = translation_probabilities([pair[0] for pair in pairs], [pair[1] for pair in pairs], vocabulary)
     return above(found, NEGLIGIBLE)
 
 
@@ -118,30 +113,3 @@ def aligned(record: Record, source: str, target: str, limit: int) -> list[tuple[
         if all(sides):
             found.append((np.unique(np.concatenate(sides[0])), np.unique(np.concatenate(sides[1]))))
     return found
-
-
-def probabilities(sources: Sequence[Ids], targets: Sequence[Ids], vocabulary: int) -> sparse.csr_matrix:
-    """(vocabulary, vocabulary) t(e|f) at [f, e]; one source and one target of distinct ids per aligned text.
-
-    Each source also has the paper's empty word, which takes what nothing translates.
-    """
-    empty, width = vocabulary, vocabulary + 1
-    pairs = [(np.append(source, empty), target) for source, target in zip(sources, targets, strict=True)]
-    keys = np.concatenate([np.zeros(0, np.int64), *((s[:, None] * width + t).ravel() for s, t in pairs)])
-    unique, inverse = np.unique(keys, return_inverse=True)
-    del keys
-    which = inverse.astype(np.int32)  # pair -> its entry of the table
-    del inverse
-    first = np.concatenate([[0], np.cumsum([len(t) for _, t in pairs])])
-    columns = [np.tile(np.arange(first[i], first[i + 1], dtype=np.int32), len(s)) for i, (s, _) in enumerate(pairs)]
-    column = np.concatenate([np.zeros(0, np.int32), *columns])  # pair -> its target token in its text
-    del columns
-    source, target = np.divmod(unique, width)
-    t = 1.0 / np.bincount(source, minlength=width)[source]
-    for _ in range(ITERATIONS):
-        expected = t[which]
-        expected /= np.bincount(column, expected)[column]
-        counts = np.bincount(which, expected, minlength=len(unique))
-        t = counts / np.bincount(source, counts, minlength=width)[source]
-    real = source != empty
-    return sparse.csr_matrix((t[real], (source[real], target[real])), shape=(vocabulary, vocabulary))

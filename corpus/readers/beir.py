@@ -42,8 +42,6 @@ def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Reco
         tally.kept += 1
         yield Record((Document(row["_id"], whole, row_language(row, where), title=title, place=where),))
     for where, row in _rows(folder / "queries.jsonl", tally):
-        if not row["text"].strip():
-            raise DatasetError(f"{where}: a query without text")
         yield Record(queries=(Query(row["_id"], row["text"], row_language(row, where), place=where),))
     for name, path in qrels.items():
         if path.is_file():

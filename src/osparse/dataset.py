@@ -8,14 +8,14 @@
     qrels.test.arrow
     candidates.train.arrow   query_id, document_id, label, score, origin, scorer     optional, also of other splits
 
-Qrels say which documents answer a query, and by them a query belongs to a split. Candidates are what else a ranker was
+Qrels say which documents answer a query, and by them a query belongs to a split; documents alone, without queries, are
+a dataset too. Candidates are what else a ranker was
 shown for it: hard negatives (label 0) and teachers' scores. Everything works on ids; text is looked up in the memory
 map when it is needed.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -24,13 +24,15 @@ from typing import Any
 
 import polars as pl
 
-from osparse.dataset_checks import content_problems
+from osparse.dataset_checks import NO_QRELS, content_problems, file_problems
 from osparse.errors import DatasetError
 from osparse.files import atomic_directory, fingerprint, pretty_json, read_json, sha256_file
 from osparse.tables import write_table
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "validation", "test")
+ALL = "all"
+"""In place of a split: every document and query, judged or not, held back or not."""
 
 DOCUMENTS = {
     "id": pl.String,
@@ -104,9 +106,10 @@ class Dataset:
         manifest = _read_manifest(path / "manifest.json")
         problems = []
         for name, schema in _schemas(manifest.counts).items():
-            problems += _problems_of(path / f"{name}.arrow", schema, manifest)
-        if not any(name.startswith("qrels.") for name in manifest.counts):
-            problems.append("  - it has no qrels: nothing says which document answers which query")
+            file = path / f"{name}.arrow"
+            problems += file_problems(file, schema, manifest.counts.get(file.name), manifest.sha256.get(file.name))
+        if manifest.counts.get("queries.arrow") and not any(name.startswith("qrels.") for name in manifest.counts):
+            problems.append(NO_QRELS)
         if problems:
             raise DatasetError(
                 "\n".join([f"{path} is not a whole dataset; rebuild it with: osparse corpus build", *problems])
@@ -133,11 +136,26 @@ class Dataset:
         """Those that have judgements, in the order of :data:`SPLITS`."""
         return tuple(split for split in SPLITS if self.manifest.counts.get(f"qrels.{split}.arrow"))
 
+    @property
+    def learning_split(self) -> str:
+        """``train`` where there is one, else :data:`ALL`: what is counted and fitted on without judgements."""
+        return "train" if "train" in self.splits else ALL
+
     def qrels(self, split: str) -> pl.LazyFrame:
         """Judgements of one split; columns :data:`QRELS`. Raises :class:`DatasetError` if the split is not there."""
+        self.require_judgements(f"of its {split} split")
         if split not in self.splits:
-            raise DatasetError(f"{self.path} has no {split} qrels; it has: {', '.join(self.splits) or 'none'}")
+            raise DatasetError(f"{self.path} has no {split} qrels; it has: {', '.join(self.splits)}")
         return pl.scan_ipc(self.path / f"qrels.{split}.arrow")
+
+    def require_judgements(self, which: str) -> None:
+        """Raise :class:`DatasetError` if the dataset is documents alone; ``which`` judgements are needed."""
+        if not self.splits:
+            raise DatasetError(
+                f"{self.path} has no judgements (qrels), and this needs those {which}: which document answers which "
+                "query. Build it again from rows with a title, or of queries and their answers (osparse corpus build); "
+                "osparse corpus pairs then cuts pairs to train on out of them"
+            )
 
     def has_candidates(self, split: str) -> bool:
         return bool(self.manifest.counts.get(f"candidates.{split}.arrow"))
@@ -147,6 +165,7 @@ class Dataset:
 
         Raises :class:`DatasetError` if the split has none.
         """
+        self.require_judgements(f"of its {split} split")
         if not self.has_candidates(split):
             there = ", ".join(s for s in SPLITS if self.has_candidates(s)) or "none"
             raise DatasetError(
@@ -161,7 +180,12 @@ class Dataset:
         return self.documents.join(ids, on="id", how="semi", maintain_order="left")
 
     def split_documents(self, split: str) -> pl.LazyFrame:
-        """The documents judged in a split: what a tokenizer or an IDF table of that split may read."""
+        """The documents judged in a split: what a tokenizer or an IDF table of that split may read.
+
+        Of :data:`ALL` every document.
+        """
+        if split == ALL:
+            return self.documents
         ids = self.qrels(split).select(pl.col("document_id").unique().alias("id"))
         return self.documents.join(ids, on="id", how="semi", maintain_order="left")
 
@@ -183,40 +207,11 @@ class Dataset:
         return self.documents.join(out, on="id", how="anti", maintain_order="left")
 
     def split_queries(self, split: str) -> pl.LazyFrame:
+        """The queries judged in a split; of :data:`ALL` every query."""
+        if split == ALL:
+            return self.queries
         ids = self.qrels(split).select(pl.col("query_id").unique().alias("id"))
         return self.queries.join(ids, on="id", how="semi", maintain_order="left")
-
-
-def save_retrained(
-    dataset: Dataset,
-    path: Path,
-    *,
-    candidates: pl.DataFrame,
-    notes: Mapping[str, Any],
-    qrels: pl.DataFrame | None = None,
-    overwrite: bool = False,
-) -> Dataset:
-    """Write a copy of a dataset that differs in what training reads; raises as :func:`save_dataset`.
-
-    Args:
-        candidates: The training split's.
-        notes: Added to the manifest's.
-        qrels: The training split's, where they change.
-    """
-    others = {s: dataset.candidates(s) for s in dataset.splits if s != "train" and dataset.has_candidates(s)}
-    judged = {split: dataset.qrels(split) for split in dataset.splits}
-    return save_dataset(
-        path,
-        documents=dataset.documents,
-        queries=dataset.queries,
-        qrels=judged if qrels is None else {**judged, "train": qrels},
-        candidates={**others, "train": candidates},
-        sources=dataset.manifest.sources,
-        split_rule=dataset.manifest.split_rule,
-        seed=dataset.manifest.seed,
-        notes={**dataset.manifest.notes, **notes},
-        overwrite=overwrite,
-    )
 
 
 def save_dataset(
@@ -238,10 +233,12 @@ def save_dataset(
         qrels, candidates: split -> rows; a split without rows of a kind has no file of it.
 
     Raises:
-        DatasetError: duplicate ids, empty texts, a qrel that points nowhere, a source that kept no row, a candidate
-            labelled negative that the qrels judge relevant.
+        DatasetError: a split that is none of :data:`SPLITS`, duplicate ids, empty texts, a qrel that points nowhere, a
+            source that kept no row, a candidate labelled negative that the qrels judge relevant.
     """
     sources = list(sources)
+    if unknown := sorted({*qrels, *(candidates or {})} - {*SPLITS}):
+        raise DatasetError(f"{path}: a split must be one of {', '.join(SPLITS)}, got {', '.join(map(repr, unknown))}")
     tables = {
         "documents": documents,
         "queries": queries,
@@ -291,20 +288,3 @@ def _schemas(files: Iterable[str]) -> dict[str, Mapping[str, Any]]:
         "queries": QUERIES,
         **{name: kinds[name.split(".")[0]] for name in names if name.split(".")[0] in kinds},
     }
-
-
-def _problems_of(path: Path, schema: Mapping[str, Any], manifest: Manifest) -> list[str]:
-    if not path.is_file():
-        return [f"  - {path.name} is missing"]
-    try:
-        found = dict(pl.scan_ipc(path).collect_schema())
-    except (pl.exceptions.PolarsError, OSError) as problem:
-        return [f"  - {path.name} is not an Arrow file: {problem}"]
-    if found != dict(schema):
-        return [f"  - {path.name} has columns {json.dumps({k: str(v) for k, v in found.items()})}"]
-    rows = pl.scan_ipc(path).select(pl.len()).collect().item()
-    if rows != manifest.counts.get(path.name):
-        return [f"  - {path.name} has {rows} rows, the manifest says {manifest.counts.get(path.name)}"]
-    if sha256_file(path) != manifest.sha256.get(path.name):
-        return [f"  - {path.name} was changed since the dataset was made: its sha256 is not the manifest's"]
-    return []

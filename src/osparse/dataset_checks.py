@@ -1,16 +1,25 @@
-"""What a dataset's tables must hold, checked before they become a dataset; memory grows with ids, never with text."""
+"""What a dataset's files and tables must hold; memory grows with ids, never with text."""
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
+
+from osparse.files import sha256_file
 
 if TYPE_CHECKING:
     from osparse.dataset import Source
 
+SETTLED = 2.0
+"""Seconds after which a file's times tell one content from the next; a file that changed since is hashed again."""
 ORIGINS = ("annotated", "mined", "distilled")
+NO_QRELS = "  - there are queries and no qrels: nothing says which document answers which query"
 Tables = Mapping[str, pl.LazyFrame]
 """``documents``, ``queries``, ``qrels.train``, ``candidates.train``, ... -> its rows."""
 
@@ -28,8 +37,10 @@ def content_problems(tables: Tables, sources: Iterable[Source]) -> list[str]:
             problems += [*_known(name, table, tables), *_qrels(name, table)]
         elif kind == "candidates":
             problems += [*_known(name, table, tables), *_candidates(name, table, tables.get(f"qrels.{split}"))]
-    if not judged:
-        problems.append("  - there are no qrels: nothing says which document answers which query")
+    if not judged and _count(tables["queries"]):
+        problems.append(NO_QRELS)
+    if not _count(tables["documents"]):
+        problems.append("  - there are no documents")
     return problems
 
 
@@ -110,3 +121,34 @@ def _repeated(table: pl.LazyFrame, *columns: str) -> bool:
 def _count(table: pl.LazyFrame) -> int:
     found: int = table.select(pl.len()).collect(engine="streaming").item()
     return found
+
+
+def file_problems(path: Path, schema: Mapping[str, Any], rows: int | None, sha256: str | None) -> list[str]:
+    """What is wrong with one Arrow file that should have these columns, rows and checksum."""
+    if not path.is_file():
+        return [f"  - {path.name} is missing"]
+    try:
+        columns = dict(pl.scan_ipc(path).collect_schema())
+    except (pl.exceptions.PolarsError, OSError) as problem:
+        return [f"  - {path.name} is not an Arrow file: {problem}"]
+    if columns != dict(schema):
+        return [f"  - {path.name} has columns {json.dumps({k: str(v) for k, v in columns.items()})}"]
+    height = pl.scan_ipc(path).select(pl.len()).collect().item()
+    if height != rows:
+        return [f"  - {path.name} has {height} rows, the manifest says {rows}"]
+    if _sha256(path) != sha256:
+        return [f"  - {path.name} was changed since the dataset was made: its sha256 is not the manifest's"]
+    return []
+
+
+def _sha256(path: Path) -> str:
+    """The file's sha256, taken once in a process as long as the file is the same one of the same size and times."""
+    status = path.stat()
+    if time.time() - max(status.st_mtime, status.st_ctime) < SETTLED:
+        return sha256_file(path)
+    return _settled_sha256(path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _settled_sha256(path: Path, inode: int, size: int, modified: int, changed: int) -> str:
+    return sha256_file(path)

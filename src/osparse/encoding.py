@@ -9,6 +9,7 @@ served results must all agree with this file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,14 @@ class QueryEncoder:
 
     def encode(self, text: str) -> dict[str, float]:
         return {self.lexicon.tokens[i]: float(self.lexicon.idf[i]) for i in self.ids(text)}
+
+
+def up_to_tenth(value: float) -> float:
+    """The next tenth, at least 0.1: the ceiling below which SEISMIC keeps 8 bits of a weight.
+
+    A weight that is a tenth in 32 bits, as those of an IDF table may be, is that tenth.
+    """
+    return max(0.1, math.ceil(round(value * 10, 4)) / 10)
 
 
 def quantise(weights: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osparse.errors import DatasetError
+from osparse.words import words
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,7 +26,8 @@ DEPTH = 100
 """Documents of a run that the measures look at."""
 ASKED = DEPTH + 1
 """Documents to rank for a run: one more, since :func:`measure` may drop the query's own."""
-_WORD = re.compile(r"[a-z0-9]+|[^\W\d_a-z]+")
+
+log = logging.getLogger("osparse.evaluation")
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,9 @@ class Benchmark:
 
     def texts(self, batch: int = 512) -> Iterator[list[tuple[str, str, str]]]:
         """All documents as (id, text, lang), a batch at a time."""
-        rows = self.documents.select("id", "text", "lang")
-        for start in range(0, sum(self.languages.values()), batch):
-            yield rows.slice(start, batch).collect().rows()
+        from osparse.tables import row_batches
+
+        yield from row_batches(self.documents.select("id", "text", "lang"), batch)
 
     @cached_property
     def languages(self) -> dict[str, int]:
@@ -75,17 +77,20 @@ class Benchmark:
         return dict(counted.iter_rows())
 
 
-def open_benchmark(path: Path | str, split: str = "test") -> Benchmark:
+def open_benchmark(path: Path | str, split: str = "test", *, strict: bool = False) -> Benchmark:
     """Read a dataset directory or a BEIR folder (corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv).
 
+    Judgements that name a query or document that is missing or has no text are left out with a warning, as they are
+    when a dataset is built.
+
     Raises:
-        DatasetError: it is neither, it is not whole, or it has no such split.
+        DatasetError: it is neither, it is not whole, or it has no such split; with ``strict`` for such judgements.
     """
     from osparse.dataset import Dataset
 
     path = Path(path)
     if (path / "corpus.jsonl").is_file() and not (path / "manifest.json").is_file():
-        return _beir(path, split)
+        return _beir(path, split, strict)
     dataset = Dataset.open(path)
     return Benchmark(
         path.resolve().name, split, dataset.fingerprint, dataset.documents, judged_sets(dataset, split)
@@ -98,11 +103,6 @@ def judged_sets(dataset: Dataset, split: str) -> list[JudgedSet]:
     Raises :class:`DatasetError` if the split is not there.
     """
     return _sets(dataset.documents, dataset.queries, dataset.qrels(split).collect(), str(dataset.path))
-
-
-def words(text: str) -> set[str]:
-    """Lower-cased runs of Latin letters and digits, and of letters of any other script."""
-    return set(_WORD.findall(text.lower()))
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,6 @@ def _sets(documents: pl.LazyFrame, queries: pl.LazyFrame, qrels: pl.DataFrame, s
             f"{source}: {uneven.height} judgements are not whole numbers (like {uneven['score'][0]:.3f}); "
             "measuring needs grades 0, 1, 2, ..; choose another split"
         )
-    _check_known(qrels, queries, "query", source)
-    _check_known(qrels, documents, "document", source)
     asked = queries.select(query_id="id", query="text", query_lang="lang").collect()
     judged = qrels.filter(pl.col("score") > 0).select("query_id", "document_id", pl.col("score").cast(pl.Int64))
     answers = documents.select(document_id="id", document="text", document_lang="lang")
@@ -187,15 +185,19 @@ def _sets(documents: pl.LazyFrame, queries: pl.LazyFrame, qrels: pl.DataFrame, s
     return sorted(sets, key=lambda found: (found.query_lang != found.document_lang, found.direction))
 
 
-def _check_known(qrels: pl.DataFrame, table: pl.LazyFrame, what: str, source: str) -> None:
-    """A judgement of something that is not there would vanish in a join, and the figures would look better than due."""
+def _known(qrels: pl.DataFrame, table: pl.LazyFrame, what: str, source: str, strict: bool) -> pl.DataFrame:
+    """The judgements whose query or document is in the table with a text."""
+    import polars as pl
+
     column = f"{what}_id"
-    lost = qrels.lazy().join(table.select("id"), left_on=column, right_on="id", how="anti").collect()
+    ids = table.filter(pl.col("text").str.strip_chars() != "").select(pl.col("id").alias(column)).collect()
+    lost = qrels.join(ids, on=column, how="anti", maintain_order="left")
     if lost.height:
-        raise DatasetError(
-            f"{source}: {lost.height} judgements name an unknown {what}, for example {lost[column][0]!r}; "
-            f"give the whole corpus, or take those judgements out"
-        )
+        message = f"{source}: {lost.height} judgements name a missing or empty {what}, for example {lost[column][0]!r}"
+        if strict:
+            raise DatasetError(f"{message}; give the whole corpus, or leave strict (--strict) out to drop them")
+        log.warning("%s; they are left out of the figures", message)
+    return qrels.join(ids, on=column, how="semi", maintain_order="left")
 
 
 def _set(query_lang: str, document_lang: str, rows: pl.DataFrame, document_ids: list[str]) -> JudgedSet:
@@ -209,13 +211,16 @@ def _set(query_lang: str, document_lang: str, rows: pl.DataFrame, document_ids: 
         qrels.setdefault(query, {})[document] = score
         if query_lang != document_lang:
             answers.setdefault(query, set()).update(words(document_text))
-    no_shared = frozenset(query for query, found in answers.items() if not words(queries[query]) & found)
+    no_shared = frozenset(query for query, found in answers.items() if found.isdisjoint(words(queries[query])))
     return JudgedSet(query_lang, document_lang, queries, sorted(document_ids), qrels, no_shared)
 
 
-def _beir(path: Path, split: str) -> Benchmark:
+def _beir(path: Path, split: str, strict: bool) -> Benchmark:
     from osparse.beir import read_beir
 
     folder = read_beir(path, split)
-    sets = _sets(folder.documents, folder.queries, folder.qrels, str(path))
+    qrels = folder.qrels
+    for table, what in ((folder.queries, "query"), (folder.documents, "document")):
+        qrels = _known(qrels, table, what, str(path), strict)
+    sets = _sets(folder.documents, folder.queries, qrels, str(path))
     return Benchmark(path.resolve().name, split, folder.fingerprint, folder.documents, sets)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,15 +44,13 @@ class InvertedIndex:
 
     def add(self, document_ids: Sequence[str], weights: NDArray[np.float32]) -> None:
         """Add B documents with dense weights (B, V) >= 0; only the non-zeros are kept."""
+        if len(document_ids) != len(weights):
+            raise InputError(f"{len(document_ids)} document ids for {len(weights)} vectors; give one id for each")
         rows, tokens = np.nonzero(weights)
-        self._append(document_ids, len(weights), rows, tokens, weights[rows, tokens])
-
-    def add_dicts(self, document_ids: Sequence[str], vectors: Sequence[Mapping[int, float]]) -> None:
-        """Add documents given as {token id: weight}."""
-        rows = np.repeat(np.arange(len(vectors)), [len(v) for v in vectors])
-        tokens = np.fromiter((t for v in vectors for t in v), np.int64, count=len(rows))
-        values = np.fromiter((w for v in vectors for w in v.values()), np.float32, count=len(rows))
-        self._append(document_ids, len(vectors), rows, tokens, values)
+        values = weights[rows, tokens].astype(np.float32)
+        self._parts.append((rows + len(self._ids), tokens, quantise(values) if self.quantised else values))
+        self._ids += document_ids
+        self._built = None
 
     def non_zeros(self) -> NDArray[np.int64]:
         """(N,) number of weights of each document, in ascending id order."""
@@ -83,12 +81,7 @@ class InvertedIndex:
         By falling score, equal scores by ascending id; a document with score 0 is never returned.
         ``only`` is a mask made by :meth:`subset`.
         """
-        postings = self._postings()
-        scores = np.zeros(len(postings.ids), dtype=np.float64)
-        for token, weight in zip(token_ids, weights, strict=True):
-            if 0 <= token < len(postings.starts) - 1:
-                part = slice(postings.starts[token], postings.starts[token + 1])
-                scores[postings.rows[part]] += float(weight) * postings.weights[part]  # a row is once in a list
+        postings, scores = self._postings(), self.scores(token_ids, weights)
         if only is not None:
             scores *= only
         found = np.flatnonzero(scores > 0)
@@ -97,20 +90,15 @@ class InvertedIndex:
         order = found[np.argsort(-scores[found], kind="stable")][:k]  # rows ascend with ids, so ties do too
         return [(postings.ids[row], float(scores[row])) for row in order]
 
-    def _append(
-        self,
-        document_ids: Sequence[str],
-        documents: int,
-        rows: NDArray[np.int64],
-        tokens: NDArray[np.int64],
-        values: NDArray[np.float32],
-    ) -> None:
-        if len(document_ids) != documents:
-            raise InputError(f"{len(document_ids)} document ids for {documents} vectors; give one id for each")
-        kept = quantise(np.ascontiguousarray(values, np.float32)) if self.quantised else values.astype(np.float32)
-        self._parts.append((rows.astype(np.int64) + len(self._ids), tokens.astype(np.int64), kept))
-        self._ids += document_ids
-        self._built = None
+    def scores(self, token_ids: Iterable[int], weights: Iterable[float]) -> NDArray[np.float64]:
+        """(N,) dot product of a query with every document, in ascending id order."""
+        postings = self._postings()
+        scores = np.zeros(len(postings.ids), dtype=np.float64)
+        for token, weight in zip(token_ids, weights, strict=True):
+            if 0 <= token < len(postings.starts) - 1:
+                part = slice(postings.starts[token], postings.starts[token + 1])
+                scores[postings.rows[part]] += float(weight) * postings.weights[part]  # a row is once in a list
+        return scores
 
     def _postings(self) -> _Postings:
         if self._built is None:

@@ -12,6 +12,8 @@ import pyarrow.ipc
 
 BATCH_ROWS = 65_536
 """Of every record batch but the last. Random access finds a row's batch by dividing."""
+READ_ROWS = 2_048
+"""Rows that are made Python objects at a time, at least."""
 
 ARROW_TYPES = {
     pl.String: pa.large_string(),
@@ -57,7 +59,14 @@ def _rebatched(frame: pl.LazyFrame, schema: pa.Schema) -> Iterator[pa.Table]:
         yield waiting.combine_chunks()
 
 
-def row_count(path: Path) -> int:
-    """Rows of an Arrow file, from its metadata."""
-    found: int = pl.scan_ipc(path).select(pl.len()).collect().item()
-    return found
+def row_batches(frame: pl.LazyFrame, size: int) -> Iterator[list[tuple[Any, ...]]]:
+    """The rows in order, ``size`` at a time (the last may be fewer), by one pass over the source."""
+    waiting: list[tuple[Any, ...]] = []
+    for part in frame.collect_batches(chunk_size=max(size, READ_ROWS), maintain_order=True):
+        for row in part.iter_rows():
+            waiting.append(row)
+            if len(waiting) == size:
+                yield waiting
+                waiting = []
+    if waiting:
+        yield waiting

@@ -33,8 +33,6 @@ class Target:
     """What a document's weights can be stored in; sparse_vector is SEISMIC."""
     analyzers: tuple[str, ...]
     """Built-in analyzers that give a query its weights without a model."""
-    routes: tuple[str, ...]
-    """How a local model gets in."""
 
     @property
     def runtime(self) -> tuple[str, str, str]:
@@ -42,7 +40,6 @@ class Target:
         return (self.libtorch, self.onnxruntime, self.tokenizers)
 
 
-_META = ("models/_register_meta", "models/{id}/upload_chunk/{n}", "models/_register")
 _VERSIONS = ("2.15", "2.16", "2.17", "2.18", "2.19", "3.0", "3.1", "3.2", "3.3", "3.4", "3.5", "3.6", "3.7", "3.8")
 
 
@@ -56,7 +53,6 @@ def _target(version: str) -> Target:
         tokenizers="0.20.3" if number >= (2, 19) else "0.19.1",
         field_types=("rank_features", "sparse_vector") if number >= (3, 3) else ("rank_features",),
         analyzers=("bert-uncased", "mbert-uncased") if number >= (3, 1) else (),
-        routes=_META,
     )
 
 

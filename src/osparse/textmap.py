@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from osparse.errors import DatasetError
 
 Hashes = NDArray[np.uint64]
+SEEDS = 8
+"""Tried before equal hashes count as equal ids."""
 
 
 class IdIndex:
@@ -25,32 +28,22 @@ class IdIndex:
     """
 
     def __init__(self, table: pl.LazyFrame) -> None:
-        for self._seed in range(8):
-            hashes = self._hashed(table.select("id"))
-            order = np.argsort(hashes, kind="stable")
-            self._hashes = hashes[order]
-            if len(hashes) < 2 or (self._hashes[1:] != self._hashes[:-1]).all():
-                break  # two ids with one hash: about once in ten million tables of two million rows; hash otherwise
-        else:
-            raise DatasetError("the ids of a table are not unique")
-        self._rows = order.astype(np.uint32)
-        bits = max(1, int(len(hashes)).bit_length() - 1)
+        """Raises :class:`DatasetError` for ids that are not unique."""
+        self._seed, self._hashes, self._rows = _distinct_hashes(table.select("id"))
+        bits = max(1, len(self._hashes).bit_length() - 1)
         self._shift = np.uint64(64 - bits)
         prefixes = np.arange(1 << bits, dtype=np.uint64) << self._shift
-        self._starts = np.append(np.searchsorted(self._hashes, prefixes), len(hashes)).astype(np.uint32)
+        self._starts = np.append(np.searchsorted(self._hashes, prefixes), len(self._hashes)).astype(np.uint32)
 
     def __len__(self) -> int:
         return len(self._rows)
-
-    def _hashed(self, ids: pl.LazyFrame) -> Hashes:
-        return ids.select(pl.first().hash(self._seed)).collect(engine="streaming").to_series().to_numpy()
 
     def rows(self, ids: pl.Series) -> NDArray[np.uint32]:
         """(n,) row of each id; raises :class:`DatasetError` naming one that is not in the table.
 
         An id that is not there is taken for another with probability rows / 2^64.
         """
-        wanted = self._hashed(ids.to_frame().lazy())
+        wanted = _hashed(ids.to_frame().lazy(), self._seed)
         bucket = (wanted >> self._shift).astype(np.int64)
         at, end = self._starts[bucket].astype(np.int64), self._starts[bucket + 1]
         last = max(len(self._hashes) - 1, 0)
@@ -62,6 +55,24 @@ class IdIndex:
                 raise DatasetError(f"there is no {ids[int(lost[0]) if len(lost) else 0]!r} among {len(self):,} ids")
             waiting = waiting[self._hashes[at[waiting]] != wanted[waiting]]
         return self._rows[at]
+
+
+def _distinct_hashes(ids: pl.LazyFrame) -> tuple[int, Hashes, NDArray[np.uint32]]:
+    """(seed, sorted hashes, the row of each) under the first seed that gives every id a hash of its own.
+
+    Two ids share one about once in ten million tables of two million rows.
+    """
+    for seed in range(SEEDS):
+        hashes = _hashed(ids, seed)
+        order = np.argsort(hashes, kind="stable")
+        ordered = hashes[order]
+        if (ordered[1:] != ordered[:-1]).all():
+            return seed, ordered, order.astype(np.uint32)
+    raise DatasetError("the ids of a table are not unique")
+
+
+def _hashed(ids: pl.LazyFrame, seed: int) -> Hashes:
+    return ids.select(pl.first().hash(seed)).collect(engine="streaming").to_series().to_numpy()
 
 
 class TextMap:
@@ -90,6 +101,10 @@ class TextMap:
     def __len__(self) -> int:
         return int(self._batches[1][-1])
 
+    def by_id(self, ids: pl.Series) -> TextsById:
+        """The texts of these ids; raises :class:`DatasetError` naming one that is not in the table."""
+        return TextsById(self, dict(zip(ids.to_list(), self.index.rows(ids).tolist(), strict=True)))
+
     def value(self, row: int, column: str = "text") -> Any:
         """One cell; raises :class:`IndexError` beyond the table."""
         batches, starts = self._batches
@@ -101,3 +116,26 @@ class TextMap:
     def of(self, name: str, column: str = "text") -> Any:
         """One cell by id; raises :class:`DatasetError` for an unknown id."""
         return self.value(int(self.index.rows(pl.Series([name]))[0]), column)
+
+
+class TextsById(Mapping[str, str]):
+    """{id: text} of some rows of a map; a text is read from the map each time it is looked up."""
+
+    def __init__(self, texts: TextMap, rows: dict[str, int]) -> None:
+        self._texts, self._rows = texts, rows
+
+    def only(self, ids: Iterable[str]) -> TextsById:
+        """Some of them."""
+        return TextsById(self._texts, {name: self._rows[name] for name in ids})
+
+    def __getitem__(self, name: str) -> str:
+        return str(self._texts.value(self._rows[name]))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)

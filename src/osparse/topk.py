@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,7 +52,24 @@ class TopK:
             block = _pack(scores, numbers[None, :]) if len(rows) else self._keys[:, :0]
         else:
             block = self._ragged(rows, _pack(scores[rows, columns], numbers[columns]))
-        whole = np.concatenate([self._keys, block], axis=1)
+        self._keep(block)
+
+    @classmethod
+    def stacked(cls, parts: Sequence[TopK]) -> TopK:
+        """The queries of several, one after another; all of one ``k``, and at least one."""
+        whole = cls(0, parts[0].k)
+        whole._keys = np.concatenate([part._keys for part in parts])
+        return whole
+
+    def merge(self, other: TopK) -> None:
+        """Take in what another found among other documents of the same numbering, for the same queries."""
+        if len(other._keys) != len(self._keys):
+            raise InputError(f"both must have the same queries, found {len(self._keys)} and {len(other._keys)}")
+        self._keep(other._keys)
+
+    def _keep(self, keys: NDArray[np.uint64]) -> None:
+        """The k largest of each row's keys and these."""
+        whole = np.concatenate([self._keys, keys], axis=1)
         if whole.shape[1] > self.k:
             whole = np.partition(whole, whole.shape[1] - self.k, axis=1)[:, -self.k :]
         self._keys = whole

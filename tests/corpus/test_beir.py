@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from osparse.cli import cli
 from osparse.corpus import build_dataset
 from osparse.errors import DatasetError
 from osparse.evaluation import open_benchmark
@@ -70,15 +72,17 @@ def test_one_split_is_enough_and_published_splits_may_share_documents(tmp_path: 
             "corpus.jsonl:2: the id 'a' was used before, at .*corpus.jsonl:1",
         ),
         ("corpus.jsonl", "<html>", "corpus.jsonl:1: this is an HTML page"),
-        ("queries.jsonl", '{"_id": "q1", "text": ""}', "queries.jsonl:1: a query without text"),
+        (
+            "queries.jsonl",
+            '{"_id": "q1", "text": ""}',
+            "none of the 4 judgements names a query and a document that were",
+        ),
         ("corpus.jsonl", '{"_id": "a", "text": "t", "lang": 3}', "corpus.jsonl:1: lang must be a string, found int"),
         ("qrels/test.tsv", "q1\td1\t1\nq1\td1\t1\t1\n", "test.tsv:2: expected query-id"),
         ("qrels/test.tsv", "q1\td1\tinf\n", "test.tsv:1: the score must be a finite number, found 'inf'"),
         ("qrels/test.tsv", "q1\td1\t1e39\n", "test.tsv:1: the score must be a finite number, found '1e39'"),
         ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\n", "test.tsv:2: expected query-id"),
         ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\tx\n", "test.tsv:2: expected query-id"),
-        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq9\td1\t1\n", "test.tsv:2: 'q9' is not among the queries"),
-        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td3\t1\n", "test.tsv:2: 'd3' is not among the documents"),
     ],
 )
 def test_a_malformed_row_is_named_with_its_line(tmp_path: Path, name: str, content: str, message: str) -> None:
@@ -87,6 +91,56 @@ def test_a_malformed_row_is_named_with_its_line(tmp_path: Path, name: str, conte
     with pytest.raises(DatasetError, match=message):
         build_dataset("beir", [folder], tmp_path / "dataset")
     assert not (tmp_path / "dataset").exists()
+
+
+@pytest.mark.parametrize(
+    ("row", "what"),
+    [("q1\td3\t1", "document"), ("q1\tnowhere\t1", "document"), ("q9\td1\t1", "query"), ("q0\td1\t0", "query")],
+)
+def test_judgements_of_what_is_missing_or_empty_are_dropped_and_counted(
+    row: str, what: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Published sets have such holes; the figures are those of the set without them, from either form of it."""
+    whole = build_dataset("beir", [write(tmp_path / "whole")], tmp_path / "whole-dataset")
+    folder = write(tmp_path / "beir")
+    with (folder / "queries.jsonl").open("a") as file:
+        file.write('{"_id": "q0", "text": " "}\n')
+    with (folder / "qrels" / "test.tsv").open("a") as file:
+        file.write(f"{row}\n")
+    dataset = build_dataset("beir", [folder], tmp_path / "dataset")
+    for split in ("train", "validation", "test"):
+        assert dataset.qrels(split).collect().equals(whole.qrels(split).collect())
+    assert dataset.queries.collect().equals(whole.queries.collect())
+    assert dataset.manifest.notes["judgements_removed"] == {f"missing or empty {what}": 1}
+    assert "1 judgements dropped" in caplog.text and "test.tsv:3" in caplog.text
+    judged = [
+        [(found.direction, found.queries, found.qrels) for found in open_benchmark(path).sets]
+        for path in (folder, dataset.path, whole.path)
+    ]
+    assert judged[0] == judged[1] == judged[2]
+    assert "left out of the figures" in caplog.text
+    with pytest.raises(
+        DatasetError, match=f"test.tsv:3: '.*' is not among the {what} ids.*1 judgements name such.*--strict"
+    ):
+        build_dataset("beir", [folder], tmp_path / "strict", strict=True)
+    assert not (tmp_path / "strict").exists()
+    with pytest.raises(
+        DatasetError, match=f"made without judgements that strict .* refuses: 1 of a missing or empty {what}"
+    ):
+        build_dataset("beir", [folder], tmp_path / "dataset", strict=True)
+    with pytest.raises(
+        DatasetError, match=f"1 judgements name a missing or empty {what}.*give the whole corpus, or leave"
+    ):
+        open_benchmark(folder, strict=True)
+    assert build_dataset("beir", [tmp_path / "whole"], tmp_path / "whole-dataset", strict=True).path == whole.path
+    shown = CliRunner().invoke(
+        cli, ["corpus", "build", "--source", "beir", str(folder), "--output", str(tmp_path / "c")]
+    )
+    assert shown.exit_code == 0 and f"judgements removed 1: missing or empty {what}" in shown.output
+    refused = CliRunner().invoke(
+        cli, ["corpus", "build", "--source", "beir", str(folder), "--output", str(tmp_path / "d"), "--strict"]
+    )
+    assert refused.exit_code and not (tmp_path / "d").exists()
 
 
 def test_the_language_is_what_the_row_says_and_a_built_folder_is_measured_as_the_folder_itself(tmp_path: Path) -> None:
@@ -108,3 +162,31 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
         build_dataset("beir", [tmp_path], tmp_path / "dataset")
     with pytest.raises(DatasetError, match="takes one folder, found 2"):
         build_dataset("beir", [tmp_path, tmp_path], tmp_path / "dataset")
+
+
+def test_hard_negatives_and_queries_with_holes_are_dropped_and_counted(tmp_path: Path) -> None:
+    """The same holes in another published set: MS MARCO's."""
+    folder = tmp_path / "msmarco"
+    folder.mkdir()
+    (folder / "collection.tsv").write_text("1\tpears flower\n2\tbread is baked\n3\ttrams run\n4\t \n")
+    (folder / "queries.train.tsv").write_text("10\tpears\n11\tbread\n12\t \n")
+    (folder / "qrels.train.tsv").write_text("10\t0\t1\t1\n11\t0\t2\t1\n12\t0\t3\t1\n10\t0\t4\t1\n")
+    rows = [{"qid": 10, "pos": [1], "neg": {"bm25": [2, 99, 4]}}, {"qid": 11, "pos": [2], "neg": {"bm25": [3]}}]
+    (folder / "msmarco-hard-negatives.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    dataset = build_dataset("msmarco", [folder], tmp_path / "dataset")
+    assert set(dataset.qrels("train").select("query_id", "document_id").collect().iter_rows()) == {
+        ("10", "1"),
+        ("11", "2"),
+    }
+    assert set(dataset.candidates("train").select("query_id", "document_id").collect().iter_rows()) == {
+        ("10", "2"),
+        ("11", "3"),
+    }
+    assert dataset.manifest.notes["judgements_removed"] == {
+        "missing or empty query": 1,
+        "missing or empty document": 1,
+        "missing or empty document of a candidate": 2,
+    }
+    (folder / "qrels.train.tsv").write_text("10\t0\t1\t1\n11\t0\t2\t1\n")
+    with pytest.raises(DatasetError, match="2 candidates name a missing or empty document.*--strict"):
+        build_dataset("msmarco", [folder], tmp_path / "strict", strict=True)

@@ -100,7 +100,11 @@ def _leak(dataset: Dataset) -> None:
             ("corpus", "build", "--source", "wiki", "--output", "out"),
             "unknown source 'wiki'; known: debian, wikipedia, namuwiki",
         ),
-        (("idf", "nowhere", "--tokenizer", ".", "--output", "idf.json"), "nowhere is not a dataset"),
+        (
+            ("idf", "nowhere", "--tokenizer", ".", "--output", "idf.json"),
+            "nowhere does not exist; give one dataset directory, or files",
+        ),
+        (("idf", ".", "--tokenizer", ".", "--output", "idf.json"), ". is not a dataset"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(

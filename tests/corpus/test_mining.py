@@ -15,13 +15,14 @@ from click.testing import CliRunner
 from osparse.cli import cli
 from osparse.corpus import MiningRules, mine, score_candidates
 from osparse.corpus.analysis import terms
-from osparse.corpus.retrievers import Bm25Retriever, ModelRetriever, Ranking, merge
+from osparse.corpus.retrievers import Bm25Retriever, ModelRetriever, Ranking
 from osparse.dataset import Dataset, save_dataset
 from osparse.encoder import TextEncoder
 from osparse.encoding import QueryEncoder
 from osparse.errors import DatasetError, InputError, ModelError
 from osparse.lexicon import load_tokenizer
 from osparse.model import Model
+from osparse.textmap import TextsById
 
 DOCUMENTS = {f"{r[0]}:en": r[4] for r in world.RECORDS}
 
@@ -90,8 +91,29 @@ def test_a_model_ranks_as_it_is_served_for_any_number_of_processes(
     assert list(ModelRetriever(model, processes=2).rank(DOCUMENTS, queries, 5)) == one
 
 
-def test_merging_is_by_score_then_id() -> None:
-    assert merge([("b", 2.0), ("d", 1.0)], [("a", 2.0), ("c", 1.0)], 3) == [("a", 2.0), ("b", 2.0), ("c", 1.0)]
+def test_a_model_is_opened_once_whatever_the_number_of_blocks(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("osparse.corpus.retrievers.BLOCK", 3)
+    opened: list[int] = []
+    original = TextEncoder.open
+    monkeypatch.setattr(TextEncoder, "open", lambda *args, **kwargs: opened.append(1) or original(*args, **kwargs))
+    queries = [record[3] for record in world.RECORDS] * 100  # more than are scored at a time
+    rankings = list(ModelRetriever(model).rank(DOCUMENTS, queries, 4))
+    assert len(opened) == 1 and len(rankings) == len(queries)
+    assert rankings[: len(world.RECORDS)] == rankings[-len(world.RECORDS) :]
+    assert list(ModelRetriever(model).rank(DOCUMENTS, [], 4)) == [] and len(opened) == 1
+
+
+def test_texts_stay_in_the_map(dataset: Dataset, tmp_path: Path) -> None:
+    """What the retriever is given is {id: text}, and looks a text up in the file each time."""
+
+    class Reads(Listed):
+        def rank(self, documents: Mapping[str, str], queries: Sequence[str], k: int) -> Iterator[Ranking]:
+            assert isinstance(documents, TextsById) and "unknown" not in documents
+            texts = dict(dataset.documents.select("id", "text").collect().iter_rows())
+            assert dict(documents) == {name: texts[name] for name in documents}
+            return super().rank(documents, queries, k)
+
+    mine(dataset, tmp_path / "mined", Reads(), MiningRules(margin=2.0))
 
 
 def test_the_rules(dataset: Dataset, tmp_path: Path) -> None:

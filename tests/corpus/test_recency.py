@@ -102,7 +102,7 @@ def test_the_table_is_the_plain_one_times_the_boost(dated: Dataset, tmp_path: Pa
 
 def test_undated_documents_are_refused(dataset: Dataset, tmp_path: Path) -> None:
     tokenizer = world.make_tokenizer(tmp_path / "tokenizer" / "tokenizer.json")
-    with pytest.raises(InputError, match="no document of the train split has a date"):
+    with pytest.raises(InputError, match="train split: no document has a date"):
         compute_idf(dataset, tokenizer, tmp_path / "idf.json", recency=Recency(half_life=1.0, as_of=TODAY))
 
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from osparse.cli import cli
 from osparse.corpus import TrendRules, compute_idf, find_trends
 from osparse.corpus.analysis import words
-from osparse.corpus.trends import Trend, compare, piece_boosts
+from osparse.corpus.trends import Trend, compare, count_terms, piece_boosts, terms_of
 from osparse.dataset import Dataset, Source, save_dataset
 from osparse.errors import ConfigError, DatasetError, InputError
 from osparse.trainer.output import idf_provenance
@@ -81,6 +81,7 @@ def test_chance_is_held_to_the_false_discovery_rate(tmp_path: Path) -> None:
 def test_q_values_are_benjamini_and_hochbergs() -> None:
     from scipy.stats import binomtest
 
+    assert [trend.log_odds for trend in compare(["a"], {"a": (10, 30)}, 10, 30)] == [0.0]  # in every document
     counts = {"a": (9, 1), "b": (5, 5), "c": (1, 19), "d": (4, 3)}
     found = compare(list(counts), counts, 100, 300)
     p = [
@@ -99,6 +100,24 @@ def test_q_values_are_benjamini_and_hochbergs() -> None:
 def test_korean_words_lose_their_particle() -> None:
     assert words("구름이 차가운 공기를 만나면") == ["구름", "차가운", "공기", "만나면"]
     assert words("나는 도로로") == ["나는", "도로"]  # of two syllables none is cut off
+
+
+@pytest.mark.parametrize("hashes", [1, 8, 1 << 26])
+@pytest.mark.parametrize("at_least", [2, 5, 300])
+def test_terms_are_counted_exactly_however_hashes_collide(
+    hashes: int, at_least: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("osparse.corpus.trends.HASHES", hashes)
+    generator = np.random.default_rng(0)
+    texts = [" ".join(generator.choice(["the", *NOISE[:20]], 4, p=[0.4, *[0.03] * 20])) for _ in range(700)]
+    recent = generator.random(700) < 0.3
+    naive: dict[str, list[int]] = {}
+    for text, now in zip(texts, recent.tolist(), strict=True):
+        for term in terms_of(text):
+            naive.setdefault(term, [0, 0])[0 if now else 1] += 1
+    wanted = {term: tuple(pair) for term, pair in naive.items() if sum(pair) >= at_least}
+    assert count_terms(lambda: iter(texts), recent, at_least) == wanted
+    assert wanted
 
 
 def test_a_shared_token_is_boosted_by_the_terms_share_of_it(tmp_path: Path) -> None:

@@ -52,8 +52,10 @@ def stored_index(cluster: Cluster, model: Model, data: Benchmark) -> InvertedInd
     for batch in data.texts():
         for document, _, _ in batch:
             source = cluster.request("GET", f"/{INDEX}/_doc/{document}").body["_source"]
-            weights = searcher.document_weights(source, {})
-            index.add_dicts([document], [{model.lexicon.id_of[token]: weight for token, weight in weights.items()}])
+            row = np.zeros((1, len(model.lexicon.tokens)), np.float32)
+            for token, weight in searcher.document_weights(source, {}).items():
+                row[0, model.lexicon.id_of[token]] = weight
+            index.add([document], row)
     return index
 
 

@@ -37,7 +37,7 @@ def inputs(folder: Path, dataset: Dataset, split: str) -> Path:
     return folder / "run.yaml"
 
 
-@pytest.mark.parametrize("split", ["validation", "test"])
+@pytest.mark.parametrize("split", ["validation", "test", "all"])
 def test_weights_counted_on_a_held_back_split_are_refused_before_any_work(
     split: str, dataset: Dataset, tmp_path: Path
 ) -> None:

@@ -12,13 +12,13 @@ import torch
 from osparse.dataset import Dataset
 from osparse.encoder import TextEncoder
 from osparse.errors import ConfigError
+from osparse.ibm_model1 import ITERATIONS
 from osparse.settings import read_settings
 from osparse.trainer import train
 from osparse.trainer.config import EncoderConfig, LexicalConfig, TrainConfig
 from osparse.trainer.lexical import lexical_table, translations
 from osparse.trainer.padding import Frame
 from osparse.trainer.records import Record, Records, Text
-from osparse.trainer.translation import ITERATIONS
 
 FRAME = Frame(np.array([2]), np.array([3]), 0, 4)
 

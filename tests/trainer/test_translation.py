@@ -3,54 +3,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import sparse
+from test_ibm_model1 import naive
 
 import osparse.trainer.translation as module
+from osparse.ibm_model1 import translation_probabilities
 from osparse.trainer.records import Record, Records, Text
 from osparse.trainer.translation import (
     FLOOR,
-    ITERATIONS,
     KEPT,
     MIN_MASS,
     SURE,
     Translations,
     aligned,
     estimate,
-    probabilities,
 )
 
 SOURCES = [np.array(s, dtype=np.int64) for s in ([1, 2], [1, 3], [2, 3], [1], [])]
 TARGETS = [np.array(t, dtype=np.int64) for t in ([11, 12], [11, 13], [12, 13], [11], [14])]
-
-
-def naive(sources: list[list[int]], targets: list[list[int]]) -> dict[tuple[int, int], float]:
-    """IBM Model 1 as the paper's pseudo code has it, with the empty word -1, starting uniform over what is seen."""
-    pairs = [([*s, -1], t) for s, t in zip(sources, targets, strict=True)]
-    seen = {(f, e) for s, t in pairs for f in s for e in t}
-    table = {(f, e): 1 / sum(1 for g, _ in seen if g == f) for f, e in seen}
-    for _ in range(ITERATIONS):
-        counts = dict.fromkeys(seen, 0.0)
-        for s, t in pairs:
-            for e in t:
-                total = sum(table[f, e] for f in s)
-                for f in s:
-                    counts[f, e] += table[f, e] / total
-        table = {(f, e): c / sum(v for (g, _), v in counts.items() if g == f) for (f, e), c in counts.items()}
-    return table
-
-
-def test_equals_the_naive_model_one() -> None:
-    found = probabilities(SOURCES, TARGETS, 20).toarray()
-    wanted = naive([s.tolist() for s in SOURCES], [t.tolist() for t in TARGETS])
-    for (f, e), probability in wanted.items():
-        if f >= 0:
-            assert found[f, e] == pytest.approx(probability, abs=1e-9)
-            found[f, e] = 0
-    assert not found.any()
-    assert wanted[1, 11] > 0.8  # it did learn
-
-
-def test_nothing_aligned_gives_an_empty_table() -> None:
-    assert probabilities([], [], 20).nnz == 0
 
 
 def text(lang: str, *ids: int) -> Text:
@@ -79,7 +48,7 @@ def test_titles_and_descriptions_are_aligned_apart(monkeypatch: pytest.MonkeyPat
 
 
 def test_samples_come_from_the_aligned_text_by_their_probability() -> None:
-    table = probabilities(SOURCES, TARGETS, 20)
+    table = translation_probabilities(SOURCES, TARGETS, 20)
     found, generator = Translations(table), np.random.default_rng(0)
     within = np.array([11, 12])
     drawn = found.sample(np.array([1] * 4000 + [2] * 4000 + [7]), within, generator)

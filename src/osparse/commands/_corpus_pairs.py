@@ -13,76 +13,66 @@ from osparse.commands._common import command as make_command
 KINDS = ("query-document", "title-summary", "title-paragraph", "aligned")
 
 
-def add_commands(group: click.Group) -> None:
-    """Add both to ``osparse corpus``."""
-    _add_pairs(group)
-    _add_baseline(group)
-
-
-def _add_pairs(group: click.Group) -> None:
-    @make_command(
-        "pairs",
-        group=group,
-        examples="""osparse corpus pairs data/kowiki --kind title-summary --kind title-paragraph --output data/pairs
+@make_command(
+    "pairs",
+    examples="""osparse corpus pairs data/kowiki --kind title-summary --kind title-paragraph --output data/pairs
 osparse corpus pairs data/deb-koen data/qa --limit 10000 --output data/pairs""",
-    )
-    @click.argument("datasets", nargs=-1, required=True, type=FOLDER)
-    @click.option("--output", required=True, type=FOLDER, help="The dataset directory to write.")
-    @click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="Default: query-document, aligned.")
-    @click.option("--paragraphs", default=3, show_default=True, help="Of an article beside its first.")
-    @click.option("--mask", default=0.5, show_default=True, help="Share of title pairs whose text loses the title.")
-    @click.option("--limit", type=int, help="Pairs in all, equal shares for the sources, whole groups.")
-    @click.option("--query-characters", nargs=2, type=int, default=(2, 200), show_default=True, help="Fewest, most.")
-    @click.option("--text-characters", nargs=2, type=int, default=(30, 5000), show_default=True, help="Fewest, most.")
-    @click.option("--any-language", is_flag=True, help="Keep texts that are not in the language they are said to be.")
-    @click.option("--boilerplate", default=20, show_default=True, help="Groups that open alike: a template; 0: keep.")
-    @click.option("--near-duplicates", default=0.9, show_default=True, help="Jaccard similarity of copies; 0: keep.")
-    @click.option("--seed", default=0, show_default=True, help="Draws the masked and the sampled, deals the splits.")
-    @click.option("--overwrite", is_flag=True, help="Replace what is at --output.")
-    def pairs(
-        datasets: tuple[Path, ...],
-        output: Path,
-        kinds: tuple[str, ...],
-        paragraphs: int,
-        mask: float,
-        limit: int | None,
-        query_characters: tuple[int, int],
-        text_characters: tuple[int, int],
-        any_language: bool,
-        boilerplate: int,
-        near_duplicates: float,
-        seed: int,
-        overwrite: bool,
-    ) -> None:
-        """Cut and filter what DATASETS judge relevant into pairs; a title asks for its summary and paragraphs."""
-        from osparse.corpus.pair_filters import Filters
-        from osparse.corpus.pairs import PairRules, make_pairs
-        from osparse.dataset import Dataset
+)
+@click.argument("datasets", nargs=-1, required=True, type=FOLDER)
+@click.option("--output", required=True, type=FOLDER, help="The dataset directory to write.")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="Default: query-document, aligned.")
+@click.option("--paragraphs", default=3, show_default=True, help="Of an article beside its first.")
+@click.option("--mask", default=0.5, show_default=True, help="Share of title pairs whose text loses the title.")
+@click.option("--limit", type=int, help="Pairs in all, equal shares for the sources, whole groups.")
+@click.option("--query-characters", nargs=2, type=int, default=(2, 200), show_default=True, help="Fewest, most.")
+@click.option("--text-characters", nargs=2, type=int, default=(30, 5000), show_default=True, help="Fewest, most.")
+@click.option("--any-language", is_flag=True, help="Keep texts that are not in the language they are said to be.")
+@click.option("--boilerplate", default=20, show_default=True, help="Groups that open alike: a template; 0: keep.")
+@click.option("--near-duplicates", default=0.9, show_default=True, help="Jaccard similarity of copies; 0: keep.")
+@click.option("--seed", default=0, show_default=True, help="Draws the masked and the sampled, deals the splits.")
+@click.option("--overwrite", is_flag=True, help="Replace what is at --output.")
+def pairs(
+    datasets: tuple[Path, ...],
+    output: Path,
+    kinds: tuple[str, ...],
+    paragraphs: int,
+    mask: float,
+    limit: int | None,
+    query_characters: tuple[int, int],
+    text_characters: tuple[int, int],
+    any_language: bool,
+    boilerplate: int,
+    near_duplicates: float,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Cut and filter what DATASETS judge relevant into pairs; a title asks for its summary and paragraphs."""
+    from osparse.corpus.pair_filters import Filters
+    from osparse.corpus.pairs import PairRules, make_pairs
+    from osparse.dataset import Dataset
 
-        filters = Filters(
-            query_characters, text_characters, not any_language, boilerplate, near_duplicates
-        )  # fmt: skip
-        chosen = kinds or PairRules.kinds
-        rules = PairRules(chosen, paragraphs, mask, limit, filters, seed)
-        made = make_pairs([Dataset.open(path) for path in datasets], output, rules, overwrite=overwrite)
-        _say(made)
+    filters = Filters(
+        query_characters, text_characters, not any_language, boilerplate, near_duplicates
+    )  # fmt: skip
+    chosen = kinds or PairRules.kinds
+    rules = PairRules(chosen, paragraphs, mask, limit, filters, seed)
+    made = make_pairs([Dataset.open(path) for path in datasets], output, rules, overwrite=overwrite)
+    _say(made)
 
 
-def _add_baseline(group: click.Group) -> None:
-    @make_command(
-        "baseline",
-        group=group,
-        examples="osparse corpus baseline data/sources --output data/baseline/dataset",
-    )
-    @click.argument("sources", type=FOLDER)
-    @click.option("--output", required=True, type=FOLDER, help="The dataset directory to write; others go beside it.")
-    @click.option("--pairs", default=10_000, show_default=True, help="At most so many, in equal shares.")
-    @click.option("--overwrite", is_flag=True, help="Build everything again.")
-    def baseline(sources: Path, output: Path, pairs: int, overwrite: bool) -> None:
-        """Make pairs of whatever lies in SOURCES/NAME/ (NAME as in corpus build) and of Debian's descriptions."""
-        from osparse.corpus.baseline import prepare_baseline
+@make_command(
+    "baseline",
+    examples="osparse corpus baseline data/sources --output data/baseline/dataset",
+)
+@click.argument("sources", type=FOLDER)
+@click.option("--output", required=True, type=FOLDER, help="The dataset directory to write; others go beside it.")
+@click.option("--pairs", default=10_000, show_default=True, help="At most so many, in equal shares.")
+@click.option("--overwrite", is_flag=True, help="Build everything again.")
+def baseline(sources: Path, output: Path, pairs: int, overwrite: bool) -> None:
+    """Make pairs of whatever lies in SOURCES/NAME/ (NAME as in corpus build) and of Debian's descriptions."""
+    from osparse.corpus.baseline import prepare_baseline
 
-        _say(prepare_baseline(sources, output, pairs=pairs, overwrite=overwrite))
+    _say(prepare_baseline(sources, output, pairs=pairs, overwrite=overwrite))
 
 
 def _say(made: Any) -> None:
@@ -102,3 +92,6 @@ def _say(made: Any) -> None:
     )
     lines += [f"  {name.removesuffix('.arrow'):<17} {rows:>9,}" for name, rows in counts.items()]
     echo(result, "\n".join(lines))
+
+
+COMMANDS = (pairs, baseline)

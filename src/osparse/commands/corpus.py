@@ -27,9 +27,8 @@ def command() -> None:
     """Build and inspect datasets from raw text."""
 
 
-_corpus_candidates.add_commands(command)
-_corpus_words.add_commands(command)
-_corpus_pairs.add_commands(command)
+for part in (*_corpus_candidates.COMMANDS, *_corpus_words.COMMANDS, *_corpus_pairs.COMMANDS):
+    command.add_command(part)
 
 
 @make_command(
@@ -54,6 +53,7 @@ osparse corpus build --source squad=KorQuAD_v1.0_train.json --source gooaq=gooaq
 @click.option("--output", required=True, type=FOLDER, help="The dataset directory to write.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="One of the reader's own; see below.")
 @click.option("--seed", default=0, show_default=True, help="Another seed deals the groups to the splits another way.")
+@click.option("--strict", is_flag=True, help="Refuse judgements of a missing or empty text; else they are dropped.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --output; fetches Debian's lists again.")
 def build(
     paths: tuple[Path, ...],
@@ -61,6 +61,7 @@ def build(
     output: Path,
     options: tuple[str, ...],
     seed: int,
+    strict: bool,
     overwrite: bool,
 ) -> None:
     """Read raw text and write a dataset: documents, queries, qrels by split, and candidates where the source has them.
@@ -87,7 +88,7 @@ def build(
     """
     from osparse.corpus.build import build_from
 
-    dataset = build_from(_inputs(sources, paths, options), output, seed=seed, overwrite=overwrite)
+    dataset = build_from(_inputs(sources, paths, options), output, seed=seed, overwrite=overwrite, strict=strict)
     manifest = dataset.manifest
     result = {"path": str(output), "fingerprint": dataset.fingerprint, "counts": manifest.counts, **_sources(manifest)}
     echo(result, lambda: _build_text(output, manifest))
@@ -161,7 +162,7 @@ def stats(dataset: Path, plots: Path | None) -> None:
     show_default=True,
     help="unigram cuts Korean nearer to its morphemes.",
 )
-@click.option("--split", default="train", show_default=True, help="What it is fitted on: documents and queries.")
+@click.option("--split", help="What it is fitted on, or all; by default train where the DATASET has it, else all.")
 @click.option("--lowercase/--cased", default=True, show_default=True, help="Fold letter case.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --output.")
 def tokenizer(
@@ -169,7 +170,7 @@ def tokenizer(
     output: Path,
     vocab_size: int,
     kind: Literal["wordpiece", "unigram", "bpe"],
-    split: str,
+    split: str | None,
     lowercase: bool,
     overwrite: bool,
 ) -> None:
@@ -189,7 +190,8 @@ def tokenizer(
 
 
 def _sources(manifest: Any) -> dict[str, Any]:
-    return {"sources": [asdict(source) for source in manifest.sources]}
+    removed = manifest.notes.get("judgements_removed", {})
+    return {"sources": [asdict(source) for source in manifest.sources], "judgements_removed": removed}
 
 
 def _build_text(output: Path, manifest: Any) -> str:
@@ -197,6 +199,8 @@ def _build_text(output: Path, manifest: Any) -> str:
     for source in manifest.sources:
         lines.append(f"  {source.name}: {source.rows_kept:,} of {source.rows_in:,} rows kept")
         lines += [f"    dropped {rows:,}: {reason}" for reason, rows in source.dropped.items()]
+    removed = manifest.notes.get("judgements_removed", {})
+    lines += [f"  judgements removed {rows:,}: {reason}" for reason, rows in removed.items()]
     lines += [f"  {name.removesuffix('.arrow'):<17} {rows:>9,}" for name, rows in manifest.counts.items()]
     return "\n".join(lines)
 
@@ -209,7 +213,7 @@ def _stats_text(splits: dict[str, dict[str, Any]], overlap: dict[str, dict[str, 
                 f"{split:<11} {what:<10} {lang:<5} {n['rows']:>9,} {n['mean']:>8} {n['p50']:>6.0f} {n['p99']:>6.0f}"
                 for lang, n in part[what].items()
             ]
-        judged = ", ".join(f"{rows:,} {origin}" for origin, rows in part["judgements"].items())
+        judged = ", ".join(f"{rows:,} {origin}" for origin, rows in part["judgements"].items()) or "none"
         dates = f", dated {part['dates'][0]} to {part['dates'][1]}" if part["dates"][0] else ""
         lines.append(f"{split:<11} {part['groups']:,} groups, judgements: {judged}{dates}")
     for pair, shared in overlap.items():

@@ -25,6 +25,7 @@ osparse evaluate --dataset beir/scifact --cluster http://localhost:9210 --index 
 @command("evaluate", examples=EXAMPLES)
 @click.option("--dataset", type=FOLDER, required=True, help="A dataset directory, or a BEIR folder.")
 @click.option("--split", default="test", show_default=True, help="Whose judgements to measure on.")
+@click.option("--strict", is_flag=True, help="Refuse judgements of a missing or empty text; else they are left out.")
 @cluster_options(required=False)
 @click.option("--index", metavar="NAME", help="The deployed index to measure, with --cluster.")
 @click.option("--model", type=FOLDER, help="A model directory to measure without a cluster.")
@@ -36,6 +37,7 @@ osparse evaluate --dataset beir/scifact --cluster http://localhost:9210 --index 
 def evaluate_command(
     dataset: Path,
     split: str,
+    strict: bool,
     cluster: Cluster | None,
     index: str | None,
     model: Path | None,
@@ -54,7 +56,7 @@ def evaluate_command(
         raise InputError(f"{wrong}; osparse evaluate --help has examples")
     if model is not None and (index is not None or baseline is not None):
         raise InputError("--index and --baseline need a cluster; give them with --cluster URL, not with --model")
-    data = open_benchmark(dataset, split)
+    data = open_benchmark(dataset, split, strict=strict)
     report: Report
     if cluster is not None and index is not None:
         from osparse.retrieval import evaluate_cluster

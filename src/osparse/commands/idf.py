@@ -15,6 +15,7 @@ from osparse.errors import InputError
 EPILOG = """\b
 Examples:
   osparse idf data/deb-koen --tokenizer data/tokenizer --output data/idf.json
+  osparse idf products.jsonl --tokenizer build/model --output data/idf.json
   osparse idf data/news --tokenizer data/tokenizer --output data/idf.json --half-life 30 --as-of 2026-11-01
   osparse idf diff data/idf.json data/idf-november.json
 """
@@ -31,36 +32,40 @@ class _CountByDefault(click.Group):
 
 @click.group("idf", cls=_CountByDefault, epilog=EPILOG)
 def command() -> None:
-    """Compute every token's query weight over a DATASET (``count``, the default), or compare two tables (``diff``)."""
+    """Compute every token's query weight over documents (``count``, the default), or compare two tables (``diff``)."""
 
 
 @make_command(
     "count",
     group=command,
     examples="""osparse idf data/deb-koen --tokenizer data/tokenizer --output data/idf.json
+osparse idf products.jsonl more.parquet --tokenizer build/model --output data/idf.json
 osparse idf data/news --tokenizer data/tokenizer --output data/idf.json --half-life 30 --as-of 2026-11-01""",
 )
-@click.argument("dataset", type=FOLDER)
+@click.argument("paths", nargs=-1, required=True, type=FOLDER, metavar="DATASET|FILE...")
 @click.option("--tokenizer", required=True, type=FOLDER, help="A folder with a tokenizer.json, or that file.")
 @click.option("--output", required=True, type=FOLDER, help="idf.json; its provenance goes to idf.meta.json beside it.")
-@click.option("--split", default="train", show_default=True, help="Whose documents are counted.")
+@click.option("--split", help="Of a DATASET, or all; by default train where it has that split, else all.")
 @click.option("--half-life", type=float, help="Days: tokens frequent lately gain weight, as documents fade by this.")
 @click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), help="The day from which --half-life counts back.")
 @click.option("--max-boost", type=float, default=2.0, show_default=True, help="Largest factor of --half-life.")
 @click.option("--trends", type=FOLDER, help="A report of osparse corpus trends, whose rising terms gain weight.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --output.")
 def count(
-    dataset: Path,
+    paths: tuple[Path, ...],
     tokenizer: Path,
     output: Path,
-    split: str,
+    split: str | None,
     half_life: float | None,
     as_of: datetime | None,
     max_boost: float,
     trends: Path | None,
     overwrite: bool,
 ) -> None:
-    """Count tokens over one split of a DATASET and write every token's inverse document frequency.
+    """Count tokens over a DATASET or over FILEs of documents and write every token's inverse document frequency.
+
+    A FILE holds JSON lines (also compressed), Parquet or Arrow, with a field "text". Of a DATASET with a training
+    split that split is counted, else every document.
 
     The table can be replaced at any time without indexing again: documents do not depend on it.
     """
@@ -72,10 +77,10 @@ def count(
     recency = None
     if half_life is not None and as_of is not None:
         recency = Recency(half_life=half_life, as_of=as_of.date(), limit=max_boost)
-    lexicon = compute_idf(
-        Dataset.open(dataset), tokenizer, output, split=split, recency=recency, trends=trends, overwrite=overwrite
-    )
-    ordinary = [i for i, token in enumerate(lexicon.tokens) if token and i not in set(lexicon.special_ids)]
+    source = Dataset.open(paths[0]) if len(paths) == 1 and paths[0].is_dir() else paths
+    lexicon = compute_idf(source, tokenizer, output, split=split, recency=recency, trends=trends, overwrite=overwrite)
+    special = set(lexicon.special_ids)
+    ordinary = [i for i, token in enumerate(lexicon.tokens) if token and i not in special]
     low, high = (float(f(lexicon.idf[ordinary])) for f in (min, max))
     result = {"path": str(output), "version": lexicon.version, "tokens": len(ordinary), "lowest": low, "highest": high}
     echo(result, f"{output}: {len(ordinary):,} tokens, weights {low:.3f} to {high:.3f}, version {lexicon.version}")
