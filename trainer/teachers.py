@@ -103,9 +103,7 @@ class Bm25Teacher:
 
     def __init__(self, records: Records) -> None:
         documents = [document for record in records.records for document in record.documents]
-        self.lang_of: dict[str | None, str] = {query.id: query.lang for r in records.records for query in r.queries}
-        if len(records.languages) == 1:
-            self.lang_of[None] = records.languages[0]
+        self.lang_of_spans = records.languages[0] if len(records.languages) == 1 else ""
         vocabulary = 1 + max(int(document.ids.max()) for document in documents)
         self.idf: dict[str, Floats] = {}
         self.mean_length: dict[str, float] = {}
@@ -120,10 +118,10 @@ class Bm25Teacher:
     def scores(self, batch: Batch, rows: slice) -> Floats:
         here = batch.documents[rows]
         found = np.full((len(batch.queries), len(here)), np.nan, dtype=np.float32)
-        langs = np.array([self.lang_of.get(name, "") for name in batch.query_ids])
+        langs = np.array([query.text.lang if query.text else self.lang_of_spans for query in batch.queries])
         for column, document in enumerate(here):
             asked = np.flatnonzero(langs == document.lang)
-            found[asked, column] = self._column([batch.queries[row] for row in asked], document.lang, document.ids)
+            found[asked, column] = self._column([batch.queries[row].ids for row in asked], document.lang, document.ids)
         return found
 
     def _column(self, queries: Sequence[NDArray[np.int64]], lang: str, ids: NDArray[np.int64]) -> Floats:

@@ -77,7 +77,7 @@ def test_bm25_is_the_formula(scored: Dataset, records: Records, batch: Batch) ->
                 assert math.isnan(found[row, column])
                 continue
             wanted = 0.0
-            for token in query.tolist():
+            for token in query.ids.tolist():
                 held, tf = sum(token in ids for ids in here), document.ids.tolist().count(token)
                 idf = math.log(1 + (len(here) - held + 0.5) / (held + 0.5))
                 wanted += idf * tf * 2.2 / (tf + 1.2 * (0.25 + 0.75 * len(document.ids) / mean))
