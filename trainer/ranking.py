@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from osparse.encoder import SparseEncoder
 from osparse.trainer.batch import Batch, BatchMaker
-from osparse.trainer.caching import cached_weights
+from osparse.trainer.caching import cached_weights, random_state, set_random_state
 from osparse.trainer.config import Distillation, Ranking, SparsityConfig
 from osparse.trainer.distributed import gather_rows, replicated, share
 from osparse.trainer.losses import idf_scores, info_nce, kl_distillation, margin_mse, normalised_teachers, ranknet
@@ -68,9 +68,8 @@ class RankingStage:
         queries = [query.ids for query in batch.queries]
         asked = np.unique(np.concatenate(queries))  # (C,) sorted
         drawn = self.sparsity.columns(generator)
-        weights = self._encode(
-            [column.ids for column in batch.columns], np.concatenate([asked, drawn])
-        )  # (D, C + drawn)
+        inputs = [column.ids for column in batch.columns]
+        weights = self._encode(inputs, np.concatenate([asked, drawn]))  # (D, C + drawn)
         sampled = weights[:, len(asked) :]
         ranking = self._ranking(batch, idf_scores(self._query_matrix(queries, asked), weights[:, : len(asked)]))
         flops, penalty = self.sparsity.penalty(sampled, drawn, [column.slot for column in batch.columns])
@@ -79,7 +78,7 @@ class RankingStage:
         (loss * scale).backward()  # type: ignore[no-untyped-call]
         active = weights.detach() > 0
         nonzeros = float(active[:, len(asked) :].sum()) * self.sparsity.rows / len(drawn) / len(batch.columns)
-        self.sparsity.observe(step, nonzeros, float((~active.any(1)).float().mean()))
+        self.sparsity.observe(step, nonzeros, self._empty(inputs, active.any(1)))
         parts = {
             "loss": float(loss.detach()),
             **{name: float(value.detach()) for name, value in ranking.items()},
@@ -139,6 +138,20 @@ class RankingStage:
         mine = inputs[share(len(inputs))]
         local = cached_weights(encode, mine, self.micro_batch) if mine else torch.zeros(0, len(columns), device=device)
         return gather_rows(local, len(inputs))
+
+    def _empty(self, inputs: list[Ids], active: Tensor) -> float:
+        """Share of the documents without a weight, for the alarms; ``active`` (D,): one in the step's columns.
+
+        Those without one in these are encoded again, in all columns and with the random state left as it was.
+        """
+        suspects = [inputs[i] for i in (~active).nonzero().flatten().tolist()] if self.sparsity.config.alarms else []
+        if not suspects:
+            return 0.0
+        state = random_state()
+        with torch.no_grad():
+            weights = self._encode(suspects, np.arange(self.sparsity.rows))
+        set_random_state(state)
+        return float((~(weights > 0).any(1)).sum()) / len(inputs)
 
     def _query_matrix(self, queries: list[Ids], columns: Ids) -> Tensor:
         """(Q, C) idf(t) where the query holds t; learnable where the encoder has ``log_idf``."""

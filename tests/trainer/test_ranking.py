@@ -10,10 +10,11 @@ from osparse.encoder import SparseEncoder
 from osparse.encoding import Head, QueryEncoder
 from osparse.lexicon import load_tokenizer
 from osparse.model import Model
-from osparse.trainer.config import Ranking, SparsityConfig
+from osparse.trainer.config import Alarms, Ranking, SparsityConfig
 from osparse.trainer.padding import Frame
 from osparse.trainer.ranking import RankingStage
 from osparse.trainer.records import read_records
+from osparse.trainer.sparsity import Sparsity
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +99,34 @@ def test_the_gradient_reaches_every_parameter_but_masked_rows(stage: RankingStag
     gradient = stage.encoder.decoder.bias.grad
     assert gradient is not None and gradient.abs().sum() > 0
     assert not gradient[list(stage.encoder.head.masked_ids)].any()
+
+
+@pytest.mark.parametrize("emptied", [0.0, 0.5])
+def test_the_share_of_empty_documents_is_that_over_all_columns(
+    stage: RankingStage, dataset: Dataset, emptied: float
+) -> None:
+    """Very sparse documents are not called empty because the columns of a step pass their weights over."""
+    encoder, before = stage.encoder, stage.encoder.decoder.bias.detach().clone()
+    inputs = [column.ids for column in stage.batches.at(0, np.random.default_rng([*stage.seed, 1, 0])).columns]
+    everything = np.arange(encoder.decoder.weight.shape[0])
+    with torch.no_grad():
+        encoder.decoder.bias += 100.0  # all logits positive, so that the largest of each document is known
+        largest = stage._encode(inputs, everything).max(1).values.expm1()
+        shift = largest.quantile(emptied) + (1e-3 if emptied else -1e-3)
+        encoder.decoder.bias -= shift
+    alarms = Alarms(empty=0.9, nonzeros=1e9, action="warn")
+    watched = Sparsity(
+        SparsityConfig(weight=0.0, warmup=0.0, columns=1, alarms=alarms), 10, stage.idf.numpy(), len(everything)
+    )
+    plain, stage.sparsity = stage.sparsity, watched
+    try:
+        state = torch.get_rng_state()
+        stage.backward(0)
+        assert torch.equal(torch.get_rng_state(), state)
+        with torch.no_grad():
+            exact = float((stage._encode(inputs, everything) == 0).all(1).float().mean())
+        assert watched.empty == pytest.approx(exact) and (exact > 0) == (emptied > 0)
+    finally:
+        stage.sparsity = plain
+        with torch.no_grad():
+            encoder.decoder.bias.copy_(before)
