@@ -17,7 +17,7 @@ from osparse.architectures import find
 from osparse.encoding import Head, sparse_dict
 from osparse.errors import ModelError
 from osparse.lexical_table import LexicalTable, read_table
-from osparse.lexicon import load_tokenizer, read_vocabulary
+from osparse.lexicon import load_tokenizer, vocabulary_of
 from osparse.model import Model
 from osparse.onnx_encoder import pad
 from osparse.parallel import side_by_side
@@ -152,8 +152,8 @@ class TextEncoder:
 
     def __init__(self, encoder: SparseEncoder, tokenizer: Path) -> None:
         self.encoder = encoder.eval()
-        self.tokens, _ = read_vocabulary(tokenizer)
         self._tokenizer = load_tokenizer(tokenizer)
+        self.tokens, _ = vocabulary_of(self._tokenizer)
         self._tokenizer.enable_truncation(encoder.head.max_length)
         self._screens: dict[tuple[int, ...], Screen] = {}
 
