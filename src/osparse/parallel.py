@@ -49,6 +49,7 @@ def _start(pool: ThreadPoolExecutor, threads: int) -> None:
     before, all_started = torch.get_num_threads(), Barrier(threads)
 
     def start() -> None:
+        torch.get_num_threads()  # else torch would overwrite the number when this thread first computes
         torch.set_num_threads(1)
         all_started.wait()
 
