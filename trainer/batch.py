@@ -116,7 +116,7 @@ class Batch:
                 [document.ids.tobytes() for document in documents],
             )
         )
-        allowed = lang == lang[targets, None]
+        allowed: NDArray[np.bool_] = lang == lang[targets, None]
         allowed &= (group != group[targets, None]) & (text != text[targets, None])
         known = [
             (row, self.column_of[name])

@@ -106,7 +106,7 @@ def plan(
     return Plan(
         stages=stages,
         records=len(records),
-        queries=sum(len(record.queries) for record in records.records),
+        queries=records.query_count,
         languages=list(records.languages),
         parameters=sum(p.numel() for p in prepared.encoder.parameters()),
         device=str(prepared.world.device),

@@ -46,14 +46,12 @@ def shares(records: Records, mixing: Mixing | None) -> Shares | None:
     """
     if mixing is None:
         return None
-    names = sorted({record.source for record in records.records})
+    names, source = records.sources
     unknown = sorted({cap.source for cap in mixing.caps} - {*names})
     if unknown:
         raise ConfigError(
             "mixing.caps", [f"no source {name!r}; the train split has: {', '.join(names)}" for name in unknown]
         )
-    number = {name: i for i, name in enumerate(names)}
-    source = np.array([number[record.source] for record in records.records], dtype=np.int64)
     limit = {cap.source: cap.records for cap in mixing.caps}
     there = [min(count, limit.get(names[i], count)) for i, count in enumerate(np.bincount(source).tolist())]
     smallest = min(there)

@@ -36,6 +36,8 @@ from osparse.trainer.validation import Validation
 from osparse.trainer.warm_start import warm_start
 
 log = logging.getLogger("osparse.trainer.training")
+TOKENS = "tokens"
+"""Folder of the run folder for the token ids of the training texts."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,11 @@ class Prepared:
     world: World
 
 
-def prepare(inputs: Inputs) -> Prepared:
-    """Load everything a run needs; writes nothing, and raises what is wrong with the inputs."""
+def prepare(inputs: Inputs, cache: Path | None = None) -> Prepared:
+    """Load everything a run needs, and raise what is wrong with the inputs.
+
+    ``cache``: folder for the token ids, which the main process makes; None writes nothing and keeps them in memory.
+    """
     config, dataset, lexicon = inputs.config, inputs.dataset, inputs.lexicon
     joined = world()
     torch.manual_seed(config.seed)
@@ -59,8 +64,8 @@ def prepare(inputs: Inputs) -> Prepared:
         dataset, inputs.tokenizer, lexicon, distractors=config.validation.documents, seed=config.seed,
         nonzeros=config.head.nonzeros,
     )  # fmt: skip
-    records = training_records(config, dataset, inputs.tokenizer, lexicon)
-    queries = sum(len(record.queries) for record in records.records)
+    records = _records(inputs, cache)
+    queries = records.query_count
     log.info("%d records, %d queries, languages %s", len(records), queries, ", ".join(records.languages))
     if queries < len(records.relevant):
         log.warning(
@@ -74,6 +79,15 @@ def prepare(inputs: Inputs) -> Prepared:
     return Prepared(records, validation, encoder, frame, stages, joined)
 
 
+def _records(inputs: Inputs, cache: Path | None) -> Records:
+    """The training records; the main process writes the cache that the others then read."""
+    arguments = inputs.config, inputs.dataset, inputs.tokenizer, inputs.lexicon, cache
+    if main_process():
+        records = training_records(*arguments)
+    barrier()
+    return records if main_process() else training_records(*arguments)
+
+
 def train_model(inputs: Inputs, output: Path, *, resume: bool) -> Model:
     """Prepare, train and write; raises as :func:`osparse.trainer.train` says."""
     world()  # joins the processes that a launcher started
@@ -81,7 +95,7 @@ def train_model(inputs: Inputs, output: Path, *, resume: bool) -> Model:
     with sole_process(folder) if main_process() else nullcontext(), torch_threads(inputs.config.threads):
         checkpoint = read_checkpoint(folder, inputs.name) if resume else None
         progress = checkpoint.progress if checkpoint else Progress(inputs.name)
-        prepared = prepare(inputs)
+        prepared = _prepare_in(folder, inputs)
         _add_table(inputs, prepared)
         run_log = _open_log(inputs, folder, progress, resume=resume) if main_process() else None
         try:
@@ -98,6 +112,16 @@ def train_model(inputs: Inputs, output: Path, *, resume: bool) -> Model:
                 run_log.close()
     barrier()
     return Model.open(output)
+
+
+def _prepare_in(folder: Path, inputs: Inputs) -> Prepared:
+    """:func:`prepare` with the run folder's token ids; nothing of them is left of inputs that it refuses."""
+    try:
+        return prepare(inputs, folder / TOKENS)
+    except BaseException:
+        if main_process():
+            shutil.rmtree(folder / TOKENS, ignore_errors=True)
+        raise
 
 
 @contextmanager
@@ -137,7 +161,7 @@ def _add_table(inputs: Inputs, prepared: Prepared) -> None:
 
 
 def _finish(inputs: Inputs, prepared: Prepared, progress: Progress, run_log: RunLog, output: Path) -> None:
-    """Write the best weights as a model, then drop the checkpoints."""
+    """Write the best weights as a model, then drop the checkpoints and the token ids."""
     encoder = prepared.encoder
     best = progress.best or {"stage": "warm_start", "step": 0, **prepared.validation.measure(encoder)}
     if progress.best_weights:  # none where there is no stage but the warm start
@@ -162,7 +186,8 @@ def _finish(inputs: Inputs, prepared: Prepared, progress: Progress, run_log: Run
         overwrite=True,
     )
     run_log.write("end", best=best)
-    shutil.rmtree(run_log.path.parent / FOLDER, ignore_errors=True)
+    for name in (FOLDER, TOKENS):
+        shutil.rmtree(run_log.path.parent / name, ignore_errors=True)
     log.info("%s: validation nDCG@10 %.4f, %.0f non-zeros", output, best["ndcg"], best["nonzeros"])
 
 

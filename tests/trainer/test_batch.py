@@ -16,7 +16,8 @@ from osparse.model import Model
 from osparse.trainer.batch import Batch, BatchMaker, BatchQuery, thinned
 from osparse.trainer.candidates import with_candidates
 from osparse.trainer.config import Mixing, SourceCap
-from osparse.trainer.records import Record, Records, Text, read_records
+from osparse.trainer.record_reader import read_records
+from osparse.trainer.records import Record, Records, Text
 from osparse.trainer.sampling import BatchSampler, shares
 from osparse.trainer.translation import Translations
 

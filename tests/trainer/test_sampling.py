@@ -10,7 +10,7 @@ import world
 from osparse.dataset import Dataset
 from osparse.errors import DatasetError
 from osparse.trainer import sampling
-from osparse.trainer.records import read_records
+from osparse.trainer.record_reader import read_records
 from osparse.trainer.sampling import BatchSampler, nearest, tf_idf
 
 GROUPS = np.array([0, 0, 0, 1, 2, 3, 3, 4, 5, 6, 7, 8])

@@ -26,7 +26,8 @@ from osparse.trainer.batch import Batch
 from osparse.trainer.candidates import with_candidates
 from osparse.trainer.config import Distillation, Ranking, Teacher, TrainConfig
 from osparse.trainer.inputs import read_inputs
-from osparse.trainer.records import Records, read_records
+from osparse.trainer.record_reader import read_records
+from osparse.trainer.records import Records
 from osparse.trainer.teachers import DatasetTeacher, make_scorer
 
 CPU = torch.device("cpu")
@@ -55,7 +56,7 @@ def test_scores_of_the_dataset(scored: Dataset, records: Records, batch: Batch) 
         with pytest.raises(DatasetError, match="a scorer must be named.*bm25, teacher"):
             make_scorer(Teacher(kind="dataset"), scored, replace(records, candidates=changed), CPU)
     assert isinstance(only := make_scorer(Teacher(kind="dataset"), scored, records, CPU), DatasetTeacher)
-    assert only.known["q:pear:en"] == {"rain:en": 3.0, "pear:en": 9.0} and not only.known["q:pear:ko"]
+    assert only.known("q:pear:en") == {"rain:en": 3.0, "pear:en": 9.0} and not only.known("q:pear:ko")
     with pytest.raises(DatasetError, match="no scores of 'other'"):
         make_scorer(Teacher(kind="dataset", scorer="other"), scored, records, CPU)
     found = make_scorer(Teacher(kind="dataset", scorer="teacher"), scored, records, CPU).scores(batch, slice(None))
