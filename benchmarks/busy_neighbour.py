@@ -32,7 +32,7 @@ def osparse(*arguments: str, cores: Sequence[int] = (), **environment: str) -> N
     pin = (lambda: os.sched_setaffinity(0, cores)) if cores else None
     plain = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "OMP_NUM_THREADS")}
     command = [sys.executable, "-m", "osparse", "--quiet", *arguments]
-    subprocess.run(command, check=True, env=plain | environment, preexec_fn=pin, cwd=ROOT)
+    subprocess.run(command, check=True, env=plain | environment, preexec_fn=pin, cwd=ROOT, stdout=subprocess.DEVNULL)
 
 
 def prepare(folder: Path) -> None:

@@ -121,7 +121,7 @@ def idf_provenance(idf: Path, dataset: str) -> dict[str, Any]:
         log.warning(
             "%s was counted on another dataset than is trained on; if that is not meant: osparse idf DATASET", idf
         )
-    elif found.get("split") in ("validation", "test"):
+    elif found.get("split") in ("validation", "test", "all"):
         problem = (
             f"{idf} was counted on the {found['split']} split of this very dataset, so what is measured there would be "
             "known beforehand; make it with: osparse idf DATASET --split train"

@@ -16,7 +16,7 @@ from osparse.progress import progress
 from osparse.textmap import TextMap
 
 Ids = NDArray[np.int64]
-CHUNK = 10_000
+CHUNK = 1_000
 """Texts tokenised at a time."""
 RECIPE = 1
 """Raised when the same texts would give another file."""
