@@ -33,7 +33,7 @@ def osparse(model: str, dataset: str, pairs: str, batch: int, steps: int, column
     from osparse.trainer.optimiser import CLIP, make_optimiser, set_rates
     from osparse.trainer.padding import Frame
     from osparse.trainer.ranking import RankingStage
-    from osparse.trainer.records import read_records
+    from osparse.trainer.record_reader import read_records
 
     opened = Model.open(model)
     encoder = SparseEncoder(load_masked_lm(opened.path, "sdpa"), opened.head).train()

@@ -123,7 +123,12 @@ def test_documents_alone_are_a_dataset(dataset: Dataset, tmp_path: Path) -> None
 
 def test_a_file_is_hashed_once_until_it_changes(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[Path] = []
-    monkeypatch.setattr("osparse.dataset_checks.sha256_file", lambda path: hashed.append(path) or sha256_file(path))
+
+    def counted(path: Path) -> str:
+        hashed.append(path)
+        return sha256_file(path)
+
+    monkeypatch.setattr("osparse.dataset_checks.sha256_file", counted)
     Dataset.open(copy)
     Dataset.open(copy)
     assert len(hashed) == 2 * len(set(hashed))  # the files are younger than a file's times can tell

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import world
+from tokenizers import Tokenizer
 
+from osparse import lexicon
 from osparse.bundle import Bundle
 from osparse.encoder import TextEncoder
 from osparse.encoding import QueryEncoder
@@ -65,3 +69,40 @@ def test_importing_it_is_cheap() -> None:
         "found = {'torch', 'transformers', 'onnxruntime', 'polars'} & set(sys.modules); assert not found, found"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_zips_tokenizer_is_parsed_once_and_from_memory(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[bytes] = []
+    once = Tokenizer
+
+    class Counted:
+        @staticmethod
+        def from_buffer(content: bytes) -> Tokenizer:
+            parsed.append(content)
+            return once.from_buffer(content)
+
+    monkeypatch.setattr(lexicon, "Tokenizer", Counted)
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda *_, **__: pytest.fail("a temporary folder was made"))
+    open_query_encoder(bundle.zip_path("tokenizer"))
+    assert len(parsed) == 1
+    OnnxEncoder.open(bundle)
+    assert len(parsed) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("tokenizer.json", b"{}", r"x\.zip: tokenizer\.json is not a tokenizer\.json"),
+        ("tokenizer.json", b"\xff", r"x\.zip: tokenizer\.json is not a tokenizer\.json"),
+        ("idf.json", b"{", r"x\.zip: idf\.json is not JSON"),
+        ("idf.json", b"\xff", r"x\.zip: idf\.json is not JSON"),
+        ("idf.json", b'{"a": 1}', r"x\.zip: idf\.json does not fit the tokenizer"),
+        ("idf.json", b'{"a": 0}', r"x\.zip: idf\.json: 1 weights are not numbers above 0"),
+    ],
+)
+def test_broken_members_are_named(bundle: Bundle, tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    with zipfile.ZipFile(bundle.zip_path("tokenizer")) as whole, zipfile.ZipFile(tmp_path / "x.zip", "w") as made:
+        for member in whole.namelist():
+            made.writestr(member, content if member == name else whole.read(member))
+    with pytest.raises(BundleError, match=message):
+        open_query_encoder(tmp_path / "x.zip")

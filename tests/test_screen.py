@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -163,6 +165,15 @@ def test_it_pays_only_for_big_decoders_on_cpus_that_multiply_int8(monkeypatch: p
     assert not screen_module.pays(torch.empty(30_522, 128))
 
 
+@pytest.mark.parametrize(("module", "name"), [(torch.cpu, "_is_vnni_supported"), (torch, "_int_mm")])
+def test_a_torch_without_a_private_function_has_no_screen(
+    module: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: True)
+    monkeypatch.delattr(module, name)
+    assert not screen_module.pays(torch.empty(30_522, 128))
+
+
 def test_two_threads_give_what_one_gives(model: Model) -> None:
     text_encoder = TextEncoder.open(model)
     before = torch.get_num_threads()
@@ -179,8 +190,16 @@ def test_two_threads_give_what_one_gives(model: Model) -> None:
         np.testing.assert_allclose(weights, wanted_weights, atol=1e-6)
 
 
-def test_side_by_side_keeps_order_holds_little_and_ends_cleanly() -> None:
-    before, begun = torch.get_num_threads(), []
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_side_by_side_keeps_order_holds_little_and_ends_cleanly(two_threads: None) -> None:
+    begun = []
 
     def work(item: int) -> int:
         begun.append(item)
@@ -189,20 +208,28 @@ def test_side_by_side_keeps_order_holds_little_and_ends_cleanly() -> None:
             raise ValueError("item 50")
         return item * item
 
-    try:
-        torch.set_num_threads(2)
-        results = side_by_side(work, range(100), 2)
-        assert [next(results) for _ in range(5)] == [0, 1, 4, 9, 16]
-        assert len(begun) <= 5 + 3
-        with pytest.raises(ValueError, match="item 50"):
-            list(results)
-        assert torch.get_num_threads() == 2 and len(begun) < 60
-        left = side_by_side(work, range(10), 2)
-        next(left)
-        left.close()  # type: ignore[attr-defined]
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+    results = side_by_side(work, range(100), 2)
+    assert [next(results) for _ in range(5)] == [0, 1, 4, 9, 16]
+    assert len(begun) <= 5 + 3
+    with pytest.raises(ValueError, match="item 50"):
+        list(results)
+    assert len(begun) < 60
+
+
+def test_side_by_side_leaves_other_threads_their_number(two_threads: None) -> None:
+    """While several iterators are read, when one is closed, and when one is given up half read."""
+
+    def elsewhere() -> int:
+        with ThreadPoolExecutor(1) as other:  # a thread that has not used torch before
+            return other.submit(torch.get_num_threads).result()
+
+    first, second = (side_by_side(str, range(20), threads) for threads in (2, 3))
+    assert (next(first), next(second)) == ("0", "0")
+    assert (torch.get_num_threads(), elsewhere()) == (2, 2)
+    first.close()  # type: ignore[attr-defined]
+    assert (torch.get_num_threads(), elsewhere()) == (2, 2)
+    assert list(second) == [str(item) for item in range(1, 20)]
+    assert (torch.get_num_threads(), elsewhere()) == (2, 2)
 
 
 def test_texts_are_grouped_longest_first_within_both_limits() -> None:

@@ -27,11 +27,11 @@ def inputs(dtype: torch.dtype, batch: int = 3, length: int = 7, hidden: int = 5,
 
 
 @pytest.mark.parametrize("block", [1, 30, 10_000])
-@pytest.mark.parametrize("road", ["_peak_by_document", "_peak_by_slice"])
-def test_equals_the_plain_formula(monkeypatch: pytest.MonkeyPatch, block: int, road: str) -> None:
+@pytest.mark.parametrize("by_document", [True, False])
+def test_equals_the_plain_formula(monkeypatch: pytest.MonkeyPatch, block: int, by_document: bool) -> None:
     monkeypatch.setattr(sparse_head, "BLOCK_ELEMENTS", block)
     monkeypatch.setattr(sparse_head, "DEVICE_BLOCK_ELEMENTS", block)
-    monkeypatch.setattr(sparse_head, "_peak_by_document", getattr(sparse_head, road))
+    monkeypatch.setattr(sparse_head, "_by_document", lambda hidden: by_document)
     h, mask, w, b = inputs(torch.float32)
     for tensor in (h, w, b):
         tensor.requires_grad_()
@@ -45,7 +45,9 @@ def test_equals_the_plain_formula(monkeypatch: pytest.MonkeyPatch, block: int, r
         torch.testing.assert_close(a, c, rtol=0, atol=1e-5)
 
 
-def test_gradcheck_in_float64() -> None:
+@pytest.mark.parametrize("by_document", [True, False])
+def test_gradcheck_in_float64(monkeypatch: pytest.MonkeyPatch, by_document: bool) -> None:
+    monkeypatch.setattr(sparse_head, "_by_document", lambda hidden: by_document)
     h, mask, w, b = inputs(torch.float64)
     for tensor in (h, w, b):
         tensor.requires_grad_()
@@ -110,7 +112,30 @@ def test_no_pass_holds_a_logit_per_token_and_term(monkeypatch: pytest.MonkeyPatc
     assert seen.elements <= vocabulary * 4  # the decoder itself
 
 
-def test_no_tokens_give_nothing() -> None:
+class Waits(TorchDispatchMode):
+    """Counts the operations whose result the host must have from the device before it can go on."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func.overloadpacket.__name__ in ("nonzero", "_local_scalar_dense", "masked_select", "unique_dim")
+        indices = args[1] if func.overloadpacket.__name__ == "index" else ()
+        self.count += any(index is not None and index.dtype == torch.bool for index in indices)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("batch", [1, 20])
+def test_the_host_waits_once_in_a_pass_on_a_device(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    monkeypatch.setattr(sparse_head, "_by_document", lambda hidden: False)
+    h, mask, w, b = inputs(torch.float32, batch=max(batch, 3))
+    with Waits() as seen:
+        max_over_tokens(h[:batch].requires_grad_(), mask[:batch], w, b).sum().backward()  # type: ignore[no-untyped-call]
+    assert seen.count == 1
+
+
+@pytest.mark.parametrize("by_document", [True, False])
+def test_no_tokens_give_nothing(monkeypatch: pytest.MonkeyPatch, by_document: bool) -> None:
+    monkeypatch.setattr(sparse_head, "_by_document", lambda hidden: by_document)
     h, w = torch.zeros(2, 0, 4, requires_grad=True), torch.ones(9, 4, requires_grad=True)
     found = max_over_tokens(h, torch.zeros(2, 0, dtype=torch.bool), w, torch.ones(9))
     found.sum().backward()  # type: ignore[no-untyped-call]

@@ -17,7 +17,7 @@ from osparse.dataset import Dataset
 from osparse.trainer import distributed, train
 from osparse.trainer.caching import cached_weights
 from osparse.trainer.inputs import read_inputs
-from osparse.trainer.run import prepare
+from osparse.trainer.training import prepare
 
 
 def toy(count: int, chunk: int | None = None) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,93 +23,136 @@ SPAN_TOKENS = (3, 12)
 
 
 @dataclass
+class Column:
+    """A document of a batch: its column in the scores."""
+
+    document: Text
+    ids: Ids
+    """What of the document is encoded."""
+    slot: int
+    """Position of the document in its record: the documents of one slot are of different records."""
+    positive: bool
+    """Whether the document is its record's, and not only a candidate."""
+
+
+@dataclass(frozen=True)
+class BatchQuery:
+    """A query of a batch: its row in the scores."""
+
+    ids: Ids
+    """Distinct token ids."""
+    target: int
+    """Column of the document it must find."""
+    weight: float
+    """In the losses."""
+    relevant: frozenset[str]
+    """Ids of the documents that are no negatives of it."""
+    owner: int
+    """Position in the batch of its record."""
+    text: Text | None = None
+    """The judged query; None for a span or a translation, which have no text and no teacher's score."""
+
+
+class Pools(NamedTuple):
+    """(Q, D) bool each."""
+
+    softmax: Tensor
+    """The documents of a query's contrastive softmax."""
+    slate: Tensor
+    """The target and the candidates of the query's record, those among them that nothing calls a negative included."""
+    candidates: Tensor
+    """All that :meth:`Batch.candidates` allows."""
+
+
+@dataclass
 class Batch:
     """Documents of a step, and queries with the document each must find."""
 
-    documents: list[Text] = field(default_factory=list)
-    inputs: list[Ids] = field(default_factory=list)
-    """What of each document is encoded."""
-    slots: list[int] = field(default_factory=list)
-    """Place of each document in its record: the documents of one slot are of different records."""
-    positive: list[bool] = field(default_factory=list)
-    """Whether the document is its record's, and not only a candidate."""
-    slate_of: list[set[int]] = field(default_factory=list)
-    """Positions in the batch of the records whose candidate the document is."""
-    unlabelled_of: list[set[int]] = field(default_factory=list)
-    """Those of them for which nothing says that it is a negative."""
-    queries: list[Ids] = field(default_factory=list)
-    """Distinct token ids."""
-    query_ids: list[str | None] = field(default_factory=list)
-    """None for a span or a translation, which have no text and no teacher's score."""
-    owners: list[int] = field(default_factory=list)
-    """Position in the batch of each query's record."""
-    targets: list[int] = field(default_factory=list)
-    weights: list[float] = field(default_factory=list)
-    relevant: list[frozenset[str]] = field(default_factory=list)
+    columns: list[Column] = field(default_factory=list)
+    queries: list[BatchQuery] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     """Ids of all judged queries of the records, to name them in an error."""
+    column_of: dict[str, int] = field(default_factory=dict)
+    """Document id -> its column."""
+    slate: list[tuple[int, int]] = field(default_factory=list)
+    """(position in the batch of a record, column of one of its candidates)."""
+    unlabelled: list[tuple[int, int]] = field(default_factory=list)
+    """Those of ``slate`` for which nothing says that the document is a negative."""
 
-    def hold(self, document: Text, ids: Ids, slot: int) -> int:
-        """Add a document of a record, or find it where it is; returns its column."""
-        place = next((i for i, d in enumerate(self.documents) if d.id == document.id), None)
-        if place is None:
-            place = len(self.documents)
-            self.documents.append(document)
-            self.inputs.append(ids)
-            self.slots.append(slot)
-            self.positive.append(True)
-            self.slate_of.append(set())
-            self.unlabelled_of.append(set())
-        return place
+    @property
+    def documents(self) -> list[Text]:
+        return [column.document for column in self.columns]
 
-    def offer(self, document: Text, ids: Ids, slot: int, *, owner: int, negative: bool) -> None:
-        """Add a candidate of the record ``owner``; a document that is there already is not encoded twice."""
-        before = len(self.documents)
-        place = self.hold(document, ids, slot)
-        self.positive[place] = self.positive[place] and place < before
-        self.slate_of[place].add(owner)
+    @property
+    def query_ids(self) -> list[str | None]:
+        return [query.text.id if query.text else None for query in self.queries]
+
+    def add_document(self, document: Text, ids: Ids, slot: int, *, positive: bool = True) -> int:
+        """The column of a document, which is added unless it is in the batch already."""
+        column = self.column_of.setdefault(document.id, len(self.columns))
+        if column == len(self.columns):
+            self.columns.append(Column(document, ids, slot, positive))
+        return column
+
+    def add_candidate(self, document: Text, ids: Ids, slot: int, *, owner: int, negative: bool) -> None:
+        """Add a candidate of the record ``owner``; a document that is in the batch already is not encoded twice."""
+        column = self.add_document(document, ids, slot, positive=False)
+        self.slate.append((owner, column))
         if not negative:
-            self.unlabelled_of[place].add(owner)
+            self.unlabelled.append((owner, column))
 
-    def ask(
-        self, query: Ids, target: int, weight: float, relevant: frozenset[str], *, owner: int, name: str | None = None
-    ) -> None:
+    def add_query(self, query: BatchQuery) -> None:
         self.queries.append(query)
-        self.query_ids.append(name)
-        self.owners.append(owner)
-        self.targets.append(target)
-        self.weights.append(weight)
-        self.relevant.append(relevant)
 
     def candidates(self) -> NDArray[np.bool_]:
         """(Q, D): documents in the target's language that are no known positive, sibling or copy of the target."""
-        langs = np.array([d.lang for d in self.documents])
-        groups = np.array([d.group for d in self.documents])
-        text_of = np.array([hash(d.ids.tobytes()) for d in self.documents])
-        ids = np.array([d.id for d in self.documents])
-        found = np.empty((len(self.queries), len(self.documents)), dtype=np.bool_)
-        for row, target in enumerate(self.targets):
-            known = np.isin(ids, list(self.relevant[row])) | (text_of == text_of[target]) | (groups == groups[target])
-            found[row] = (langs == langs[target]) & ~known
-            found[row, target] = True
-        return found
-
-    def pools(self, kind: str) -> tuple[Tensor, Tensor]:
-        """(Q, D) bool each: the documents of a query's contrastive softmax, and those of its own slate.
-
-        The slate is the target and the record's candidates; one that nothing calls a negative is in the slate alone.
-        """
-        candidates = torch.from_numpy(self.candidates())
-        slate, unlabelled = self._of(self.slate_of), self._of(self.unlabelled_of)
-        target = torch.tensor(self.targets)
-        pool = negative_pool(kind, target, torch.tensor(self.positive), slate & ~unlabelled)
-        return candidates & pool & ~unlabelled, candidates & slate.scatter(1, target[:, None], True)
-
-    def _of(self, records: list[set[int]]) -> Tensor:
-        """(Q, D): whether the query's record is among the document's ``records``."""
-        return torch.tensor([[owner in found for found in records] for owner in range(max(self.owners) + 1)])[
-            torch.tensor(self.owners)
+        documents = self.documents
+        targets = np.array([query.target for query in self.queries], dtype=np.int64)
+        lang, group, text = (
+            _numbered(values)
+            for values in (
+                [document.lang for document in documents],
+                [document.group for document in documents],
+                [document.ids.tobytes() for document in documents],
+            )
+        )
+        allowed: NDArray[np.bool_] = lang == lang[targets, None]
+        allowed &= (group != group[targets, None]) & (text != text[targets, None])
+        known = [
+            (row, self.column_of[name])
+            for row, query in enumerate(self.queries)
+            for name in query.relevant
+            if name in self.column_of
         ]
+        if known:
+            allowed[tuple(np.array(known).T)] = False
+        allowed[np.arange(len(targets)), targets] = True
+        return allowed
+
+    def pools(self, kind: str) -> Pools:
+        """What of the batch each query is compared with; ``kind`` as in :func:`negative_pool`."""
+        candidates = torch.from_numpy(self.candidates())
+        slate, unlabelled = self._of_record(self.slate), self._of_record(self.unlabelled)
+        target = torch.tensor([query.target for query in self.queries])
+        positive = torch.tensor([column.positive for column in self.columns])
+        pool = negative_pool(kind, target, positive, slate & ~unlabelled)
+        own = slate.scatter(1, target[:, None], True)
+        return Pools(candidates & pool & ~unlabelled, candidates & own, candidates)
+
+    def _of_record(self, pairs: list[tuple[int, int]]) -> Tensor:
+        """(Q, D): whether the query's record and the document are one of the ``pairs``."""
+        owners = torch.tensor([query.owner for query in self.queries])
+        named = torch.zeros(int(owners.max()) + 1, len(self.columns), dtype=torch.bool)
+        inside = [(owner, column) for owner, column in pairs if owner < len(named)]
+        if inside:
+            named[tuple(torch.tensor(inside).T)] = True
+        return named[owners]
+
+
+def _numbered(values: Sequence[str | bytes]) -> NDArray[np.int64]:
+    """(n,) equal numbers for equal values."""
+    number: dict[str | bytes, int] = {}
+    return np.array([number.setdefault(value, len(number)) for value in values], dtype=np.int64)
 
 
 class BatchMaker:
@@ -133,35 +177,34 @@ class BatchMaker:
         for documents in drawn:
             for slot, document in enumerate(documents):
                 ids = window(document.ids, self.limit, generator)
-                batch.hold(document, thinned(ids, self.config.document_dropout, generator), slot)
-        place = {document.id: i for i, document in enumerate(batch.documents)}
+                batch.add_document(document, thinned(ids, self.config.document_dropout, generator), slot)
         for owner, (record, documents) in enumerate(zip(chosen, drawn, strict=True)):
             batch.names += [query.id for query in record.queries]
             self._candidates(batch, owner, record, documents, generator)
             for document in documents:
-                self._queries(batch, owner, record, documents, place[document.id], generator)
+                self._queries(batch, owner, record, documents, batch.column_of[document.id], generator)
         return batch
 
     def _queries(
         self, batch: Batch, owner: int, record: Record, documents: Sequence[Text], target: int,
         generator: np.random.Generator,
     ) -> None:  # fmt: skip
-        document = batch.documents[target]
+        document, weight = batch.columns[target].document, self.config.span_weight
         for query in record.queries:
             relevant = self.records.relevant[query.id]
             if document.id in relevant:
                 ids = thinned(query.ids, self.config.query_dropout, generator)
-                batch.ask(ids, target, 1.0, relevant, owner=owner, name=query.id)
+                batch.add_query(BatchQuery(ids, target, 1.0, relevant, owner, query))
         answers = frozenset(d.id for d in record.documents)
         if len(documents) == 1:
             for ids in self._translated(record.queries, document.lang, generator):
-                batch.ask(ids, target, self.config.span_weight, answers, owner=owner)
+                batch.add_query(BatchQuery(ids, target, weight, answers, owner))
         sources = [d for d in documents if d is not document]
         if len(self.records.languages) == 1:  # where there are more, a text's own spans would teach it to copy itself
             sources = [document]
         for source in sources:
             for _ in range(self.config.spans):
-                batch.ask(span(source.ids, generator), target, self.config.span_weight, answers, owner=owner)
+                batch.add_query(BatchQuery(span(source.ids, generator), target, weight, answers, owner))
 
     def _translated(self, queries: Sequence[Text], lang: str, generator: np.random.Generator) -> Iterator[Ids]:
         """``config.translated_queries`` of each query in ``lang`` for each other language, where they come out."""
@@ -197,7 +240,7 @@ class BatchMaker:
             there = [other for other in others if other.lang == document.lang and other.group != document.group]
             for place, row in enumerate(generator.permutation(len(there))[: self.config.negatives]):
                 slot, ids = len(self.records.languages) + place, window(there[row].ids, self.limit, generator)
-                batch.offer(there[row], ids, slot, owner=owner, negative=negative[there[row].id])
+                batch.add_candidate(there[row], ids, slot, owner=owner, negative=negative[there[row].id])
 
 
 def thinned(ids: Ids, share: float, generator: np.random.Generator) -> Ids:

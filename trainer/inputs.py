@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from osparse.settings import read_settings
 from osparse.trainer.config import Ranking, TrainConfig
 from osparse.trainer.plugins import source_of
 
+log = logging.getLogger("osparse.trainer.inputs")
 RECIPE = 3
 """Raised when the same configuration would train another model."""
 _LOOP_MATTERS = ("precision", "compile")
@@ -36,6 +38,8 @@ class Inputs:
     lexicon: Lexicon
     made_from: dict[str, Any]
     """Fingerprints of everything that makes the model."""
+    idf: dict[str, Any]
+    """Provenance of the query weights."""
 
     @property
     def name(self) -> str:
@@ -62,6 +66,7 @@ def read_inputs(
     dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
     lexicon = Lexicon.open(config.tokenizer / "tokenizer.json", config.idf)
     _refuse_what_knows_validation(config, dataset)
+    idf = idf_provenance(config.idf, dataset.fingerprint)
     if config.loop.tensorboard:
         require("tensorboard", "tensorboard")
     made_from = {
@@ -74,7 +79,7 @@ def read_inputs(
         "own_code": _own_code(config),
         "recipe": RECIPE,
     }
-    return Inputs(config, dataset, lexicon, made_from)
+    return Inputs(config, dataset, lexicon, made_from, idf)
 
 
 def _refuse_what_knows_validation(config: TrainConfig, dataset: Dataset) -> None:
@@ -94,6 +99,42 @@ def _refuse_what_knows_validation(config: TrainConfig, dataset: Dataset) -> None
                     "checkpoint here; take a model that did not, or set validation.trained_on: true"
                 )
                 raise ConfigError(where, [problem])
+
+
+def idf_provenance(idf: Path, dataset: str) -> dict[str, Any]:
+    """What idf.json's sibling idf.meta.json says of where the weights come from; says so when it is not there.
+
+    Args:
+        dataset: fingerprint of the dataset trained on.
+
+    Raises:
+        ConfigError: the weights were counted on the validation or test split of that dataset, or follow its trends, or
+            the file is broken.
+    """
+    meta = idf.with_name(f"{idf.stem}.meta.json")
+    if not meta.is_file():
+        return {"provenance": f"unknown: {idf.name} came without {meta.name}"}
+    found = read_json(meta)
+    if not isinstance(found, dict):
+        raise ConfigError("idf", [f"{meta} holds no JSON object; make it again with: osparse idf --overwrite"])
+    if found.get("dataset") != dataset:
+        log.warning(
+            "%s was counted on another dataset than is trained on; if that is not meant: osparse idf DATASET", idf
+        )
+    elif found.get("split") in ("validation", "test", "all"):
+        problem = (
+            f"{idf} was counted on the {found['split']} split of this very dataset, so what is measured there would be "
+            "known beforehand; make it with: osparse idf DATASET --split train"
+        )
+        raise ConfigError("idf", [problem])
+    trends = found.get("trends") or {}
+    if trends.get("dataset") == dataset and trends.get("split") in ("validation", "test", "all"):
+        problem = (
+            f"{idf} follows trends of held-back documents of this very dataset (split {trends['split']}), so what is "
+            "measured there would be known beforehand; make them without --split: osparse corpus trends DATASET"
+        )
+        raise ConfigError("idf", [problem])
+    return dict(found)
 
 
 def _without_places(config: TrainConfig) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,14 +12,12 @@ from transformers.utils import logging as transformers_logging
 
 import osparse
 from osparse.encoder import SparseEncoder
-from osparse.errors import ConfigError
-from osparse.files import pretty_json, read_json
+from osparse.files import pretty_json
 from osparse.lexicon import Lexicon
 from osparse.model import Model, save_model
 from osparse.trainer.curves import CURVES, draw_curves
 from osparse.trainer.runlog import read_log
 
-log = logging.getLogger("osparse.trainer.output")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
@@ -38,7 +35,7 @@ def write_model(
 ) -> Model:
     """Save weights, tokenizer, IDF table, head and card in one step.
 
-    ``tokenizer`` is a folder, ``idf`` what :func:`idf_provenance` found, ``log`` the run folder.
+    ``tokenizer`` is a folder, ``idf`` its provenance, ``log`` the run folder.
     """
     rows = read_log(log)
 
@@ -69,42 +66,6 @@ def write_model(
         card=card(output.name, encoder, training, metrics),
         overwrite=overwrite,
     )
-
-
-def idf_provenance(idf: Path, dataset: str) -> dict[str, Any]:
-    """What idf.json's sibling idf.meta.json says of where the weights come from; says so when it is not there.
-
-    Args:
-        dataset: fingerprint of the dataset trained on.
-
-    Raises:
-        ConfigError: the weights were counted on the validation or test split of that dataset, or follow its trends, or
-            the file is broken.
-    """
-    meta = idf.with_name(f"{idf.stem}.meta.json")
-    if not meta.is_file():
-        return {"provenance": f"unknown: {idf.name} came without {meta.name}"}
-    found = read_json(meta)
-    if not isinstance(found, dict):
-        raise ConfigError("idf", [f"{meta} holds no JSON object; make it again with: osparse idf --overwrite"])
-    if found.get("dataset") != dataset:
-        log.warning(
-            "%s was counted on another dataset than is trained on; if that is not meant: osparse idf DATASET", idf
-        )
-    elif found.get("split") in ("validation", "test", "all"):
-        problem = (
-            f"{idf} was counted on the {found['split']} split of this very dataset, so what is measured there would be "
-            "known beforehand; make it with: osparse idf DATASET --split train"
-        )
-        raise ConfigError("idf", [problem])
-    trends = found.get("trends") or {}
-    if trends.get("dataset") == dataset and trends.get("split") in ("validation", "test", "all"):
-        problem = (
-            f"{idf} follows trends of held-back documents of this very dataset (split {trends['split']}), so what is "
-            "measured there would be known beforehand; make them without --split: osparse corpus trends DATASET"
-        )
-        raise ConfigError("idf", [problem])
-    return dict(found)
 
 
 def _role(metrics: Mapping[str, Any]) -> str:

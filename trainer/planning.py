@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from osparse.dataset import Dataset
-from osparse.extras import require
 from osparse.trainer.config import MaskedLm, Ranking, TrainConfig, WarmStart
 from osparse.trainer.inputs import Inputs, read_inputs
-from osparse.trainer.run import NEEDED, Prepared, made_from_these, prepare, run_folder
+from osparse.trainer.run import made_from_these, main_process_speaks, require_torch, run_folder
 
 if TYPE_CHECKING:
     from osparse.trainer.records import Records
+    from osparse.trainer.training import Prepared
 
 LAYER_STATES, LAYER_INNER = 8, 2
-"""Tensors that a transformer layer keeps for the way back: of the hidden width (layer norms' and projections' inputs,
-queries, keys, values, attention's output) and of the feed-forward width (before and after its activation)."""
+"""Activations that a transformer layer saves for the backward pass: of the hidden width (layer norms' and projections'
+inputs, queries, keys, values, attention's output) and of the feed-forward width (before and after its activation)."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ class Plan:
         return "\n".join(lines)
 
 
+@main_process_speaks()
 def plan(
     config: TrainConfig | Path | str,
     dataset: Dataset | Path | str,
@@ -96,15 +97,16 @@ def plan(
     Raises what ``train`` raises for wrong inputs.
     """
     inputs = read_inputs(config, dataset, overrides)
-    for module in NEEDED:
-        require(module, "train")
+    require_torch()
+    from osparse.trainer.training import prepare  # imports torch
+
     prepared = prepare(inputs)
     records = prepared.records
     stages = [_stage(stage, records) for stage in inputs.config.stages]
     return Plan(
         stages=stages,
         records=len(records),
-        queries=sum(len(record.queries) for record in records.records),
+        queries=records.query_count,
         languages=list(records.languages),
         parameters=sum(p.numel() for p in prepared.encoder.parameters()),
         device=str(prepared.world.device),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ def load_dotted(path: str, what: str) -> Callable[..., Any]:
     """Import ``module:name``, from the installed packages or the working directory.
 
     Args:
-        path: such as ``my_losses:sharp_info_nce``; the name may be dotted (``Class.method``).
+        path: such as ``my_losses:sharp_info_nce``; the name may be dotted (``Class.method``). The working directory is
+            searched during this import alone, so a module there imports its neighbours at its top.
         what: the setting it is the value of, for the error.
 
     Raises:
@@ -26,11 +28,9 @@ def load_dotted(path: str, what: str) -> Callable[..., Any]:
     module_name, colon, name = path.partition(":")
     if not colon or not module_name or not name:
         raise ConfigError(what, [f"{path!r} is not of the form module:function, like my_package.losses:margin"])
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)  # behind everything installed
     try:
-        module = importlib.import_module(module_name)
+        with _working_directory_on_path():
+            module = importlib.import_module(module_name)
     except ImportError as problem:
         raise ConfigError(
             what,
@@ -48,6 +48,20 @@ def load_dotted(path: str, what: str) -> Callable[..., Any]:
         raise ConfigError(what, [f"{path} is a {type(found).__name__}, and a function was wanted"])
     made: Callable[..., Any] = found
     return made
+
+
+@contextmanager
+def _working_directory_on_path() -> Iterator[None]:
+    """Modules of the working directory can be imported, behind everything installed; afterwards as before."""
+    here = str(Path.cwd())
+    added = here not in sys.path
+    if added:
+        sys.path.append(here)
+    try:
+        yield
+    finally:
+        if added and here in sys.path:
+            sys.path.remove(here)
 
 
 def source_of(path: str, what: str) -> str:

@@ -1,4 +1,4 @@
-"""How the transformer body is computed while training: its precision, what it keeps for the way back, compilation.
+"""How the transformer body is computed while training: its precision, activation checkpointing, compilation.
 
 Only ``SparseEncoder.hidden`` runs in low precision, and only while training: the sparse head, scores and losses stay in
 fp32 (scores of 20 to 60 leave bf16 no digits that matter), and validation measures the fp32 model that is served.
@@ -11,7 +11,6 @@ import shutil
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from osparse.encoder import SparseEncoder
 from osparse.errors import ConfigError
@@ -35,7 +34,7 @@ def prepare(encoder: SparseEncoder, config: LoopConfig, device: torch.device) ->
         _try_compiler(device)
         encoder.architecture.body(encoder.mlm).compile(dynamic=True)
     if config.precision != "fp32":
-        _autocast(encoder, DTYPES[config.precision], device)
+        encoder.training_dtype = DTYPES[config.precision]
 
 
 def _checkpoint_gradients(mlm: Any) -> None:
@@ -53,19 +52,6 @@ def _check(config: LoopConfig, device: torch.device) -> None:
         raise ConfigError("loop", [f"precision: {name} does not compute in bf16; use fp16 or fp32"])
     if config.precision == "bf16" and device.type == "cpu":
         log.warning("bf16 on a CPU is slower than fp32 unless the CPU has instructions for it")
-
-
-def _autocast(encoder: SparseEncoder, dtype: torch.dtype, device: torch.device) -> None:
-    plain = encoder.hidden
-
-    def hidden(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        if not encoder.training:
-            return plain(input_ids, attention_mask)
-        with torch.autocast(device.type, dtype):
-            states = plain(input_ids, attention_mask)
-        return states.float()
-
-    encoder.hidden = hidden  # type: ignore[method-assign]
 
 
 def _try_compiler(device: torch.device) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from osparse.encoder import SparseEncoder
 from osparse.trainer.batch import Batch, BatchMaker
-from osparse.trainer.caching import cached_weights
+from osparse.trainer.caching import cached_weights, random_state, set_random_state
 from osparse.trainer.config import Distillation, Ranking, SparsityConfig
 from osparse.trainer.distributed import gather_rows, replicated, share
 from osparse.trainer.losses import idf_scores, info_nce, kl_distillation, margin_mse, normalised_teachers, ranknet
@@ -65,18 +65,20 @@ class RankingStage:
         """
         generator = np.random.default_rng([*self.seed, 1, step])
         batch = self.batches.at(step, generator)
-        asked = np.unique(np.concatenate(batch.queries))  # (C,) sorted
+        queries = [query.ids for query in batch.queries]
+        asked = np.unique(np.concatenate(queries))  # (C,) sorted
         drawn = self.sparsity.columns(generator)
-        weights = self._encode(batch.inputs, np.concatenate([asked, drawn]))  # (D, C + drawn)
+        inputs = [column.ids for column in batch.columns]
+        weights = self._encode(inputs, np.concatenate([asked, drawn]))  # (D, C + drawn)
         sampled = weights[:, len(asked) :]
-        ranking = self._ranking(batch, idf_scores(self._query_matrix(batch.queries, asked), weights[:, : len(asked)]))
-        flops, penalty = self.sparsity.penalty(sampled, drawn, batch.slots)
+        ranking = self._ranking(batch, idf_scores(self._query_matrix(queries, asked), weights[:, : len(asked)]))
+        flops, penalty = self.sparsity.penalty(sampled, drawn, [column.slot for column in batch.columns])
         weight = self.sparsity.weight(step)
         loss = torch.stack(list(ranking.values())).sum() + weight * penalty
         (loss * scale).backward()  # type: ignore[no-untyped-call]
         active = weights.detach() > 0
-        nonzeros = float(active[:, len(asked) :].sum()) * self.sparsity.rows / len(drawn) / len(batch.documents)
-        self.sparsity.observe(step, nonzeros, float((~active.any(1)).float().mean()))
+        nonzeros = float(active[:, len(asked) :].sum()) * self.sparsity.rows / len(drawn) / len(batch.columns)
+        self.sparsity.observe(step, nonzeros, self._empty(inputs, active.any(1)))
         parts = {
             "loss": float(loss.detach()),
             **{name: float(value.detach()) for name, value in ranking.items()},
@@ -97,16 +99,17 @@ class RankingStage:
 
     def _ranking(self, batch: Batch, scores: Tensor) -> dict[str, Tensor]:
         """The weighted ranking losses by name; ``scores`` is (Q, D)."""
-        target = torch.tensor(batch.targets, device=scores.device)
-        weight = torch.tensor(batch.weights, device=scores.device)
-        pool, slate = batch.pools(self.config.pool)
+        target = torch.tensor([query.target for query in batch.queries], device=scores.device)
+        weight = torch.tensor([query.weight for query in batch.queries], device=scores.device)
+        pools = batch.pools(self.config.pool)
         found = {}
         if self.config.contrastive:
+            candidates = pools.softmax.to(scores.device)
             found["ranking"] = self.config.contrastive * self.loss(
-                scores, target, temperature=self.config.temperature, candidates=pool.to(scores.device), weight=weight
+                scores, target, temperature=self.config.temperature, candidates=candidates, weight=weight
             )
         if self.config.distillation is not None:
-            kept = slate if self.config.distillation.over == "own" else torch.from_numpy(batch.candidates())
+            kept = pools.slate if self.config.distillation.over == "own" else pools.candidates
             taught = torch.stack([self._taught(teacher, batch) for teacher in self.teachers])  # (M, Q, D)
             kept = kept & ~taught.isnan().any(0)
             found["distillation"] = self.config.distillation.weight * distil(
@@ -116,9 +119,9 @@ class RankingStage:
 
     def _taught(self, teacher: Scorer, batch: Batch) -> Tensor:
         """(Q, D) of one teacher, each process scoring its share of the documents."""
-        found = torch.from_numpy(teacher.scores(batch, share(len(batch.documents))))
+        scores = torch.from_numpy(teacher.scores(batch, share(len(batch.columns))))
         device = self.encoder.keep.device
-        return gather_rows(found.T.contiguous().to(device), len(batch.documents)).T.cpu()
+        return gather_rows(scores.T.contiguous().to(device), len(batch.columns)).T.cpu()
 
     def _encode(self, inputs: list[Ids], columns: NDArray[np.int64]) -> Tensor:
         """(D, C) weights of the columns, in the order of ``inputs``; this process encodes its share of them."""
@@ -135,6 +138,20 @@ class RankingStage:
         mine = inputs[share(len(inputs))]
         local = cached_weights(encode, mine, self.micro_batch) if mine else torch.zeros(0, len(columns), device=device)
         return gather_rows(local, len(inputs))
+
+    def _empty(self, inputs: list[Ids], active: Tensor) -> float:
+        """Share of the documents without a weight, for the alarms; ``active`` (D,): one in the step's columns.
+
+        Those without one in these are encoded again, in all columns and with the random state left as it was.
+        """
+        suspects = [inputs[i] for i in (~active).nonzero().flatten().tolist()] if self.sparsity.config.alarms else []
+        if not suspects:
+            return 0.0
+        state = random_state()
+        with torch.no_grad():
+            weights = self._encode(suspects, np.arange(self.sparsity.rows))
+        set_random_state(state)
+        return float((~(weights > 0).any(1)).sum()) / len(inputs)
 
     def _query_matrix(self, queries: list[Ids], columns: Ids) -> Tensor:
         """(Q, C) idf(t) where the query holds t; learnable where the encoder has ``log_idf``."""

@@ -1,26 +1,20 @@
-"""The training split as records: the queries and documents that belong together, tokenised once."""
+"""The training split as records: the queries and documents that belong together, as token ids."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
-
-from osparse.components import smallest_members
-from osparse.dataset import Dataset
-from osparse.errors import DatasetError
-from osparse.lexicon import Lexicon, load_tokenizer
 
 Ids = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Text:
     """One query or document."""
 
@@ -64,14 +58,14 @@ class Candidates:
 class Records:
     """Everything a training run reads of its dataset."""
 
-    records: list[Record]
+    records: Sequence[Record]
     languages: tuple[str, ...]
     """Of the documents, sorted."""
-    relevant: dict[str, frozenset[str]]
+    relevant: Mapping[str, frozenset[str]]
     """Query id -> ids of its relevant documents."""
-    candidates: dict[str, Candidates] = field(default_factory=dict)
+    candidates: Mapping[str, Candidates] = field(default_factory=dict)
     """Query id -> documents mined or scored for it; read where a stage uses them."""
-    others: dict[str, Text] = field(default_factory=dict)
+    others: Mapping[str, Text] = field(default_factory=dict)
     """Documents of the candidates, by id."""
     tables: dict[tuple[str, str, int, int], sparse.csr_matrix] = field(
         default_factory=dict, init=False, compare=False, repr=False
@@ -84,64 +78,39 @@ class Records:
     @cached_property
     def groups(self) -> NDArray[np.int64]:
         """(R,) number of each record's group; records of one group never share a batch."""
-        names = sorted({record.group for record in self.records})
-        number = {name: i for i, name in enumerate(names)}
-        return np.array([number[record.group] for record in self.records], dtype=np.int64)
+        if isinstance(self.records, Numbered):
+            return self.records.groups
+        return _numbered([record.group for record in self.records])[1]
+
+    @cached_property
+    def sources(self) -> tuple[list[str], NDArray[np.int64]]:
+        """Names, sorted, and (R,) the number of each record's."""
+        if isinstance(self.records, Numbered):
+            return self.records.sources
+        return _numbered([record.source for record in self.records])
+
+    @property
+    def query_count(self) -> int:
+        if isinstance(self.records, Numbered):
+            return self.records.query_count
+        return sum(len(record.queries) for record in self.records)
 
 
-def read_records(dataset: Dataset, tokenizer: Path, lexicon: Lexicon, splits: Sequence[str] = ("train",)) -> Records:
-    """Read what is trained on; raises :class:`DatasetError` when it has no positives, or a teacher's scores."""
-    relevant: dict[str, set[str]] = {}
-    columns = ("query_id", "document_id", "score", "origin")
-    judged = pl.concat([dataset.qrels(split) for split in splits])
-    for query, document, score, origin in judged.select(columns).collect().rows():
-        if origin == "distilled":
-            raise DatasetError(
-                f"{dataset.path}: the train split has judgements of origin 'distilled', like {query!r} and "
-                f"{document!r}; a teacher's scores are no judgements: put them into candidates.train, or turn "
-                "the teacher's best into 'mined' judgements"
-            )
-        if score > 0:
-            relevant.setdefault(query, set()).add(document)
-    if not relevant:
-        raise DatasetError(f"{dataset.path}: no judgement of the train split has a score above 0; nothing to train on")
-    held = dataset.documents.join(judged.select(id="document_id").unique(), on="id", how="semi")
-    documents = held.select("id", "text", "lang", "group", "source").sort("id").collect().rows()
-    asked = dataset.queries.join(judged.select(id="query_id").unique(), on="id", how="semi")
-    queries = asked.select("id", "text", "lang").sort("id").collect().rows()
-    document_ids = tokenise([row[1] for row in documents], tokenizer, lexicon)
-    query_ids = tokenise([row[1] for row in queries], tokenizer, lexicon)
-    root = _components(relevant)
-    parts: dict[str, Record] = {}
-    for (name, _, lang, group, source), ids in zip(documents, document_ids, strict=True):
-        if name in root and len(ids):
-            record = parts.setdefault(root[name], Record())
-            record.group = record.group or group or root[name]
-            record.source = record.source or source
-            record.documents.append(Text(name, lang, ids, group or root[name]))
-    for (name, _, lang), ids in zip(queries, query_ids, strict=True):
-        if name in relevant and len(ids) and root["?" + name] in parts:
-            parts[root["?" + name]].queries.append(Text(name, lang, np.array(list(dict.fromkeys(ids.tolist())))))
-    records = [parts[key] for key in sorted(parts) if parts[key].queries]
-    if not records:
-        raise DatasetError(f"{dataset.path}: every query or document of the train split tokenises to nothing")
-    languages = tuple(sorted({d.lang for record in records for d in record.documents}))
-    return Records(records, languages, {query: frozenset(found) for query, found in relevant.items()})
+@runtime_checkable
+class Numbered(Protocol):
+    """Records that know their figures without being built."""
+
+    @property
+    def groups(self) -> NDArray[np.int64]: ...
+
+    @property
+    def sources(self) -> tuple[list[str], NDArray[np.int64]]: ...
+
+    @property
+    def query_count(self) -> int: ...
 
 
-def tokenise(texts: list[str], tokenizer: Path, lexicon: Lexicon) -> list[Ids]:
-    """Token ids of each text, in order, without special ones."""
-    special = np.array(lexicon.special_ids, dtype=np.int64)
-    found = (np.array(e.ids, dtype=np.int64) for e in load_tokenizer(tokenizer).encode_batch_fast(texts, False))
-    return [ids[~np.isin(ids, special)] for ids in found]
-
-
-def _components(relevant: dict[str, set[str]]) -> dict[str, str]:
-    """Document id, or "?" + query id, -> the smallest document id of its connected part."""
-    names = sorted(set().union(*relevant.values()))
+def _numbered(values: list[str]) -> tuple[list[str], NDArray[np.int64]]:
+    names = sorted({*values})
     number = {name: i for i, name in enumerate(names)}
-    first = {query: min(documents) for query, documents in relevant.items()}
-    edges = [(number[first[query]], number[name]) for query, documents in relevant.items() for name in documents]
-    ends, others = np.array(edges, dtype=np.int64).T
-    roots = [names[label] for label in smallest_members(len(names), ends, others).tolist()]
-    return dict(zip(names, roots, strict=True)) | {"?" + query: roots[number[first[query]]] for query in relevant}
+    return names, np.array([number[value] for value in values], dtype=np.int64)

@@ -29,14 +29,21 @@ LOCK = "run.lock"
 
 @contextmanager
 def sole_process(folder: Path) -> Iterator[None]:
-    """Hold the run folder; raises :class:`InputError` if another training process does."""
+    """Hold the run folder; raises :class:`InputError` if another training process does.
+
+    A folder that was not there before, and in which nothing was written, is removed again.
+    """
+    new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = acquire(folder / LOCK, wait=1.0)
-    if descriptor is None:
-        raise InputError(f"{folder} is in use by another training process; wait for it, or choose another --output")
+    if descriptor is None or not (folder / LOCK).exists():  # its holder removed the folder while this one waited
+        raise InputError(f"{folder} is in use by another training process; wait for it, or choose another output")
     try:
         yield
     finally:
+        if new and [path.name for path in folder.iterdir()] == [LOCK]:
+            (folder / LOCK).unlink()
+            folder.rmdir()
         os.close(descriptor)
 
 
@@ -71,6 +78,11 @@ class RunLog:
         if self._events is not None:
             self._events.write(row)
 
+    def close(self) -> None:
+        """Close the event files, which hold a file and a thread; the log itself is closed after each line."""
+        if self._events is not None:
+            self._events.close()
+
 
 class EventFiles:
     """The same numbers as TensorBoard scalars, ``stage/name`` over the steps of a stage."""
@@ -96,6 +108,9 @@ class EventFiles:
             for name, value in row.get("directions", {}).items():
                 self._writer.add_scalar(f"{row['part']}-{row['stage']}/ndcg/{name}", value, row["step"])
         self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
 
 
 def require_tensorboard() -> None:

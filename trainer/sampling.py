@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -45,14 +46,12 @@ def shares(records: Records, mixing: Mixing | None) -> Shares | None:
     """
     if mixing is None:
         return None
-    names = sorted({record.source for record in records.records})
+    names, source = records.sources
     unknown = sorted({cap.source for cap in mixing.caps} - {*names})
     if unknown:
         raise ConfigError(
             "mixing.caps", [f"no source {name!r}; the train split has: {', '.join(names)}" for name in unknown]
         )
-    number = {name: i for i, name in enumerate(names)}
-    source = np.array([number[record.source] for record in records.records], dtype=np.int64)
     limit = {cap.source: cap.records for cap in mixing.caps}
     there = [min(count, limit.get(names[i], count)) for i, count in enumerate(np.bincount(source).tolist())]
     smallest = min(there)
@@ -100,29 +99,55 @@ class BatchSampler:
             epoch += 1
 
     def _deal(self, generator: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-        """One pass over the records; what no longer fills a batch waits for the next pass."""
+        """One pass over the records; what no longer fills a batch waits for the next pass.
+
+        A record whose group is in the batch already comes first in a later one. Linear in the records.
+        """
         drawn = generator.permutation(len(self.groups))
-        order = (drawn if self.mixed is None else self.mixed.draw(drawn)).tolist()
-        undealt = dict.fromkeys(order)
-        dealt = False
+        order = drawn if self.mixed is None else self.mixed.draw(drawn)
+        position = np.empty(len(self.groups), dtype=np.int64)
+        position[order] = np.arange(len(order))
+        undealt = np.zeros(len(self.groups), dtype=np.bool_)
+        undealt[order] = True
+        deferred: dict[int, deque[int]] = {}
+        """Group -> its records that were passed over, in order."""
+        start, dealt = 0, False
         while True:
             taken: dict[int, int] = {}
-            for record in order:
-                if len(taken) == self.batch:
-                    break
-                if record in undealt:
-                    for one in [record, *([] if self.similar is None else self.similar[record].tolist())]:
-                        if len(taken) < self.batch and one in undealt and int(self.groups[one]) not in taken:
-                            taken[int(self.groups[one])] = one
+            for record in sorted(self._due(deferred, undealt), key=position.__getitem__):
+                self._take(record, taken, undealt)
+            while len(taken) < self.batch and start < len(order):
+                record = int(order[start])
+                start += 1
+                if undealt[record] and self._take(record, taken, undealt) != record:
+                    deferred.setdefault(int(self.groups[record]), deque()).append(record)
             if len(taken) < self.batch and dealt:
                 return
             if len(taken) < min(2, self.batch):
                 raise DatasetError("mixing deals records of one group alone; raise its caps or exponent")
             dealt = True  # an epoch smaller than a batch is one batch
-            for record in taken.values():
-                del undealt[record]
-            order = list(undealt)
-            yield np.array(list(taken.values()), dtype=np.int64)
+            batch = np.array(list(taken.values()), dtype=np.int64)
+            undealt[batch] = False
+            yield batch
+
+    def _due(self, deferred: dict[int, deque[int]], undealt: NDArray[np.bool_]) -> list[int]:
+        """The deferred records that may change a batch: one of each group, or all where they bring similar ones."""
+        for group, records in list(deferred.items()):
+            while records and not undealt[records[0]]:
+                records.popleft()
+            if not records:
+                del deferred[group]
+        if self.similar is None:
+            return [records[0] for records in deferred.values()]
+        return [record for records in deferred.values() for record in records if undealt[record]]
+
+    def _take(self, record: int, taken: dict[int, int], undealt: NDArray[np.bool_]) -> int | None:
+        """Add the record and those similar to it, as far as their groups are free; returns who has its group."""
+        for candidate in [record, *([] if self.similar is None else self.similar[record].tolist())]:
+            group = int(self.groups[candidate])
+            if len(taken) < self.batch and undealt[candidate] and group not in taken:
+                taken[group] = candidate
+        return taken.get(int(self.groups[record]))
 
 
 def require_groups(groups: NDArray[np.int64]) -> int:

@@ -19,7 +19,8 @@ from osparse.trainer.masked_lm import MaskedLmStage, require_bias, require_mask
 from osparse.trainer.padding import Frame
 from osparse.trainer.plugins import load_dotted
 from osparse.trainer.ranking import RankingStage
-from osparse.trainer.records import Records, read_records
+from osparse.trainer.record_reader import read_records
+from osparse.trainer.records import Records
 from osparse.trainer.sampling import require_groups
 from osparse.trainer.stage import Stage
 from osparse.trainer.teachers import Scorer, make_scorer
@@ -27,12 +28,17 @@ from osparse.trainer.teachers import Scorer, make_scorer
 Makers = list[tuple[MaskedLm | Ranking, Callable[[], Stage]]]
 
 
-def training_records(config: TrainConfig, dataset: Dataset, tokenizer: Path, lexicon: Lexicon) -> Records:
-    """What is trained on, with its candidates where a stage uses hard negatives or a teacher's scores of them."""
+def training_records(
+    config: TrainConfig, dataset: Dataset, tokenizer: Path, lexicon: Lexicon, cache: Path | None = None
+) -> Records:
+    """What is trained on, with its candidates where a stage uses hard negatives or a teacher's scores of them.
+
+    ``cache``: folder for the token ids; None keeps them in memory.
+    """
     splits = ("train", "validation") if config.validation.trained_on else ("train",)
-    records = read_records(dataset, tokenizer, lexicon, splits)
+    records = read_records(dataset, tokenizer, lexicon, splits, cache)
     if any(_uses_candidates(stage) for stage in config.stages if isinstance(stage, Ranking)):
-        return with_candidates(records, dataset, tokenizer, lexicon, splits)
+        return with_candidates(records, dataset, tokenizer, lexicon, splits, cache)
     return records
 
 

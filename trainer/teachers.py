@@ -1,4 +1,4 @@
-"""Teachers: what else scores a query against the documents of a batch. Each document is encoded once and remembered.
+"""Teachers: what else scores a query against the documents of a batch. Documents are encoded once and remembered.
 
 A teacher reads whole texts, also where the student encodes a window of one. A span query has no text: only BM25, which
 reads token ids, scores it. What a teacher cannot score is NaN and takes no part in distillation.
@@ -6,12 +6,12 @@ reads token ids, scores it. What a teacher cannot score is NaN and takes no part
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 
@@ -22,11 +22,16 @@ from osparse.encoding import QueryEncoder
 from osparse.errors import ConfigError, DatasetError
 from osparse.lexicon import load_tokenizer
 from osparse.model import Model
+from osparse.textmap import TextMap
 from osparse.trainer.batch import Batch
 from osparse.trainer.config import Teacher
+from osparse.trainer.record_reader import text_maps
 from osparse.trainer.records import Records
 
 Floats = NDArray[np.float32]
+Vector = TypeVar("Vector")
+VECTORS = 100_000
+"""Texts whose vectors a teacher remembers: about 0.2 GB of a sparse or a dense model's."""
 K1, B = 1.2, 0.75
 """BM25's saturation and length normalisation; Lucene's defaults."""
 
@@ -47,25 +52,31 @@ def make_scorer(teacher: Teacher, dataset: Dataset, records: Records, device: to
     path = teacher.path
     if path is None or not path.is_dir():
         raise ConfigError("distillation.teachers", [f"{path} is no folder of a {teacher.kind} teacher"])
-    texts = Texts(dataset)
+    documents, queries = (Texts(texts) for texts in text_maps(dataset))
     if teacher.kind == "sparse":
-        return SparseTeacher(path, texts, device)
-    return DenseTeacher(path, texts, device)
+        return SparseTeacher(path, documents, queries, device)
+    return DenseTeacher(path, documents, queries, device)
 
 
-class Texts:
-    """Texts of queries and documents, by id."""
+class Texts(Mapping[str, str]):
+    """The texts of a table by id, read from its memory map."""
 
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
+    def __init__(self, texts: TextMap) -> None:
+        self._texts = texts
 
-    @cached_property
-    def queries(self) -> Mapping[str, str]:
-        return dict(self._dataset.queries.select("id", "text").collect().rows())
+    def __getitem__(self, name: str) -> str:
+        return self.of([name])[0]
 
-    @cached_property
-    def documents(self) -> Mapping[str, str]:
-        return dict(self._dataset.documents.select("id", "text").collect().rows())
+    def __iter__(self) -> Iterator[str]:
+        return (self._texts.value(row, "id") for row in range(len(self)))
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def of(self, names: Sequence[str]) -> list[str]:
+        """Of several ids at once; raises :class:`DatasetError` for one that is not there."""
+        rows = self._texts.index.rows(pl.Series(names, dtype=pl.String)) if names else np.zeros(0, np.uint32)
+        return [self._texts.value(row) for row in rows.tolist()]
 
 
 class DatasetTeacher:
@@ -84,12 +95,18 @@ class DatasetTeacher:
             raise DatasetError(
                 f"teacher dataset: {wanted}; the train split's candidates have scores of: {', '.join(there) or 'none'}"
             )
-        self.known = {query: found.scores.get(scorer, {}) for query, found in records.candidates.items()}
+        self.candidates, self.scorer = records.candidates, scorer
+
+    def known(self, query: str | None) -> Mapping[str, float]:
+        """Document id -> score, of a query; {} for one without."""
+        if query is None or query not in self.candidates:
+            return {}
+        return self.candidates[query].scores.get(self.scorer, {})
 
     def scores(self, batch: Batch, rows: slice) -> Floats:
         found = np.full((len(batch.queries), len(batch.documents[rows])), np.nan, dtype=np.float32)
         for row, name in enumerate(batch.query_ids):
-            known = self.known.get(name or "", {})
+            known = self.known(name)
             for column, document in enumerate(batch.documents[rows]):
                 found[row, column] = known.get(document.id, np.nan)
         return found
@@ -102,28 +119,27 @@ class Bm25Teacher:
     """
 
     def __init__(self, records: Records) -> None:
-        documents = [document for record in records.records for document in record.documents]
-        self.lang_of: dict[str | None, str] = {query.id: query.lang for r in records.records for query in r.queries}
-        if len(records.languages) == 1:
-            self.lang_of[None] = records.languages[0]
-        vocabulary = 1 + max(int(document.ids.max()) for document in documents)
-        self.idf: dict[str, Floats] = {}
-        self.mean_length: dict[str, float] = {}
-        for lang in records.languages:
-            here = [document.ids for document in documents if document.lang == lang]
-            frequency = np.zeros(vocabulary)
-            for ids in here:
-                frequency[np.unique(ids)] += 1
-            self.idf[lang] = np.log1p((len(here) - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
-            self.mean_length[lang] = float(np.mean([len(ids) for ids in here]))
+        self.lang_of_spans = records.languages[0] if len(records.languages) == 1 else ""
+        vocabulary = 1 + max(int(ids.max()) for _, ids in _documents(records))
+        frequencies = {lang: np.zeros(vocabulary) for lang in records.languages}
+        tokens, counts = dict.fromkeys(records.languages, 0), dict.fromkeys(records.languages, 0)
+        for lang, ids in _documents(records):
+            frequencies[lang][np.unique(ids)] += 1
+            tokens[lang] += len(ids)
+            counts[lang] += 1
+        self.idf = {
+            lang: np.log1p((counts[lang] - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
+            for lang, frequency in frequencies.items()
+        }
+        self.mean_length = {lang: tokens[lang] / counts[lang] for lang in records.languages}
 
     def scores(self, batch: Batch, rows: slice) -> Floats:
         here = batch.documents[rows]
         found = np.full((len(batch.queries), len(here)), np.nan, dtype=np.float32)
-        langs = np.array([self.lang_of.get(name, "") for name in batch.query_ids])
+        langs = np.array([query.text.lang if query.text else self.lang_of_spans for query in batch.queries])
         for column, document in enumerate(here):
             asked = np.flatnonzero(langs == document.lang)
-            found[asked, column] = self._column([batch.queries[row] for row in asked], document.lang, document.ids)
+            found[asked, column] = self._column([batch.queries[row].ids for row in asked], document.lang, document.ids)
         return found
 
     def _column(self, queries: Sequence[NDArray[np.int64]], lang: str, ids: NDArray[np.int64]) -> Floats:
@@ -134,52 +150,60 @@ class Bm25Teacher:
         return np.array([weights[query[query < len(idf)]].sum() for query in queries], dtype=np.float32)
 
 
+def _documents(records: Records) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """Language and token ids of each document."""
+    return ((document.lang, document.ids) for record in records.records for document in record.documents)
+
+
 class SparseTeacher:
     """A trained sparse model: its document vectors, its own tokenizer and query weights."""
 
-    def __init__(self, path: Path, texts: Texts, device: torch.device) -> None:
+    def __init__(self, path: Path, documents: Texts, queries: Texts, device: torch.device) -> None:
         """Raises :class:`ModelError` if the folder is no model."""
         model = Model.open(path)
         self.encoder = TextEncoder.open(model, device=str(device))
         self.query = QueryEncoder(load_tokenizer(model.path / "tokenizer.json"), model.lexicon)
         self.idf = model.lexicon.idf
-        self.texts = texts
-        self._vectors: dict[str, tuple[NDArray[np.int64], Floats]] = {}
+        self.documents, self.queries = documents, queries
+        self._vectors: Remembered[tuple[NDArray[np.int64], Floats]] = Remembered()
 
     def scores(self, batch: Batch, rows: slice) -> Floats:
         documents = [document.id for document in batch.documents[rows]]
-        self._encode([name for name in documents if name not in self._vectors])
+        vectors = self._vectors.of(documents, self._encode)
         matrix = np.zeros((len(self.idf), len(documents)), dtype=np.float32)
-        for column, name in enumerate(documents):
-            ids, weights = self._vectors[name]
+        for column, (ids, weights) in enumerate(vectors):
             matrix[ids, column] = weights
         found = np.full((len(batch.queries), len(documents)), np.nan, dtype=np.float32)
         for row, query in enumerate(batch.query_ids):
             if query is not None:
-                asked = self.query.ids(self.texts.queries[query])
+                asked = self.query.ids(self.queries[query])
                 found[row] = self.idf[asked] @ matrix[asked]
         return found
 
-    def _encode(self, names: list[str]) -> None:
-        if names:
-            for rows, weights in self.encoder.batches([self.texts.documents[name] for name in names]):
-                for row, vector in zip(rows, weights[:, : len(self.idf)], strict=True):
-                    ids = np.flatnonzero(vector)
-                    self._vectors[names[row]] = (ids, vector[ids])
+    def _encode(self, names: list[str]) -> list[tuple[NDArray[np.int64], Floats]]:
+        vectors: list[tuple[NDArray[np.int64], Floats]] = [(np.zeros(0, np.int64), np.zeros(0, np.float32))] * len(
+            names
+        )
+        for rows, weights in self.encoder.batches(self.documents.of(names)):
+            for row, vector in zip(rows, weights[:, : len(self.idf)], strict=True):
+                ids = np.flatnonzero(vector)
+                vectors[row] = (ids, vector[ids])
+        return vectors
 
 
 class DenseTeacher:
     """A dense bi-encoder: dot products of embeddings."""
 
-    def __init__(self, path: Path, texts: Texts, device: torch.device) -> None:
+    def __init__(self, path: Path, documents: Texts, queries: Texts, device: torch.device) -> None:
         """Raises :class:`ModelError` if the folder is no bi-encoder that is known here."""
-        self.encoder, self.texts = DenseEncoder(path, device), texts
-        self._vectors: dict[tuple[str, str], NDArray[np.float16]] = {}
+        self.encoder = DenseEncoder(path, device)
+        self.texts = {"document": documents, "query": queries}
+        self._vectors: dict[str, Remembered[NDArray[np.float16]]] = {kind: Remembered() for kind in self.texts}
 
     def scores(self, batch: Batch, rows: slice) -> Floats:
         queries = sorted({name for name in batch.query_ids if name is not None})
-        documents = self._embed("document", [document.id for document in batch.documents[rows]], self.texts.documents)
-        asked = self._embed("query", queries, self.texts.queries)
+        documents = self._embed("document", [document.id for document in batch.documents[rows]])
+        asked = self._embed("query", queries)
         place = {name: row for row, name in enumerate(queries)}
         found = np.full((len(batch.queries), len(documents)), np.nan, dtype=np.float32)
         for row, name in enumerate(batch.query_ids):
@@ -187,10 +211,29 @@ class DenseTeacher:
                 found[row] = documents @ asked[place[name]]
         return found
 
-    def _embed(self, kind: str, names: Sequence[str], texts: Mapping[str, str]) -> Floats:
-        """(n, H) embeddings, encoding those that were not met before; remembered in half precision."""
-        missing = [name for name in names if (kind, name) not in self._vectors]
-        for name, vector in zip(missing, self.encoder.encode([texts[name] for name in missing]), strict=True):
-            self._vectors[kind, name] = vector.astype(np.float16)
-        found = [self._vectors[kind, name].astype(np.float32) for name in names]
-        return np.stack(found) if found else np.zeros((0, self.encoder.size), np.float32)
+    def _embed(self, kind: str, names: Sequence[str]) -> Floats:
+        """(n, H) embeddings, remembered in half precision."""
+
+        def encode(missing: list[str]) -> list[NDArray[np.float16]]:
+            return [vector.astype(np.float16) for vector in self.encoder.encode(self.texts[kind].of(missing))]
+
+        vectors = [vector.astype(np.float32) for vector in self._vectors[kind].of(names, encode)]
+        return np.stack(vectors) if vectors else np.zeros((0, self.encoder.size), np.float32)
+
+
+class Remembered(Generic[Vector]):
+    """The vectors of texts met before, at most :data:`VECTORS` of them; the oldest are forgotten first."""
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = VECTORS if most is None else most
+        self._vectors: dict[str, Vector] = {}
+
+    def of(self, names: Sequence[str], encode: Callable[[list[str]], list[Vector]]) -> list[Vector]:
+        """The vectors of the names in their order; those that are not remembered are encoded together."""
+        missing = [name for name in dict.fromkeys(names) if name not in self._vectors]
+        made = dict(zip(missing, encode(missing), strict=True)) if missing else {}
+        vectors = [made[name] if name in made else self._vectors[name] for name in names]
+        self._vectors |= made
+        for name in list(self._vectors)[: max(0, len(self._vectors) - self._most)]:
+            del self._vectors[name]
+        return vectors

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -138,15 +139,23 @@ def _peaks(weights: sparse.csr_matrix) -> NDArray[np.float32]:
 
 
 def _corpora(dataset: Dataset, sets: list[JudgedSet], distractors: int, seed: int) -> dict[str, _Corpus]:
-    judged = {document for one in sets for found in one.qrels.values() for document in found}
-    rows = dataset.split_documents("validation").select("id", "text", "lang").sort("id").collect().rows()
-    chosen: dict[str, list[tuple[str, str]]] = {one.document_lang: [] for one in sets}
-    for name, text, lang in rows:
-        if name in judged and lang in chosen:
-            chosen[lang].append((name, text))
-    training = dataset.split_documents("train").select("id", "text", "lang").sort("id").collect().rows()
-    for lang in sorted(chosen):
-        others = [(name, text) for name, text, its in training if its == lang and name not in judged]
+    judged = pl.Series("id", sorted({name for one in sets for found in one.qrels.values() for name in found}))
+    own = dataset.split_documents("validation").select("id", "lang").collect()
+    training = dataset.split_documents("train").select("id", "lang").collect()
+    corpora = {}
+    for lang in sorted({one.document_lang for one in sets}):
+        here = own.filter(pl.col("id").is_in(judged.implode()), lang=lang).sort("id")["id"]
+        others = training.filter(~pl.col("id").is_in(judged.implode()), lang=lang).sort("id")["id"]
         drawn = np.random.default_rng([seed, 3]).permutation(len(others))[:distractors]
-        chosen[lang] += [others[int(i)] for i in drawn]
-    return {lang: _Corpus([name for name, _ in found], [text for _, text in found]) for lang, found in chosen.items()}
+        corpora[lang] = _corpus(dataset, pl.concat([here, others[drawn]]))
+    return {one.document_lang: corpora[one.document_lang] for one in sets}
+
+
+def _corpus(dataset: Dataset, ids: pl.Series) -> _Corpus:
+    """The documents of the ids, in their order."""
+    chosen = (
+        ids.to_frame("id")
+        .lazy()
+        .join(dataset.documents.select("id", "text"), on="id", how="left", maintain_order="left")
+    )
+    return _Corpus(ids.to_list(), chosen.collect(engine="streaming")["text"].to_list())

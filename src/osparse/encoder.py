@@ -17,7 +17,7 @@ from osparse.architectures import find
 from osparse.encoding import Head, sparse_dict
 from osparse.errors import ModelError
 from osparse.lexical_table import LexicalTable, read_table
-from osparse.lexicon import load_tokenizer, read_vocabulary
+from osparse.lexicon import load_tokenizer, vocabulary_of
 from osparse.model import Model
 from osparse.onnx_encoder import pad
 from osparse.parallel import side_by_side
@@ -72,6 +72,8 @@ class SparseEncoder(nn.Module):
 
     keep: Tensor
     """(V,) 1.0, and 0.0 for masked ids."""
+    training_dtype: torch.dtype | None = None
+    """What the body computes in while it is trained (torch.autocast); None leaves it in fp32."""
 
     def __init__(self, mlm: Any, head: Head, lexical: LexicalTable | None = None) -> None:
         """``lexical``: what a document's own tokens add to the weights."""
@@ -95,6 +97,12 @@ class SparseEncoder(nn.Module):
 
     def hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, T) -> (B, T, H) transformed hidden states, one matrix product short of the logits."""
+        if self.training and self.training_dtype is not None:
+            with torch.autocast(input_ids.device.type, self.training_dtype):
+                return self._hidden(input_ids, attention_mask).float()
+        return self._hidden(input_ids, attention_mask)
+
+    def _hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         states = self.architecture.states(self.mlm, input_ids, attention_mask)
         return self.architecture.transform(self.mlm)(states)
 
@@ -147,15 +155,15 @@ class TextEncoder:
     """Texts -> document vectors with a trained model: tokenise, batch by length, encode, prune.
 
     On a CPU each thread that torch has encodes batches of its own, one thread each: that costs no waiting for each
-    other within a batch. While :meth:`batches` is being read, torch therefore runs on one thread elsewhere too.
+    other within a batch.
     """
 
     def __init__(self, encoder: SparseEncoder, tokenizer: Path) -> None:
         self.encoder = encoder.eval()
-        self.tokens, _ = read_vocabulary(tokenizer)
         self._tokenizer = load_tokenizer(tokenizer)
+        self.tokens, _ = vocabulary_of(self._tokenizer)
         self._tokenizer.enable_truncation(encoder.head.max_length)
-        self._screens: dict[tuple[int, ...], Screen] = {}
+        self._screens: dict[tuple[int | None, ...], Screen] = {}
 
     @classmethod
     def open(cls, model: Model | Path | str, *, device: str = "cpu", attention: str = "sdpa") -> TextEncoder:
@@ -195,7 +203,10 @@ class TextEncoder:
         if not pays(decoder.weight) or type(encoder).forward is not SparseEncoder.forward:
             return None
         bias = decoder.bias if decoder.bias is not None else encoder.keep.new_zeros(len(encoder.keep))
-        state = (decoder.weight.data_ptr(), decoder.weight._version, bias.data_ptr(), bias._version)
+        versions = [getattr(tensor, "_version", None) for tensor in (decoder.weight, bias)]
+        if None in versions:  # a torch that does not count changes: the screen might be of other weights
+            return None
+        state = (decoder.weight.data_ptr(), bias.data_ptr(), *versions)
         if state not in self._screens:
             self._screens = {state: Screen(decoder.weight.detach(), bias.detach(), encoder.keep)}
         return self._screens[state]

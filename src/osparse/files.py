@@ -46,13 +46,20 @@ def pretty_json(value: Any) -> str:
 def read_json(path: Path, error: type[InputError] = InputError) -> Any:
     """Parse a JSON file; raise ``error`` naming the file, line and column when it cannot be read or is not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except FileNotFoundError:
         raise error(f"{path} does not exist") from None
     except OSError as problem:
         raise error(f"{path} cannot be read: {problem.strerror}; give the path of a JSON file") from None
+    return parse_json(content, str(path), error)
+
+
+def parse_json(content: bytes, source: str, error: type[InputError] = InputError) -> Any:
+    """Parse the UTF-8 bytes of a JSON file; raise ``error`` naming ``source``, line and column if they are not JSON."""
+    try:
+        return json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as problem:
-        raise error(f"{path} is not JSON: {problem}") from None
+        raise error(f"{source} is not JSON: {problem}") from None
 
 
 def read_jsonl(path: Path, error: type[InputError] = InputError) -> Iterator[tuple[int, dict[str, Any]]]:

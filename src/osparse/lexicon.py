@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -86,12 +87,16 @@ class Lexicon:
 
 def read_vocabulary(tokenizer: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Raw token of every id and the special ids, from a tokenizer.json."""
-    loaded = load_tokenizer(tokenizer)
-    vocabulary = loaded.get_vocab(with_added_tokens=True)
+    return vocabulary_of(load_tokenizer(tokenizer))
+
+
+def vocabulary_of(tokenizer: Tokenizer) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Raw token of every id and the special ids."""
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
     tokens = [""] * (max(vocabulary.values()) + 1)
     for token, i in vocabulary.items():
         tokens[i] = token
-    special = [i for i, added in loaded.get_added_tokens_decoder().items() if added.special]
+    special = [i for i, added in tokenizer.get_added_tokens_decoder().items() if added.special]
     return tuple(tokens), tuple(sorted(special))
 
 
@@ -104,23 +109,35 @@ def load_tokenizer(path: Path) -> Tokenizer:
             f"{path} does not exist{found}; a fast tokenizer's tokenizer.json is needed: AutoTokenizer."
             "from_pretrained(FOLDER).save_pretrained(FOLDER) of transformers writes one"
         )
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as problem:  # noqa: BLE001 - tokenizers raises bare Exception
-        raise ModelError(f"{path} is not a tokenizer.json: {problem}") from None
+    tokenizer = parse_tokenizer(path.read_bytes(), str(path))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
 
 
+def parse_tokenizer(content: bytes, source: str) -> Tokenizer:
+    """The tokenizer of a tokenizer.json's bytes, padding and truncation as it has them.
+
+    Raises :class:`ModelError` that names ``source`` if it is not one.
+    """
+    try:
+        return Tokenizer.from_buffer(content)
+    except Exception as problem:  # noqa: BLE001 - tokenizers raises bare Exception
+        raise ModelError(f"{source} is not a tokenizer.json: {problem}") from None
+
+
 def read_idf(path: Path) -> dict[str, float]:
     """idf.json as a dict; raises :class:`ModelError` for anything but finite numbers above 0."""
-    raw = read_json(path, ModelError)
-    if not isinstance(raw, dict) or not raw:
-        raise ModelError(f"{path} must be a flat JSON object of token: weight; run: osparse idf")
-    bad = [(t, w) for t, w in raw.items() if type(w) not in (int, float) or not math.isfinite(w) or w <= 0]
+    return check_idf(read_json(path, ModelError), str(path))
+
+
+def check_idf(weights: Any, source: str) -> dict[str, float]:
+    """The parsed idf.json ``weights``; raises :class:`ModelError` for anything but finite numbers above 0."""
+    if not isinstance(weights, dict) or not weights:
+        raise ModelError(f"{source} must be a flat JSON object of token: weight; run: osparse idf")
+    bad = [(t, w) for t, w in weights.items() if type(w) not in (int, float) or not math.isfinite(w) or w <= 0]
     if bad:
         raise ModelError(
-            f"{path}: {len(bad)} weights are not numbers above 0, for example {dict(bad[:3])}; run: osparse idf"
+            f"{source}: {len(bad)} weights are not numbers above 0, for example {dict(bad[:3])}; run: osparse idf"
         )
-    return raw
+    return weights

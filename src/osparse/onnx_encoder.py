@@ -7,7 +7,6 @@ encoder.encode(["배나무는 봄에 하얀 꽃이 핀다"])   # [{"배": 1.21, 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -20,14 +19,14 @@ from tokenizers import Tokenizer
 from osparse.bundle import Bundle, read_member
 from osparse.encoding import SERVER_MAX_TOKENS, QueryEncoder, sparse_dict
 from osparse.errors import BundleError, ModelError
-from osparse.lexicon import Lexicon, load_tokenizer, read_vocabulary
+from osparse.files import parse_json
+from osparse.lexicon import Lexicon, check_idf, parse_tokenizer, vocabulary_of
+from osparse.onnx_nodes import INTEGER, operators
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 INPUTS = ("input1.input_ids", "input1.attention_mask")
-INT8 = b"MatMulInteger"
-"""The operator of an int8 encoder, by its name in the file."""
 STEP = 8
 """Ids; the lengths that texts are padded to are this far apart."""
 
@@ -60,7 +59,8 @@ class OnnxEncoder:
         archive = Path(archive)
         tokenizer, tokens, _ = read_tokenizer(archive)
         model = read_member(archive, "model.onnx")
-        return cls(open_session(model, str(archive), threads), tokenizer, tokens, alone=INT8 in model)
+        session = open_session(model, str(archive), threads)
+        return cls(session, tokenizer, tokens, alone=bool(operators(model) & INTEGER))
 
     def encode(self, texts: Sequence[str], batch_size: int = 32) -> list[dict[str, float]]:
         """{raw token: weight} of each text, in the order given."""
@@ -108,29 +108,28 @@ class OnnxEncoder:
 
 def open_query_encoder(tokenizer_zip: Path | str) -> QueryEncoder:
     """The query encoder of a bundle's tokenizer.zip, truncating where its tokenizer.json says."""
-    _, tokens, length = read_tokenizer(Path(tokenizer_zip))
-    with tempfile.TemporaryDirectory(prefix="osparse-") as folder:
-        tokenizer, idf = _extract(Path(tokenizer_zip), Path(folder), "tokenizer.json", "idf.json")
-        try:
-            lexicon = Lexicon.open(tokenizer, idf)
-        except ModelError as problem:
-            raise BundleError(f"{tokenizer_zip}: {str(problem).replace(folder + '/', '')}") from None
-        return QueryEncoder(load_tokenizer(tokenizer), lexicon, max_length=length)
+    archive = Path(tokenizer_zip)
+    tokenizer, _, length = read_tokenizer(archive)
+    content = read_member(archive, "idf.json")
+    try:
+        weights = check_idf(parse_json(content, "idf.json", ModelError), "idf.json")
+        lexicon = Lexicon.build(*vocabulary_of(tokenizer), weights, source="idf.json")
+    except ModelError as problem:
+        raise BundleError(f"{archive}: {problem}") from None
+    tokenizer.no_truncation()
+    return QueryEncoder(tokenizer, lexicon, max_length=length)
 
 
 def read_tokenizer(archive: Path) -> tuple[Tokenizer, tuple[str, ...], int]:
     """A zip's tokenizer with its truncation and no padding, the raw token of each id, and the truncation length."""
-    with tempfile.TemporaryDirectory(prefix="osparse-") as folder:
-        (path,) = _extract(archive, Path(folder), "tokenizer.json")
-        try:
-            tokens, _ = read_vocabulary(path)
-        except ModelError as problem:
-            raise BundleError(f"{archive}: {str(problem).replace(folder + '/', '')}") from None
-        tokenizer = Tokenizer.from_file(str(path))
+    try:
+        tokenizer = parse_tokenizer(read_member(archive, "tokenizer.json"), "tokenizer.json")
+    except ModelError as problem:
+        raise BundleError(f"{archive}: {problem}") from None
     length = min((tokenizer.truncation or {}).get("max_length", SERVER_MAX_TOKENS), SERVER_MAX_TOKENS)
     tokenizer.enable_truncation(length)
     tokenizer.no_padding()
-    return tokenizer, tokens, length
+    return tokenizer, vocabulary_of(tokenizer)[0], length
 
 
 def open_session(model: bytes, source: str, threads: int | None = None) -> InferenceSession:
@@ -163,9 +162,3 @@ def pad(rows: Sequence[Sequence[int]], width: int = 0) -> tuple[NDArray[np.int64
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _extract(archive: Path, folder: Path, *names: str) -> list[Path]:
-    for name in names:
-        (folder / name).write_bytes(read_member(archive, name))
-    return [folder / name for name in names]

@@ -31,8 +31,14 @@ SMALLEST = 1 << 20
 
 
 def pays(weight: Tensor) -> bool:
-    """Whether the screen is worth it for a (V, H) decoder where it is."""
-    return weight.is_cpu and weight.numel() >= SMALLEST and bool(torch.cpu._is_vnni_supported())
+    """Whether the screen is worth it for a (V, H) decoder where it is.
+
+    Never with a torch that lacks the int8 product or the question whether the CPU has it: neither is a public function.
+    """
+    vnni = getattr(torch.cpu, "_is_vnni_supported", None)
+    if vnni is None or not hasattr(torch, "_int_mm"):
+        return False
+    return weight.is_cpu and weight.numel() >= SMALLEST and bool(vnni())
 
 
 class Screen:

@@ -2,9 +2,10 @@
 
 ``max_over_tokens`` equals ``(hidden @ weight.T + bias).masked_fill(~mask, -inf).amax(1).relu()`` and its gradient. It
 holds the logits of one block of terms for one document at a time, in one buffer (what costs beside the matrix product
-is fresh memory), leaves padding out of the product and adds the bias after the maximum. Going back, only terms with a
-gradient are touched: their winning tokens are found again, which is cheaper than keeping every position on the way
-forward, and each gradient is scattered to that one token. On an accelerator a block is a slice of tokens of the batch.
+is fresh memory), leaves padding out of the product and adds the bias after the maximum. The backward pass touches only
+terms with a gradient: their winning tokens are found again, which is cheaper than keeping every position in the forward
+pass, and each gradient is scattered to that one token. On an accelerator a block is a slice of tokens of the batch, and
+the positions are kept: the host then waits for the device once in a backward pass, not for every document.
 """
 
 from __future__ import annotations
@@ -23,28 +24,29 @@ DEVICE_BLOCK_ELEMENTS = 256_000_000
 class _MaxOverTokens(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        peak = _peak_by_document(hidden, mask, weight) if hidden.is_cpu else _peak_by_slice(hidden, mask, weight)
+        winner = None
+        if _by_document(hidden):
+            peak = _peak_by_document(hidden, mask, weight)
+        else:
+            peak, winner = _peak_by_slice(hidden, mask, weight)
         peak.add_(bias).relu_()  # rounding is monotone: max(z + b) is max(z) + b to the bit
-        ctx.save_for_backward(hidden, mask, weight, peak)
+        ctx.save_for_backward(hidden, mask, weight, peak, winner)
         return peak
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, Tensor, Tensor]:
-        hidden, mask, weight, peak = ctx.saved_tensors
+        hidden, mask, weight, peak, winner = ctx.saved_tensors
         grad = grads[0] * (peak > 0)  # (B, V)
-        grad_hidden, grad_weight = torch.zeros_like(hidden), torch.zeros_like(weight)
-        block = max(1, BLOCK_ELEMENTS // max(1, hidden.shape[1]))
-        for b in range(hidden.shape[0]):
-            tokens = mask[b].nonzero().squeeze(1)  # (L,) of T
-            rows = hidden[b].index_select(0, tokens)  # (L, H)
-            found = grad[b].nonzero().squeeze(1)
-            for terms in torch.split(found, block) if len(found) else ():  # (K,) of V
-                columns = weight.index_select(0, terms)  # (K, H)
-                winner = (columns @ rows.T).argmax(1)  # (K,) of L; the bias is equal for all tokens
-                share = grad[b, terms][:, None]  # (K, 1)
-                grad_weight.index_add_(0, terms, rows.index_select(0, winner).mul_(share))
-                grad_hidden[b].index_add_(0, tokens[winner], columns.mul_(share))
+        if winner is None:
+            grad_hidden, grad_weight = _gradients_by_document(hidden, mask, weight, grad)
+        else:
+            grad_hidden, grad_weight = _gradients_by_pair(hidden, weight, grad, winner)
         return grad_hidden, None, grad_weight, grad.sum(0)
+
+
+def _by_document(hidden: Tensor) -> bool:
+    """Whether to take one document after the other: on a CPU, where that costs no wait for the device."""
+    return hidden.is_cpu
 
 
 def _peak_by_document(hidden: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
@@ -61,15 +63,51 @@ def _peak_by_document(hidden: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
     return peak
 
 
-def _peak_by_slice(hidden: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
+def _gradients_by_document(hidden: Tensor, mask: Tensor, weight: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of ``hidden`` and ``weight``; ``grad`` (B, V) is that of the relu-ed maxima, 0 where they are 0."""
+    grad_hidden, grad_weight = torch.zeros_like(hidden), torch.zeros_like(weight)
+    block = max(1, BLOCK_ELEMENTS // max(1, hidden.shape[1]))
+    for b in range(hidden.shape[0]):
+        tokens = mask[b].nonzero().squeeze(1)  # (L,) of T
+        rows = hidden[b].index_select(0, tokens)  # (L, H)
+        touched = grad[b].nonzero().squeeze(1)
+        for terms in torch.split(touched, block) if len(touched) else ():  # (K,) of V
+            columns = weight.index_select(0, terms)  # (K, H)
+            winner = (columns @ rows.T).argmax(1)  # (K,) of L; the bias is equal for all tokens
+            share = grad[b, terms][:, None]  # (K, 1)
+            grad_weight.index_add_(0, terms, rows.index_select(0, winner).mul_(share))
+            grad_hidden[b].index_add_(0, tokens[winner], columns.mul_(share))
+    return grad_hidden, grad_weight
+
+
+def _peak_by_slice(hidden: Tensor, mask: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, V) largest logits, and the (B, V) int32 positions of their tokens."""
     batch, length, _ = hidden.shape
     block = max(1, DEVICE_BLOCK_ELEMENTS // (batch * weight.shape[0]))
     peak = hidden.new_full((batch, weight.shape[0]), -torch.inf)
+    winner = torch.zeros(peak.shape, dtype=torch.int32, device=hidden.device)
     for start in range(0, length, block):
         logits = hidden[:, start : start + block] @ weight.T  # (B, block, V)
         logits.masked_fill_(~mask[:, start : start + block, None], -torch.inf)
-        torch.maximum(peak, logits.amax(1), out=peak)
-    return peak
+        largest, position = logits.max(1)
+        winner = torch.where(largest > peak, (position + start).int(), winner)
+        torch.maximum(peak, largest, out=peak)
+    return peak, winner
+
+
+def _gradients_by_pair(hidden: Tensor, weight: Tensor, grad: Tensor, winner: Tensor) -> tuple[Tensor, Tensor]:
+    """As :func:`_gradients_by_document`, over all (document, term) pairs of the batch: one wait for the device."""
+    batch, length, width = hidden.shape
+    grad_hidden, grad_weight = torch.zeros_like(hidden).view(batch * length, width), torch.zeros_like(weight)
+    flat = hidden.reshape(batch * length, width)
+    pairs = grad.nonzero()  # (N, 2), the host waits for N
+    for part in torch.split(pairs, max(1, DEVICE_BLOCK_ELEMENTS // width)) if len(pairs) else ():
+        document, term = part.unbind(1)
+        token = document * length + winner[document, term]
+        share = grad[document, term][:, None]
+        grad_weight.index_add_(0, term, flat.index_select(0, token).mul_(share))
+        grad_hidden.index_add_(0, token, weight.index_select(0, term).mul_(share))
+    return grad_hidden.view_as(hidden), grad_weight
 
 
 def max_over_tokens(hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -95,7 +96,12 @@ def test_a_model_is_opened_once_whatever_the_number_of_blocks(model: Model, monk
     monkeypatch.setattr("osparse.corpus.retrievers.BLOCK", 3)
     opened: list[int] = []
     original = TextEncoder.open
-    monkeypatch.setattr(TextEncoder, "open", lambda *args, **kwargs: opened.append(1) or original(*args, **kwargs))
+
+    def counted(*args: Any, **kwargs: Any) -> TextEncoder:
+        opened.append(1)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(TextEncoder, "open", counted)
     queries = [record[3] for record in world.RECORDS] * 100  # more than are scored at a time
     rankings = list(ModelRetriever(model).rank(DOCUMENTS, queries, 4))
     assert len(opened) == 1 and len(rankings) == len(queries)

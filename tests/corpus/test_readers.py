@@ -22,7 +22,7 @@ from osparse.model import Model
 from osparse.trainer.config import Ranking, SparsityConfig
 from osparse.trainer.padding import Frame
 from osparse.trainer.ranking import RankingStage
-from osparse.trainer.records import read_records
+from osparse.trainer.record_reader import read_records
 
 
 @pytest.fixture(scope="module")

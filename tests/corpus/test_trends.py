@@ -18,7 +18,7 @@ from osparse.corpus.analysis import words
 from osparse.corpus.trends import Trend, compare, count_terms, piece_boosts, terms_of
 from osparse.dataset import Dataset, Source, save_dataset
 from osparse.errors import ConfigError, DatasetError, InputError
-from osparse.trainer.output import idf_provenance
+from osparse.trainer.inputs import idf_provenance
 
 TODAY = datetime.date(2026, 11, 1)
 NOISE = [f"word{n}" for n in range(60)]

@@ -13,10 +13,11 @@ from scipy import sparse
 from osparse.dataset import Dataset
 from osparse.errors import ConfigError, DatasetError
 from osparse.model import Model
-from osparse.trainer.batch import Batch, BatchMaker, thinned
+from osparse.trainer.batch import Batch, BatchMaker, BatchQuery, thinned
 from osparse.trainer.candidates import with_candidates
 from osparse.trainer.config import Mixing, SourceCap
-from osparse.trainer.records import Record, Records, Text, read_records
+from osparse.trainer.record_reader import read_records
+from osparse.trainer.records import Record, Records, Text
 from osparse.trainer.sampling import BatchSampler, shares
 from osparse.trainer.translation import Translations
 
@@ -61,7 +62,7 @@ def test_hard_negatives_join_the_batch_in_the_language_of_the_document(records: 
     assert "q:pear:en" in batch.query_ids
     for row, name in enumerate(batch.query_ids):
         if name and name.startswith("q:pear"):
-            lang = batch.documents[batch.targets[row]].lang
+            lang = batch.columns[batch.queries[row].target].document.lang
             slate = names(batch, row, "all", 1)
             wanted = {"en": {"pear:en", "bread:en", "rain:en"}, "ko": {"pear:ko", "bread:ko", "moon:ko"}}[lang]
             assert slate == wanted
@@ -71,7 +72,7 @@ def test_hard_negatives_join_the_batch_in_the_language_of_the_document(records: 
 def test_an_unlabelled_candidate_is_a_teachers_and_no_negative_of_its_query(records: Records) -> None:
     batch = make(records, negatives=3)
     for row in range(len(batch.queries)):
-        target = batch.documents[batch.targets[row]]
+        target = batch.columns[batch.queries[row].target].document
         if target.id == "pear:en":
             assert "rain:en" not in names(batch, row, "all", 0) and "rain:en" in names(batch, row, "all", 1)
         elif target.id == "bread:en":
@@ -80,10 +81,10 @@ def test_an_unlabelled_candidate_is_a_teachers_and_no_negative_of_its_query(reco
 
 def test_the_published_pools(records: Records) -> None:
     batch = make(records, negatives=1)
-    for row, target in enumerate(batch.targets):
-        here = batch.documents[target]
+    for row, query in enumerate(batch.queries):
+        here = batch.columns[query.target].document
         own, hard = names(batch, row, "own", 0), names(batch, row, "hard", 0)
-        positives = {d.id for d, p in zip(batch.documents, batch.positive, strict=True) if p and d.lang == here.lang}
+        positives = {c.document.id for c in batch.columns if c.positive and c.document.lang == here.lang}
         assert positives - own == (
             {"rain:en"} if here.id == "pear:en" and "rain:en" in names(batch, row, "own", 1) else set()
         )
@@ -96,10 +97,10 @@ def test_a_sibling_that_came_as_a_hard_negative_is_no_negative() -> None:
     sibling = Text("b-dev", "en", np.array([3]), "b")
     batch = Batch()
     for document in documents:
-        batch.hold(document, document.ids, 0)
-    batch.offer(sibling, sibling.ids, 1, owner=0, negative=True)
+        batch.add_document(document, document.ids, 0)
+    batch.add_candidate(sibling, sibling.ids, 1, owner=0, negative=True)
     for owner in (0, 1):
-        batch.ask(np.array([9]), owner, 1.0, frozenset({"ab"[owner]}), owner=owner)
+        batch.add_query(BatchQuery(np.array([9]), owner, 1.0, frozenset({"ab"[owner]}), owner))
     assert batch.candidates().tolist() == [[True, True, True], [True, True, False]]
 
 
@@ -107,11 +108,44 @@ def test_a_document_that_is_there_is_not_encoded_twice() -> None:
     batch = Batch()
     text = Text("a", "en", np.array([1]), "a")
     other = Text("b", "en", np.array([2]), "b")
-    batch.hold(text, text.ids, 0)
-    batch.hold(other, other.ids, 0)
-    batch.offer(other, other.ids, 1, owner=0, negative=True)
-    assert [d.id for d in batch.documents] == ["a", "b"] and batch.positive == [True, True]
-    assert batch.slate_of == [set(), {0}]
+    batch.add_document(text, text.ids, 0)
+    batch.add_document(other, other.ids, 0)
+    batch.add_candidate(other, other.ids, 1, owner=0, negative=True)
+    assert [d.id for d in batch.documents] == ["a", "b"] and all(column.positive for column in batch.columns)
+    assert batch.slate == [(0, 1)]
+
+
+@pytest.mark.parametrize("kind", ["all", "own", "hard"])
+def test_pools_are_those_of_plain_loops(kind: str) -> None:
+    draw = np.random.default_rng(5)
+    batch, texts = Batch(), [np.array([i % 9]) for i in range(30)]  # some are copies of each other
+    documents = [Text(f"d{i}", "ek"[i % 2], texts[i], f"g{i // 3}") for i in range(30)]
+    for document in documents[:12]:
+        batch.add_document(document, document.ids, 0)
+    offered: dict[tuple[int, int], list[bool]] = {}
+    for _ in range(40):
+        owner, chosen, negative = int(draw.integers(6)), int(draw.integers(30)), bool(draw.integers(2))
+        batch.add_candidate(documents[chosen], texts[chosen], 1, owner=owner, negative=negative)
+        offered.setdefault((owner, batch.column_of[f"d{chosen}"]), []).append(negative)
+    for row in range(20):
+        relevant = frozenset(f"d{i}" for i in draw.integers(0, 30, 3)) | {f"d{row % 12}", "elsewhere"}
+        batch.add_query(BatchQuery(np.array([9]), row % 12, 1.0, relevant, row % 6))
+    assert len({column.document.id for column in batch.columns}) == len(batch.columns)
+    softmax, slate, candidates = batch.pools(kind)
+    for row, query in enumerate(batch.queries):
+        target = batch.columns[query.target].document
+        for number, column in enumerate(batch.columns):
+            document, labels = column.document, offered.get((query.owner, number), [])
+            allowed = number == query.target or (
+                document.lang == target.lang and document.group != target.group and document.id not in query.relevant
+                and document.ids.tolist() != target.ids.tolist()
+            )  # fmt: skip
+            first = int(document.id[1:]) < 12
+            negative = bool(labels) and all(labels)
+            pooled = {"all": True, "own": negative or first, "hard": not first}[kind] or number == query.target
+            assert bool(candidates[row, number]) == allowed
+            assert bool(slate[row, number]) == (allowed and (bool(labels) or number == query.target))
+            assert bool(softmax[row, number]) == (allowed and pooled and (negative or not labels))
 
 
 def sources(counts: dict[str, int]) -> Records:
@@ -159,11 +193,11 @@ def test_mixing_that_leaves_one_record_is_refused() -> None:
 def test_dropout_thins_documents_and_judged_queries_but_never_empties_them(records: Records) -> None:
     whole = make(records)
     thin = make(records, document_dropout=0.5, query_dropout=0.9)
-    for before, after in zip(whole.inputs, thin.inputs, strict=True):
-        assert 0 < len(after) < len(before)
+    for before, after in zip(whole.columns, thin.columns, strict=True):
+        assert 0 < len(after.ids) < len(before.ids)
     judged = [row for row, name in enumerate(thin.query_ids) if name]
-    assert {len(thin.queries[row]) for row in judged} < {*range(1, 99)}
-    assert sum(len(thin.queries[row]) for row in judged) < sum(len(whole.queries[row]) for row in judged) / 2
+    assert {len(thin.queries[row].ids) for row in judged} < {*range(1, 99)}
+    assert sum(len(thin.queries[r].ids) for r in judged) < sum(len(whole.queries[r].ids) for r in judged) / 2
     ids = np.arange(10_000)
     kept = thinned(ids, 0.3, np.random.default_rng(0))
     assert abs(len(kept) - 7_000) < 200 and (np.diff(kept) > 0).all()
@@ -177,8 +211,8 @@ def test_a_record_in_one_language_has_spans_only_where_there_is_no_other(records
     ]
     mixed = Records(alone, ("en", "ko"), records.relevant)
     batch = make(mixed, batch=len(alone))
-    spans = [owner for owner, name in zip(batch.owners, batch.query_ids, strict=True) if name is None]
-    both = {batch.owners[batch.targets.index(i)] for i, d in enumerate(batch.documents) if d.lang == "ko"}
+    spans = [query.owner for query in batch.queries if query.text is None]
+    both = {query.owner for query in batch.queries if batch.columns[query.target].document.lang == "ko"}
     assert set(spans) == both and len(spans) == 2
     english = Records(alone[1:], ("en",), records.relevant)
     assert None in make(english, batch=len(alone) - 1).query_ids
@@ -197,5 +231,8 @@ def test_queries_of_a_record_in_one_language_are_translated(records: Records) ->
     (english,) = (query for query in alone.queries if query.lang == "en")
     assert len(made) == 2
     for row in made:
-        assert batch.queries[row].tolist() == [i + 1 for i in english.ids.tolist()]
-        assert batch.documents[batch.targets[row]].id == alone.documents[0].id and batch.weights[row] == 0.25
+        assert batch.queries[row].ids.tolist() == [i + 1 for i in english.ids.tolist()]
+        assert (
+            batch.columns[batch.queries[row].target].document.id == alone.documents[0].id
+            and batch.queries[row].weight == 0.25
+        )

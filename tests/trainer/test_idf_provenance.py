@@ -52,7 +52,7 @@ def test_weights_of_another_dataset_are_said_and_kept_with_the_model(
     dataset: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     yaml = inputs(tmp_path, dataset, "train")
-    with caplog.at_level(logging.WARNING, "osparse.trainer.output"):
+    with caplog.at_level(logging.WARNING, "osparse.trainer.inputs"):
         assert train(yaml, dataset, tmp_path / "model").idf["dataset"] == dataset.fingerprint
         assert "counted on another dataset" not in caplog.text
         meta = tmp_path / "idf.meta.json"

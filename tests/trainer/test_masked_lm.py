@@ -12,7 +12,7 @@ from osparse.encoding import Head
 from osparse.trainer.config import MaskedLm, WarmStart
 from osparse.trainer.masked_lm import IGNORE, MaskedLmStage, calibrate
 from osparse.trainer.padding import Frame
-from osparse.trainer.records import read_records
+from osparse.trainer.record_reader import read_records
 from osparse.trainer.warm_start import lsa, warm_start
 
 CONFIG = MaskedLm(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,9 @@ def test_tensorboard_holds_the_log_s_numbers(tmp_path: Path) -> None:
     log.write("validation", part=1, stage="ranking", step=5, ndcg=0.5, directions={"ko->en": 0.4})
     resumed = RunLog(tmp_path, keep=lambda row: row["step"] < 5, tensorboard=True)
     write(resumed, 5, 2.0)
+    resumed.close()
+    log.close()
+    assert not [thread for thread in threading.enumerate() if "EventLogger" in type(thread).__name__]
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     found = {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
     assert found["1-ranking/step/loss"] == [(1, 4.0), (5, 2.0)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,14 @@ def test_a_function_is_found_in_the_working_directory(here: Path) -> None:
     assert load_dotted("own_parts:make", "x").__name__ == "make"
     assert load_dotted("pathlib:Path.cwd", "x")() == here
     assert len(source_of("own_parts:hinge", "x")) == 64
+
+
+@pytest.mark.parametrize("path", ["own_parts:make", "no_such_module_here:make", "broken_parts:make"])
+def test_the_search_path_is_left_as_it_was(here: Path, path: str) -> None:
+    before = list(sys.path)
+    with suppress(ConfigError):
+        load_dotted(path, "x")
+    assert sys.path == before and str(here) not in before
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from osparse.errors import ConfigError
 from osparse.trainer import precision, train
 from osparse.trainer.config import LoopConfig
 from osparse.trainer.inputs import read_inputs
-from osparse.trainer.run import prepare
+from osparse.trainer.training import prepare
 
 CPU = torch.device("cpu")
 

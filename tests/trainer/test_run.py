@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import signal
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from small_run import ONE_STEP
 
 import osparse.trainer.loop as loop
+import osparse.trainer.training as training
 from osparse.dataset import Dataset, save_dataset
 from osparse.encoder import TextEncoder
 from osparse.errors import CheckError, ConfigError, DatasetError, InputError
@@ -23,7 +25,7 @@ from osparse.model import Model
 from osparse.settings import read_settings
 from osparse.trainer import TrainConfig, plan, run_folder, train
 from osparse.trainer.checkpoint import Progress, read_checkpoint, restore, save_checkpoint
-from osparse.trainer.runlog import read_log
+from osparse.trainer.runlog import RunLog, read_log, sole_process
 
 
 def weights(model: Model) -> dict[str, torch.Tensor]:
@@ -123,6 +125,40 @@ def test_made_again_is_up_to_date_and_other_inputs_are_refused(
     with pytest.raises(InputError, match="--overwrite"):
         train(yaml, dataset, tmp_path)
     assert (tmp_path / "notes.txt").exists()
+
+
+def test_a_folder_in_use_is_refused_before_any_preparation(
+    yaml: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "prepare", lambda *_: pytest.fail("prepared in another's folder"))
+    with sole_process(run_folder(tmp_path / "model")), pytest.raises(InputError, match="in use by another"):
+        train(yaml, dataset, tmp_path / "model")
+
+
+def test_inputs_that_preparation_refuses_leave_nothing(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="fp16 needs a GPU"):
+        train(yaml, dataset, tmp_path / "model", overrides=["loop.precision=fp16"])
+    assert not list(tmp_path.iterdir())
+    (run_folder(tmp_path / "model")).mkdir()
+    with pytest.raises(ConfigError, match="fp16 needs a GPU"):
+        train(yaml, dataset, tmp_path / "model", overrides=["loop.precision=fp16"])
+    assert run_folder(tmp_path / "model").is_dir()
+
+
+def test_a_run_leaves_the_process_as_it_was(
+    yaml: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads and log level, also in a process that logs nothing for itself."""
+    monkeypatch.setenv("RANK", "1")
+    logger, closed = logging.getLogger("osparse"), []
+    monkeypatch.setattr(RunLog, "close", lambda self: closed.append(logger.getEffectiveLevel()))
+    before, threads = logger.level, torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        train(yaml, dataset, tmp_path / "model", overrides=[f"stages=[{ONE_STEP}]"])
+        assert (logger.level, torch.get_num_threads()) == (before, 2) and closed == [logging.ERROR]
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_a_checkpoint_that_is_missing_or_of_another_run_is_refused(

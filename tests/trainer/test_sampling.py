@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import world
 from osparse.dataset import Dataset
 from osparse.errors import DatasetError
 from osparse.trainer import sampling
-from osparse.trainer.records import read_records
+from osparse.trainer.record_reader import read_records
 from osparse.trainer.sampling import BatchSampler, nearest, tf_idf
 
 GROUPS = np.array([0, 0, 0, 1, 2, 3, 3, 4, 5, 6, 7, 8])
@@ -42,6 +43,52 @@ def test_a_batch_above_the_groups_is_cut_and_one_group_is_refused() -> None:
 def test_one_record_a_step_is_a_batch() -> None:
     """Masked-LM may have it; only a mixing that leaves one group is wrong."""
     assert [len(BatchSampler(GROUPS, 1, (1,)).at(step)) for step in range(20)] == [1] * 20
+
+
+def plainly_dealt(
+    groups: np.ndarray, batch: int, generator: np.random.Generator, similar: np.ndarray | None
+) -> list[list[int]]:
+    """The rule as it is said: each batch takes, in the drawn order, every undealt record whose group is free."""
+    order = generator.permutation(len(groups)).tolist()
+    batches: list[list[int]] = []
+    while True:
+        taken: dict[int, int] = {}
+        for record in order:
+            for candidate in [record, *([] if similar is None else similar[record].tolist())]:
+                if len(taken) < batch and candidate in order and int(groups[candidate]) not in taken:
+                    taken[int(groups[candidate])] = candidate
+        if len(taken) < batch and batches:
+            return batches
+        batches.append(list(taken.values()))
+        order = [record for record in order if record not in taken.values()]
+
+
+@pytest.mark.parametrize("neighbours", [0, 1, 3])
+@pytest.mark.parametrize("names", [5, 40, 120])
+def test_batches_are_those_of_the_plain_rule(names: int, neighbours: int) -> None:
+    draw = np.random.default_rng([names, neighbours])
+    for trial in range(20):
+        groups = np.minimum(draw.integers(0, names, 120), draw.integers(0, names, 120))  # some groups are large
+        similar = draw.integers(0, 120, (120, neighbours)) if neighbours else None
+        sampler = BatchSampler(groups, int(draw.integers(1, 12)), (trial,), similar)
+        dealt = plainly_dealt(groups, sampler.batch, np.random.default_rng([trial, 0]), similar)
+        assert [sampler.at(step).tolist() for step in range(len(dealt))] == dealt
+
+
+@pytest.mark.parametrize("large", [0, 20_000])
+def test_dealing_looks_at_a_record_a_fixed_number_of_times(large: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the number of records, and also where one group holds most of them."""
+    groups = np.concatenate([np.zeros(large, np.int64), np.arange(1, 20_001)])
+    sampler = BatchSampler(groups, 32, (1,))
+    counted, take = [0], sampler._take
+
+    def counting(*arguments: Any) -> int | None:
+        counted[0] += 1
+        return take(*arguments)
+
+    monkeypatch.setattr(sampler, "_take", counting)
+    sampler.at(0)
+    assert counted[0] <= 2 * len(groups)
 
 
 def test_resembling_records_come_into_one_batch() -> None:

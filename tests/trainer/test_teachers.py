@@ -26,7 +26,8 @@ from osparse.trainer.batch import Batch
 from osparse.trainer.candidates import with_candidates
 from osparse.trainer.config import Distillation, Ranking, Teacher, TrainConfig
 from osparse.trainer.inputs import read_inputs
-from osparse.trainer.records import Records, read_records
+from osparse.trainer.record_reader import read_records
+from osparse.trainer.records import Records
 from osparse.trainer.teachers import DatasetTeacher, make_scorer
 
 CPU = torch.device("cpu")
@@ -55,7 +56,7 @@ def test_scores_of_the_dataset(scored: Dataset, records: Records, batch: Batch) 
         with pytest.raises(DatasetError, match="a scorer must be named.*bm25, teacher"):
             make_scorer(Teacher(kind="dataset"), scored, replace(records, candidates=changed), CPU)
     assert isinstance(only := make_scorer(Teacher(kind="dataset"), scored, records, CPU), DatasetTeacher)
-    assert only.known["q:pear:en"] == {"rain:en": 3.0, "pear:en": 9.0} and not only.known["q:pear:ko"]
+    assert only.known("q:pear:en") == {"rain:en": 3.0, "pear:en": 9.0} and not only.known("q:pear:ko")
     with pytest.raises(DatasetError, match="no scores of 'other'"):
         make_scorer(Teacher(kind="dataset", scorer="other"), scored, records, CPU)
     found = make_scorer(Teacher(kind="dataset", scorer="teacher"), scored, records, CPU).scores(batch, slice(None))
@@ -77,7 +78,7 @@ def test_bm25_is_the_formula(scored: Dataset, records: Records, batch: Batch) ->
                 assert math.isnan(found[row, column])
                 continue
             wanted = 0.0
-            for token in query.tolist():
+            for token in query.ids.tolist():
                 held, tf = sum(token in ids for ids in here), document.ids.tolist().count(token)
                 idf = math.log(1 + (len(here) - held + 0.5) / (held + 0.5))
                 wanted += idf * tf * 2.2 / (tf + 1.2 * (0.25 + 0.75 * len(document.ids) / mean))
