@@ -86,7 +86,11 @@ class Lexicon:
 
 def read_vocabulary(tokenizer: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Raw token of every id and the special ids, from a tokenizer.json."""
-    loaded = load_tokenizer(tokenizer)
+    return vocabulary_of(load_tokenizer(tokenizer))
+
+
+def vocabulary_of(loaded: Tokenizer) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Raw token of every id and the special ids, of a tokenizer."""
     vocabulary = loaded.get_vocab(with_added_tokens=True)
     tokens = [""] * (max(vocabulary.values()) + 1)
     for token, i in vocabulary.items():

@@ -70,11 +70,14 @@ def routed(model: Model, tmp_path: Path) -> Path:
     document, query = root / "document_0_MLMTransformer", root / "query_0_SparseStaticEmbedding"
     for folder in (document, query):
         folder.mkdir(parents=True)
-        shutil.copy(model.path / "tokenizer.json", folder)
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copy(model.path / name, folder)
     for name in HUGGING_FACE:
         shutil.copy(model.path / name, document)
     write(root / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Router"}])
-    kinds = {query.name: "x.SparseStaticEmbedding", document.name: "x.Transformer", "document_1": "x.SpladePooling"}
+    package_name = "sentence_transformers.sparse_encoder.modules"
+    names = {query.name: "SparseStaticEmbedding", document.name: "MLMTransformer", "document_1": "SpladePooling"}
+    kinds = {folder: f"{package_name}.{name}" for folder, name in names.items()}
     structure = {"query": [query.name], "document": [document.name, "document_1"]}
     write(root / "router_config.json", {"types": kinds, "structure": structure})
     pooling = {"pooling_strategy": "max", "activation_function": "log1p_relu"}
@@ -219,8 +222,11 @@ def test_query_weights_of_other_tokens(plain: Path) -> None:
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        (lambda r: r.update(pooling_strategy="sum"), "pooling 'sum'"),
-        (lambda r: r.update(activation_function="tanh"), "activation 'tanh'"),
+        (lambda r: r.update(pooling_strategy="sum"), "pooling_strategy is 'sum', required is max"),
+        (
+            lambda r: r.update(activation_function="tanh"),
+            "activation_function is 'tanh', required is relu or log1p_relu",
+        ),
     ],
 )
 def test_pooling_of_another_kind(symmetric: Path, edit: Any, said: str) -> None:
@@ -231,7 +237,7 @@ def test_pooling_of_another_kind(symmetric: Path, edit: Any, said: str) -> None:
 def test_modules_of_another_kind_or_place(symmetric: Path) -> None:
     change(symmetric / "modules.json", lambda rows: rows[1].update(path="../../elsewhere"))
     refused(symmetric, "leads out of the folder")
-    change(symmetric / "modules.json", lambda rows: rows[1].update(type="x.Pooling"))
+    change(symmetric / "modules.json", lambda rows: rows[1].update(type="sentence_transformers.models.Pooling"))
     refused(symmetric, "MLMTransformer -> Pooling; osparse packages a transformer followed by SpladePooling")
     write(symmetric / "modules.json", {"idx": 0})
     refused(symmetric, "not sentence-transformers' list of modules")
