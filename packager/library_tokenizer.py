@@ -106,6 +106,5 @@ def _differences(built: Tokenizer, file: Tokenizer) -> list[str]:
 
 def _lowers(normalizer: Any) -> bool:
     """Whether sentence-transformers finds a Lowercase normalizer and adds none."""
-    if isinstance(normalizer, normalizers.Sequence):
-        return any(isinstance(part, normalizers.Lowercase) for part in normalizer)
-    return isinstance(normalizer, normalizers.Lowercase)
+    parts: Any = normalizer if isinstance(normalizer, normalizers.Sequence) else [normalizer]
+    return any(isinstance(part, normalizers.Lowercase) for part in parts)

@@ -191,7 +191,7 @@ def _documents(layout: Layout, head: Head) -> Any:
         processor_kwargs={**layout.tokenizer_arguments, **loaded}, config_kwargs=loaded,
         max_seq_length=layout.max_length, do_lower_case=layout.lower_case,
     )  # fmt: skip
-    activation = next(name for name, ours in ACTIVATIONS.items() if ours == head.activation)
+    activation: Any = next(name for name, ours in ACTIVATIONS.items() if ours == head.activation)
     pooling = SpladePooling("max", activation)
     prompts = {"document": layout.document_prompt}
     return SparseEncoder(

@@ -72,7 +72,7 @@ def _config_arguments(value: Any) -> bool:
 
 
 def _text_logits(value: Any) -> bool:
-    return value == {"text": {"method": "forward", "method_output_name": "logits"}}
+    return bool(value == {"text": {"method": "forward", "method_output_name": "logits"}})
 
 
 def _is(*accepted: Any) -> Any:

@@ -74,12 +74,15 @@ OBEYED: dict[str, Make] = {
     "document_length": symmetric(document_length=9),
     "document_length before max_seq_length": symmetric(document_length=9, max_seq_length=20),
     "query_length": symmetric(query_length=5),
-    "do_lower_case": symmetric(do_lower_case=True),
-    "do_lower_case, routed": routed(do_lower_case=True),
+    "max_seq_length of older versions": edited(symmetric(), TRANSFORMER, max_seq_length=13),
+    "do_lower_case": edited(symmetric(), TRANSFORMER, do_lower_case=True),
+    "do_lower_case, routed": edited(routed(), f"document_0_Transformer/{TRANSFORMER}", do_lower_case=True),
     "max_active_dims": symmetric(model={"max_active_dims": 3}),
     "max_active_dims, routed": routed(model={"max_active_dims": 600}),
     "document prompt": symmetric(model={"prompts": {"document": "passage: "}}),
-    "document prompt, lower-cased": symmetric(model={"prompts": {"document": "The ferry "}}, do_lower_case=True),
+    "document prompt, lower-cased": edited(
+        symmetric(model={"prompts": {"document": "The ferry "}}), TRANSFORMER, do_lower_case=True
+    ),
     "document prompt, routed": routed(model={"prompts": {"document": "passage: ", "query": ""}}, max_seq_length=16),
     "default prompt": symmetric(model={"prompts": {"other": "query: "}, "default_prompt_name": "other"}),
     "similarity": symmetric(model={"similarity_fn_name": "dot"}),
