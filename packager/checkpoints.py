@@ -24,15 +24,9 @@ from osparse.packager.library_tokenizer import LibraryTokenizer, read_library_to
 from osparse.packager.query_weights import read_query_weights
 from osparse.packager.saved_settings import SettingsReader
 from osparse.packager.saved_settings_table import SETTINGS
+from osparse.weight_files import weight_files
 
 log = logging.getLogger("osparse.packager.checkpoints")
-WEIGHTS = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
-"""In the order of preference; a .bin is read as weights only, never as a pickle of anything else."""
 
 
 @dataclass(frozen=True)
@@ -129,25 +123,6 @@ def describe(model: Model) -> dict[str, Any]:
         "query_weights": {k: v for k, v in model.idf.items() if k in ("from", "missing", "missing_count_as", "corpus")},
         **({"ignored": list(model.ignored)} if isinstance(model, Checkpoint) and model.ignored else {}),
     }
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The files that hold the weights; raises :class:`ModelError` if there is none or a part is missing."""
-    for name in WEIGHTS:
-        path = folder / name
-        if path.is_file() and name.endswith(".index.json"):
-            raw = read_json(path, ModelError)
-            names = sorted(set(raw.get("weight_map", {}).values())) if isinstance(raw, dict) else []
-            parts = [folder / part for part in names]
-            missing = [part.name for part in parts if not part.is_file()]
-            if missing or not parts:
-                raise ModelError(
-                    f"{path} names {len(missing)} files that are not there, like {missing[:1]}; fetch them"
-                )
-            return [path, *parts]
-        if path.is_file():
-            return [path]
-    raise ModelError(f"{folder} has no weights: one of {', '.join(WEIGHTS)} is needed; fetch the folder again")
 
 
 def _open_checkpoint(

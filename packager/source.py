@@ -12,15 +12,16 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from osparse.encoder import SparseEncoder, decoder_rows, load_masked_lm, positions
+from osparse.encoder import SparseEncoder, decoder_rows, positions
 from osparse.encoding import SERVER_MAX_TOKENS, QueryEncoder
 from osparse.errors import CheckError, ModelError
 from osparse.lexical_table import read_table
+from osparse.masked_lm import load_masked_lm
 from osparse.model import Model
-from osparse.packager.checkpoints import Checkpoint, weight_files
+from osparse.packager.checkpoints import Checkpoint
 from osparse.packager.tokenizer import load, packaged, packaged_tokenizer, truncated
 from osparse.packager.top_k import TopKOfAll
-from osparse.packager.weights import load_checkpoint
+from osparse.weight_files import weight_files
 
 log = logging.getLogger("osparse.packager.source")
 MAX_DENSITY = 0.995
@@ -48,7 +49,7 @@ class Source:
         tokenizer_json, query_tokenizer_json = _tokenizers(model)
         _require_ids(model, tokenizer_json)
         _require_ids(model, query_tokenizer_json)
-        mlm = load_checkpoint(model.path) if isinstance(model, Checkpoint) else load_masked_lm(model.path, "eager")
+        mlm = load_masked_lm(model.path, "eager")
         lexical = None if isinstance(model, Checkpoint) else read_table(model.path, decoder_rows(mlm))
         kind = TopKOfAll if isinstance(model, Checkpoint) and model.head.top_k is not None else SparseEncoder
         encoder = kind(mlm, model.head, lexical).eval().requires_grad_(False)

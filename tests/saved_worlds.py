@@ -11,7 +11,7 @@ import torch
 from sentence_transformers import SparseEncoder
 from sentence_transformers.base.modules import Router, Transformer
 from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding, SpladePooling
-from transformers import BertConfig, BertForMaskedLM, BertTokenizer, RobertaConfig, RobertaForMaskedLM, RobertaTokenizer
+from transformers import AutoConfig, AutoModelForMaskedLM, BertConfig, BertForMaskedLM, BertTokenizer, RobertaTokenizer
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 LATIN = "abcdefghijklmnopqrstuvwxyz"
@@ -37,8 +37,8 @@ def bert(folder: Path, *, lower: bool = False, positions: int = 64, **tokenizer:
     return folder
 
 
-def roberta(folder: Path, **tokenizer: Any) -> Path:
-    """A one-layer RoBERTa with a byte-level tokenizer; 40 of its 42 positions can be used."""
+def roberta(folder: Path, kind: str = "roberta", **tokenizer: Any) -> Path:
+    """A one-layer RoBERTa, or one of its kind, with a byte-level tokenizer; 40 of its 42 positions can be used."""
     torch.manual_seed(0)
     special = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
     from tokenizers.pre_tokenizers import ByteLevel
@@ -47,7 +47,8 @@ def roberta(folder: Path, **tokenizer: Any) -> Path:
     vocabulary = {token: i for i, token in enumerate((*special, *pieces, "Ġt", "Ġth", "Ġthe", "in"))}
     merges = [("Ġ", "t"), ("Ġt", "h"), ("Ġth", "e"), ("i", "n")]
     size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
-    mlm = RobertaForMaskedLM(RobertaConfig(vocab_size=len(vocabulary), max_position_embeddings=42, **size))
+    config = AutoConfig.for_model(kind, vocab_size=len(vocabulary), max_position_embeddings=42, **size)
+    mlm = AutoModelForMaskedLM.from_config(config)  # type: ignore[no-untyped-call]  # transformers is not annotated
     with torch.no_grad():
         mlm.lm_head.decoder.weight.mul_(40)
         mlm.lm_head.bias.uniform_(-6, -1)

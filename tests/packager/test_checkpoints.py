@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 from osparse.bundle import read_member
 from osparse.errors import CheckError, InputError, ModelError
 from osparse.lexicon import MIN_WEIGHT
+from osparse.masked_lm import load_masked_lm
 from osparse.model import Model
 from osparse.packager import hub, package
 from osparse.packager.checkpoints import Checkpoint, describe, display_name, open_model
 from osparse.packager.source import Source
-from osparse.packager.weights import load_checkpoint
 
 HUGGING_FACE = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 
@@ -139,10 +139,10 @@ def test_a_routed_folder_has_its_query_weights_in_a_tensor(routed: Path, model: 
 
 def test_a_bin_is_read_as_tensors_alone(plain: Path, tmp_path: Path) -> None:
     weights = load_file(plain / "model.safetensors")
-    wanted = load_checkpoint(plain).state_dict()
+    wanted = load_masked_lm(plain, "eager").state_dict()
     (plain / "model.safetensors").unlink()
     torch.save(weights, plain / "pytorch_model.bin")
-    found = load_checkpoint(plain).state_dict()
+    found = load_masked_lm(plain, "eager").state_dict()
     assert found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in wanted)
     assert open_model(plain).fingerprint
 
@@ -152,7 +152,7 @@ def test_a_bin_is_read_as_tensors_alone(plain: Path, tmp_path: Path) -> None:
 
     torch.save({**weights, "harm": Harm()}, plain / "pytorch_model.bin")
     with pytest.raises(ModelError, match=r"pytorch_model\.bin cannot be read.*safetensors"):
-        load_checkpoint(plain)
+        load_masked_lm(plain, "eager")
     assert not (tmp_path / "harmed").exists()
 
 
@@ -164,7 +164,7 @@ def test_weights_in_parts_are_all_there(plain: Path) -> None:
     with pytest.raises(ModelError, match=r"not there.*model-00001-of-00001"):
         open_model(plain)
     save_file(weights, plain / "model-00001-of-00001.safetensors", metadata={"format": "pt"})
-    assert load_checkpoint(plain) is not None and len(open_model(plain).fingerprint) == 64
+    assert load_masked_lm(plain, "eager") is not None and len(open_model(plain).fingerprint) == 64
 
 
 def refused(plain: Path, said: str, error: type[Exception] = ModelError, **options: Any) -> None:

@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from osparse.bundle import Bundle
+from osparse.packager.saved_settings import Setting
+from osparse.packager.saved_settings_table import SETTINGS
 from osparse.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
-ELSEWHERE = {"quantization.*", "source.query_weights.from", "source.query_weights.missing*"}
+ELSEWHERE = {
+    "quantization.*", "source.query_weights.from", "source.query_weights.missing*", "source.ignored",
+    "checks.reference.*",
+}  # fmt: skip
 """Fields of a quantised bundle, or of another's checkpoint."""
 
 
@@ -59,3 +64,18 @@ def test_the_table_of_targets_is_the_one_in_the_code() -> None:
             assert ", ".join(target.field_types) == fields.strip()
             assert (", ".join(target.analyzers) or "-") == analyzers.strip()
     assert seen == list(TARGETS)
+
+
+def test_the_table_of_settings_is_the_one_in_the_code() -> None:
+    text = (ROOT / "docs" / "bundle.md").read_text(encoding="utf-8").partition("### Settings")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in text.splitlines() if line[:3] == "| `"]
+    shown = [
+        (file.strip("`"), key, becomes, why) for file, keys, becomes, why in rows for key in re.findall("`(.+?)`", keys)
+    ]
+    assert shown == [(row.file, row.key, _becomes(row), row.why) for row in SETTINGS]
+
+
+def _becomes(row: Setting) -> str:
+    if row.becomes == "refused" and row.key != "(the file)":
+        return f"refused unless {row.requires}"
+    return f"{row.becomes} ({row.requires})" if row.requires and row.becomes == "baked in" else row.becomes
