@@ -62,8 +62,8 @@ def read_library_tokenizer(
     changed = _differences(backend, file)
     if changed:
         log.warning(
-            "%s: transformers builds another tokenizer than tokenizer.json says (%s), as tokenizer_config.json asks; "
-            "what transformers builds is packaged",
+            "%s: transformers builds another tokenizer than tokenizer.json says (%s), by its class and "
+            "tokenizer_config.json; what transformers builds is packaged",
             folder,
             ", ".join(changed),
         )

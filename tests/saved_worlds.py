@@ -11,7 +11,15 @@ import torch
 from sentence_transformers import SparseEncoder
 from sentence_transformers.base.modules import Router, Transformer
 from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding, SpladePooling
-from transformers import AutoConfig, AutoModelForMaskedLM, BertConfig, BertForMaskedLM, BertTokenizer, RobertaTokenizer
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import (
+    AutoConfig,
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    BertTokenizer,
+    RobertaTokenizer,
+    XLMRobertaTokenizer,
+)
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 LATIN = "abcdefghijklmnopqrstuvwxyz"
@@ -25,10 +33,8 @@ Edit = Callable[[dict[str, Any]], object]
 
 def bert(folder: Path, *, lower: bool = False, positions: int = 64, **tokenizer: Any) -> Path:
     """A one-layer BERT with a WordPiece tokenizer, as transformers saves them."""
-    torch.manual_seed(0)
     vocabulary = {token: i for i, token in enumerate(dict.fromkeys((*SPECIAL, *WORDS)))}
-    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
-    mlm = BertForMaskedLM(BertConfig(vocab_size=len(vocabulary), max_position_embeddings=positions, **size))
+    mlm = _masked_lm("bert", len(vocabulary), positions)
     with torch.no_grad():
         mlm.cls.predictions.decoder.weight.mul_(40)
         mlm.cls.predictions.decoder.bias.uniform_(-6, -1)
@@ -39,25 +45,40 @@ def bert(folder: Path, *, lower: bool = False, positions: int = 64, **tokenizer:
 
 def roberta(folder: Path, kind: str = "roberta", **tokenizer: Any) -> Path:
     """A one-layer RoBERTa, or one of its kind, with a byte-level tokenizer; 40 of its 42 positions can be used."""
-    torch.manual_seed(0)
     special = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
-    from tokenizers.pre_tokenizers import ByteLevel
-
     pieces = sorted(ByteLevel.alphabet())
     vocabulary = {token: i for i, token in enumerate((*special, *pieces, "Ġt", "Ġth", "Ġthe", "in"))}
-    merges = [("Ġ", "t"), ("Ġt", "h"), ("Ġth", "e"), ("i", "n")]
-    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
-    config = AutoConfig.for_model(kind, vocab_size=len(vocabulary), max_position_embeddings=42, **size)
-    mlm = AutoModelForMaskedLM.from_config(config)  # type: ignore[no-untyped-call]  # transformers is not annotated
+    merges: Any = [("Ġ", "t"), ("Ġt", "h"), ("Ġth", "e"), ("i", "n")]
+    _save_roberta(folder, kind, RobertaTokenizer(vocab=vocabulary, merges=merges, **tokenizer))
+    return folder
+
+
+def xlm_roberta(folder: Path, **tokenizer: Any) -> Path:
+    """The same with SentencePiece's tokens."""
+    special = [(token, 0.0) for token in ("<s>", "<pad>", "</s>", "<unk>")]
+    letters = (*LATIN, *"ABCéü가나다물日本語0123.,!")
+    pieces: Any = [*special, ("▁", -2.0), ("▁the", -3.0), ("ferry", -3.5), *((letter, -5.0) for letter in letters)]
+    _save_roberta(folder, "xlm-roberta", XLMRobertaTokenizer(vocab=pieces, **tokenizer))
+    return folder
+
+
+def _save_roberta(folder: Path, kind: str, tokenizer: Any) -> None:
+    mlm = _masked_lm(kind, len(tokenizer), 42)
     with torch.no_grad():
         mlm.lm_head.decoder.weight.mul_(40)
         mlm.lm_head.bias.uniform_(-6, -1)
     mlm.save_pretrained(folder)
-    RobertaTokenizer(vocab=vocabulary, merges=merges, **tokenizer).save_pretrained(folder)
-    return folder
+    tokenizer.save_pretrained(folder)
 
 
-def transformer(base: Path, **settings: Any) -> Transformer:
+def _masked_lm(kind: str, rows: int, positions: int) -> Any:
+    torch.manual_seed(0)
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    config = AutoConfig.for_model(kind, vocab_size=rows, max_position_embeddings=positions, **size)
+    return AutoModelForMaskedLM.from_config(config)  # type: ignore[no-untyped-call]  # transformers is not annotated
+
+
+def transformer(base: Path, **settings: Any) -> Any:
     return Transformer(str(base), transformer_task="fill-mask", **settings)
 
 
@@ -66,7 +87,7 @@ def symmetric(
     **settings: Any,
 ) -> Path:  # fmt: skip
     """A SPLADE model, saved; its query weights are an idf.json beside it."""
-    modules = [transformer(base, **settings), SpladePooling(pooling, activation)]  # type: ignore[arg-type]  # the test
+    modules: list[Any] = [transformer(base, **settings), SpladePooling(pooling, activation)]  # type: ignore[arg-type]  # a test names a kind by its text
     SparseEncoder(modules=modules, device="cpu", **(model or {})).save_pretrained(str(folder), create_model_card=False)
     write_idf(folder, modules[0].tokenizer)
     return folder
@@ -84,7 +105,7 @@ def routed(
     torch.manual_seed(1)
     drawn = torch.rand(len(tokenizer)) + 0.1
     static = SparseStaticEmbedding(tokenizer, weights(drawn) if weights else drawn)
-    routes = {names[0]: [static], names[1]: [transformer(base, **settings), SpladePooling("max")]}
+    routes: Any = {names[0]: [static], names[1]: [transformer(base, **settings), SpladePooling("max")]}
     router = Router(routes, default_route=names[1], route_mappings=mappings)
     SparseEncoder(modules=[router], device="cpu", **(model or {})).save_pretrained(str(folder), create_model_card=False)
     return folder
@@ -97,8 +118,6 @@ def write_idf(folder: Path, tokenizer: Any) -> None:
 
 def plain(base: Path) -> Path:
     """A Hugging Face folder with an idf.json."""
-    from transformers import AutoTokenizer
-
     write_idf(base, AutoTokenizer.from_pretrained(base))
     return base
 

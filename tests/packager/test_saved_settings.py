@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import saved_worlds as saved
+from sentence_transformers import SparseEncoder
 
 from osparse.errors import InputError, ModelError
 from osparse.onnx_encoder import OnnxEncoder, open_query_encoder
@@ -63,6 +64,18 @@ def plain(name: str = "tokenizer_config.json", **values: Any) -> Make:
     return make
 
 
+def lower_json(folder: Path) -> Path:
+    root = saved.plain(base(folder, lower=True))
+    saved.edit(root / "tokenizer_config.json", lambda raw: raw.update(do_lower_case=False))
+    return root
+
+
+def no_tokenizer_config(folder: Path) -> Path:
+    root = saved.plain(base(folder))
+    (root / "tokenizer_config.json").unlink()
+    return root
+
+
 POOLING, TRANSFORMER, MODEL = (
     "1_SpladePooling/config.json", "sentence_bert_config.json", "config_sentence_transformers.json",
 )  # fmt: skip
@@ -108,6 +121,9 @@ OBEYED: dict[str, Make] = {
     "plain, lower in tokenizer_config.json": plain(do_lower_case=True),
     "plain, no accents in tokenizer_config.json": plain(strip_accents=True),
     "plain, length in tokenizer_config.json": plain(model_max_length=11),
+    "plain, cased in tokenizer_config.json alone": lower_json,
+    "plain, no tokenizer_config.json": no_tokenizer_config,
+    "plain XLM-RoBERTa": lambda folder: saved.plain(saved.xlm_roberta(folder / "base")),
     "plain RoBERTa": lambda folder: saved.plain(saved.roberta(folder / "base")),
     "plain RoBERTa, add_prefix_space": lambda folder: saved.plain(saved.roberta(folder / "b", add_prefix_space=True)),
 }
@@ -156,12 +172,12 @@ TEXTS = ("The Ferry to the ISLAND", "Ä café, Über naïve", "배나무 물 日
 def test_a_setting_is_obeyed(setting: str, tmp_path: Path) -> None:
     """``package`` compares on many texts itself; here the finished bundle is compared on a few, by another path."""
     root = OBEYED[setting](tmp_path)
-    made = package(root, tmp_path / "bundle", ["onnx"])
+    made = package(root, tmp_path / "bundle", ["torchscript", "onnx"] if setting == "max_active_dims" else ["onnx"])
     reference = made.checks["reference"]
     assert reference["library"]["sentence-transformers"] and reference["texts"] > 40
     if not (root / "modules.json").is_file():
         return
-    library = saved.SparseEncoder(str(root), device="cpu")
+    library = SparseEncoder(str(root), device="cpu")
     encoder, queries = OnnxEncoder.open(made), open_query_encoder(made.zip_path("tokenizer"))
     special = {encoder.tokens[i] for i in made.head.masked_ids if i < len(encoder.tokens)}
     for text in TEXTS:
