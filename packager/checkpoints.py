@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from osparse.encoding import ACTIVATIONS, SERVER_MAX_TOKENS, Activation, Head
 from osparse.errors import InputError, ModelError
 from osparse.files import fingerprint, read_json, sha256_file
-from osparse.lexicon import Lexicon
+from osparse.lexicon import Lexicon, read_vocabulary, vocabulary_of
 from osparse.model import Model
 from osparse.packager import hub
+from osparse.packager.document_prompts import with_document_prompt
 from osparse.packager.layouts import Layout, read_layout
+from osparse.packager.library_tokenizer import LibraryTokenizer, read_library_tokenizer
 from osparse.packager.query_weights import read_query_weights
+from osparse.packager.saved_settings import SettingsReader
+from osparse.packager.saved_settings_table import SETTINGS
+from osparse.weight_files import weight_files
 
 log = logging.getLogger("osparse.packager.checkpoints")
-WEIGHTS = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
-"""In the order of preference; a .bin is read as weights only, never as a pickle of anything else."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,16 @@ class Checkpoint(Model):
     table: Lexicon = field(kw_only=True)
     rows: int = field(kw_only=True)
     """Vocabulary size of config.json."""
+    tokenizer: str = field(kw_only=True)
+    """tokenizer.json of documents, as the folder's library builds it, with the document prompt."""
+    query_tokenizer: str = field(kw_only=True)
+    """tokenizer.json of queries."""
+    query_length: int = field(kw_only=True)
+    """Ids per query, special ones included, in [2, 512]."""
+    ignored: tuple[str, ...] = field(kw_only=True, default=())
+    """Settings of the folder that were left unread because the caller asked for it."""
+    length_given: bool = field(kw_only=True, default=False)
+    """Whether the caller chose the ids per document."""
 
     @cached_property
     def lexicon(self) -> Lexicon:
@@ -44,10 +56,16 @@ class Checkpoint(Model):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Names what is served: weights, tokenizer, query weights and head."""
-        parts = [self.path / "config.json", self.path / "tokenizer.json", *weight_files(self.path)]
-        sums = {path.name: sha256_file(path) for path in parts}
+        """Names what is served: weights, tokenizers, query weights and head."""
+        parts = [self.path / "config.json", *weight_files(self.path)]
+        sums: dict[str, str | int] = {path.name: sha256_file(path) for path in parts}
+        sums |= {"tokenizer": _sha256(self.tokenizer), "query tokenizer": _sha256(self.query_tokenizer)}
+        sums["query length"] = self.query_length
         return fingerprint({"head": asdict(self.head), "query weights": self.table.version, **sums})
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def open_model(
@@ -56,6 +74,7 @@ def open_model(
     idf: Path | None = None,
     activation: str | None = None,
     max_length: int | None = None,
+    ignore: Collection[str] = (),
 ) -> Model:
     """A model directory, a folder of somebody else, or a hub id (``owner/name``, ``owner/name@revision``).
 
@@ -63,9 +82,10 @@ def open_model(
         idf: query weights that go before the folder's own.
         activation: of a folder that does not say; ``log1p_relu`` or ``log1p_log1p_relu``.
         max_length: ids per document, in [2, 512], for a folder that does not say or says too many.
+        ignore: settings of a folder that are unknown to osparse, and are not to be obeyed.
 
     Raises:
-        ModelError: it is no sparse masked-LM, or not whole.
+        ModelError: it is no sparse masked-LM, not whole, or has a setting that cannot be obeyed.
         InputError: an option that a model directory decides itself.
     """
     if isinstance(given, Model):
@@ -76,13 +96,13 @@ def open_model(
         or not (root / "config.json").is_file()
         and not (root / "modules.json").is_file()
     ):
-        if idf or activation or max_length:
+        if idf or activation or max_length or ignore:
             raise InputError(
-                f"{root} is a model of osparse, which knows its query weights and head: leave out --idf, --activation "
-                "and --max-length, or change them in the folder (osparse idf writes idf.json)"
+                f"{root} is a model of osparse, which knows its query weights and head: leave out --idf, --activation, "
+                "--max-length and --ignore, or change them in the folder (osparse idf writes idf.json)"
             )
         return Model.open(root)
-    return _open_checkpoint(root, name, idf, activation, max_length)
+    return _open_checkpoint(root, name, idf, activation, max_length, SettingsReader(SETTINGS, ignore))
 
 
 def display_name(model: Model) -> str:
@@ -101,51 +121,91 @@ def describe(model: Model) -> dict[str, Any]:
         "architecture": config.get("model_type", "unknown"),
         "licence": _licence(card / "README.md"),
         "query_weights": {k: v for k, v in model.idf.items() if k in ("from", "missing", "missing_count_as", "corpus")},
+        **({"ignored": list(model.ignored)} if isinstance(model, Checkpoint) and model.ignored else {}),
     }
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The files that hold the weights; raises :class:`ModelError` if there is none or a part is missing."""
-    for name in WEIGHTS:
-        path = folder / name
-        if path.is_file() and name.endswith(".index.json"):
-            raw = read_json(path, ModelError)
-            names = sorted(set(raw.get("weight_map", {}).values())) if isinstance(raw, dict) else []
-            parts = [folder / part for part in names]
-            missing = [part.name for part in parts if not part.is_file()]
-            if missing or not parts:
-                raise ModelError(
-                    f"{path} names {len(missing)} files that are not there, like {missing[:1]}; fetch them"
-                )
-            return [path, *parts]
-        if path.is_file():
-            return [path]
-    raise ModelError(f"{folder} has no weights: one of {', '.join(WEIGHTS)} is needed; fetch the folder again")
-
-
 def _open_checkpoint(
-    root: Path, name: str, idf: Path | None, activation: str | None, max_length: int | None
+    root: Path, name: str, idf: Path | None, activation: str | None, max_length: int | None, reader: SettingsReader
 ) -> Checkpoint:
-    layout = read_layout(root)
+    layout = read_layout(root, reader)
+    reader.require_all_ignored()
     config = read_json(layout.transformer / "config.json", ModelError)
     if not isinstance(config, dict) or "model_type" not in config:
         raise ModelError(f"{layout.transformer}/config.json names no model_type; it is no transformers checkpoint")
-    table, where = read_query_weights(layout, idf)
-    rows = config.get("vocab_size")
-    if not isinstance(rows, int) or rows < len(table.tokens):
-        raise ModelError(
-            f"{layout.transformer}: config.json has vocab_size {rows}, tokenizer.json {len(table.tokens)} tokens; "
-            "they do not belong together; fetch the folder again"
-        )
+    _rows(layout, config, len(read_vocabulary(layout.transformer / "tokenizer.json")[0]))
+    documents = _document_tokenizer(layout)
+    tokens, special = vocabulary_of(documents.load())
+    queries = _query_tokenizer(layout, documents)
+    table, where = read_query_weights(layout, idf, tokens, special)
+    rows = _rows(layout, config, len(tokens))
     weight_files(layout.transformer)
     unused = [i for i in range(rows) if i >= len(table.tokens) or not table.tokens[i]]
     head = Head(
         activation=_activation(layout, activation),
-        max_length=_max_length(layout, config, max_length),
+        max_length=_max_length(layout, config, documents.max_length, max_length),
         masked_ids=tuple(sorted({*table.special_ids, *unused})),
+        top_k=layout.max_active_dims,
     )
     log.info("%s: %s folder, %s, %d ids per document", name, layout.kind, head.activation, head.max_length)
-    return Checkpoint(layout.transformer, head, where, layout=layout, name=name, table=table, rows=rows)
+    return Checkpoint(
+        layout.transformer, head, where, layout=layout, name=name, table=table, rows=rows,
+        tokenizer=_prompted(layout, documents.content, head.max_length), query_tokenizer=queries.content,
+        query_length=_query_length(layout, queries), ignored=tuple(sorted(reader.ignored)),
+        length_given=max_length is not None,
+    )  # fmt: skip
+
+
+def _rows(layout: Layout, config: dict[str, Any], tokens: int) -> int:
+    """vocab_size of config.json; raises :class:`ModelError` if it is too small for the tokens of the tokenizer."""
+    rows = config.get("vocab_size")
+    if not isinstance(rows, int) or rows < tokens:
+        raise ModelError(
+            f"{layout.transformer}: config.json has vocab_size {rows}, tokenizer.json {tokens} tokens; they do not "
+            "belong together; fetch the folder again"
+        )
+    return rows
+
+
+def _document_tokenizer(layout: Layout) -> LibraryTokenizer:
+    arguments = dict(layout.tokenizer_arguments)
+    return read_library_tokenizer(layout.transformer, arguments, lower_case=layout.lower_case)
+
+
+def _query_tokenizer(layout: Layout, documents: LibraryTokenizer) -> LibraryTokenizer:
+    """The SparseStaticEmbedding's own tokenizer, else the documents'; raises :class:`ModelError` for other tokens."""
+    if layout.static is None:
+        return documents
+    queries = read_library_tokenizer(layout.static)
+    if vocabulary_of(queries.load()) != vocabulary_of(documents.load()):
+        raise ModelError(
+            f"{layout.static}: its tokenizer has other tokens or special tokens than {layout.transformer}'s; queries "
+            "and documents meet by their tokens, so save both sides with one vocabulary"
+        )
+    return queries
+
+
+def _query_length(layout: Layout, queries: LibraryTokenizer) -> int:
+    """Ids per query: a SparseStaticEmbedding cuts at its tokenizer's length and adds no special tokens, we add them."""
+    if layout.static is None or queries.max_length is None:
+        return SERVER_MAX_TOKENS
+    if queries.max_length < 1:
+        raise ModelError(f"{layout.static}: model_max_length is {queries.max_length}, required is at least 1")
+    return min(SERVER_MAX_TOKENS, queries.max_length + queries.load().num_special_tokens_to_add(False))
+
+
+def _prompted(layout: Layout, content: str, max_length: int) -> str:
+    """The document tokenizer with the document prompt; raises :class:`ModelError` if no text would fit beside it."""
+    if not layout.document_prompt:
+        return content
+    prompted = with_document_prompt(content, layout.document_prompt, str(layout.root))
+    added = Tokenizer.from_str(prompted).num_special_tokens_to_add(False)
+    if added >= max_length:
+        raise ModelError(
+            f"{layout.root}: the document prompt and special tokens have {added} ids, the length of a document is "
+            f"{max_length}; set a larger max_seq_length or a shorter prompt"
+        )
+    return prompted
 
 
 def _activation(layout: Layout, given: str | None) -> Activation:
@@ -163,13 +223,32 @@ def _activation(layout: Layout, given: str | None) -> Activation:
     return layout.activation or (known[given] if given else "log1p_relu")
 
 
-def _max_length(layout: Layout, config: dict[str, Any], given: int | None) -> int:
+def _max_length(layout: Layout, config: dict[str, Any], said: int | None, given: int | None) -> int:
+    """Ids per document: ``given``, or what the layout or the tokenizer (``said``) says, within the positions."""
     if given is not None and not 2 <= given <= SERVER_MAX_TOKENS:
         raise InputError(f"--max-length {given} is not within [2, {SERVER_MAX_TOKENS}], which is what the server reads")
-    positions = config.get("max_position_embeddings", SERVER_MAX_TOKENS)
-    if config.get("model_type") in ("roberta", "xlm-roberta"):
-        positions -= int(config.get("pad_token_id", 1)) + 1
-    return given or min(layout.max_length or SERVER_MAX_TOKENS, positions, SERVER_MAX_TOKENS)
+    length = layout.max_length or said or SERVER_MAX_TOKENS
+    if length < 2:
+        raise ModelError(f"{layout.transformer}: model_max_length is {length}, required is at least 2")
+    return given or min(length, _positions(layout.transformer, config), SERVER_MAX_TOKENS)
+
+
+def _positions(folder: Path, config: dict[str, Any]) -> int:
+    """Ids that the model has positions for; of an unknown model_type, which is refused later, what config.json says."""
+    from transformers import AutoConfig
+
+    from osparse.architectures import find, known
+
+    if config["model_type"] not in known():
+        return int(config.get("max_position_embeddings", SERVER_MAX_TOKENS))
+    try:
+        read = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, TypeError, KeyError) as problem:
+        first = str(problem).strip().partition("\n")[0]
+        raise ModelError(
+            f"{folder}/config.json cannot be read by transformers ({first}); save the model again"
+        ) from None
+    return find(config["model_type"]).positions(read)
 
 
 def _licence(card: Path) -> str | None:

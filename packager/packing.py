@@ -15,7 +15,7 @@ from osparse.extras import check
 from osparse.files import atomic_directory
 from osparse.model import Model
 from osparse.packager import archive, formats
-from osparse.packager.checkpoints import describe, display_name, open_model
+from osparse.packager.checkpoints import Checkpoint, describe, display_name, open_model
 from osparse.packager.finishing import finish, require_dataset
 from osparse.packager.fitting import open_dataset
 from osparse.packager.formats import QUANTIZATIONS, Quantization
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from osparse.packager.source import Source
 
 log = logging.getLogger("osparse.packager.packing")
-RECIPE = 2
+RECIPE = 3
 """Raised when the same model would make another bundle; in the manifest as ``checks.recipe``."""
 
 
@@ -43,6 +43,7 @@ def package(
     idf: Path | None = None,
     activation: str | None = None,
     max_length: int | None = None,
+    ignore: Sequence[str] = (),
     dataset: Dataset | Path | str | None = None,
     overwrite: bool = False,
 ) -> Bundle:
@@ -58,6 +59,7 @@ def package(
         idf: query weights of another's checkpoint, an idf.json.
         activation: of another's checkpoint that does not say; ``log1p_relu`` or ``log1p_log1p_relu``.
         max_length: ids per document of another's checkpoint.
+        ignore: settings of another's checkpoint that osparse does not know, and is not to obey.
         dataset: what the manifest's ``fit`` is measured on; the bundle's own probes if None.
 
     Raises:
@@ -69,7 +71,7 @@ def package(
     wanted, targets = _formats(formats), select(target)
     if quantize is not None and quantize not in QUANTIZATIONS:
         raise InputError(f"--quantize {quantize}: choose from {', '.join(QUANTIZATIONS)}")
-    model = open_model(model, idf=idf, activation=activation, max_length=max_length)
+    model = open_model(model, idf=idf, activation=activation, max_length=max_length, ignore=ignore)
     name = check_name(safe_name(display_name(model)) if name is None else name)
     corpus = None if dataset is None else open_dataset(dataset)
     made = _up_to_date(output, model, wanted, name, quantize, overwrite)
@@ -155,6 +157,7 @@ def _fill(
         bar.advance(note="comparing")
         runners = {key: runner for key, form in wanted.items() if (runner := form.open(made[key], key)) is not None}
         parity, loss = _prove_parity(source, runners, quantize)
+        reference = _prove_reference(source, runners, quantize)
         write_probes(folder / "probes.jsonl", probes)
         write_manifest(
             folder,
@@ -167,7 +170,13 @@ def _fill(
             checks={
                 "recipe": RECIPE,
                 "parity": parity,
-                "tokenizer": {"tokens": len(source.ordinary_ids), "lost": 0},
+                **({"reference": reference} if reference else {}),
+                "tokenizer": {
+                    "tokens": len(source.ordinary_ids),
+                    "lost": 0,
+                    "query_length": source.query_length,
+                    "own_query_tokenizer": source.own_query_tokenizer,
+                },
                 "targets": proved,
             },
             targets=tuple(version for version in TARGETS if any(version in _versions(key) for key in proved)),
@@ -250,6 +259,38 @@ def _prove_parity(
         for form, value in largest.items()
     }
     return parity, {}
+
+
+def _prove_reference(source: Source, runners: Mapping[str, Runner], quantize: Quantization | None) -> dict[str, Any]:
+    """The manifest's ``checks.reference``, {} for a model of osparse; raises :class:`CheckError` if it differs."""
+    from osparse.packager import reference
+    from osparse.packager.tokenizer import load
+
+    model = source.model
+    if not isinstance(model, Checkpoint):
+        return {}
+    if not reference.installed():
+        log.warning(
+            "%s was not compared with its library, since sentence-transformers is not installed; it comes with: pip "
+            "install 'osparse[reference]'",
+            model.name,
+        )
+        return {"library": {}, "length_given": model.length_given}
+    query = source.query_encoder()
+    special = load(source.query_tokenizer_json, "tokenizer.json").num_special_tokens_to_add(False)
+    packaged = reference.Packaged(
+        {"model": source.run} if quantize else runners, source.tokenizer(), query, source.query_length - special,
+        special, model.head,
+    )  # fmt: skip
+    agreement = reference.compare_with_library(model.layout, packaged, length_given=model.length_given)
+    reference.require_agreement(agreement, model.layout)
+    return {
+        "library": reference.library_versions(),
+        "length_given": model.length_given,
+        "documents_cut_at": agreement.length,
+        "texts": agreement.texts,
+        "largest_difference_below": {name: _power_of_ten(value) for name, value in agreement.largest.items()},
+    }
 
 
 def _cases(source: Source) -> list[Case]:

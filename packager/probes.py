@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from osparse.bundle import Probe
 from osparse.encoder import SparseEncoder
 from osparse.encoding import Head, QueryEncoder, document_weights, sparse_dict
 from osparse.files import canonical_json
+from osparse.packager.top_k import TopKOfAll
 
 _KO = "봄에 심은 배나무는 가을이 되어야 열매를 딴다. 물은 아침에 주고 가지는 겨울에 친다."
 _EN = "The night ferry leaves the harbour at nine and reaches the island before the market opens."
@@ -78,9 +79,13 @@ def _exact_weights(exact: SparseEncoder, ids: list[int]) -> NDArray[np.float32] 
         peak = torch.stack(logits).amax(0) + (0 if exact.decoder.bias is None else exact.decoder.bias)  # (V,)
         added = None if exact.lexical is None else exact.lexical(row, torch.ones_like(row))[0].float().numpy()
     one = peak.numpy()[None].astype(np.float32), np.ones(1, bool)
-    weights = document_weights(*one, exact.head, added)
-    unpruned = document_weights(*one, Head(exact.head.activation, masked_ids=exact.head.masked_ids), added)
-    return weights if _is_sharp(weights, unpruned, exact.head) else None
+    competing = () if isinstance(exact, TopKOfAll) else exact.head.masked_ids
+    weights = document_weights(*one, replace(exact.head, masked_ids=competing), added)
+    unpruned = document_weights(*one, Head(exact.head.activation, masked_ids=competing), added)
+    if not _is_sharp(weights, unpruned, exact.head):
+        return None
+    weights[list(exact.head.masked_ids)] = 0
+    return weights
 
 
 def _is_sharp(kept: NDArray[np.float32], every: NDArray[np.float32], head: Head) -> bool:

@@ -11,23 +11,26 @@ from pathlib import Path
 from typing import Any
 
 from osparse.errors import ModelError
-from osparse.lexicon import MIN_WEIGHT, Lexicon, read_idf, read_vocabulary
+from osparse.lexicon import MAX_WEIGHT, MIN_WEIGHT, Lexicon, read_idf
 from osparse.packager.layouts import Layout
 
 OPENSEARCH_DEFAULT = 1.0
 
 
-def read_query_weights(layout: Layout, given: Path | None) -> tuple[Lexicon, dict[str, Any]]:
+def read_query_weights(
+    layout: Layout, given: Path | None, tokens: Sequence[str], special: Sequence[int]
+) -> tuple[Lexicon, dict[str, Any]]:
     """Every token's weight, and where it is from.
 
     Args:
         given: an idf.json that goes before what the folder holds.
+        tokens: the raw token of each id.
+        special: ids of the special tokens.
 
     Raises:
         ModelError: no weights, weights that no query may have, or weights of another tokenizer.
     """
-    tokens, special = read_vocabulary(layout.transformer / "tokenizer.json")
-    if given is None and layout.static is not None and not (layout.static / "idf.json").is_file():
+    if given is None and layout.static is not None and _has_tensor(layout.static):
         return _static(layout.static, tokens, special)
     path = given or layout.idf
     if path is None:
@@ -36,10 +39,16 @@ def read_query_weights(layout: Layout, given: Path | None) -> tuple[Lexicon, dic
             f"--tokenizer {layout.transformer} --output idf.json, and pass --idf idf.json"
         )
     weights = read_idf(path)
+    _refuse_large(weights, path)
     missing = [token for token in tokens if token and token not in weights]
     default = MIN_WEIGHT if layout.kind == "sentence-transformers" and given is None else OPENSEARCH_DEFAULT
     lexicon = Lexicon.build(tokens, special, {**dict.fromkeys(missing, default), **weights}, source=str(path))
     return lexicon, {"from": path.name, "missing": len(missing), "missing_count_as": default}
+
+
+def _has_tensor(static: Path) -> bool:
+    """Whether the library takes a tensor for the weights, which it does even beside an idf.json."""
+    return (static / "model.safetensors").is_file() or not (static / "idf.json").is_file()
 
 
 def _static(folder: Path, tokens: Sequence[str], special: Sequence[int]) -> tuple[Lexicon, dict[str, Any]]:
@@ -52,10 +61,20 @@ def _static(folder: Path, tokens: Sequence[str], special: Sequence[int]) -> tupl
     bad = [(tokens[i], w) for i, w in enumerate(values[: len(tokens)]) if not 0 <= w < float("inf")]
     if bad:
         raise ModelError(f"{folder}: {len(bad)} query weights are negative, infinite or NaN, like {dict(bad[:3])}")
+    _refuse_large({token: values[i] for i, token in enumerate(tokens) if token}, folder)
     found: Mapping[str, float] = {t: max(float(values[i]), MIN_WEIGHT) for i, t in enumerate(tokens) if t}
     missing = sum(1 for i, token in enumerate(tokens) if token and values[i] == 0)
     lexicon = Lexicon.build(tokens, special, found, source=str(folder))
     return lexicon, {"from": "SparseStaticEmbedding", "missing": missing, "missing_count_as": MIN_WEIGHT}
+
+
+def _refuse_large(weights: Mapping[str, float], source: Path) -> None:
+    large = {token: weight for token, weight in weights.items() if weight > MAX_WEIGHT}
+    if large:
+        raise ModelError(
+            f"{source}: {len(large)} query weights are above {MAX_WEIGHT:g}, the most that OpenSearch takes, like "
+            f"{dict(list(large.items())[:3])}; divide all weights by one number, which changes no order of results"
+        )
 
 
 def _static_weights(folder: Path) -> list[float]:

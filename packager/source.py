@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,14 +12,16 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from osparse.encoder import SparseEncoder, decoder_rows, load_masked_lm, positions
+from osparse.encoder import SparseEncoder, decoder_rows, positions
 from osparse.encoding import SERVER_MAX_TOKENS, QueryEncoder
 from osparse.errors import CheckError, ModelError
 from osparse.lexical_table import read_table
+from osparse.masked_lm import load_masked_lm
 from osparse.model import Model
-from osparse.packager.checkpoints import Checkpoint, weight_files
-from osparse.packager.tokenizer import load, packaged_tokenizer, truncated
-from osparse.packager.weights import load_checkpoint
+from osparse.packager.checkpoints import Checkpoint
+from osparse.packager.tokenizer import load, packaged, packaged_tokenizer, truncated
+from osparse.packager.top_k import TopKOfAll
+from osparse.weight_files import weight_files
 
 log = logging.getLogger("osparse.packager.source")
 MAX_DENSITY = 0.995
@@ -35,17 +38,21 @@ class Source:
     encoder: SparseEncoder
     tokenizer_json: bytes
     """As it goes into the encoders' zips, cut at the head's max_length."""
+    query_tokenizer_json: bytes
+    """As it goes into tokenizer.zip, cut where queries are."""
     ordinary_ids: tuple[int, ...]
     """Ids that may carry weight."""
 
     @classmethod
     def open(cls, model: Model) -> Source:
         """Raises :class:`ModelError` or :class:`BundleError` saying what does not fit."""
-        tokenizer_json = packaged_tokenizer(model.path / "tokenizer.json", model.head.max_length)
+        tokenizer_json, query_tokenizer_json = _tokenizers(model)
         _require_ids(model, tokenizer_json)
-        mlm = load_checkpoint(model.path) if isinstance(model, Checkpoint) else load_masked_lm(model.path, "eager")
+        _require_ids(model, query_tokenizer_json)
+        mlm = load_masked_lm(model.path, "eager")
         lexical = None if isinstance(model, Checkpoint) else read_table(model.path, decoder_rows(mlm))
-        encoder = SparseEncoder(mlm, model.head, lexical).eval().requires_grad_(False)
+        kind = TopKOfAll if isinstance(model, Checkpoint) and model.head.top_k is not None else SparseEncoder
+        encoder = kind(mlm, model.head, lexical).eval().requires_grad_(False)
         _require_rows(model, encoder)
         _require_finite(model, encoder)
         _require_masked(model, encoder)
@@ -56,7 +63,7 @@ class Source:
             )
         masked = set(model.head.masked_ids)
         ordinary = tuple(i for i in range(len(model.lexicon.tokens)) if i not in masked)
-        return cls(model, encoder, tokenizer_json, ordinary)
+        return cls(model, encoder, tokenizer_json, query_tokenizer_json, ordinary)
 
     @property
     def longest(self) -> int:
@@ -71,14 +78,27 @@ class Source:
     @property
     def for_queries(self) -> dict[str, bytes]:
         """The files of tokenizer.zip: a query is cut where the server cuts, not where documents are."""
-        return {**self.shared, "tokenizer.json": truncated(self.tokenizer_json, SERVER_MAX_TOKENS)}
+        return {**self.shared, "tokenizer.json": self.query_tokenizer_json}
+
+    @property
+    def query_length(self) -> int:
+        """Ids per query, special ones included."""
+        return self.model.query_length if isinstance(self.model, Checkpoint) else SERVER_MAX_TOKENS
+
+    @property
+    def own_query_tokenizer(self) -> bool:
+        """Whether queries have another tokenizer.json than documents, apart from where it cuts."""
+        return truncated(self.tokenizer_json, SERVER_MAX_TOKENS) != truncated(
+            self.query_tokenizer_json, SERVER_MAX_TOKENS
+        )
 
     def tokenizer(self) -> Tokenizer:
         """The packaged tokenizer, truncating as the server will."""
         return load(self.tokenizer_json, str(self.model.path / "tokenizer.json"))
 
     def query_encoder(self) -> QueryEncoder:
-        return QueryEncoder(self.tokenizer(), self.model.lexicon, max_length=SERVER_MAX_TOKENS)
+        tokenizer = load(self.query_tokenizer_json, str(self.model.path / "tokenizer.json"))
+        return QueryEncoder(tokenizer, self.model.lexicon, max_length=self.query_length)
 
     def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """The model itself, in torch as it was trained: (B, T), (B, T) -> (B, V) pruned weights."""
@@ -103,6 +123,16 @@ class Source:
                 f"{median:,}",
                 f"{len(self.ordinary_ids):,}",
             )
+
+
+def _tokenizers(model: Model) -> tuple[bytes, bytes]:
+    """tokenizer.json of the encoders' zips, and of tokenizer.zip."""
+    path = model.path / "tokenizer.json"
+    if isinstance(model, Checkpoint):
+        documents = packaged(json.loads(model.tokenizer), model.head.max_length, path)
+        return documents, packaged(json.loads(model.query_tokenizer), model.query_length, path)
+    documents = packaged_tokenizer(path, model.head.max_length)
+    return documents, truncated(documents, SERVER_MAX_TOKENS)
 
 
 def _require_ids(model: Model, tokenizer_json: bytes) -> None:

@@ -43,7 +43,11 @@ def packaged_tokenizer(path: Path, max_length: int) -> bytes:
         ModelError: it is not a fast tokenizer's file.
         BundleError: two ids would share a key on the server.
     """
-    raw = read_json(path, ModelError)
+    return packaged(read_json(path, ModelError), max_length, path)
+
+
+def packaged(raw: Any, max_length: int, path: Path) -> bytes:
+    """The same of what was read from ``path``, which errors name; raises as :func:`packaged_tokenizer` does."""
     if not isinstance(raw, dict) or not isinstance(raw.get("model"), dict):
         raise ModelError(
             f"{path} is not a fast tokenizer's tokenizer.json (it has no model); make one with: python -c \"from "

@@ -41,6 +41,7 @@ def verify(
     *,
     runtime: Runtime = "python",
     model: Model | Path | str | None = None,
+    reference: Path | str | None = None,
     dataset: Dataset | Path | str | None = None,
     graphs: bool = True,
 ) -> Verification:
@@ -50,6 +51,7 @@ def verify(
         runtime: ``djl`` runs its zips in DJL 0.31.1 with libtorch 2.5.1 and ONNX Runtime 1.16.3 too: jars from Maven
             Central, fetched once (222 MB), in a child process.
         model: what it was made from, to compare its graphs with that too.
+        reference: another's checkpoint, to compare documents and queries with what sentence-transformers makes of it.
         dataset: what to measure its fit on; the manifest's figures if None.
         graphs: compare the packaged graphs with each other; not needed where each was just compared with its model.
 
@@ -57,6 +59,7 @@ def verify(
         InputError: an unknown runtime, one that this machine cannot run, or another model.
         BundleError: it is not a whole bundle, or a zip is unsafe.
         CheckError: something in it does not hold; the message is the whole table.
+        MissingExtraError: ``reference`` is given, and sentence-transformers is not installed.
         NodeError: the server's runtime could not be fetched or started.
     """
     if runtime not in RUNTIMES:
@@ -70,6 +73,10 @@ def verify(
         from osparse.packager.rings import with_model
 
         checks += with_model(subject, open_model(model))
+    if reference is not None and not _failed(checks):
+        from osparse.packager.reference_checks import with_library
+
+        checks += with_library(subject, reference)
     if _failed(checks):
         raise CheckError(f"{bundle.path} does not hold:\n{table(checks)}\nmake it again with: osparse package")
     return Verification(bundle, tuple(checks), None if dataset is None else _fit(subject, dataset))

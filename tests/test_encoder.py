@@ -9,10 +9,11 @@ import world
 from tiny_mlm import tiny
 
 from osparse.architectures import known
-from osparse.encoder import SparseEncoder, TextEncoder, load_masked_lm
+from osparse.encoder import SparseEncoder, TextEncoder
 from osparse.encoding import Head
 from osparse.encoding import prune as plain_prune
 from osparse.errors import ModelError
+from osparse.masked_lm import load_masked_lm
 from osparse.model import Model
 
 TEXTS = [record[2] for record in world.RECORDS] + world.ODD_TEXTS

@@ -13,9 +13,10 @@ import torch
 import world
 from safetensors.torch import load_file, save_file
 
-from osparse.encoder import SparseEncoder, TextEncoder, load_masked_lm
+from osparse.encoder import SparseEncoder, TextEncoder
 from osparse.errors import ModelError
 from osparse.lexical_table import LexicalTable, read_table
+from osparse.masked_lm import load_masked_lm
 from osparse.model import LEXICAL_TABLE, Model
 from osparse.onnx_encoder import INPUTS, open_session
 from osparse.packager import onnx, torchscript

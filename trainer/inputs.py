@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from osparse.dataset import Dataset
-from osparse.errors import ConfigError, InputError
+from osparse.errors import ConfigError, InputError, ModelError
 from osparse.extras import require
 from osparse.files import fingerprint, read_json, sha256_file
 from osparse.lexicon import Lexicon
@@ -17,6 +17,7 @@ from osparse.model import LEXICAL_TABLE
 from osparse.settings import read_settings
 from osparse.trainer.config import Ranking, TrainConfig
 from osparse.trainer.plugins import source_of
+from osparse.weight_files import weight_files
 
 log = logging.getLogger("osparse.trainer.inputs")
 RECIPE = 3
@@ -190,9 +191,11 @@ def _teacher_paths(config: TrainConfig) -> list[Path]:
 
 def _weights(folder: Path, where: str, kind: str, more: Sequence[str] = ()) -> str:
     """Of the weights and what of ``more`` is there."""
-    names = ("config.json", "model.safetensors")
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        raise ConfigError(where, [f"{folder} has no {' and no '.join(missing)}; a {kind} folder is wanted"])
-    there = [name for name in more if (folder / name).is_file()]
-    return fingerprint({name: sha256_file(folder / name) for name in (*names, *there)})
+    if not (folder / "config.json").is_file():
+        raise ConfigError(where, [f"{folder} has no config.json; a {kind} folder is required"])
+    try:
+        weights = weight_files(folder)
+    except ModelError as problem:
+        raise ConfigError(where, [str(problem)]) from None
+    there = [folder / name for name in ("config.json", *more) if (folder / name).is_file()]
+    return fingerprint({path.name: sha256_file(path) for path in (*weights, *there)})

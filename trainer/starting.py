@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from osparse.encoder import SparseEncoder, load_masked_lm, positions
+from osparse.encoder import SparseEncoder, positions
 from osparse.encoding import SERVER_MAX_TOKENS, Head
 from osparse.errors import ConfigError, ModelError
 from osparse.lexical_table import LexicalTable, read_table
 from osparse.lexicon import Lexicon
+from osparse.masked_lm import load_masked_lm
 from osparse.trainer.config import Ranking, TrainConfig
 from osparse.trainer.plugins import load_dotted
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from osparse.architectures import find
@@ -18,6 +17,7 @@ from osparse.encoding import Head, sparse_dict
 from osparse.errors import ModelError
 from osparse.lexical_table import LexicalTable, read_table
 from osparse.lexicon import load_tokenizer, vocabulary_of
+from osparse.masked_lm import load_masked_lm
 from osparse.model import Model
 from osparse.onnx_encoder import pad
 from osparse.parallel import side_by_side
@@ -26,35 +26,6 @@ from osparse.sparse_head import max_over_tokens
 
 TOKENS = 2_048
 """Padded tokens of a batch of texts: what its layers hold stays in the processor's cache."""
-
-
-def load_masked_lm(folder: Path, attention: str) -> Any:
-    """The fp32 masked-LM of a folder with config.json and model.safetensors; ``attention``: eager or sdpa.
-
-    Raises :class:`ModelError` if it cannot be read, or lacks weights, which transformers would make up at random.
-    """
-    from transformers import AutoModelForMaskedLM
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # osparse shows its own
-    try:
-        mlm, found = AutoModelForMaskedLM.from_pretrained(
-            folder, attn_implementation=attention, local_files_only=True, output_loading_info=True
-        )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as problem:
-        # whatever transformers meets in a file that is not what its name says
-        first = str(problem).strip().partition("\n")[0]
-        raise ModelError(
-            f"{folder}: config.json and model.safetensors cannot be read as a masked-LM "
-            f"({type(problem).__name__}: {first}); train again with: osparse train"
-        ) from None
-    lacking = sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])})
-    if lacking:
-        raise ModelError(
-            f"{folder}/model.safetensors lacks {len(lacking)} tensors of config.json, like {lacking[0]}; "
-            "they would be random; train again with: osparse train"
-        )
-    return mlm.float()
 
 
 def positions(mlm: Any) -> int:

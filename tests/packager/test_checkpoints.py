@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 from osparse.bundle import read_member
 from osparse.errors import CheckError, InputError, ModelError
 from osparse.lexicon import MIN_WEIGHT
+from osparse.masked_lm import load_masked_lm
 from osparse.model import Model
 from osparse.packager import hub, package
 from osparse.packager.checkpoints import Checkpoint, describe, display_name, open_model
 from osparse.packager.source import Source
-from osparse.packager.weights import load_checkpoint
 
 HUGGING_FACE = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 
@@ -70,11 +70,14 @@ def routed(model: Model, tmp_path: Path) -> Path:
     document, query = root / "document_0_MLMTransformer", root / "query_0_SparseStaticEmbedding"
     for folder in (document, query):
         folder.mkdir(parents=True)
-        shutil.copy(model.path / "tokenizer.json", folder)
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copy(model.path / name, folder)
     for name in HUGGING_FACE:
         shutil.copy(model.path / name, document)
     write(root / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Router"}])
-    kinds = {query.name: "x.SparseStaticEmbedding", document.name: "x.Transformer", "document_1": "x.SpladePooling"}
+    package_name = "sentence_transformers.sparse_encoder.modules"
+    names = {query.name: "SparseStaticEmbedding", document.name: "MLMTransformer", "document_1": "SpladePooling"}
+    kinds = {folder: f"{package_name}.{name}" for folder, name in names.items()}
     structure = {"query": [query.name], "document": [document.name, "document_1"]}
     write(root / "router_config.json", {"types": kinds, "structure": structure})
     pooling = {"pooling_strategy": "max", "activation_function": "log1p_relu"}
@@ -136,10 +139,10 @@ def test_a_routed_folder_has_its_query_weights_in_a_tensor(routed: Path, model: 
 
 def test_a_bin_is_read_as_tensors_alone(plain: Path, tmp_path: Path) -> None:
     weights = load_file(plain / "model.safetensors")
-    wanted = load_checkpoint(plain).state_dict()
+    wanted = load_masked_lm(plain, "eager").state_dict()
     (plain / "model.safetensors").unlink()
     torch.save(weights, plain / "pytorch_model.bin")
-    found = load_checkpoint(plain).state_dict()
+    found = load_masked_lm(plain, "eager").state_dict()
     assert found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in wanted)
     assert open_model(plain).fingerprint
 
@@ -149,7 +152,7 @@ def test_a_bin_is_read_as_tensors_alone(plain: Path, tmp_path: Path) -> None:
 
     torch.save({**weights, "harm": Harm()}, plain / "pytorch_model.bin")
     with pytest.raises(ModelError, match=r"pytorch_model\.bin cannot be read.*safetensors"):
-        load_checkpoint(plain)
+        load_masked_lm(plain, "eager")
     assert not (tmp_path / "harmed").exists()
 
 
@@ -161,7 +164,7 @@ def test_weights_in_parts_are_all_there(plain: Path) -> None:
     with pytest.raises(ModelError, match=r"not there.*model-00001-of-00001"):
         open_model(plain)
     save_file(weights, plain / "model-00001-of-00001.safetensors", metadata={"format": "pt"})
-    assert load_checkpoint(plain) is not None and len(open_model(plain).fingerprint) == 64
+    assert load_masked_lm(plain, "eager") is not None and len(open_model(plain).fingerprint) == 64
 
 
 def refused(plain: Path, said: str, error: type[Exception] = ModelError, **options: Any) -> None:
@@ -219,8 +222,11 @@ def test_query_weights_of_other_tokens(plain: Path) -> None:
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        (lambda r: r.update(pooling_strategy="sum"), "pooling 'sum'"),
-        (lambda r: r.update(activation_function="tanh"), "activation 'tanh'"),
+        (lambda r: r.update(pooling_strategy="sum"), "pooling_strategy is 'sum', required is max"),
+        (
+            lambda r: r.update(activation_function="tanh"),
+            "activation_function is 'tanh', required is relu or log1p_relu",
+        ),
     ],
 )
 def test_pooling_of_another_kind(symmetric: Path, edit: Any, said: str) -> None:
@@ -231,7 +237,7 @@ def test_pooling_of_another_kind(symmetric: Path, edit: Any, said: str) -> None:
 def test_modules_of_another_kind_or_place(symmetric: Path) -> None:
     change(symmetric / "modules.json", lambda rows: rows[1].update(path="../../elsewhere"))
     refused(symmetric, "leads out of the folder")
-    change(symmetric / "modules.json", lambda rows: rows[1].update(type="x.Pooling"))
+    change(symmetric / "modules.json", lambda rows: rows[1].update(type="sentence_transformers.models.Pooling"))
     refused(symmetric, "MLMTransformer -> Pooling; osparse packages a transformer followed by SpladePooling")
     write(symmetric / "modules.json", {"idx": 0})
     refused(symmetric, "not sentence-transformers' list of modules")

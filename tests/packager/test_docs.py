@@ -9,11 +9,19 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import saved_worlds
+
 from osparse.bundle import Bundle
+from osparse.packager import package
+from osparse.packager.saved_settings import Setting
+from osparse.packager.saved_settings_table import SETTINGS
 from osparse.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
-ELSEWHERE = {"quantization.*", "source.query_weights.from", "source.query_weights.missing*"}
+ELSEWHERE = {
+    "quantization.*", "source.query_weights.from", "source.query_weights.missing*", "source.ignored",
+    "checks.reference.*",
+}  # fmt: skip
 """Fields of a quantised bundle, or of another's checkpoint."""
 
 
@@ -39,6 +47,15 @@ def test_every_field_of_the_manifest_is_documented(bundle: Bundle) -> None:
     assert [field for field in gone if not any(fnmatchcase(field, one) for one in ELSEWHERE)] == []
 
 
+def test_every_field_of_a_checkpoints_manifest_is_documented(tmp_path: Path) -> None:
+    root = saved_worlds.symmetric(saved_worlds.bert(tmp_path / "base"), tmp_path / "model")
+    saved_worlds.edit(root / "config_sentence_transformers.json", lambda raw: raw.update(novelty=1))
+    made = package(root, tmp_path / "bundle", ["onnx"], ignore=["novelty"])
+    found = list(leaves(json.loads((made.path / "manifest.json").read_text(encoding="utf-8"))))
+    assert "source.ignored" in found and "checks.reference.texts" in found
+    assert [name for name in found if not any(_is(name, field) for field in documented())] == []
+
+
 def _is(name: str, field: str) -> bool:
     return name.count(".") == field.count(".") and fnmatchcase(name, field)
 
@@ -59,3 +76,18 @@ def test_the_table_of_targets_is_the_one_in_the_code() -> None:
             assert ", ".join(target.field_types) == fields.strip()
             assert (", ".join(target.analyzers) or "-") == analyzers.strip()
     assert seen == list(TARGETS)
+
+
+def test_the_table_of_settings_is_the_one_in_the_code() -> None:
+    text = (ROOT / "docs" / "bundle.md").read_text(encoding="utf-8").partition("### Settings")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in text.splitlines() if line[:3] == "| `"]
+    shown = [
+        (file.strip("`"), key, becomes, why) for file, keys, becomes, why in rows for key in re.findall("`(.+?)`", keys)
+    ]
+    assert shown == [(row.file, row.key, _becomes(row), row.why) for row in SETTINGS]
+
+
+def _becomes(row: Setting) -> str:
+    if row.becomes == "refused" and row.key != "(the file)":
+        return f"refused unless {row.requires}"
+    return f"{row.becomes} ({row.requires})" if row.requires and row.becomes == "baked in" else row.becomes

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+import saved_worlds
 
 from osparse import plugins
 from osparse.architectures import BERT, find
@@ -16,6 +17,8 @@ from osparse.bundle import Bundle, read_member
 from osparse.errors import CheckError, InputError
 from osparse.model import Model
 from osparse.packager import formats, package, verify
+from osparse.packager.checkpoints import open_model
+from osparse.packager.source import Source
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "tests" / "example_plugin"
@@ -104,3 +107,11 @@ def test_two_packages_may_not_claim_one_name(install: Install) -> None:
     install({"osparse.formats": {"onnx": "osparse_example:StampedOnnx"}})
     with pytest.raises(InputError, match=r"'onnx' is claimed by osparse\.packager\.formats:Onnx and osparse_example"):
         formats.known()
+
+
+def test_a_plug_in_architecture_says_its_position_offset(install: Install, tmp_path: Path) -> None:
+    install({"osparse.architectures": {"camembert": "osparse.architectures:ROBERTA"}})
+    folder = saved_worlds.plain(saved_worlds.roberta(tmp_path / "model", "camembert"))
+    opened = open_model(folder)
+    assert opened.head.max_length == 40  # of 42 positions
+    assert Source.open(opened).longest == 40

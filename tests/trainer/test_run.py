@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import signal
 from pathlib import Path
@@ -213,6 +214,23 @@ def test_a_checkpoint_with_a_smaller_vocabulary_is_refused(yaml: Path, dataset: 
 
 def started(folder: Path, *more: str) -> list[str]:
     return [f"encoder={{start: {folder}}}", f"stages=[{ONE_STEP}]", *more]
+
+
+@pytest.mark.parametrize("form", ["bin", "parts"])
+def test_a_start_may_be_what_packaging_takes(form: str, yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
+    start = world.make_model(tmp_path / "start").path
+    whole = train(yaml, dataset, tmp_path / "whole", overrides=started(start))
+    tensors = load_file(start / "model.safetensors")
+    (start / "model.safetensors").unlink()
+    if form == "bin":
+        torch.save(tensors, start / "pytorch_model.bin")
+    else:
+        part = "model-00001-of-00001.safetensors"
+        save_file(tensors, start / part, {"format": "pt"})
+        index = {"metadata": {}, "weight_map": dict.fromkeys(tensors, part)}
+        (start / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    made = train(yaml, dataset, tmp_path / "made", overrides=started(start))
+    assert (made.path / "model.safetensors").read_bytes() == (whole.path / "model.safetensors").read_bytes()
 
 
 def test_a_start_that_lacks_weights_or_files_is_refused(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from osparse.dataset import Dataset
-from osparse.encoder import SparseEncoder, TextEncoder, load_masked_lm
+from osparse.encoder import SparseEncoder, TextEncoder
 from osparse.encoding import QueryEncoder
 from osparse.lexicon import load_tokenizer
+from osparse.masked_lm import load_masked_lm
 from osparse.model import Model
 from osparse.trainer.validation import Validation
 

@@ -46,6 +46,12 @@ osparse package splade-folder --idf idf.json --output BUNDLE
     help="Of another's checkpoint that does not say how logits become weights.",
 )
 @click.option("--max-length", type=int, help="Ids per document of another's checkpoint, 2 to 512.")
+@click.option(
+    "--ignore",
+    multiple=True,
+    metavar="KEY",
+    help="Setting of another's checkpoint that osparse does not know and is not to obey; repeat it for another.",
+)
 @click.option("--dataset", type=FOLDER, help="Measure how the bundle fits this dataset; else its own probes.")
 @click.option("--overwrite", is_flag=True, help="Replace a bundle made from another model.")
 def command(
@@ -58,6 +64,7 @@ def command(
     idf: Path | None,
     activation: str | None,
     max_length: int | None,
+    ignore: tuple[str, ...],
     dataset: Path | None,
     overwrite: bool,
 ) -> None:
@@ -78,6 +85,7 @@ def command(
         idf=idf,
         activation=activation,
         max_length=max_length,
+        ignore=ignore,
         dataset=dataset,
         overwrite=overwrite,
     )

@@ -17,6 +17,7 @@ from osparse.commands._common import command as make_command
 osparse verify build/quickstart/bundle
 osparse verify BUNDLE --runtime djl
 osparse verify BUNDLE --model MODEL --dataset DATASET --json
+osparse verify BUNDLE --reference splade-folder
 """,
 )
 @click.argument("bundle", type=FOLDER)
@@ -28,8 +29,13 @@ osparse verify BUNDLE --model MODEL --dataset DATASET --json
     help="djl also runs the zips in the server's own runtime, fetched from Maven Central once (222 MB).",
 )
 @click.option("--model", type=FOLDER, help="What BUNDLE was made from, to compare with that too.")
+@click.option(
+    "--reference",
+    type=FOLDER,
+    help="Another's checkpoint that BUNDLE was made from, to compare with what sentence-transformers makes of it.",
+)
 @click.option("--dataset", type=FOLDER, help="Measure how the bundle fits this dataset.")
-def command(bundle: Path, runtime: str, model: Path | None, dataset: Path | None) -> None:
+def command(bundle: Path, runtime: str, model: Path | None, reference: Path | None, dataset: Path | None) -> None:
     """Check BUNDLE's files, tokenizer, query weights and encoders; exit code 3 if one does not hold.
 
     Ring (a) compares the packaged graphs, (b) a Python copy of the server with the bundle's probes, (c) the server's
@@ -38,7 +44,9 @@ def command(bundle: Path, runtime: str, model: Path | None, dataset: Path | None
     from osparse.packager import verify
     from osparse.packager.parity import table
 
-    found = verify(bundle, runtime="djl" if runtime == "djl" else "python", model=model, dataset=dataset)
+    found = verify(
+        bundle, runtime="djl" if runtime == "djl" else "python", model=model, reference=reference, dataset=dataset
+    )
     result = {
         "bundle": str(found.bundle.path),
         "fingerprint": found.bundle.fingerprint,

@@ -1,4 +1,4 @@
-"""The weights of somebody else's checkpoint: safetensors, or a .bin read as tensors and nothing else."""
+"""A masked-LM folder of transformers: its weights are safetensors, or a .bin read as tensors and nothing else."""
 
 from __future__ import annotations
 
@@ -11,33 +11,27 @@ from safetensors import SafetensorError
 from osparse.architectures import known
 from osparse.errors import ModelError
 from osparse.files import read_json
-from osparse.packager.checkpoints import weight_files
+from osparse.weight_files import weight_files
 
 
-def load_checkpoint(folder: Path) -> Any:
-    """The fp32 masked-LM of a folder, with eager attention, which every libtorch has.
+def load_masked_lm(folder: Path, attention: str) -> Any:
+    """The fp32 masked-LM of a folder; ``attention``: eager, which every libtorch has, or sdpa.
 
     Raises :class:`ModelError` for an architecture that is not known, a checkpoint without a masked-LM head, weights
-    that are not whole, and a .bin that holds anything but tensors.
+    that are not whole, which transformers would make up at random, and a .bin that holds anything but tensors.
     """
     from transformers import AutoModelForMaskedLM
     from transformers.utils import logging
 
     weights = weight_files(folder)
-    config = read_json(folder / "config.json", ModelError)
-    if config["model_type"] not in known():
-        own = " (it brings its own code, which osparse never runs)" if "auto_map" in config else ""
-        raise ModelError(
-            f"{folder}/config.json: model_type {config['model_type']!r}{own} has no known masked-LM head; known: "
-            f"{', '.join(known())}. A package can add one as an entry point osparse.architectures (docs/plugins.md)"
-        )
+    _require_known_architecture(folder / "config.json")
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # osparse shows its own
     before = logging.get_verbosity()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it prints a table of what is missing; so does this
     try:
         mlm, found = AutoModelForMaskedLM.from_pretrained(
             folder,
-            attn_implementation="eager",
+            attn_implementation=attention,
             local_files_only=True,
             trust_remote_code=False,
             weights_only=True,
@@ -53,10 +47,24 @@ def load_checkpoint(folder: Path) -> Any:
     return mlm.float()
 
 
+def _require_known_architecture(path: Path) -> None:
+    try:
+        config = read_json(path, ModelError)
+        model_type = config["model_type"]
+    except (ModelError, KeyError, TypeError) as problem:
+        raise _unreadable(path, problem) from None
+    if model_type not in known():
+        own = " (it brings its own code, which osparse never runs)" if "auto_map" in config else ""
+        raise ModelError(
+            f"{path}: model_type {model_type!r}{own} has no known masked-LM head; known: {', '.join(known())}. A "
+            "package can add one as an entry point osparse.architectures (docs/plugins.md)"
+        )
+
+
 def _unreadable(path: Path, problem: Exception) -> ModelError:
     first = str(problem).strip().partition("\n")[0]
     return ModelError(
-        f"{path} cannot be read as the weights of a masked-LM ({type(problem).__name__}: {first}); fetch the folder "
+        f"{path} cannot be read as a masked-LM ({type(problem).__name__}: {first}); fetch the folder "
         "again, or save it as safetensors with transformers"
     )
 
