@@ -8,9 +8,8 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from osparse.architectures import known
+from osparse.architectures import of_folder
 from osparse.errors import ModelError
-from osparse.files import read_json
 from osparse.packager.checkpoints import weight_files
 
 
@@ -24,13 +23,7 @@ def load_checkpoint(folder: Path) -> Any:
     from transformers.utils import logging
 
     weights = weight_files(folder)
-    config = read_json(folder / "config.json", ModelError)
-    if config["model_type"] not in known():
-        own = " (it brings its own code, which osparse never runs)" if "auto_map" in config else ""
-        raise ModelError(
-            f"{folder}/config.json: model_type {config['model_type']!r}{own} has no known masked-LM head; known: "
-            f"{', '.join(known())}. A package can add one as an entry point osparse.architectures (docs/plugins.md)"
-        )
+    of_folder(folder)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # osparse shows its own
     before = logging.get_verbosity()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it prints a table of what is missing; so does this

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from osparse.architectures import find
+from osparse.architectures import find, of_folder
 from osparse.encoding import Head, sparse_dict
 from osparse.errors import ModelError
 from osparse.lexical_table import LexicalTable, read_table
@@ -36,10 +36,15 @@ def load_masked_lm(folder: Path, attention: str) -> Any:
     from transformers import AutoModelForMaskedLM
     from transformers.utils import logging
 
+    of_folder(folder)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # osparse shows its own
     try:
         mlm, found = AutoModelForMaskedLM.from_pretrained(
-            folder, attn_implementation=attention, local_files_only=True, output_loading_info=True
+            folder,
+            attn_implementation=attention,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as problem:
         # whatever transformers meets in a file that is not what its name says
