@@ -6,9 +6,8 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 from osparse.architectures import of_folder
+from osparse.encoder import UNREADABLE
 from osparse.errors import ModelError
 from osparse.packager.checkpoints import weight_files
 
@@ -36,9 +35,7 @@ def load_checkpoint(folder: Path) -> Any:
             weights_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as problem:
-        raise _unreadable(weights[0], problem) from None
-    except (SafetensorError, pickle.UnpicklingError, EOFError) as problem:
+    except (*UNREADABLE, pickle.UnpicklingError, EOFError) as problem:
         raise _unreadable(weights[0], problem) from None
     finally:
         logging.set_verbosity(before)

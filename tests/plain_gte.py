@@ -44,8 +44,16 @@ def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
             found |= {f"{layer}.{name}.weight": shape, f"{layer}.{name}.bias": shape[:1]}
         found[f"{layer}.mlp.up_gate_proj.weight"] = (2 * inner, width)
         found |= {f"{layer}.{norm}.{part}": (width,) for norm in ("attn_ln", "mlp_ln") for part in ("weight", "bias")}
-    found |= {f"{name}.{part}": (width,) for name in ("new.embeddings.LayerNorm", "lm_head.norm") for part in ("weight", "bias")}
-    return found | {"lm_head.dense.weight": (width, width), "lm_head.dense.bias": (width,), "lm_head.decoder.bias": (rows,)}
+    found |= {
+        f"{name}.{part}": (width,)
+        for name in ("new.embeddings.LayerNorm", "lm_head.norm")
+        for part in ("weight", "bias")
+    }
+    return found | {
+        "lm_head.dense.weight": (width, width),
+        "lm_head.dense.bias": (width,),
+        "lm_head.decoder.bias": (rows,),
+    }
 
 
 def random_weights(config: dict[str, Any], seed: int = 0) -> Weights:
@@ -71,7 +79,10 @@ def write_folder(folder: Path, config: dict[str, Any], weights: Weights) -> Path
 
 def normalised(states: Array, weights: Weights, name: str, eps: float) -> Array:
     centred = states - states.mean(-1, keepdims=True)
-    return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + eps) * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+    return (
+        centred / np.sqrt((centred**2).mean(-1, keepdims=True) + eps) * weights[f"{name}.weight"]
+        + weights[f"{name}.bias"]
+    )
 
 
 def projected(states: Array, weights: Weights, name: str) -> Array:
@@ -122,7 +133,9 @@ def logits(ids: list[int], weights: Weights, config: dict[str, Any]) -> Array:
     states = normalised(states, weights, "new.embeddings.LayerNorm", eps)
     for number in range(config["num_hidden_layers"]):
         layer = f"new.encoder.layer.{number}"
-        states = normalised(states + attended(states, weights, f"{layer}.attention", config), weights, f"{layer}.attn_ln", eps)
+        states = normalised(
+            states + attended(states, weights, f"{layer}.attention", config), weights, f"{layer}.attn_ln", eps
+        )
         up, gate = np.split(projected(states, weights, f"{layer}.mlp.up_gate_proj"), 2, -1)
         lowered = projected(activated(gate, act) * up, weights, f"{layer}.mlp.down_proj")
         states = normalised(states + lowered, weights, f"{layer}.mlp_ln", eps)

@@ -87,9 +87,7 @@ def test_the_longest_text_that_positions_allow_is_encoded(kind: str) -> None:
 
 
 def test_an_unknown_architecture_is_refused_with_what_is_known_and_how_to_add_one() -> None:
-    with pytest.raises(
-        ModelError, match=r"'t5' has no known .*; known: bert, roberta, .*entry point t5 = .*"
-    ) as told:
+    with pytest.raises(ModelError, match=r"'t5' has no known .*; known: bert, roberta, .*entry point t5 = .*") as told:
         find("t5")
     assert GROUP in str(told.value)
 

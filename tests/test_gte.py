@@ -94,7 +94,13 @@ def test_half_precision_keeps_the_angles() -> None:
 
 def test_gradients_are_the_finite_differences() -> None:
     torch.manual_seed(0)
-    small = {"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 6, "num_hidden_layers": 1, "vocab_size": 12}
+    small = {
+        "hidden_size": 8,
+        "num_attention_heads": 2,
+        "intermediate_size": 6,
+        "num_hidden_layers": 1,
+        "vocab_size": 12,
+    }
     mlm = gte.NewForMaskedLM(NewConfig(**{**DOC_V3_GTE, **small}, attn_implementation="eager")).double().eval()
     ids, mask = torch.tensor([[3, 4, 5], [6, 7, 0]]), torch.tensor([[1, 1, 1], [1, 1, 0]])
     names, values = zip(*[(n, p.detach().mul(20).requires_grad_()) for n, p in mlm.named_parameters()], strict=True)
@@ -130,7 +136,9 @@ def test_a_saved_folder_has_the_published_names_and_no_decoder(tmp_path: Path) -
     assert saved.keys() == weights.keys() and all(np.array_equal(saved[name], weights[name]) for name in saved)
     config = json.loads((tmp_path / "saved" / "config.json").read_text())
     lost = {"torch_dtype", "transformers_version"}
-    assert {key: config[key] for key in DOC_V3_GTE.keys() - lost} == {k: DOC_V3_GTE[k] for k in DOC_V3_GTE.keys() - lost}
+    assert {key: config[key] for key in DOC_V3_GTE.keys() - lost} == {
+        k: DOC_V3_GTE[k] for k in DOC_V3_GTE.keys() - lost
+    }
     assert not not_implemented(config)
 
 

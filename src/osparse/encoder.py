@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -24,6 +25,17 @@ from osparse.parallel import side_by_side
 from osparse.screen import Screen, pays
 from osparse.sparse_head import max_over_tokens
 
+UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RuntimeError,
+    SafetensorError,
+    StrictDataclassError,
+)
+"""What transformers raises for a file that is not what its name says."""
 TOKENS = 2_048
 """Padded tokens of a batch of texts: what its layers hold stays in the processor's cache."""
 
@@ -46,8 +58,7 @@ def load_masked_lm(folder: Path, attention: str) -> Any:
             trust_remote_code=False,
             output_loading_info=True,
         )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as problem:
-        # whatever transformers meets in a file that is not what its name says
+    except UNREADABLE as problem:
         first = str(problem).strip().partition("\n")[0]
         raise ModelError(
             f"{folder}: config.json and model.safetensors cannot be read as a masked-LM "

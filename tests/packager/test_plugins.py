@@ -92,9 +92,7 @@ def test_the_example_packages_and_verifies(
 
 
 def test_what_is_not_installed_or_broken_is_named(install: Install, bundle: Bundle) -> None:
-    with pytest.raises(
-        InputError, match=r"'openvino' is not among osparse\.formats: torchscript, onnx"
-    ):
+    with pytest.raises(InputError, match=r"'openvino' is not among osparse\.formats: torchscript, onnx"):
         formats.get("openvino")
     install({"osparse.formats": {"gone": "no_such_module:Format", "wrong": "osparse.bundle:Bundle.__name__"}})
     with pytest.raises(InputError, match=r"'gone': no_such_module:Format .* cannot be imported"):
