@@ -67,7 +67,9 @@ def test_the_graphs_give_the_plain_weights_up_to_512_ids(form: str, bundle: Bund
     random = np.random.default_rng(0)
     for length in (1, 2, 60, 512):
         ids = random.integers(5, 400, (1, length))
-        wanted = document_weights(plain_gte.logits(ids[0].tolist(), weights, config), np.ones(length, bool), bundle.head)
+        wanted = document_weights(
+            plain_gte.logits(ids[0].tolist(), weights, config), np.ones(length, bool), bundle.head
+        )
         np.testing.assert_allclose(run(ids, np.ones_like(ids))[0], wanted, atol=1e-5)
     assert bundle.checks["parity"][form]["longest"] == 512
 
