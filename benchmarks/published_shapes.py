@@ -30,7 +30,7 @@ BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, 
 SMALL = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
 DISTILBERT = {"dim": 768, "n_layers": 6, "n_heads": 12, "hidden_dim": 3072, "vocab_size": 30522}
 GTE = {
-    "max_position_embeddings": 8192, "type_vocab_size": 0, "rope_theta": 500000, "hidden_act": "gelu",
+    "max_position_embeddings": 8192, "type_vocab_size": 0, "rope_theta": 500000, "pad_token_id": 0,
     "attention_probs_dropout_prob": 0.0,
 }  # fmt: skip
 ROBERTA = {"max_position_embeddings": 514, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}

@@ -79,10 +79,8 @@ def write_folder(folder: Path, config: dict[str, Any], weights: Weights) -> Path
 
 def normalised(states: Array, weights: Weights, name: str, eps: float) -> Array:
     centred = states - states.mean(-1, keepdims=True)
-    return (
-        centred / np.sqrt((centred**2).mean(-1, keepdims=True) + eps) * weights[f"{name}.weight"]
-        + weights[f"{name}.bias"]
-    )
+    scaled: Array = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + eps)
+    return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
 
 def projected(states: Array, weights: Weights, name: str) -> Array:
@@ -92,7 +90,8 @@ def projected(states: Array, weights: Weights, name: str) -> Array:
 
 def activated(states: Array, name: str) -> Array:
     if name == "gelu":
-        return states * 0.5 * (1 + np.vectorize(math.erf)(states / math.sqrt(2)))
+        below: Array = (1 + np.vectorize(math.erf)(states / math.sqrt(2))) / 2
+        return states * below
     return states / (1 + np.exp(-states)) if name == "silu" else np.maximum(states, 0)
 
 

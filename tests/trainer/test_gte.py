@@ -45,7 +45,8 @@ def test_a_run_that_starts_from_it(yaml: Path, dataset: Dataset, tmp_path: Path)
     assert moved == weights.keys()  # every tensor has a gradient
     encoder = TextEncoder.open(made)
     ids = encoder._tokenizer.encode(TEXT).ids
-    wanted = document_weights(plain_gte.logits(ids, trained, config), np.ones(len(ids), bool), made.head)
+    logits = plain_gte.logits(ids, trained, config).astype(np.float32)
+    wanted = document_weights(logits, np.ones(len(ids), bool), made.head)
     found = np.zeros(408, np.float32)
     for token, weight in encoder.encode([TEXT])[0].items():
         found[made.lexicon.id_of[token]] = weight
