@@ -171,13 +171,16 @@ def _cross(folder: Path) -> Score:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model: Any = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True).float().eval()
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model: Any = AutoModelForSequenceClassification.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
     except (OSError, ValueError, KeyError) as problem:
         first = str(problem).strip().partition("\n")[0]
         raise ModelError(f"{folder} is no cross-encoder: {first}") from None
     if model.config.num_labels != 1:
         raise ModelError(f"{folder} has {model.config.num_labels} labels; a cross-encoder with one score is wanted")
+    model = model.float().eval()
     length = min(SERVER_MAX_TOKENS, int(tokenizer.model_max_length))
 
     def score(queries: Sequence[str], documents: Sequence[str]) -> Scores:

@@ -1,8 +1,9 @@
-"""Checks: what a bundle must hold, each a function that an entry point of the group ``osparse.checks`` names.
+"""Checks: what a bundle must hold, each a function.
 
     def check(subject: Subject) -> Iterable[Check]: ...
 
-osparse's own are found the same way and run first, in the order of ``OWN``; another package's follow by name.
+osparse's own are listed in ``osparse.plugins`` and run first, in that order, since later ones rely on what earlier ones
+have shown; another package's, entry points of the group ``osparse.checks``, follow by name.
 """
 
 from __future__ import annotations
@@ -14,15 +15,12 @@ from typing import Literal
 
 from osparse import plugins
 from osparse.bundle import Bundle
-from osparse.errors import InputError
 from osparse.packager import formats, parity
 
 Outcome = Literal["ok", "failed", "not run"]
 Ring = Literal["contents", "a", "b", "c"]
 Runtime = Literal["python", "djl"]
 RUNTIMES: tuple[Runtime, ...] = ("python", "djl")
-OWN = ("zips", "tokenizer", "idf", "runtimes", "twin", "djl")
-"""osparse's checks in the order they run; later ones rely on what earlier ones have shown."""
 SHOWN = 3
 """Problems that one line of the table names."""
 
@@ -65,19 +63,15 @@ def result(name: str, ring: Ring, problems: Sequence[str], detail: str) -> Check
 
 
 def run_all(subject: Subject) -> list[Check]:
-    """Every check that is installed; the rest is left out once one about the contents failed.
+    """Every check that is installed; the rest is left out once the first, about the zips, failed.
 
     Raises:
-        InputError: one of osparse's own is not installed, or another package's is broken.
+        InputError: another package's check is broken.
     """
     found: list[Check] = []
-    there = plugins.known(plugins.CHECKS)
-    missing = [name for name in OWN if name not in there]
-    if missing:
-        raise InputError(f"the checks {', '.join(missing)} are not installed with osparse; run: pip install osparse")
-    for name in (*OWN, *(name for name in there if name not in OWN)):
+    for number, name in enumerate(plugins.known(plugins.CHECKS)):
         found += plugins.load(plugins.CHECKS, name)(subject)
-        if any(check.outcome == "failed" and check.ring == "contents" for check in found) and name == OWN[0]:
+        if number == 0 and any(check.outcome == "failed" for check in found):
             break
     return found
 

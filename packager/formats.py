@@ -1,6 +1,7 @@
 """What an encoder is packaged as: a format knows its model file, how to export it, and how it runs here and there.
 
-Formats are entry points of the group ``osparse.formats``, osparse's own too: a name and a class made without arguments.
+osparse's own are listed in ``osparse.plugins``; another package brings one as an entry point of the group
+``osparse.formats``: a name and a class made without arguments.
 This file imports no torch, so that a bundle can be verified where there is none.
 """
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 Quantization = Literal["int8"]
 QUANTIZATIONS: tuple[Quantization, ...] = ("int8",)
-OWN = ("torchscript", "onnx")
+OWN = tuple(plugins.OWN[plugins.FORMATS])
 """Packaged by default, in this order; the first of a bundle is the one a server is given."""
 
 
@@ -129,8 +130,7 @@ class Onnx:
 
 def known() -> list[str]:
     """Names of every format installed, osparse's own first."""
-    there = plugins.known(plugins.FORMATS)
-    return [*(name for name in OWN if name in there), *(name for name in there if name not in OWN)]
+    return list(plugins.known(plugins.FORMATS))
 
 
 def get(name: str) -> Format:

@@ -88,12 +88,15 @@ def test_missing_weights_are_refused(model: Model, tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("model.safetensors", "garbage"), ("config.json", "{"), ("config.json", "{}")]
-)
-def test_files_that_are_no_model_are_refused(name: str, content: str, model: Model, tmp_path: Any) -> None:
+    ("name", "content", "said"),
+    [("model.safetensors", "garbage", "cannot be read as a masked-LM"), ("config.json", "{", "is not JSON"),
+     ("config.json", "{}", "names no model_type"), ("config.json", "[]", "names no model_type"),
+     ("config.json", '{"model_type": "bert", "hidden_size": "wide"}', "cannot be read as a masked-LM")],
+)  # fmt: skip
+def test_files_that_are_no_model_are_refused(name: str, content: str, said: str, model: Model, tmp_path: Any) -> None:
     path = copied(model, tmp_path / "model")
     (path / name).write_text(content, encoding="utf-8")
-    with pytest.raises(ModelError, match="cannot be read as a masked-LM"):
+    with pytest.raises(ModelError, match=said):
         TextEncoder.open(path)
 
 

@@ -11,6 +11,9 @@ def tiny(kind: str) -> Any:
     import torch
     from transformers import AutoConfig, AutoModelForMaskedLM
 
+    from osparse.architectures import find
+
+    find(kind)  # registers what transformers lacks
     names = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
     if kind == "distilbert":
         names = {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 24}

@@ -1,7 +1,7 @@
 """Masked-LM heads taken apart: body, transform and decoder of each transformers architecture, by ``config.model_type``.
 
-The logits of a masked-LM are ``decoder(transform(body(ids)))``; the sparse head needs the three apart. Architectures
-are entry points of the group ``osparse.architectures``, osparse's own too, so that a package can bring another one:
+The logits of a masked-LM are ``decoder(transform(body(ids)))``; the sparse head needs the three apart. osparse's own
+are listed in ``osparse.plugins``; a package brings another one as an entry point of the group:
 
     [project.entry-points."osparse.architectures"]
     my-bert = "my_package.heads:MY_BERT"      # an osparse.architectures.Architecture
@@ -9,19 +9,21 @@ are entry points of the group ``osparse.architectures``, osparse's own too, so t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from osparse import plugins
 from osparse.encoding import SERVER_MAX_TOKENS
 from osparse.errors import ModelError
+from osparse.files import read_json
 
-GROUP = "osparse.architectures"
+GROUP = plugins.ARCHITECTURES
 Transform = Callable[[Tensor], Tensor]
 
 
@@ -29,9 +31,13 @@ def _no_offset(config: Any) -> int:
     return 0
 
 
+def _no_problems(config: Mapping[str, Any]) -> list[str]:
+    return []
+
+
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """How the masked-LM ``mlm`` of one ``model_type`` comes apart; every field but the last takes the model or config.
+    """How the masked-LM ``mlm`` of one ``model_type`` comes apart.
 
     ``decoder(mlm)(transform(mlm)(states(mlm, ids, mask)))`` must equal ``mlm(ids, mask).logits``.
     """
@@ -46,6 +52,8 @@ class Architecture:
     """config -> rows of the position table that no token uses: RoBERTa counts from pad_token_id + 1."""
     token_types: bool = False
     """Whether the body takes token_type_ids; they are zeros, as a document is one segment."""
+    problems: Callable[[Mapping[str, Any]], list[str]] = _no_problems
+    """config.json as read -> what of it the model class does not compute, each in words that name the setting."""
 
     def states(self, mlm: Any, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, T), (B, T) -> (B, T, D) last hidden states of the body."""
@@ -60,12 +68,14 @@ class Architecture:
         return int(getattr(config, "max_position_embeddings", SERVER_MAX_TOKENS)) - self.position_offset(config)
 
 
-def _base(mlm: Any) -> nn.Module:
+def base_model(mlm: Any) -> nn.Module:
+    """The encoder, where transformers knows it by itself."""
     body: nn.Module = mlm.base_model
     return body
 
 
-def _output(mlm: Any) -> nn.Linear:
+def output_layer(mlm: Any) -> nn.Linear:
+    """The output layer, where transformers knows it by itself."""
     decoder: nn.Linear = mlm.get_output_embeddings()
     return decoder
 
@@ -98,38 +108,38 @@ def _after_padding(config: Any) -> int:
     return int(config.pad_token_id) + 1
 
 
-BERT = Architecture(body=_base, transform=_bert_transform, decoder=_output, token_types=True)
+BERT = Architecture(body=base_model, transform=_bert_transform, decoder=output_layer, token_types=True)
 ROBERTA = Architecture(
-    body=_base, transform=_roberta_transform, decoder=_output, position_offset=_after_padding, token_types=True
+    body=base_model,
+    transform=_roberta_transform,
+    decoder=output_layer,
+    position_offset=_after_padding,
+    token_types=True,
 )
 """RoBERTa and XLM-RoBERTa."""
-DISTILBERT = Architecture(body=_base, transform=_distilbert_transform, decoder=_output)
-MODERNBERT = Architecture(body=_base, transform=_modernbert_transform, decoder=_output)
-ELECTRA = Architecture(body=_base, transform=_electra_transform, decoder=_output, token_types=True)
+DISTILBERT = Architecture(body=base_model, transform=_distilbert_transform, decoder=output_layer)
+MODERNBERT = Architecture(body=base_model, transform=_modernbert_transform, decoder=output_layer)
+ELECTRA = Architecture(body=base_model, transform=_electra_transform, decoder=output_layer, token_types=True)
 """ELECTRA's generator, and anything trained with ElectraForMaskedLM."""
 
 
-def known() -> dict[str, tuple[EntryPoint, ...]]:
-    """model_type -> the entry points that claim it, osparse's own and other packages'; none is imported."""
-    found: dict[str, tuple[EntryPoint, ...]] = {}
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, entry.value)):
-        found[entry.name] = (*found.get(entry.name, ()), entry)
-    return found
+def known() -> list[str]:
+    """Every ``model_type`` that osparse or an installed package has an architecture for."""
+    return list(plugins.claims(GROUP))
 
 
 @cache
 def find(model_type: str) -> Architecture:
-    """The architecture of a ``config.model_type``.
+    """The architecture of a ``config.model_type``; classes that transformers lacks are registered with it.
 
     Raises :class:`ModelError` where none is known, where two packages claim it, and where its entry point is broken.
     """
-    there = known()
-    claims = there.get(model_type, ())
+    claims = plugins.claims(GROUP).get(model_type, ())
     if not claims:
         raise ModelError(
-            f"model_type {model_type!r} has no known masked-LM head; known: {', '.join(there) or 'none'}. To add it, "
+            f"model_type {model_type!r} has no known masked-LM head; known: {', '.join(known())}. To add it, "
             f"install a package with an entry point {model_type} = 'module:ARCHITECTURE' in the group {GROUP} (an "
-            "osparse.architectures.Architecture); if osparse itself was updated, install it again"
+            "osparse.architectures.Architecture)"
         )
     if len(claims) > 1:
         raise ModelError(
@@ -144,5 +154,31 @@ def find(model_type: str) -> Architecture:
         raise ModelError(
             f"model_type {model_type!r}: {claims[0].value} is {type(architecture).__name__}, not an "
             "osparse.architectures.Architecture"
+        )
+    return architecture
+
+
+def of_folder(folder: Path) -> Architecture:
+    """The architecture of a folder's config.json, all of whose settings it computes.
+
+    To be called before transformers loads the folder: it registers classes that transformers lacks. Code that the
+    folder brings is never run.
+
+    Raises:
+        ModelError: config.json is not there or names no known ``model_type``, or has a setting that is not computed.
+    """
+    config = read_json(folder / "config.json", ModelError)
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise ModelError(f"{folder}/config.json names no model_type; it is no transformers checkpoint")
+    try:
+        architecture = find(str(config["model_type"]))
+    except ModelError as problem:
+        own = " (it brings its own code, which osparse never runs)" if "auto_map" in config else ""
+        raise ModelError(f"{folder}/config.json: {problem}{own}") from None
+    problems = architecture.problems(config)
+    if problems:
+        raise ModelError(
+            f"{folder}/config.json: {'; '.join(problems)}. The weights would be others; package another checkpoint, "
+            "or remove a setting that changes no weight"
         )
     return architecture

@@ -27,11 +27,12 @@ class DenseEncoder:
         from transformers import AutoModel, AutoTokenizer
 
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-            self.model: Any = AutoModel.from_pretrained(path, local_files_only=True).float().to(device).eval()
+            self.tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+            model: Any = AutoModel.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError, KeyError) as problem:
             first = str(problem).strip().partition("\n")[0]
             raise ModelError(f"{path} is no Hugging Face encoder: {first}; give the folder of a bi-encoder") from None
+        self.model = model.float().to(device).eval()
         self.pooling = _pooling(path)
         self.normalised = _normalised(path)
         self.length = min(SERVER_MAX_TOKENS, int(self.tokenizer.model_max_length))

@@ -6,12 +6,24 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
-from osparse.architectures import known
+from osparse.architectures import of_folder
 from osparse.errors import ModelError
-from osparse.files import read_json
 from osparse.weight_files import weight_files
+
+UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RuntimeError,
+    SafetensorError,
+    StrictDataclassError,
+)
+"""What transformers raises for a file that is not what its name says."""
 
 
 def load_masked_lm(folder: Path, attention: str) -> Any:
@@ -24,7 +36,7 @@ def load_masked_lm(folder: Path, attention: str) -> Any:
     from transformers.utils import logging
 
     weights = weight_files(folder)
-    _require_known_architecture(folder / "config.json")
+    of_folder(folder)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # osparse shows its own
     before = logging.get_verbosity()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it prints a table of what is missing; so does this
@@ -37,28 +49,12 @@ def load_masked_lm(folder: Path, attention: str) -> Any:
             weights_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as problem:
-        raise _unreadable(weights[0], problem) from None
-    except (SafetensorError, pickle.UnpicklingError, EOFError) as problem:
+    except (*UNREADABLE, pickle.UnpicklingError, EOFError) as problem:
         raise _unreadable(weights[0], problem) from None
     finally:
         logging.set_verbosity(before)
     _require_whole(weights[0], found)
     return mlm.float()
-
-
-def _require_known_architecture(path: Path) -> None:
-    try:
-        config = read_json(path, ModelError)
-        model_type = config["model_type"]
-    except (ModelError, KeyError, TypeError) as problem:
-        raise _unreadable(path, problem) from None
-    if model_type not in known():
-        own = " (it brings its own code, which osparse never runs)" if "auto_map" in config else ""
-        raise ModelError(
-            f"{path}: model_type {model_type!r}{own} has no known masked-LM head; known: {', '.join(known())}. A "
-            "package can add one as an entry point osparse.architectures (docs/plugins.md)"
-        )
 
 
 def _unreadable(path: Path, problem: Exception) -> ModelError:

@@ -1,4 +1,4 @@
-"""Parts that other packages bring, found by entry points; osparse's own take the same road.
+"""The parts of osparse that other packages can add to: osparse's own are listed here, the others are entry points.
 
     [project.entry-points."osparse.formats"]
     my-format = "my_package.formats:MyFormat"
@@ -15,37 +15,81 @@ from typing import Any
 
 from osparse.errors import InputError
 
+ARCHITECTURES = "osparse.architectures"
 FORMATS = "osparse.formats"
 CHECKS = "osparse.checks"
+OWN: dict[str, dict[str, str]] = {
+    ARCHITECTURES: {
+        "bert": "osparse.architectures:BERT",
+        "roberta": "osparse.architectures:ROBERTA",
+        "xlm-roberta": "osparse.architectures:ROBERTA",
+        "distilbert": "osparse.architectures:DISTILBERT",
+        "modernbert": "osparse.architectures:MODERNBERT",
+        "electra": "osparse.architectures:ELECTRA",
+        "new": "osparse.gte:GTE",
+    },
+    FORMATS: {
+        "torchscript": "osparse.packager.formats:TorchScript",
+        "onnx": "osparse.packager.formats:Onnx",
+    },
+    CHECKS: {
+        "zips": "osparse.packager.contents:zips",
+        "tokenizer": "osparse.packager.contents:tokenizer",
+        "idf": "osparse.packager.contents:idf",
+        "runtimes": "osparse.packager.rings:runtimes",
+        "twin": "osparse.packager.rings:twin",
+        "djl": "osparse.packager.rings:djl",
+    },
+}
+"""Group -> name -> module:object, in the order in which they are used. Written in code, not as entry points, so that a
+checkout is complete whatever the metadata of an installed osparse says."""
+
+
+def claims(group: str) -> dict[str, tuple[EntryPoint, ...]]:
+    """Name -> what claims it: osparse's own in order, then other packages' by name; none is imported."""
+    claimed: dict[str, tuple[EntryPoint, ...]]
+    claimed = {name: (EntryPoint(name, value, group),) for name, value in OWN[group].items()}
+    for entry in sorted(entry_points(group=group), key=lambda entry: (entry.name, entry.value)):
+        others = claimed.get(entry.name, ())
+        if not _of_osparse(entry) and entry.value not in [other.value for other in others]:
+            claimed[entry.name] = (*others, entry)
+    return claimed
+
+
+def _of_osparse(entry: EntryPoint) -> bool:
+    """Versions before 0.2 listed their own parts as entry points; their metadata may still be installed."""
+    return entry.dist is not None and entry.dist.name == "osparse"
 
 
 @cache
 def known(group: str) -> dict[str, EntryPoint]:
-    """Name -> entry point, by name; none is imported. Raises :class:`InputError` if two packages claim one name."""
-    found: dict[str, EntryPoint] = {}
-    for entry in sorted(entry_points(group=group), key=lambda entry: (entry.name, entry.value)):
-        if entry.name in found and found[entry.name].value != entry.value:
+    """Name -> entry point, osparse's own first; none is imported.
+
+    Raises :class:`InputError` if two packages claim one name.
+    """
+    claimed = claims(group)
+    for name, entries in claimed.items():
+        if len(entries) > 1:
             raise InputError(
-                f"{entry.name!r} is claimed by {found[entry.name].value} and {entry.value} of {group}; "
+                f"{name!r} is claimed by {' and '.join(entry.value for entry in entries)} of {group}; "
                 "uninstall one of the packages"
             )
-        found[entry.name] = entry
-    return found
+    return {name: entries[0] for name, entries in claimed.items()}
 
 
 @cache
 def load(group: str, name: str) -> Any:
     """What the entry point ``name`` names, imported; raises :class:`InputError` for an unknown or broken one."""
-    there = known(group)
-    if name not in there:
+    entries = known(group)
+    if name not in entries:
         raise InputError(
-            f"{name!r} is not among the entry points {group}: {', '.join(there) or 'none is installed'}. A package "
-            f"that brings it has a line {name} = 'module:OBJECT' there; if osparse itself was updated, install it again"
+            f"{name!r} is not among {group}: {', '.join(entries)}. A package that brings it has an entry point "
+            f"{name} = 'module:OBJECT' in that group"
         )
     try:
-        return there[name].load()
+        return entries[name].load()
     except (ImportError, AttributeError) as problem:
         raise InputError(
-            f"{name!r}: {there[name].value} of the entry points {group} cannot be imported: {problem}; "
+            f"{name!r}: {entries[name].value} of the entry points {group} cannot be imported: {problem}; "
             "install it again, or uninstall its package"
         ) from None

@@ -183,8 +183,10 @@ def test_no_masked_lm_head(plain: Path) -> None:
 
 
 def test_another_architecture_or_own_code(plain: Path) -> None:
-    change(plain / "config.json", lambda raw: raw.update(model_type="new", auto_map={"AutoModel": "x.y"}))
-    refused(plain, r"'new' \(it brings its own code, which osparse never runs\).*known: bert.*osparse\.architectures")
+    change(plain / "config.json", lambda raw: raw.update(model_type="newest", auto_map={"AutoModel": "x.y"}))
+    refused(
+        plain, r"'newest' has no.*known: bert.*osparse\.architectures.*brings its own code, which osparse never runs"
+    )
 
 
 @pytest.mark.parametrize("rows", [399, None, "400"])

@@ -22,7 +22,7 @@ from osparse.packager.source import Source
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "tests" / "example_plugin"
-Install = Callable[[dict[str, dict[str, str]]], None]
+Install = Callable[..., None]
 
 
 def forget() -> None:
@@ -35,10 +35,10 @@ def forget() -> None:
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Puts a distribution with these entry points where importlib.metadata looks, as pip does."""
 
-    def write(groups: dict[str, dict[str, str]]) -> None:
-        folder = tmp_path / "site" / "osparse_example-1.0.dist-info"
+    def write(groups: dict[str, dict[str, str]], name: str = "osparse-example") -> None:
+        folder = tmp_path / "site" / f"{name.replace('-', '_')}-1.0.dist-info"
         folder.mkdir(parents=True)
-        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: osparse-example\nVersion: 1.0\n")
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
         lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in rows.items()) for group, rows in groups.items()]
         (folder / "entry_points.txt").write_text("\n".join(lines))
         monkeypatch.syspath_prepend(str(tmp_path / "site"))
@@ -64,10 +64,18 @@ def test_the_example_is_what_the_documentation_shows() -> None:
         assert (EXAMPLE / file).read_text(encoding="utf-8").strip() in text
 
 
-def test_osparse_takes_the_same_road() -> None:
-    assert formats.known()[:2] == ["torchscript", "onnx"]
-    assert plugins.known(plugins.FORMATS)["onnx"].value == "osparse.packager.formats:Onnx"
-    assert "zips" in plugins.known(plugins.CHECKS) and find("bert") is BERT
+@pytest.mark.parametrize("group", list(plugins.OWN))
+def test_osparse_own_parts_can_be_loaded_and_come_first(group: str, install: Install) -> None:
+    install({group: {"aaa": "osparse_example:absent"}})
+    assert list(plugins.known(group)) == [*plugins.OWN[group], "aaa"]
+    for name in plugins.OWN[group]:
+        assert plugins.load(group, name) is not None
+
+
+def test_the_metadata_of_an_installed_osparse_adds_nothing(install: Install) -> None:
+    """Versions before 0.2 listed their own parts as entry points, which may name what is no longer there."""
+    install({plugins.CHECKS: {"zips": "osparse.packager.gone:zips", "rings": "osparse.packager.gone:rings"}}, "osparse")
+    assert list(plugins.known(plugins.CHECKS)) == list(plugins.OWN[plugins.CHECKS])
 
 
 def test_the_example_packages_and_verifies(
@@ -87,9 +95,7 @@ def test_the_example_packages_and_verifies(
 
 
 def test_what_is_not_installed_or_broken_is_named(install: Install, bundle: Bundle) -> None:
-    with pytest.raises(
-        InputError, match=r"'openvino' is not among the entry points osparse\.formats: onnx, torchscript"
-    ):
+    with pytest.raises(InputError, match=r"'openvino' is not among osparse\.formats: torchscript, onnx"):
         formats.get("openvino")
     install({"osparse.formats": {"gone": "no_such_module:Format", "wrong": "osparse.bundle:Bundle.__name__"}})
     with pytest.raises(InputError, match=r"'gone': no_such_module:Format .* cannot be imported"):
