@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from osparse.extras import check
 from osparse.files import atomic_directory
 from osparse.model import Model
 from osparse.packager import archive, formats
-from osparse.packager.checkpoints import Checkpoint, describe, display_name, open_model
+from osparse.packager.checkpoints import describe, display_name, open_model
 from osparse.packager.finishing import finish, require_dataset
 from osparse.packager.fitting import open_dataset
 from osparse.packager.formats import QUANTIZATIONS, Quantization
@@ -140,6 +139,7 @@ def _fill(
     dataset: Dataset | None,
 ) -> None:
     from osparse.packager.probes import make_probes, write_probes
+    from osparse.packager.reference_checks import prove_reference
     from osparse.packager.source import Source
     from osparse.packager.torchscript import Graph, one_thread
 
@@ -157,7 +157,7 @@ def _fill(
         bar.advance(note="comparing")
         runners = {key: runner for key, form in wanted.items() if (runner := form.open(made[key], key)) is not None}
         parity, loss = _prove_parity(source, runners, quantize)
-        reference = _prove_reference(source, runners, quantize)
+        reference = prove_reference(source, runners, bool(quantize))
         write_probes(folder / "probes.jsonl", probes)
         write_manifest(
             folder,
@@ -243,7 +243,7 @@ def _prove_parity(
     source: Source, runners: Mapping[str, Runner], quantize: Quantization | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The manifest's ``checks.parity`` and ``quantization``; raises :class:`CheckError` if a graph differs."""
-    from osparse.packager.parity import of_texts, require_parity
+    from osparse.packager.parity import of_texts, power_of_ten, require_parity
 
     cases = _cases(source)
     if quantize is not None:
@@ -255,42 +255,10 @@ def _prove_parity(
     largest = require_parity(runners, source.run, cases, source.model.head)
     log.info("parity on %d cases: %s", len(cases), ", ".join(f"{f} {v:.1e}" for f, v in largest.items()))
     parity = {
-        form: {"cases": len(cases), "longest": source.longest, "largest_difference_below": _power_of_ten(value)}
+        form: {"cases": len(cases), "longest": source.longest, "largest_difference_below": power_of_ten(value)}
         for form, value in largest.items()
     }
     return parity, {}
-
-
-def _prove_reference(source: Source, runners: Mapping[str, Runner], quantize: Quantization | None) -> dict[str, Any]:
-    """The manifest's ``checks.reference``, {} for a model of osparse; raises :class:`CheckError` if it differs."""
-    from osparse.packager import reference
-    from osparse.packager.tokenizer import load
-
-    model = source.model
-    if not isinstance(model, Checkpoint):
-        return {}
-    if not reference.installed():
-        log.warning(
-            "%s was not compared with its library, since sentence-transformers is not installed; it comes with: pip "
-            "install 'osparse[reference]'",
-            model.name,
-        )
-        return {"library": {}, "length_given": model.length_given}
-    query = source.query_encoder()
-    special = load(source.query_tokenizer_json, "tokenizer.json").num_special_tokens_to_add(False)
-    packaged = reference.Packaged(
-        {"model": source.run} if quantize else runners, source.tokenizer(), query, source.query_length - special,
-        special, model.head,
-    )  # fmt: skip
-    agreement = reference.compare_with_library(model.layout, packaged, length_given=model.length_given)
-    reference.require_agreement(agreement, model.layout)
-    return {
-        "library": reference.library_versions(),
-        "length_given": model.length_given,
-        "documents_cut_at": agreement.length,
-        "texts": agreement.texts,
-        "largest_difference_below": {name: _power_of_ten(value) for name, value in agreement.largest.items()},
-    }
 
 
 def _cases(source: Source) -> list[Case]:
@@ -299,8 +267,3 @@ def _cases(source: Source) -> list[Case]:
 
     tokenizer = source.tokenizer()
     return make_cases([tokenizer.encode(text).ids for _, text in TEXTS], source.ordinary_ids, source.longest)
-
-
-def _power_of_ten(value: float) -> float:
-    """The next power of ten: the figure itself differs from machine to machine, the manifest must not."""
-    return 0.0 if value == 0 else float(f"1e{math.ceil(math.log10(value))}")

@@ -6,6 +6,7 @@ of them from 3 ids to 256.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -146,6 +147,11 @@ def require_parity(
             f"{TOLERANCE:g} is allowed); nothing was written:\n{table(rows)}"
         )
     return largest
+
+
+def power_of_ten(value: float) -> float:
+    """The next power of ten: the figure itself differs from machine to machine, the manifest must not."""
+    return 0.0 if value == 0 else float(f"1e{math.ceil(math.log10(value))}")
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

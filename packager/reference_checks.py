@@ -1,20 +1,27 @@
-"""Checks of a finished bundle against sentence-transformers: ``osparse verify --reference``."""
+"""A bundle against sentence-transformers: while it is made, and again with ``osparse verify --reference``."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from osparse.bundle import Bundle
 from osparse.errors import InputError
 from osparse.onnx_encoder import open_query_encoder, read_tokenizer
-from osparse.packager import hub
+from osparse.packager import hub, reference
+from osparse.packager.checkpoints import Checkpoint
 from osparse.packager.checks import Check, Subject, result
 from osparse.packager.layouts import read_layout
-from osparse.packager.parity import Runner
-from osparse.packager.reference import Packaged, compare_with_library, library_versions
+from osparse.packager.parity import Runner, power_of_ten
+from osparse.packager.reference import Packaged, compare_with_library, library_versions, require_agreement
 from osparse.packager.saved_settings import SettingsReader
 from osparse.packager.saved_settings_table import SETTINGS
+from osparse.packager.source import Source
+from osparse.packager.tokenizer import load
+
+log = logging.getLogger("osparse.packager.reference_checks")
 
 
 def with_library(subject: Subject, given: Path | str) -> Iterable[Check]:
@@ -44,3 +51,32 @@ def _packaged(bundle: Bundle, runners: Mapping[str, Runner]) -> Packaged:
     special = queries.num_special_tokens_to_add(False)
     query = open_query_encoder(bundle.zip_path("tokenizer"))
     return Packaged(runners, documents, query, length - special, special, bundle.head, bundle.tolerance)
+
+
+def prove_reference(source: Source, runners: Mapping[str, Runner], quantized: bool) -> dict[str, Any]:
+    """The manifest's ``checks.reference``, {} for a model of osparse; raises :class:`CheckError` if it differs."""
+    model = source.model
+    if not isinstance(model, Checkpoint):
+        return {}
+    if not reference.installed():
+        log.warning(
+            "%s was not compared with its library, since sentence-transformers is not installed; it comes with: pip "
+            "install 'osparse[reference]'",
+            model.name,
+        )
+        return {"library": {}, "length_given": model.length_given}
+    query = source.query_encoder()
+    special = load(source.query_tokenizer_json, "tokenizer.json").num_special_tokens_to_add(False)
+    packaged = Packaged(
+        {"model": source.run} if quantized else runners, source.tokenizer(), query, source.query_length - special,
+        special, model.head,
+    )  # fmt: skip
+    agreement = compare_with_library(model.layout, packaged, length_given=model.length_given)
+    require_agreement(agreement, model.layout)
+    return {
+        "library": library_versions(),
+        "length_given": model.length_given,
+        "documents_cut_at": agreement.length,
+        "texts": agreement.texts,
+        "largest_difference_below": {name: power_of_ten(value) for name, value in agreement.largest.items()},
+    }

@@ -38,6 +38,7 @@ def bert(folder: Path, *, lower: bool = False, positions: int = 64, **tokenizer:
     with torch.no_grad():
         mlm.cls.predictions.decoder.weight.mul_(40)
         mlm.cls.predictions.decoder.bias.uniform_(-6, -1)
+        mlm.cls.predictions.decoder.bias[: len(SPECIAL)] = 3  # they are among a text's largest weights
     mlm.save_pretrained(folder)
     BertTokenizer(vocab=vocabulary, do_lower_case=lower, **tokenizer).save_pretrained(folder)
     return folder
