@@ -16,9 +16,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO, TypeVar
-from urllib.parse import quote
 
-from osparse.deployer.cluster_api import NDJSON, ClusterApi, ndjson
+from osparse.deployer.cluster_api import ClusterApi, ndjson
 from osparse.deployer.connection import reason_of
 from osparse.deployer.documents import HASH_FIELD
 from osparse.errors import ClusterBusyError, ClusterError, ClusterUnreachableError, InputError
@@ -126,10 +125,17 @@ def send_bulk(api: ClusterApi, index: str, lines: Sequence[Line], *, backoff: fl
     return [failure for body, part in _bodies(lines) for failure in _send_one(api, index, body, part, backoff)]
 
 
+class _TooLargeError(Exception):
+    """The cluster, or a proxy before it, refuses a body of this many bytes (413)."""
+
+
 def _send_one(api: ClusterApi, index: str, body: bytes, lines: list[Line], backoff: float | None) -> list[Failure]:
     failed: list[Failure] = []
     for attempt in range(TRIES):
-        results = patiently(functools.partial(_post, api, index, body, len(lines)), backoff)
+        try:
+            results = patiently(functools.partial(_post, api, index, body, len(lines)), backoff)
+        except _TooLargeError:
+            return failed + _send_halves(api, index, body, lines, backoff)
         busy: list[Line] = []
         for line, result in zip(lines, results, strict=True):
             status = int(result["status"])
@@ -144,13 +150,29 @@ def _send_one(api: ClusterApi, index: str, body: bytes, lines: list[Line], backo
     return failed
 
 
+def _send_halves(api: ClusterApi, index: str, body: bytes, lines: list[Line], backoff: float | None) -> list[Failure]:
+    """What was too large at once, in two; a document that is too large alone is a failure of its own."""
+    if len(lines) == 1:
+        reason = (
+            f"413: the document alone makes a request of {len(body):,} bytes, and the cluster or a proxy before it "
+        )
+        return [Failure(lines[0].id, reason + "refuses that size; raise its limit, or shorten the text")]
+    middle = len(lines) // 2
+    halves = lines[:middle], lines[middle:]
+    log.debug("%d documents in %d bytes were refused (413): sent again in halves", len(lines), len(body))
+    return [
+        failure for half in halves for failure in _send_one(api, index, b"".join(map(_encoded, half)), half, backoff)
+    ]
+
+
 def _post(api: ClusterApi, index: str, body: bytes, count: int) -> list[dict[str, Any]]:
     """One result per line, in order."""
-    path = f"/{quote(index, safe='')}/_bulk"
-    answer = api.cluster.request("POST", path, body=body, content_type=NDJSON, timeout=300).body
-    items = answer.get("items") if isinstance(answer, dict) else None
+    answer = api.bulk(index, body)
+    if answer.status == 413:
+        raise _TooLargeError(len(body))
+    items = answer.body.get("items") if isinstance(answer.body, dict) else None
     if not isinstance(items, list) or len(items) != count:
-        raise ClusterError(f"{api.cluster.url} answers {path} not as OpenSearch does: {count} results were to come")
+        raise ClusterError(f"{api.cluster.url} answers _bulk not as OpenSearch does: {count} results were expected")
     return [next(iter(item.values())) for item in items]
 
 
@@ -160,11 +182,9 @@ def stored_hashes(api: ClusterApi, index: str, ids: Collection[str]) -> dict[str
     Raises:
         ClusterError: the index is gone.
     """
-    path, params = f"/{quote(index, safe='')}/_mget", {"_source": "false", "stored_fields": HASH_FIELD}
-    call = functools.partial(api.cluster.request, "POST", path, params=params, body={"ids": [*ids]})
-    answer = patiently(call).body
+    params = {"_source": "false", "stored_fields": HASH_FIELD}
     found: dict[str, str | None] = {}
-    for document in answer["docs"] if isinstance(answer, dict) else []:
+    for document in patiently(lambda: api.get_documents(index, ids, params)):
         if "error" in document:
             raise ClusterError(f"{api.cluster.url} cannot look into {index}: {reason_of(document)}")
         if document.get("found"):

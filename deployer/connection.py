@@ -118,7 +118,7 @@ class Cluster:
         body: Any = None,
         content_type: str = "application/json",
         allow: Collection[int] = (),
-        repeatable: bool = True,
+        repeatable: bool | None = None,
         timeout: float | None = None,
     ) -> Answer:
         """Send one request and return its answer.
@@ -126,11 +126,13 @@ class Cluster:
         Args:
             body: JSON data, or bytes sent as they are.
             allow: Error statuses that the caller wants to see instead of an exception.
-            repeatable: Whether sending it twice does no harm; if not, only 429 is tried again.
+            repeatable: Whether sending it twice does no harm; None: unless the method is POST. A request that must
+                not be sent twice is only repeated after 429, which says that it was not begun.
 
         Raises:
             ClusterUnreachableError, AccessError, ClusterBusyError, ClusterError.
         """
+        repeatable = method != "POST" if repeatable is None else repeatable
         tries = 0
         while True:
             tries += 1

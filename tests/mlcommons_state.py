@@ -56,6 +56,7 @@ class State:
         self.ingest: dict[str, dict[str, Any]] = {}
         self.pipelines: dict[str, dict[str, Any]] = {}
         self.indices: dict[str, Index] = {}
+        self.scrolls: dict[str, tuple[int, int, list[dict[str, Any]]]] = {}
         self.lock = threading.RLock()
         self._later: list[tuple[float, Callable[[], None]]] = []
         self._ids = 0
