@@ -13,7 +13,7 @@ from osparse.commands._common import FOLDER, command, echo
 from osparse.errors import InputError
 
 if TYPE_CHECKING:
-    from osparse.deployer import Cluster, DeployResult, Gate
+    from osparse.deployer import Cluster, DeployResult
 
 EXAMPLES = """
 osparse deploy build/bundle --cluster http://localhost:9210 --index products
@@ -82,26 +82,15 @@ def deploy_command(
         raise InputError(f"{' and '.join(idle)} {'go' if len(idle) > 1 else 'goes'} with --gate DATASET; give that too")
     chosen = ("field", "chunk_text", "two_phase", "hybrid", "prune_ratio", "skip_existing", "ingest_batch")
     serving = Serving(**{name: options.pop(name) for name in chosen})
-    gate = _gate(cluster, gate_dataset, gate_split, gate_margin) if gate_dataset is not None else None
     opened = Bundle.open(bundle)
-    result = deploy(opened, cluster, index, serving=serving, copy=not no_copy, gate=gate, **options)
+    if gate_dataset is not None:
+        from osparse.retrieval import gate
+
+        options["gate"] = gate(cluster, gate_dataset, split=gate_split, margin=gate_margin)
+    result = deploy(opened, cluster, index, serving=serving, copy=not no_copy, **options)
     if result.applied:
         _write(result, snippets_file, saved_objects)
     echo(result.to_json(), lambda: str(result))
-
-
-def _gate(cluster: Cluster, dataset: Path, split: str, margin: float) -> Gate:
-    """The rooms do not know each other: the command brings the measure to the gate."""
-    from osparse.deployer import Gate
-    from osparse.retrieval import evaluate_cluster, open_benchmark
-
-    data = open_benchmark(dataset, split)
-
-    def measure(index: str) -> float:
-        rows = [row for row in evaluate_cluster(cluster, index, data).rows if not row.no_shared_word]
-        return sum(row.ndcg10 * row.queries for row in rows) / sum(row.queries for row in rows)
-
-    return Gate(measure, f"{data.name} ({split})", margin)
 
 
 def _write(result: DeployResult, snippets_file: Path | None, saved_objects: Path | None) -> None:
