@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from osparse.corpus.streams import FETCH_AGAIN, decoded, opened
 from osparse.errors import DatasetError
+from osparse.streams import FETCH_AGAIN, decoded, opened
 
 CHUNK = 1 << 20
 MAX_ITEM = 512 * 2**20

@@ -11,6 +11,7 @@ from typing import Any
 
 from osparse.errors import InputError
 from osparse.files import canonical_json, read_jsonl
+from osparse.streams import decoded, lines
 
 FIELDS = ("id", "text", "title", "lang", "date", "source")
 """What is indexed of a row; ``id`` and ``text`` must be there."""
@@ -84,14 +85,8 @@ def read_documents(paths: Sequence[Path]) -> Iterator[Row]:
 def _listed(path: Path) -> Iterator[Row]:
     if not path.is_file():
         raise InputError(f"{path} is not a file; --delete takes a text file with one id per line, or a .jsonl file")
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                found = line.decode("utf-8").strip("\r\n")
-            except UnicodeDecodeError as problem:
-                raise InputError(f"{path}:{number}: an id must be UTF-8: {problem}") from None
-            if found:
-                yield _removal(f"{path}:{number}", {"id": found})
+    for where, line in lines(path, may_be_empty=True, bar=False):
+        yield _removal(where, {"id": decoded(line, where)})
 
 
 def count_documents(paths: Sequence[Path]) -> int:

@@ -11,9 +11,9 @@ from typing import Any
 
 from osparse.beir import read_qrels, row_language
 from osparse.corpus.records import Document, Judgement, Options, Query, Reader, Record, Tally
-from osparse.corpus.streams import json_rows
 from osparse.errors import DatasetError
 from osparse.files import canonical_json
+from osparse.streams import json_rows
 
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 

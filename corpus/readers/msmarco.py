@@ -16,8 +16,8 @@ from pathlib import Path
 
 from osparse.corpus.records import Candidate, Document, Judgement, Option, Options, Query, Reader, Record, Tally
 from osparse.corpus.rows import Row, Where, records_of
-from osparse.corpus.streams import decoded, json_rows, lines
 from osparse.errors import DatasetError
+from osparse.streams import decoded, json_rows, lines
 
 SPLITS = {"train": "train", "dev": "validation"}
 SUFFIXES = ("", ".gz", ".bz2", ".xz", ".zst")

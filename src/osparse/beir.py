@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from osparse.errors import DatasetError
-from osparse.files import fingerprint, read_jsonl, sha256_file
+from osparse.files import fingerprint, sha256_file
+from osparse.streams import decoded, json_rows, lines
 
 NO_LANGUAGE = "und"
 """Language tag of a text whose source names none (ISO 639: undetermined)."""
@@ -61,10 +62,10 @@ def _texts(path: Path) -> pl.LazyFrame:
 
 def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
     """(id, text, language)."""
-    for number, row in read_jsonl(path, DatasetError):
+    for where, row in json_rows(path, bar=False):
         if not isinstance(row.get("_id"), str) or not isinstance(row.get("text"), str):
-            raise DatasetError(f'{path}:{number}: expected {{"_id": "..", "text": ".."}}, found keys {list(row)}')
-        yield row["_id"], f"{row.get('title') or ''} {row['text']}".strip(), row_language(row, f"{path}:{number}")
+            raise DatasetError(f'{where}: expected {{"_id": "..", "text": ".."}}, found keys {list(row)}')
+        yield row["_id"], f"{row.get('title') or ''} {row['text']}".strip(), row_language(row, where)
 
 
 def row_language(row: Mapping[str, Any], where: str) -> str:
@@ -84,15 +85,10 @@ def read_qrels(path: Path) -> Iterator[Qrel]:
 
     Raises :class:`DatasetError` with path:line for a row that is not UTF-8, not of that shape, or of no finite score.
     """
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
-            where = f"{path}:{number}"
-            try:
-                line = raw.decode("utf-8").rstrip("\r\n")
-            except UnicodeDecodeError as problem:
-                raise DatasetError(f"{where}: not UTF-8: {problem}") from None
-            if line.strip() and not (number == 1 and line.startswith("query-id\t")):
-                yield _qrel(line, where)
+    for where, raw in lines(path, may_be_empty=True, bar=False):
+        line = decoded(raw, where)
+        if not (where.endswith(":1") and line.startswith("query-id\t")):
+            yield _qrel(line, where)
 
 
 def _qrel(line: str, where: str) -> Qrel:

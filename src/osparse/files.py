@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import json
@@ -43,10 +44,23 @@ def pretty_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
 
+def without_bom(data: bytes) -> bytes:
+    """``data`` without the byte order mark that some programs write before UTF-8 text.
+
+    Everything that is read as text goes through here: a mark that stays is part of the first id or key.
+    """
+    return data.removeprefix(codecs.BOM_UTF8)
+
+
+def read_text(path: Path, errors: str = "strict") -> str:
+    """A whole UTF-8 file; raises OSError and, with ``errors`` as "strict", UnicodeDecodeError."""
+    return without_bom(path.read_bytes()).decode("utf-8", errors)
+
+
 def read_json(path: Path, error: type[InputError] = InputError) -> Any:
     """Parse a JSON file; raise ``error`` naming the file, line and column when it cannot be read or is not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
     except FileNotFoundError:
         raise error(f"{path} does not exist") from None
     except OSError as problem:
@@ -67,7 +81,7 @@ def read_jsonl(path: Path, error: type[InputError] = InputError) -> Iterator[tup
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield number, json_object(line, f"{path}:{number}", error)
+                    yield number, json_object(without_bom(line), f"{path}:{number}", error)
     except OSError as problem:
         raise error(f"{path} cannot be read: {problem.strerror}") from None
 

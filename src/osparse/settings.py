@@ -23,6 +23,7 @@ from typing import Any, Literal, TypeVar, Union
 import yaml
 
 from osparse.errors import ConfigError
+from osparse.files import read_text
 
 T = TypeVar("T")
 TAG = "task"
@@ -89,7 +90,7 @@ _Loader.add_implicit_resolver(
 
 def _read_yaml(path: Path, problems: list[str]) -> dict[str, Any]:
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        raw = yaml.load(read_text(path), _Loader)
     except FileNotFoundError:
         raise ConfigError(str(path), ["the file does not exist; see configs/ for examples"]) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:

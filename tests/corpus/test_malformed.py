@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 from source_samples import page, squad, topic, wiki_dump
 
-from osparse.corpus import streams
+from osparse import streams
 from osparse.corpus.build import Input, build_dataset, build_from
 from osparse.corpus.json_stream import json_items
 from osparse.dataset import Dataset
