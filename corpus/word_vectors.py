@@ -28,7 +28,7 @@ OCCURRENCES = 50
 """Of each word that a model reads, at most."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Vocabulary:
     """Words worth a vector."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -197,7 +197,7 @@ class ClusterApi:
         answer = self.cluster.request("POST", path, params=params, body=lines, repeatable=True, timeout=300)
         return list(_object(answer)["responses"])
 
-    def pages(self, index: str, size: int, source: Mapping[str, Any]) -> Iterator[list[dict[str, Any]]]:
+    def pages(self, index: str, size: int, source: Mapping[str, Any]) -> Generator[list[dict[str, Any]], None, None]:
         """Every document of an index as it is now: ``_id`` and the part of ``_source`` that ``source`` chooses.
 
         A page whose answer is lost cannot be asked for again: the error is raised and the caller starts over.

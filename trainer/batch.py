@@ -21,7 +21,7 @@ SPAN_TOKENS = (3, 12)
 """Shortest and longest span used as a query."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Batch:
     """Documents of a step, and queries with the document each must find."""
 

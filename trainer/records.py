@@ -19,7 +19,7 @@ from osparse.lexicon import Lexicon, load_tokenizer
 Ids = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Text:
     """One query or document."""
 

@@ -32,7 +32,7 @@ class Qrel(NamedTuple):
     score: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BeirFolder:
     documents: pl.LazyFrame
     """Columns id, text, lang; the text is title and text joined by a space, as BEIR encodes them."""

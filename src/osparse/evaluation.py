@@ -48,7 +48,7 @@ class JudgedSet:
         return f"{self.query_lang}->{self.document_lang}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Benchmark:
     """A corpus and its judged sets, read from a dataset directory or a BEIR folder."""
 

@@ -71,7 +71,7 @@ def opened(path: Path, *, may_be_empty: bool = False, bar: bool = True) -> Itera
         size = None if is_stream(path) else path.stat().st_size
         progress_bar = progress(f"reading {path.name}", size, "bytes") if bar else nullcontext(Bar("", None, ""))
         with _raw(path) as file, progress_bar as counted:
-            raw = io.BufferedReader(_Counted(file, counted), 1 << 20)
+            raw: io.BufferedReader = io.BufferedReader(_Counted(file, counted), 1 << 20)
             head = raw.peek(512)
             if not head and not may_be_empty:
                 raise DatasetError(f"{shown(path)} is empty (0 bytes); {FETCH_AGAIN}")
