@@ -36,7 +36,7 @@ def test_the_python_example_runs(
 
 def test_its_commands_and_options_exist() -> None:
     shown = CliRunner().invoke(cli, ["train", "--help"]).output
-    calls = re.findall(r"osparse train (?:[^\n`]|\\\n)*", TEXT)
+    calls = re.findall(r"osparse train (?:[^\n`;&]|\\\n)*", TEXT)
     options = {
         option for part in [*calls, *re.findall(r"`--[a-z-]+`", TEXT)] for option in re.findall(r"--[a-z-]+", part)
     }
