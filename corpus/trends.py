@@ -26,6 +26,7 @@ from osparse.corpus.fonts import hangul_font, label
 from osparse.corpus.idf import document_frequency
 from osparse.dataset import Dataset
 from osparse.errors import DatasetError, InputError
+from osparse.extras import require
 from osparse.files import pretty_json, sha256_file, write_atomic
 from osparse.lexicon import load_tokenizer, read_vocabulary
 from osparse.progress import progress
@@ -159,14 +160,13 @@ def terms_of(text: str) -> set[str]:
 
 def compare(tested: Sequence[str], counts: dict[str, tuple[int, int]], recent: int, before: int) -> list[Trend]:
     """Each term's trend; ``counts`` are (recent, earlier) documents of ``recent`` and ``before``."""
-    from scipy.stats import binom, false_discovery_control
-
     if not tested:
         return []
+    stats = require("scipy.stats", "corpus")
     a, b = np.array([counts[t] for t in tested], dtype=np.float64).T
     share = recent / (recent + before)
-    p = np.minimum(1.0, 2 * np.minimum(binom.cdf(a, a + b, share), binom.sf(a - 1, a + b, share)))
-    q = false_discovery_control(p)
+    p = np.minimum(1.0, 2 * np.minimum(stats.binom.cdf(a, a + b, share), stats.binom.sf(a - 1, a + b, share)))
+    q = stats.false_discovery_control(p)
     rate = (a + b) / (recent + before)
     odds = [(x + PRIOR * rate) / (n - x + PRIOR * (1 - rate)) for x, n in ((a, recent), (b, before))]
     effect = np.log(odds[0] / odds[1])
@@ -207,17 +207,16 @@ def _count(texts: Iterable[str], recent: NDArray[np.bool_]) -> dict[str, tuple[i
 
 def _plot(path: Path, dated: pl.DataFrame, trends: Sequence[Trend], rules: TrendRules) -> None:
     """Share of documents that hold each term, by period of the window's length."""
-    from osparse.extras import require
-
-    require("matplotlib", "corpus")
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    require("matplotlib", "corpus").use("Agg")
+    pyplot = require("matplotlib.pyplot", "corpus")
     font = hangul_font()
-    if font is not None:
-        pyplot.rcParams["font.family"] = [font, "DejaVu Sans"]
+    with pyplot.rc_context({} if font is None else {"font.family": [font, "DejaVu Sans"]}):
+        _draw(pyplot, path, dated, trends, rules, font)
+
+
+def _draw(
+    pyplot: Any, path: Path, dated: pl.DataFrame, trends: Sequence[Trend], rules: TrendRules, font: str | None
+) -> None:
     ages = np.array([(rules.as_of - day).days // rules.window for day in dated["date"]])
     periods = np.arange(min(ages.max(), 23), -1, -1)
     sizes = np.array([(ages == period).sum() for period in periods])

@@ -71,6 +71,8 @@ class _TimedOutError(ClusterUnreachableError):
 class Cluster:
     """A cluster's address and the one way requests reach it; thread-safe. Nothing is sent until the first request.
 
+    A context manager that closes its connections at the end.
+
     Args:
         url: ``http(s)://host[:port][/prefix]``; one with a user name or password in it is refused.
         credentials: Taken from the environment when None.
@@ -108,6 +110,16 @@ class Cluster:
 
     def __repr__(self) -> str:
         return f"Cluster({self.url!r}, credentials={self._credentials!r})"
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the pooled connections; no request can be sent afterwards."""
+        self._connection.close()
 
     def request(
         self,
