@@ -5,13 +5,16 @@ Sending twice does no harm: every line names its document's id.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import logging
 import os
 import random
+import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +23,7 @@ from typing import Any, NamedTuple, TextIO, TypeVar
 from osparse.deployer.cluster_api import ClusterApi, ndjson
 from osparse.deployer.connection import reason_of
 from osparse.deployer.documents import HASH_FIELD
+from osparse.deployer.reasons import meaning_of
 from osparse.errors import ClusterBusyError, ClusterError, ClusterUnreachableError, InputError
 
 log = logging.getLogger("osparse.deployer.bulk")
@@ -32,6 +36,9 @@ BACKOFF = 0.5
 """Seconds before the first repetition; doubles each time, up to :data:`LONGEST_WAIT`. A cluster that names a time
 (Retry-After) is given that time, by :meth:`Cluster.request`."""
 LONGEST_WAIT = 10.0
+
+_PLACE = re.compile(r"^.*?(?::| row )\d+: ")
+"""path:line, or the row of a table, that a complaint about a row begins with."""
 
 T = TypeVar("T")
 
@@ -56,7 +63,7 @@ class Failure:
 
 
 class FailureLog:
-    """Failures as they come: each in the file, only their number and the first few in memory; thread-safe.
+    """Failures as they come: each in the file, only counts and the first few in memory; thread-safe.
 
     The file is written from its start at the first failure, and not touched if there is none.
 
@@ -65,15 +72,22 @@ class FailureLog:
     """
 
     SHOWN = 3
+    KINDS = 20
+    """Complaints that are counted one by one."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.count, self.first = path, 0, list[Failure]()
+        self.complaints: Counter[str] = Counter()
+        """Complaint without its place -> how many rows have it; of the first few kinds."""
         self._file: TextIO | None = None
         self._lock = threading.Lock()
-        folder = next(parent for parent in path.absolute().parents if os.path.exists(parent))
-        if os.path.isdir(path) or not folder.is_dir() or not os.access(folder, os.W_OK):
-            found = "is a directory" if os.path.isdir(path) else f"cannot be made in {folder}"
-            raise InputError(f"{path} {found}; the failures are listed in a file, pass another one with --failures")
+        try:
+            _try_to_write(path)
+        except OSError as problem:
+            found = "is a directory" if path.is_dir() else f"cannot be made: {problem.strerror or problem}"
+            raise InputError(
+                f"{path} {found}; the failures are listed in a file, pass another one with --failures"
+            ) from None
 
     def add(self, failures: Sequence[Failure]) -> None:
         if not failures:
@@ -83,6 +97,9 @@ class FailureLog:
             file.writelines(json.dumps(asdict(failure), ensure_ascii=False) + "\n" for failure in failures)
             self.first += failures[: self.SHOWN - len(self.first)]
             self.count += len(failures)
+            for complaint in (_PLACE.sub("", failure.reason) for failure in failures):
+                if complaint in self.complaints or len(self.complaints) < self.KINDS:
+                    self.complaints[complaint] += 1
 
     def _open(self) -> TextIO:
         if self._file is None:
@@ -93,6 +110,23 @@ class FailureLog:
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def _try_to_write(path: Path) -> None:
+    """Leaves everything as it was; raises OSError. What is no plain file, such as a pipe, is not tried."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        return
+    missing = [parent for parent in path.absolute().parents if not parent.exists()]
+    there = os.path.lexists(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("ab").close()
+        if not there:
+            path.unlink()
+    finally:
+        for parent in missing:  # the innermost first; one that another process filled meanwhile stays
+            with contextlib.suppress(OSError):
+                parent.rmdir()
 
 
 def patiently(call: Callable[[], T], backoff: float | None = None) -> T:
@@ -139,10 +173,12 @@ def _send_one(api: ClusterApi, index: str, body: bytes, lines: list[Line], backo
         busy: list[Line] = []
         for line, result in zip(lines, results, strict=True):
             status = int(result["status"])
-            if status in BUSY and attempt < TRIES - 1:
+            reason = reason_of(result) if status >= 300 else ""
+            known = meaning_of(reason)
+            if status in BUSY and attempt < TRIES - 1 and not (known and known.lasting):
                 busy.append(line)
             elif status >= 300 and not (status == 404 and line.source is None):
-                failed.append(Failure(line.id, f"{status}: {reason_of(result)}"))
+                failed.append(Failure(line.id, f"{status}: {reason}{f'; {known.advice}' if known else ''}"))
         if not busy:
             break
         _wait(attempt, backoff, f"{len(busy)} of {len(lines)} documents were refused as too many")

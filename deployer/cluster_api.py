@@ -23,7 +23,13 @@ class ClusterApi:
         self.cluster = cluster
 
     def root(self) -> dict[str, Any]:
-        return _object(self.cluster.request("GET", "/"))
+        answer = self.cluster.request("GET", "/", allow=(404,))
+        if answer.status == 404:
+            raise ClusterError(
+                f"{self.cluster.url} answers GET / with 404: OpenSearch Serverless does so, and osparse cannot use it; "
+                "take a managed OpenSearch domain or a cluster of your own (or check the address, if it is one)"
+            )
+        return _object(answer)
 
     def plugins(self) -> list[dict[str, Any]]:
         found = self.cluster.request("GET", "/_cat/plugins", params={"format": "json"}).body

@@ -23,6 +23,7 @@ from opensearchpy.exceptions import ConnectionTimeout, SSLError
 from urllib3.exceptions import LocationValueError
 
 from osparse.deployer.access import Credentials, check_url, connection_arguments
+from osparse.deployer.reasons import meaning_of
 from osparse.errors import AccessError, ClusterBusyError, ClusterError, ClusterUnreachableError, InputError
 
 log = logging.getLogger("osparse.deployer.connection")
@@ -158,6 +159,7 @@ class Cluster:
                 wait = self._pause(tries, None)
             else:
                 busy = answer.status == 429 or (repeatable and answer.status in (502, 503, 504))
+                busy = busy and not _is_lasting(answer)
                 if not busy or answer.status in allow or tries > self._retries:
                     return self._judge(method, path, answer, allow, tries)
                 wait = self._pause(tries, answer.headers.get("retry-after"))
@@ -242,6 +244,10 @@ class Cluster:
         if answer.status < 400:
             target = self._hide(answer.headers.get("location", "elsewhere"))
             raise ClusterError(f"{self.url} redirects to {target}; give that address")
+        known = meaning_of(answer.reason)
+        if known is not None:
+            refused = f"{self.url} refused {method} {path} ({answer.status}): {answer.reason}"
+            raise ClusterError(f"{refused}; {known.advice}")
         if answer.status == 401:
             raise AccessError(
                 f"{self.url} wants to know who you are (401; credentials sent: {self._credentials}); set "
@@ -254,7 +260,7 @@ class Cluster:
         if answer.status == 413:
             raise ClusterError(
                 f"{self.url} or a proxy before it refuses bodies of the size of {method} {path} (413); raise its "
-                "limit: osparse sends up to 10 MB"
+                "limit: osparse sends up to 10 MB (documents are sent in smaller bodies by themselves)"
             )
         if answer.status in (429, 502, 503, 504):
             raise ClusterBusyError(
@@ -262,6 +268,11 @@ class Cluster:
                 "try again later"
             )
         raise ClusterError(f"{self.url} refused {method} {path} ({answer.status}): {answer.reason}")
+
+
+def _is_lasting(answer: Answer) -> bool:
+    known = meaning_of(answer.reason)
+    return known is not None and known.lasting
 
 
 def _seconds(retry_after: str) -> float | None:

@@ -12,7 +12,8 @@ import polars as pl
 
 from osparse.errors import DatasetError
 from osparse.files import fingerprint, sha256_file
-from osparse.streams import decoded, json_rows, lines
+from osparse.ids import id_of, plain_id
+from osparse.streams import decoded, find, json_rows, lines
 
 NO_LANGUAGE = "und"
 """Language tag of a text whose source names none (ISO 639: undetermined)."""
@@ -46,11 +47,11 @@ class BeirFolder:
 
 def read_beir(path: Path, split: str) -> BeirFolder:
     """Read one split; raises :class:`DatasetError` naming the file and line that cannot be used."""
-    qrels_file = path / "qrels" / f"{split}.tsv"
-    if not qrels_file.is_file():
-        there = ", ".join(sorted(file.stem for file in (path / "qrels").glob("*.tsv"))) or "none"
+    qrels_file = find(path / "qrels", f"{split}.tsv")
+    if qrels_file is None:
+        there = ", ".join(sorted({file.name.split(".tsv")[0] for file in (path / "qrels").glob("*.tsv*")})) or "none"
         raise DatasetError(f"{path} has no {split} qrels; it has: {there}; choose one with --split")
-    files = [path / "corpus.jsonl", path / "queries.jsonl", qrels_file]
+    files = [*(find(path, name) or path / name for name in ("corpus.jsonl", "queries.jsonl")), qrels_file]
     documents, queries = (_texts(file) for file in files[:2])
     return BeirFolder(documents, queries, _qrels(qrels_file), fingerprint([sha256_file(file) for file in files]))
 
@@ -63,9 +64,10 @@ def _texts(path: Path) -> pl.LazyFrame:
 def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
     """(id, text, language)."""
     for where, row in json_rows(path, bar=False):
-        if not isinstance(row.get("_id"), str) or not isinstance(row.get("text"), str):
+        name = plain_id(id_of(row))
+        if name is None or not isinstance(row.get("text"), str):
             raise DatasetError(f'{where}: expected {{"_id": "..", "text": ".."}}, found keys {list(row)}')
-        yield row["_id"], f"{row.get('title') or ''} {row['text']}".strip(), row_language(row, where)
+        yield name, f"{row.get('title') or ''} {row['text']}".strip(), row_language(row, where)
 
 
 def row_language(row: Mapping[str, Any], where: str) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osparse.errors import DatasetError
+from osparse.streams import find
 
 if TYPE_CHECKING:
     import polars as pl
@@ -84,7 +85,7 @@ def open_benchmark(path: Path | str, split: str = "test") -> Benchmark:
     from osparse.dataset import Dataset
 
     path = Path(path)
-    if (path / "corpus.jsonl").is_file() and not (path / "manifest.json").is_file():
+    if find(path, "corpus.jsonl") is not None and not (path / "manifest.json").is_file():
         return _beir(path, split)
     dataset = Dataset.open(path)
     return Benchmark(

@@ -8,9 +8,11 @@ import gzip
 import io
 import json
 import lzma
+import shutil
 import sys
+import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -23,6 +25,7 @@ MAX_LINE = 64 * 2**20
 """Bytes. A longer line is a broken file (or another format), and would not fit in memory if it went on."""
 _MAGIC: dict[bytes, str] = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _HTML = (b"<!doctype html", b"<html")
+SUFFIXES = ("", ".gz", ".bz2", ".xz", ".zst")
 STANDARD_INPUT = Path("-")
 FETCH_AGAIN = "fetch the file again, and compare its size and checksum with the publisher's"
 
@@ -40,6 +43,27 @@ class _Counted(io.RawIOBase):
         count = cast(io.BufferedReader, self._file).readinto(buffer)
         self._bar.advance(count)
         return count
+
+
+def find(folder: Path, name: str) -> Path | None:
+    """A file of a folder, as it is named or compressed; None if it is not there."""
+    return next((folder / (name + suffix) for suffix in SUFFIXES if (folder / (name + suffix)).is_file()), None)
+
+
+@contextmanager
+def as_files(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """The paths, with a temporary copy of each pipe and of standard input, for what must be read more than once."""
+    with tempfile.TemporaryDirectory(prefix="osparse-") as folder:
+        files = []
+        for number, path in enumerate(paths):
+            if is_stream(path):
+                copy = Path(folder) / str(number) / ("stdin" if path == STANDARD_INPUT else path.name)
+                copy.parent.mkdir()
+                with _raw(path) as source, copy.open("wb") as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
+                path = copy
+            files.append(path)
+        yield files
 
 
 def is_stream(path: Path) -> bool:
