@@ -84,7 +84,7 @@ class FailureLog:
         try:
             _try_to_write(path)
         except OSError as problem:
-            found = "is a directory" if path.is_dir() else f"cannot be made: {problem.strerror or problem}"
+            found = "is a directory" if os.path.isdir(path) else f"cannot be made: {problem.strerror or problem}"
             raise InputError(
                 f"{path} {found}; the failures are listed in a file, pass another one with --failures"
             ) from None
