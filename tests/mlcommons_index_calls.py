@@ -257,14 +257,14 @@ class IndexCalls(State):
     def search(self, request: Request) -> Any:
         if "scroll" in request.query:
             index = self._indices(request.parts[0])[0]
-            chosen, name = request.json["_source"], f"scroll{len(self.calls)}"
+            chosen, scroll = request.json["_source"], f"scroll{len(self.calls)}"
             only, left = chosen.get("includes"), chosen.get("excludes", [])
             rows = [
                 {"_id": i, "_source": {k: v for k, v in s.items() if k not in left and (only is None or k in only)}}
                 for i, s in index.documents.items()
             ]
-            self.scrolls[name] = request.json["size"], len(rows), rows
-            return self._page(name)
+            self.scrolls[scroll] = request.json["size"], len(rows), rows
+            return self._page(scroll)
         index = self._indices(request.parts[0])[0]
         name = request.query.get("search_pipeline") or index.settings.get("search.default_pipeline")
         return search(index, request.json or {}, lambda clause: self._query_tokens(clause, name))

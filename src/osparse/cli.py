@@ -9,7 +9,7 @@ import importlib
 import json
 import logging
 import sys
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 
@@ -129,12 +129,23 @@ def _fail(options: dict[str, bool], message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+class _NoteHandler(logging.StreamHandler[TextIO]):
+    """Lines on standard error; through the progress display once that is loaded, so that neither cuts the other."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        progress = sys.modules.get("osparse.progress")  # never imported for this: rich takes a while
+        if progress is None:
+            return super().emit(record)
+        try:
+            progress.note(self.format(record))
+        except Exception:  # noqa: BLE001 - as every handler of logging does
+            self.handleError(record)
+
+
 def setup_logging(options: dict[str, Any]) -> None:
     """Notes go to standard error; standard output carries the result alone."""
     level = logging.DEBUG if options["verbose"] else logging.ERROR if options["quiet"] else logging.INFO
-    from osparse.progress import NoteHandler  # late: --help needs no rich
-
-    handler = NoteHandler()
+    handler = _NoteHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("osparse")
     logger.handlers = [handler]

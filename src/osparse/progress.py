@@ -128,14 +128,9 @@ class _Display:
 _DISPLAY = _Display()
 
 
-class NoteHandler(logging.Handler):
-    """Log lines on standard error, above the progress where there is any, never cut nor wrapped."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            CONSOLE.print(Text(self.format(record)), soft_wrap=True)
-        except Exception:  # noqa: BLE001 - as every handler of logging does
-            self.handleError(record)
+def note(text: str) -> None:
+    """A line on standard error, above the progress where there is any, neither cut nor wrapped."""
+    CONSOLE.print(Text(text), soft_wrap=True)
 
 
 @contextmanager
