@@ -123,14 +123,14 @@ class MLCommons:
         self.cluster.request("POST", path, body=data, repeatable=True, timeout=300)
 
     def deploy_model(self, model_id: str) -> Answer:
-        """Start deploying; the answer names the task.
+        """Start deploying, which twice leaves what once does; the answer names the task.
 
         400, 500 and an open circuit breaker (429) are returned, not raised: they hold the reason.
         """
         path = f"{_BASE}/models/{model_id}/_deploy"
-        answer = self.cluster.request("POST", path, allow=(400, 429, 500))
+        answer = self.cluster.request("POST", path, allow=(400, 429, 500), repeatable=True)
         if answer.status == 429 and BREAKER not in answer.reason:
-            answer = self.cluster.request("POST", path, allow=(400, 500))
+            answer = self.cluster.request("POST", path, allow=(400, 500), repeatable=True)
         return answer
 
     def get_task(self, task_id: str) -> Task:

@@ -21,7 +21,7 @@ from .conftest import client
 COUNT = 10
 SENT_ONCE = {
     "cluster_api.py": ["update_aliases", "_next_page"],
-    "ml_commons.py": ["register_group", "_refusable", "_refusable", "deploy_model", "deploy_model"],
+    "ml_commons.py": ["register_group", "_refusable", "_refusable"],
 }
 """Methods with a POST that changes something each time it is sent."""
 
