@@ -135,8 +135,8 @@ def trove(folder: str, cache: str) -> None:
 
 def wikipedia(path: str, cleaning: str) -> None:
     from osparse.corpus.readers.wikipedia import _pages
-    from osparse.corpus.streams import opened
     from osparse.corpus.wikitext import plain_text
+    from osparse.streams import opened
 
     if cleaning == "mwparserfromhell":
         import mwparserfromhell

@@ -7,8 +7,8 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from osparse.corpus.spool import Spool, write_spool
 from osparse.dataset import Dataset, Source, save_dataset
 from osparse.errors import DatasetError, InputError
 from osparse.files import fingerprint, sha256_file
+from osparse.streams import as_files
 
 LARGE = 500_000_000
 """Bytes whose checksum takes long enough to be worth a line."""
@@ -85,7 +86,12 @@ def build_from(
         DatasetError: malformed input (with path and line), duplicate ids, a source that keeps no row.
         InputError: ``output`` holds something else and ``overwrite`` is false; an unknown source or option.
     """
-    output = Path(output)
+    with ExitStack() as copies:
+        whole = [replace(given, paths=tuple(copies.enter_context(as_files(given.paths)))) for given in inputs]
+        return _build(whole, Path(output), seed, overwrite, strict)
+
+
+def _build(inputs: Sequence[Input], output: Path, seed: int, overwrite: bool, strict: bool) -> Dataset:
     of_input = [list(_parts(one)) for one in inputs]
     parts = [part for found in of_input for part in found]
     request = _request(inputs, parts, seed)

@@ -6,11 +6,13 @@ Vectors have length 1, so cosine and Euclidean distance order pairs alike: |a - 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from osparse.components import smallest_members
+from osparse.extras import require
 
 Floats = NDArray[np.float32]
 SEED = 0
@@ -68,31 +70,27 @@ def _close(group: list[int], vectors: Floats, similarity: float) -> list[int]:
     return [row for row in group if length > 0 and float(vectors[row] @ centre) / length >= similarity]
 
 
-def _kmeans(vectors: Floats, similarity: float) -> NDArray[np.int64]:
-    from sklearn.cluster import KMeans
+def _sklearn() -> ModuleType:
+    return require("sklearn.cluster", "corpus")
 
-    found = KMeans(max(1, len(vectors) // 4), n_init=1, random_state=SEED).fit_predict(vectors)
+
+def _kmeans(vectors: Floats, similarity: float) -> NDArray[np.int64]:
+    found = _sklearn().KMeans(max(1, len(vectors) // 4), n_init=1, random_state=SEED).fit_predict(vectors)
     return np.asarray(found, dtype=np.int64)
 
 
 def _dbscan(vectors: Floats, similarity: float) -> NDArray[np.int64]:
-    from sklearn.cluster import DBSCAN
-
-    found = DBSCAN(eps=_distance(similarity), min_samples=2).fit_predict(vectors)
+    found = _sklearn().DBSCAN(eps=_distance(similarity), min_samples=2).fit_predict(vectors)
     return np.asarray(found, dtype=np.int64)
 
 
 def _hdbscan(vectors: Floats, similarity: float) -> NDArray[np.int64]:
-    from sklearn.cluster import HDBSCAN
-
-    found = HDBSCAN(min_cluster_size=2, copy=True).fit_predict(vectors)  # far members fall off afterwards
+    found = _sklearn().HDBSCAN(min_cluster_size=2, copy=True).fit_predict(vectors)  # far members fall off afterwards
     return np.asarray(found, dtype=np.int64)
 
 
 def _hierarchical(vectors: Floats, similarity: float) -> NDArray[np.int64]:
-    from sklearn.cluster import AgglomerativeClustering
-
-    tree = AgglomerativeClustering(
+    tree = _sklearn().AgglomerativeClustering(
         n_clusters=None, distance_threshold=1 - similarity, metric="cosine", linkage="average"
     )  # fmt: skip
     filled = np.where(np.any(vectors, axis=1, keepdims=True), vectors, 1 / np.sqrt(vectors.shape[1]))

@@ -8,8 +8,9 @@ from typing import Any
 from osparse.corpus.records import Option
 from osparse.corpus.rows import FIELDS
 from osparse.errors import DatasetError, InputError
+from osparse.ids import ID_FIELDS
 
-KNOWN = sorted({name for fields in FIELDS.values() for name in fields})
+KNOWN = sorted({name for fields in FIELDS.values() for name in fields} | set(ID_FIELDS))
 COLUMNS = Option("", "what the table calls them, as query=question,pos=answer")
 
 
@@ -42,6 +43,4 @@ def chosen(row: Mapping[str, Any], columns: Mapping[str, str], where: str) -> di
     for name in ("pos", "neg", "docs"):
         if isinstance(kept.get(name), str):
             kept[name] = [kept[name]]
-    if "id" in kept and isinstance(kept["id"], int):
-        kept["id"] = str(kept["id"])
     return kept

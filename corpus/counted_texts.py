@@ -12,12 +12,12 @@ from typing import Any
 import polars as pl
 
 from osparse.corpus.rows import date_of
-from osparse.corpus.streams import json_rows
-from osparse.corpus.tabular import is_table, table_rows
 from osparse.dataset import ALL, Dataset
 from osparse.errors import DatasetError, InputError
 from osparse.files import fingerprint, sha256_file
+from osparse.streams import json_rows
 from osparse.tables import row_batches
+from osparse.tabular import is_table, table_rows
 
 Dated = tuple[str, datetime.date | None]
 """A text and its date."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from osparse.extras import require
+
 HANGUL_FONTS = (
     "Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo", "AppleGothic", "UnDotum",
 )  # fmt: skip
@@ -9,8 +11,7 @@ HANGUL_FONTS = (
 
 def hangul_font() -> str | None:
     """Name of an installed font that has Hangul, the best first; None if there is none."""
-    from matplotlib import font_manager
-
+    font_manager = require("matplotlib.font_manager", "corpus")
     there = {font.name for font in font_manager.fontManager.ttflist}
     return next((name for name in HANGUL_FONTS if name in there), None)
 

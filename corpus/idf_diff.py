@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from osparse.extras import require
 from osparse.lexicon import read_idf
 
 
@@ -58,8 +59,6 @@ def diff_idf(a: Path | str, b: Path | str, *, top: int = 20) -> IdfDiff:
 
 
 def _spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    from scipy.stats import spearmanr
-
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return 1.0
-    return float(spearmanr(a, b).statistic)
+    return float(require("scipy.stats", "corpus").spearmanr(a, b).statistic)

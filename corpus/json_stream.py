@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from osparse.corpus.streams import FETCH_AGAIN, decoded, opened
 from osparse.errors import DatasetError
+from osparse.streams import FETCH_AGAIN, decoded, opened
 
 CHUNK = 1 << 20
 MAX_ITEM = 512 * 2**20
@@ -19,16 +19,16 @@ _SPACE = " \t\r\n"
 class _Text:
     """The file's text as a sliding window; ``at`` is the next character."""
 
-    def __init__(self, path: Path, read: Any) -> None:
-        self.path, self._read = path, read
+    def __init__(self, path: Path, read: Any, chunk: int) -> None:
+        self.path, self._read, self._chunk = path, read, chunk
         self.text, self.at = "", 0
         self._line, self._counted = 1, 0
         self._rest = b""
         self._more()
 
-    def _more(self, size: int = CHUNK) -> bool:
+    def _more(self, size: int | None = None) -> bool:
         """Read on; what lies before ``at`` goes. False at the end of the file."""
-        new = self._read(size)
+        new = self._read(self._chunk if size is None else size)
         raw = self._rest + new
         if not raw:
             return False
@@ -67,7 +67,7 @@ class _Text:
     def value(self) -> Any:
         """Parse one value; the window grows until it is whole."""
         self.peek()
-        decoder, size = json.JSONDecoder(), CHUNK
+        decoder, size = json.JSONDecoder(), self._chunk
         while True:
             try:
                 found, end = decoder.raw_decode(self.text, self.at)
@@ -82,14 +82,17 @@ class _Text:
                 size *= 2
 
 
-def json_items(path: Path, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+def json_items(path: Path, key: str = "", *, chunk: int = CHUNK) -> Iterator[tuple[str, dict[str, Any]]]:
     """(``path:line``, item) of a top-level array of objects, or of the array under ``key`` of a top-level object.
+
+    Args:
+        chunk: Bytes read at once.
 
     Raises:
         DatasetError: with the line: no JSON, no such array, an item that is no object, a file that ends early.
     """
     with opened(path) as file:
-        text = _Text(path, file.read)
+        text = _Text(path, file.read, chunk)
         if key:
             yield from _under(text, key)
         else:

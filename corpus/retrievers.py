@@ -56,9 +56,7 @@ class Bm25Retriever:
     name = "bm25"
 
     def rank(self, documents: Mapping[str, str], queries: Sequence[str], k: int) -> Iterator[Ranking]:
-        require("bm25s", "corpus")
-        import bm25s
-
+        bm25s = require("bm25s", "corpus")
         ids = sorted(documents)
         index = bm25s.BM25(k1=K1, b=B, method="lucene")
         with progress("index for BM25", len(ids), "documents") as bar:

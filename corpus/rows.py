@@ -22,6 +22,7 @@ from osparse.corpus.grouping import Components, node, text_id
 from osparse.corpus.language import guess_language
 from osparse.corpus.records import Candidate, Document, Judgement, Query, Record, Tally
 from osparse.errors import DatasetError
+from osparse.ids import ID_FIELDS, id_of, plain_id
 
 Row = dict[str, Any]
 Where = str
@@ -108,6 +109,8 @@ def _checked(rows: Rows) -> Generator[tuple[Where, str, Row], None, None]:
     for where, row in rows():
         if "negs" in row and "neg" not in row:  # the other usual name
             row = {"neg" if name == "negs" else name: value for name, value in row.items()}
+        if "query" not in row and (name := plain_id(id_of(row))) is not None:  # a document's
+            row = {"id": name, **{field: value for field, value in row.items() if field not in ID_FIELDS}}
         kind = kind_of(row, where)
         first = first or (kind, where)
         if kind != first[0]:

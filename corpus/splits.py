@@ -78,7 +78,7 @@ class _Held:
         return part.join(leaks, on="query_id", how="anti", maintain_order="left")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dealt:
     qrels: dict[str, pl.DataFrame]
     """Split -> columns of QRELS; only splits with rows."""

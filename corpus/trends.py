@@ -25,6 +25,7 @@ from osparse.corpus.analysis import words
 from osparse.corpus.idf import count_tokens
 from osparse.dataset import Dataset
 from osparse.errors import DatasetError, InputError
+from osparse.extras import require
 from osparse.files import pretty_json, sha256_file, write_atomic
 from osparse.lexicon import load_tokenizer, read_vocabulary
 from osparse.progress import progress
@@ -157,14 +158,13 @@ def terms_of(text: str) -> set[str]:
 
 def compare(tested: Sequence[str], counts: dict[str, tuple[int, int]], recent: int, before: int) -> list[Trend]:
     """Each term's trend; ``counts`` are (recent, earlier) documents of ``recent`` and ``before``."""
-    from scipy.stats import binom, false_discovery_control
-
     if not tested:
         return []
+    stats = require("scipy.stats", "corpus")
     a, b = np.array([counts[t] for t in tested], dtype=np.float64).T
     share = recent / (recent + before)
-    p = np.minimum(1.0, 2 * np.minimum(binom.cdf(a, a + b, share), binom.sf(a - 1, a + b, share)))
-    q = false_discovery_control(p)
+    p = np.minimum(1.0, 2 * np.minimum(stats.binom.cdf(a, a + b, share), stats.binom.sf(a - 1, a + b, share)))
+    q = stats.false_discovery_control(p)
     rate = (a + b) / (recent + before)
     everywhere = rate == 1  # in every document: no odds, and no trend
     absent = np.where(everywhere, 1.0, PRIOR * (1 - rate))

@@ -11,12 +11,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
+from osparse.extras import require
 from osparse.progress import progress
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 Floats = NDArray[np.float32]
 WINDOW = 5
@@ -28,7 +32,7 @@ OCCURRENCES = 50
 """Of each word that a model reads, at most."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Vocabulary:
     """Words worth a vector."""
 
@@ -53,6 +57,7 @@ def ppmi_vectors(
     Args:
         texts: The words of each document, in order. weights: (N,) how much each counts.
     """
+    sparse = require("scipy.sparse", "corpus")
     number = {word: i for i, word in enumerate(vocabulary.words)}
     shape = (len(number), len(number))
     together = sparse.csr_matrix(shape)
@@ -80,8 +85,7 @@ def ppmi_vectors(
 
 def model_vectors(texts: Sequence[str], vocabulary: Vocabulary, model: Path, words_of: WordSpans) -> Floats:
     """(W, H) mean transformed hidden state of each word's tokens over at most ``OCCURRENCES`` places, length 1."""
-    import torch
-
+    torch = require("torch", "train")
     from osparse.encoder import TextEncoder
     from osparse.lexicon import load_tokenizer
 
@@ -121,16 +125,15 @@ def _ppmi(together: sparse.csr_matrix) -> sparse.csr_matrix:
     found = together.tocoo()
     value = np.log(found.data / total / (row[found.row] * context[found.col]))
     kept = value > 0
-    return sparse.csr_matrix((value[kept], (found.row[kept], found.col[kept])), shape=together.shape)
+    return type(together)((value[kept], (found.row[kept], found.col[kept])), shape=together.shape)
 
 
 def _reduced(matrix: sparse.csr_matrix, size: int) -> Floats:
-    from sklearn.utils.extmath import randomized_svd
-
+    extmath = require("sklearn.utils.extmath", "corpus")
     size = min(size, matrix.shape[0] - 1)
     if size < 1 or matrix.nnz == 0:
         return np.zeros((matrix.shape[0], max(size, 1)), dtype=np.float32)
-    left, values, _ = randomized_svd(matrix, size, random_state=SEED)
+    left, values, _ = extmath.randomized_svd(matrix, size, random_state=SEED)
     return _unit((left * np.sqrt(values)).astype(np.float32))
 
 

@@ -5,22 +5,25 @@ Sending twice does no harm: every line names its document's id.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import logging
 import os
 import random
+import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO, TypeVar
-from urllib.parse import quote
 
-from osparse.deployer.cluster_api import NDJSON, ClusterApi, ndjson
+from osparse.deployer.cluster_api import ClusterApi, ndjson
 from osparse.deployer.connection import reason_of
 from osparse.deployer.documents import HASH_FIELD
+from osparse.deployer.reasons import meaning_of
 from osparse.errors import ClusterBusyError, ClusterError, ClusterUnreachableError, InputError
 
 log = logging.getLogger("osparse.deployer.bulk")
@@ -33,6 +36,9 @@ BACKOFF = 0.5
 """Seconds before the first repetition; doubles each time, up to :data:`LONGEST_WAIT`. A cluster that names a time
 (Retry-After) is given that time, by :meth:`Cluster.request`."""
 LONGEST_WAIT = 10.0
+
+_PLACE = re.compile(r"^.*?(?::| row )\d+: ")
+"""path:line, or the row of a table, that a complaint about a row begins with."""
 
 T = TypeVar("T")
 
@@ -71,7 +77,7 @@ class Failure:
 
 
 class FailureLog:
-    """Failures as they come: each in the file, only their number and the first few in memory; thread-safe.
+    """Failures as they come: each in the file, only counts and the first few in memory; thread-safe.
 
     The file is written from its start at the first failure, and not touched if there is none.
 
@@ -80,15 +86,22 @@ class FailureLog:
     """
 
     SHOWN = 3
+    KINDS = 20
+    """Complaints that are counted one by one."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.count, self.first = path, 0, list[Failure]()
+        self.complaints: Counter[str] = Counter()
+        """Complaint without its place -> how many rows have it; of the first few kinds."""
         self._file: TextIO | None = None
         self._lock = threading.Lock()
-        folder = next(parent for parent in path.absolute().parents if os.path.exists(parent))
-        if os.path.isdir(path) or not folder.is_dir() or not os.access(folder, os.W_OK):
-            found = "is a directory" if os.path.isdir(path) else f"cannot be made in {folder}"
-            raise InputError(f"{path} {found}; the failures are listed in a file, pass another one with --failures")
+        try:
+            _try_to_write(path)
+        except OSError as problem:
+            found = "is a directory" if os.path.isdir(path) else f"cannot be made: {problem.strerror or problem}"
+            raise InputError(
+                f"{path} {found}; the failures are listed in a file, pass another one with --failures"
+            ) from None
 
     def add(self, failures: Sequence[Failure]) -> None:
         if not failures:
@@ -98,6 +111,9 @@ class FailureLog:
             file.writelines(json.dumps(asdict(failure), ensure_ascii=False) + "\n" for failure in failures)
             self.first += failures[: self.SHOWN - len(self.first)]
             self.count += len(failures)
+            for complaint in (_PLACE.sub("", failure.reason) for failure in failures):
+                if complaint in self.complaints or len(self.complaints) < self.KINDS:
+                    self.complaints[complaint] += 1
 
     def _open(self) -> TextIO:
         if self._file is None:
@@ -108,6 +124,23 @@ class FailureLog:
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def _try_to_write(path: Path) -> None:
+    """Leaves everything as it was; raises OSError. What is no plain file, such as a pipe, is not tried."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        return
+    missing = [parent for parent in path.absolute().parents if not parent.exists()]
+    there = os.path.lexists(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("ab").close()
+        if not there:
+            path.unlink()
+    finally:
+        for parent in missing:  # the innermost first; one that another process filled meanwhile stays
+            with contextlib.suppress(OSError):
+                parent.rmdir()
 
 
 def patiently(call: Callable[[], T], backoff: float | None = None) -> T:
@@ -140,17 +173,26 @@ def send_bulk(api: ClusterApi, index: str, lines: Sequence[Line], *, backoff: fl
     return [failure for body, part in _bodies(lines) for failure in _send_one(api, index, body, part, backoff)]
 
 
+class _TooLargeError(Exception):
+    """The cluster, or a proxy before it, refuses a body of this many bytes (413)."""
+
+
 def _send_one(api: ClusterApi, index: str, body: bytes, lines: list[Line], backoff: float | None) -> list[Failure]:
     failed: list[Failure] = []
     for attempt in range(TRIES):
-        results = patiently(functools.partial(_post, api, index, body, len(lines)), backoff)
+        try:
+            results = patiently(functools.partial(_post, api, index, body, len(lines)), backoff)
+        except _TooLargeError:
+            return failed + _send_halves(api, index, body, lines, backoff)
         busy: list[Line] = []
         for line, result in zip(lines, results, strict=True):
             status = int(result["status"])
-            if status in BUSY and attempt < TRIES - 1:
+            reason = reason_of(result) if status >= 300 else ""
+            known = meaning_of(reason)
+            if status in BUSY and attempt < TRIES - 1 and not (known and known.lasting):
                 busy.append(line)
             elif status >= 300 and not (status == 404 and line.source is None):
-                failed.append(Failure(line.id, f"{status}: {reason_of(result)}"))
+                failed.append(Failure(line.id, f"{status}: {reason}{f'; {known.advice}' if known else ''}"))
         if not busy:
             break
         _wait(attempt, backoff, f"{len(busy)} of {len(lines)} documents were refused as too many")
@@ -158,13 +200,29 @@ def _send_one(api: ClusterApi, index: str, body: bytes, lines: list[Line], backo
     return failed
 
 
+def _send_halves(api: ClusterApi, index: str, body: bytes, lines: list[Line], backoff: float | None) -> list[Failure]:
+    """What was too large at once, in two; a document that is too large alone is a failure of its own."""
+    if len(lines) == 1:
+        reason = (
+            f"413: the document alone makes a request of {len(body):,} bytes, and the cluster or a proxy before it "
+        )
+        return [Failure(lines[0].id, reason + "refuses that size; raise its limit, or shorten the text")]
+    middle = len(lines) // 2
+    halves = lines[:middle], lines[middle:]
+    log.debug("%d documents in %d bytes were refused (413): sent again in halves", len(lines), len(body))
+    return [
+        failure for half in halves for failure in _send_one(api, index, b"".join(map(_encoded, half)), half, backoff)
+    ]
+
+
 def _post(api: ClusterApi, index: str, body: bytes, count: int) -> list[dict[str, Any]]:
     """One result per line, in order."""
-    path = f"/{quote(index, safe='')}/_bulk"
-    answer = api.cluster.request("POST", path, body=body, content_type=NDJSON, timeout=300).body
-    items = answer.get("items") if isinstance(answer, dict) else None
+    answer = api.bulk(index, body)
+    if answer.status == 413:
+        raise _TooLargeError(len(body))
+    items = answer.body.get("items") if isinstance(answer.body, dict) else None
     if not isinstance(items, list) or len(items) != count:
-        raise ClusterError(f"{api.cluster.url} answers {path} not as OpenSearch does: {count} results were to come")
+        raise ClusterError(f"{api.cluster.url} answers _bulk not as OpenSearch does: {count} results were expected")
     return [next(iter(item.values())) for item in items]
 
 
@@ -174,11 +232,9 @@ def stored_hashes(api: ClusterApi, index: str, ids: Collection[str]) -> dict[str
     Raises:
         ClusterError: the index is gone.
     """
-    path, params = f"/{quote(index, safe='')}/_mget", {"_source": "false", "stored_fields": HASH_FIELD}
-    call = functools.partial(api.cluster.request, "POST", path, params=params, body={"ids": [*ids]})
-    answer = patiently(call).body
+    params = {"_source": "false", "stored_fields": HASH_FIELD}
     found: dict[str, str | None] = {}
-    for document in answer["docs"] if isinstance(answer, dict) else []:
+    for document in patiently(lambda: api.get_documents(index, ids, params)):
         if "error" in document:
             raise ClusterError(f"{api.cluster.url} cannot look into {index}: {reason_of(document)}")
         if document.get("found"):

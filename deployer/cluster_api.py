@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from osparse.deployer.connection import Answer, Cluster
-from osparse.errors import ClusterError
+from osparse.deployer.connection import Answer, Cluster, reason_of
+from osparse.errors import ClusterError, ClusterUnreachableError
 
 log = logging.getLogger("osparse.deployer.cluster_api")
 
@@ -27,7 +27,13 @@ class ClusterApi:
         self.cluster = cluster
 
     def root(self) -> dict[str, Any]:
-        return _object(self.cluster.request("GET", "/"))
+        answer = self.cluster.request("GET", "/", allow=(404,))
+        if answer.status == 404:
+            raise ClusterError(
+                f"{self.cluster.url} answers GET / with 404: OpenSearch Serverless does so, and osparse cannot use it; "
+                "take a managed OpenSearch domain or a cluster of your own (or check the address, if it is one)"
+            )
+        return _object(answer)
 
     def plugins(self) -> list[dict[str, Any]]:
         found = self.cluster.request("GET", "/_cat/plugins", params={"format": "json"}).body
@@ -69,8 +75,8 @@ class ClusterApi:
         self.cluster.request("PUT", "/_cluster/settings", body=body)
 
     def has_analyzer(self, analyzer: str) -> bool:
-        answer = self.cluster.request("POST", "/_analyze", body={"analyzer": analyzer, "text": "a"}, allow=(400,))
-        return answer.status == 200
+        body = {"analyzer": analyzer, "text": "a"}
+        return self.cluster.request("POST", "/_analyze", body=body, allow=(400,), repeatable=True).status == 200
 
     def get_index(self, name: str) -> dict[str, Any] | None:
         """Concrete index -> aliases, mappings, settings, of an index or alias; None if there is none."""
@@ -165,7 +171,7 @@ class ClusterApi:
         self.cluster.request("POST", "/_aliases", body=body)
 
     def refresh(self, name: str) -> None:
-        self.cluster.request("POST", f"/{_q(name)}/_refresh")
+        self.cluster.request("POST", f"/{_q(name)}/_refresh", repeatable=True)
 
     def store_size(self, name: str) -> int:
         """Bytes of the primary shards."""
@@ -173,12 +179,15 @@ class ClusterApi:
         found = _object(self.cluster.request("GET", f"/{_q(name)}/_stats/store", params=params))
         return int(found.get("_all", {}).get("primaries", {}).get("store", {}).get("size_in_bytes", 0))
 
-    def count(self, name: str) -> int:
-        """Documents of an index or alias; raises :class:`ClusterError` if it is closed."""
-        found = self.count_unless_closed(name)
-        if found is None:
+    def count(self, name: str, query: Mapping[str, Any] | None = None) -> int:
+        """Documents of an index or alias, or those that ``query`` matches; :class:`ClusterError` if it is closed."""
+        if query is not None:
+            answer = self.cluster.request("POST", f"/{_q(name)}/_count", body={"query": query}, repeatable=True)
+            return int(_object(answer)["count"])
+        documents = self.count_unless_closed(name)
+        if documents is None:
             raise ClusterError(f"{name} on {self.cluster.url} is closed; open it with: POST /{name}/_open")
-        return found
+        return documents
 
     def count_unless_closed(self, name: str) -> int | None:
         """Documents of an index or alias; None if it is closed.
@@ -194,9 +203,32 @@ class ClusterApi:
         body = {"size": 0, "track_total_hits": True}
         return int(self.search(name, body, {"search_pipeline": "_none"})["hits"]["total"]["value"])
 
+    def writes(self, name: str) -> dict[str, int]:
+        """Uuid of each concrete index -> number of the last write to it: no other index and no other time has the same.
+
+        Both outlive a restart of the node, unlike the counters of ``_stats``.
+        """
+        shown = "indices.*.uuid,indices.*.shards.*.routing.primary,indices.*.shards.*.seq_no.max_seq_no"
+        params = {"level": "shards", "filter_path": shown}
+        stats = _object(self.cluster.request("GET", f"/{_q(name)}/_stats", params=params))
+        return {
+            index["uuid"]: sum(
+                copy["seq_no"]["max_seq_no"] + 1
+                for copies in index["shards"].values()
+                for copy in copies
+                if copy["routing"]["primary"]
+            )
+            for index in stats.get("indices", {}).values()
+        }
+
     def get_document(self, index: str, document_id: str) -> dict[str, Any] | None:
+        """None if there is none; :class:`ClusterError` if the index does not keep its documents' ``_source``."""
         answer = self.cluster.request("GET", f"/{_q(index)}/_doc/{_q(document_id)}", allow=(404,))
-        return dict(answer.body["_source"]) if answer.status == 200 and answer.body.get("found") else None
+        if answer.status != 200 or not answer.body.get("found"):
+            return None
+        if "_source" not in answer.body:
+            raise ClusterError(f"index {index} does not keep the _source of its documents, so no weight can be shown")
+        return dict(answer.body["_source"])
 
     def put_document(self, index: str, document_id: str, source: Mapping[str, Any]) -> None:
         params = {"refresh": "true"}
@@ -204,28 +236,64 @@ class ClusterApi:
 
     def present(self, index: str, ids: Collection[str]) -> set[str]:
         """Which of the documents are there."""
-        answer = self.cluster.request("POST", f"/{_q(index)}/_mget", params={"_source": "false"}, body={"ids": [*ids]})
-        return {found["_id"] for found in _object(answer)["docs"] if found.get("found")}
+        found = self.get_documents(index, ids, {"_source": "false"})
+        return {document["_id"] for document in found if document.get("found")}
+
+    def get_documents(self, index: str, ids: Collection[str], params: Mapping[str, str]) -> list[dict[str, Any]]:
+        """One row per id (``_mget``), with ``found``, or ``error`` where the index cannot be read."""
+        request = self.cluster.request
+        answer = request("POST", f"/{_q(index)}/_mget", params=params, body={"ids": [*ids]}, repeatable=True)
+        return list(_object(answer).get("docs", []))
+
+    def bulk(self, index: str, body: bytes) -> Answer:
+        """Send a bulk body in which every line names its document's id, so that it may be sent twice.
+
+        413 is returned, not raised: the caller can send less at once.
+        """
+        path = f"/{_q(index)}/_bulk"
+        request = self.cluster.request
+        return request("POST", path, body=body, content_type=NDJSON, allow=(413,), repeatable=True, timeout=300)
 
     def search(self, index: str, body: Mapping[str, Any], params: Mapping[str, str] | None = None) -> dict[str, Any]:
-        return _object(self.cluster.request("POST", f"/{_q(index)}/_search", params=params, body=body))
+        request = self.cluster.request
+        return _object(request("POST", f"/{_q(index)}/_search", params=params, body=body, repeatable=True))
 
-    def pages(self, index: str, size: int, excluded: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
-        """Every document of an index as it is now: ``_id`` and ``_source`` without the excluded fields.
+    def searches(self, index: str, bodies: Iterable[Mapping[str, Any]], shown: str) -> list[dict[str, Any]]:
+        """The answers of one ``_msearch``, in order, cut to the ``filter_path`` ``shown``."""
+        lines = ndjson(line for body in bodies for line in ({}, body))
+        params, path = {"filter_path": shown}, f"/{_q(index)}/_msearch"
+        answer = self.cluster.request("POST", path, params=params, body=lines, repeatable=True, timeout=300)
+        return list(_object(answer)["responses"])
+
+    def pages(self, index: str, size: int, source: Mapping[str, Any]) -> Generator[list[dict[str, Any]], None, None]:
+        """Every document of an index as it is now: ``_id`` and the part of ``_source`` that ``source`` chooses.
 
         A page whose answer is lost cannot be asked for again: the error is raised and the caller starts over.
+
+        Raises:
+            ClusterUnreachableError: the pages hold fewer documents than the index had when they were begun.
         """
-        body = {"size": size, "sort": ["_doc"], "_source": {"excludes": list(excluded)}}
-        params = {"scroll": "10m"}
-        found = _object(self.cluster.request("POST", f"/{_q(index)}/_search", params=params, body=body, timeout=300))
+        everything = {"query": {"match_all": {}}, "sort": ["_doc"], "track_total_hits": True}
+        body, path = {"size": size, "_source": dict(source), **everything}, f"/{_q(index)}/_search"
+        request, params = self.cluster.request, {"scroll": "10m"}
+        page = _page(request("POST", path, params=params, body=body, repeatable=True, timeout=300))
+        total, read = int(page["hits"]["total"]["value"]), 0
         try:
-            while hits := found["hits"]["hits"]:
+            while hits := page["hits"]["hits"]:
+                read += len(hits)
                 yield hits
-                more = {"scroll": "10m", "scroll_id": found["_scroll_id"]}
-                request = self.cluster.request
-                found = _object(request("POST", "/_search/scroll", body=more, repeatable=False, timeout=300))
+                page = self._next_page(str(page["_scroll_id"]))
         finally:
-            self._end_scroll(str(found["_scroll_id"]))
+            self._end_scroll(str(page["_scroll_id"]))
+        if read != total:
+            raise ClusterUnreachableError(
+                f"{self.cluster.url} gave {read:,} of the {total:,} documents of {index}: a page was lost; run it again"
+            )
+
+    def _next_page(self, scroll_id: str) -> dict[str, Any]:
+        """Sent once: each time it is sent the cluster goes on by a page."""
+        body = {"scroll": "10m", "scroll_id": scroll_id}
+        return _page(self.cluster.request("POST", "/_search/scroll", body=body, repeatable=False, timeout=300))
 
     def _end_scroll(self, scroll_id: str) -> None:
         try:
@@ -236,7 +304,8 @@ class ClusterApi:
     def simulate(self, pipeline: str, documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """What an ingest pipeline makes of the documents: ``_source`` of each, or ``error``."""
         body = {"docs": [{"_source": document} for document in documents]}
-        answer = self.cluster.request("POST", f"/_ingest/pipeline/{_q(pipeline)}/_simulate", body=body, timeout=300)
+        path = f"/_ingest/pipeline/{_q(pipeline)}/_simulate"
+        answer = self.cluster.request("POST", path, body=body, repeatable=True, timeout=300)
         return [found.get("doc", found) for found in _object(answer)["docs"]]
 
     def delete_ingest_pipeline(self, name: str) -> None:
@@ -281,6 +350,15 @@ class ClusterApi:
 def ndjson(rows: Iterable[Mapping[str, Any]]) -> bytes:
     """A bulk body: one JSON object per line, a newline at the end."""
     return b"".join(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n" for row in rows)
+
+
+def _page(answer: Answer) -> dict[str, Any]:
+    """Hits of a search; raises :class:`ClusterError` where a shard did not answer: its documents are missing."""
+    page = _object(answer)
+    if failures := page.get("_shards", {}).get("failures"):
+        reason = reason_of(failures[0].get("reason"))
+        raise ClusterError(f"a shard did not answer a search, so documents are missing: {reason}")
+    return page
 
 
 def _object(answer: Answer) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from opensearchpy.exceptions import ConnectionTimeout, SSLError
 from urllib3.exceptions import LocationValueError
 
 from osparse.deployer.access import Credentials, check_url, connection_arguments
+from osparse.deployer.reasons import meaning_of
 from osparse.errors import AccessError, ClusterBusyError, ClusterError, ClusterUnreachableError, InputError
 
 log = logging.getLogger("osparse.deployer.connection")
@@ -71,6 +72,8 @@ class _TimedOutError(ClusterUnreachableError):
 class Cluster:
     """A cluster's address and the one way requests reach it; thread-safe. Nothing is sent until the first request.
 
+    A context manager that closes its connections at the end.
+
     Args:
         url: ``http(s)://host[:port][/prefix]``; one with a user name or password in it is refused.
         credentials: Taken from the environment when None.
@@ -109,6 +112,16 @@ class Cluster:
     def __repr__(self) -> str:
         return f"Cluster({self.url!r}, credentials={self._credentials!r})"
 
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the pooled connections; no request can be sent afterwards."""
+        self._connection.close()
+
     def request(
         self,
         method: str,
@@ -118,7 +131,7 @@ class Cluster:
         body: Any = None,
         content_type: str = "application/json",
         allow: Collection[int] = (),
-        repeatable: bool = True,
+        repeatable: bool | None = None,
         timeout: float | None = None,
     ) -> Answer:
         """Send one request and return its answer.
@@ -126,11 +139,13 @@ class Cluster:
         Args:
             body: JSON data, or bytes sent as they are.
             allow: Error statuses that the caller wants to see instead of an exception.
-            repeatable: Whether sending it twice does no harm; if not, only 429 is tried again.
+            repeatable: Whether sending it twice does no harm; None: unless the method is POST. A request that must
+                not be sent twice is only repeated after 429, which says that it was not begun.
 
         Raises:
             ClusterUnreachableError, AccessError, ClusterBusyError, ClusterError.
         """
+        repeatable = method != "POST" if repeatable is None else repeatable
         tries = 0
         while True:
             tries += 1
@@ -144,6 +159,7 @@ class Cluster:
                 wait = self._pause(tries, None)
             else:
                 busy = answer.status == 429 or (repeatable and answer.status in (502, 503, 504))
+                busy = busy and not _is_lasting(answer)
                 if not busy or answer.status in allow or tries > self._retries:
                     return self._judge(method, path, answer, allow, tries)
                 wait = self._pause(tries, answer.headers.get("retry-after"))
@@ -228,6 +244,10 @@ class Cluster:
         if answer.status < 400:
             target = self._hide(answer.headers.get("location", "elsewhere"))
             raise ClusterError(f"{self.url} redirects to {target}; give that address")
+        known = meaning_of(answer.reason)
+        if known is not None:
+            refused = f"{self.url} refused {method} {path} ({answer.status}): {answer.reason}"
+            raise ClusterError(f"{refused}; {known.advice}")
         if answer.status == 401:
             raise AccessError(
                 f"{self.url} wants to know who you are (401; credentials sent: {self._credentials}); set "
@@ -240,7 +260,7 @@ class Cluster:
         if answer.status == 413:
             raise ClusterError(
                 f"{self.url} or a proxy before it refuses bodies of the size of {method} {path} (413); raise its "
-                "limit: osparse sends up to 10 MB"
+                "limit: osparse sends up to 10 MB (documents are sent in smaller bodies by themselves)"
             )
         if answer.status in (429, 502, 503, 504):
             raise ClusterBusyError(
@@ -248,6 +268,11 @@ class Cluster:
                 "try again later"
             )
         raise ClusterError(f"{self.url} refused {method} {path} ({answer.status}): {answer.reason}")
+
+
+def _is_lasting(answer: Answer) -> bool:
+    known = meaning_of(answer.reason)
+    return known is not None and known.lasting
 
 
 def _seconds(retry_after: str) -> float | None:

@@ -95,6 +95,6 @@ def _until_done(
 
 
 def _stored(api: ClusterApi, source: str, made_by: Deployment) -> Iterator[Document]:
-    for hits in api.pages(source, PAGE, [*generated_fields(made_by), HASH_FIELD]):
+    for hits in api.pages(source, PAGE, {"excludes": [*generated_fields(made_by), HASH_FIELD]}):
         for hit in hits:
             yield StoredDocument(hit["_id"], hit["_source"])

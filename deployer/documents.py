@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -11,12 +12,17 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from osparse.deployer.field_values import json_value
-from osparse.deployer.parquet_documents import READ_ROWS, parquet_rows
 from osparse.errors import InputError
-from osparse.files import canonical_json, read_jsonl
+from osparse.files import canonical_json, json_object
+from osparse.ids import ID_FIELDS, id_of, plain_id
+from osparse.streams import decoded, is_stream, json_rows, lines
+from osparse.tabular import is_table, table_length, table_rows
 
+TEXT = "text"
 TEXTS = ("title", "lang", "source")
 """Optional fields whose type osparse has set. ``id`` and ``text`` must be there; any other field is stored as it is."""
+READ_ROWS = 2_000
+"""Rows of a dataset in memory at once."""
 HASH_FIELD = "osparse_hash"
 """Where the index keeps :attr:`Document.hash`."""
 OPERATION = "_op"
@@ -64,66 +70,89 @@ Row = Document | Removal | Unusable
 
 
 def read_removals(paths: Sequence[Path]) -> Iterator[Row]:
-    """Ids to delete: the ``id`` of each object of a ``.jsonl`` file, else one id per line.
+    """Ids to delete: the id of each object of a file of JSON lines, else one id per line.
+
+    Files may be compressed; ``-`` is standard input.
 
     Raises:
-        InputError: a path that is no file, or a line that is not JSON, with its number.
+        InputError: a path that is no file, or a line that cannot be read, with its number.
     """
     for path in paths:
-        if path.suffix == ".jsonl":
-            yield from (_removal(f"{path}:{number}", row) for number, row in read_jsonl(path))
-            continue
-        yield from _listed(path)
+        rows, as_json = lines(path, may_be_empty=True, bar=False), path.suffix == ".jsonl"
+        for number, (where, line) in enumerate(rows):
+            as_json = as_json or (number == 0 and _is_row(line))
+            row = (
+                json_object(line, where, InputError)
+                if as_json
+                else {"id": decoded(line, f"{where}: an id must be UTF-8")}
+            )
+            yield _removal(where, row, None)
 
 
-def read_documents(paths: Sequence[Path]) -> Iterator[Row]:
+def _is_row(line: bytes) -> bool:
+    """Whether a list of ids is JSON lines, whatever its name: the first line is an object that has an id."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(row, dict) and id_of(row) is not None
+
+
+def read_documents(
+    paths: Sequence[Path], *, id_field: str | None = None, text_field: str | None = None
+) -> Iterator[Row]:
     """Every row of every path, in order.
+
+    Args:
+        id_field: Name of the id in the rows; None takes ``id`` or ``_id``.
+        text_field: Name of the text in the rows; None takes ``text``.
 
     Raises:
         InputError: a path that does not exist or is of no known kind, or a line that is not JSON, with its number.
     """
     for path in paths:
-        for place, row in _rows(path):
-            yield _document(place, row)
+        for place, row in _rows(path, id_field, text_field or TEXT):
+            yield _document(place, row, id_field, text_field or TEXT)
 
 
-def _listed(path: Path) -> Iterator[Row]:
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; --delete takes a text file with one id per line, or a .jsonl file")
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                found = line.decode("utf-8").strip("\r\n")
-            except UnicodeDecodeError as problem:
-                raise InputError(f"{path}:{number}: an id must be UTF-8: {problem}") from None
-            if found:
-                yield _removal(f"{path}:{number}", {"id": found})
+def count_documents(paths: Sequence[Path]) -> int | None:
+    """How many rows there are, without reading their text; None where that cannot be told before (a pipe).
+
+    Raises :class:`InputError` as :func:`read_documents`.
+    """
+    counts = [_count(path) for path in paths]
+    return None if None in counts else sum(filter(None, counts))
 
 
-def count_documents(paths: Sequence[Path]) -> int:
-    """How many rows there are, without reading their text; raises :class:`InputError` as :func:`read_documents`."""
-    return sum(_count(path) for path in paths)
-
-
-def count_removals(paths: Sequence[Path]) -> int:
-    """How many ids there are; raises :class:`InputError` as :func:`read_removals`."""
+def count_removals(paths: Sequence[Path]) -> int | None:
+    """How many ids there are; None where that cannot be told before. Raises :class:`InputError`."""
+    if any(is_stream(path) for path in paths):
+        return None
     return sum(1 for _ in read_removals(paths))
 
 
 def _kind(path: Path) -> str:
+    if is_stream(path):
+        return "jsonl"
     if (path / "manifest.json").is_file():
         return "dataset"
     if path.is_file():
-        return "parquet" if path.suffix == ".parquet" else "jsonl"
+        if is_table(path):
+            return "table"
+        if path.suffix in (".parquet", ".pq"):
+            raise InputError(f"{path} is not a Parquet file: it does not begin with PAR1")
+        return "jsonl"
     found = "is a directory without manifest.json" if path.is_dir() else "does not exist"
-    raise InputError(f"{path} {found}; documents come from a .jsonl file, a .parquet file or a dataset directory")
+    raise InputError(f"{path} {found}; documents come from JSON lines, a Parquet or Arrow file or a dataset directory")
 
 
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _rows(path: Path, id_field: str | None, text_field: str) -> Iterator[tuple[str, dict[str, Any]]]:
     kind = _kind(path)
-    if kind == "jsonl":
-        return ((f"{path}:{number}", row) for number, row in read_jsonl(path))
-    return _dataset_rows(path) if kind == "dataset" else parquet_rows(path)
+    if kind == "dataset":
+        return _dataset_rows(path)
+    if kind == "table":
+        return table_rows(path, nulls=True, bar=False)
+    return json_rows(path, may_be_empty=True, bar=False)
 
 
 def _dataset_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -136,60 +165,64 @@ def _dataset_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{path} row {number}", dict(zip(names, row, strict=True))
 
 
-def _count(path: Path) -> int:
+def _count(path: Path) -> int | None:
     kind = _kind(path)
+    if is_stream(path):
+        return None
     if kind == "dataset":
         from osparse.dataset import Dataset
 
         return Dataset.open(path).manifest.counts["documents.arrow"]
-    if kind == "parquet":
-        import pyarrow
-        from pyarrow import parquet
-
-        try:
-            return int(parquet.read_metadata(path).num_rows)
-        except pyarrow.ArrowInvalid as problem:
-            raise InputError(f"{path} is not a Parquet file: {problem}") from None
-    with path.open("rb") as file:
-        return sum(1 for line in file if line.strip())
+    if kind == "table":
+        return table_length(path)
+    return sum(1 for _ in lines(path, may_be_empty=True, bar=False))
 
 
-def _document(place: str, row: dict[str, Any]) -> Row:
+def _document(place: str, row: dict[str, Any], id_field: str | None, text_field: str) -> Row:
     operation = row.get(OPERATION)
     if operation == "delete":
-        return _removal(place, row)
-    found = _id(place, row)
+        return _removal(place, row, id_field)
+    found = _id(place, row, id_field)
     if isinstance(found, Unusable):
         return found
     if operation not in (None, "index"):
         return Unusable(found, f'{place}: {OPERATION} must be "index" or "delete", found {operation!r}')
-    return _fields(place, found, row)
+    return _fields(place, found, row, text_field)
 
 
-def _removal(place: str, row: dict[str, Any]) -> Removal | Unusable:
-    found = _id(place, row)
+def _removal(place: str, row: dict[str, Any], id_field: str | None) -> Removal | Unusable:
+    found = _id(place, row, id_field)
     return found if isinstance(found, Unusable) else Removal(found)
 
 
-def _id(place: str, row: dict[str, Any]) -> str | Unusable:
-    found = row.get("id")
-    if isinstance(found, int) and not isinstance(found, bool):
-        found = str(found)
-    if not isinstance(found, str) or not found:
-        return Unusable(place, f"{place}: id must be a text or a whole number, found {found!r}")
+def _id(place: str, row: dict[str, Any], id_field: str | None) -> str | Unusable:
+    value = id_of(row, id_field)
+    found = plain_id(value)
+    if found is None:
+        said = f"{place}: {id_field or 'id'} must be a text or a whole number, found {value!r}"
+        return Unusable(place, said + _instead(value, row, "id_field"))
     if len(found.encode("utf-8", "surrogatepass")) > MAX_ID_BYTES:
         return Unusable(found[:80], f"{place}: the id is longer than {MAX_ID_BYTES} bytes")
     return found
 
 
-def _fields(place: str, found: str, row: dict[str, Any]) -> Document | Unusable:
-    if not isinstance(row.get("text"), str):
-        return Unusable(found, f"{place}: text must be a text, found {row.get('text')!r}")
-    fields, cleared = dict[str, Any](), set[str]()
+def _instead(value: object, row: dict[str, Any], parameter: str) -> str:
+    """What a row without the field has."""
+    return "" if value is not None else f"; the row has {', '.join(sorted(row)) or 'no field'} (name it by {parameter})"
+
+
+def _fields(place: str, found: str, row: dict[str, Any], text_field: str) -> Document | Unusable:
+    text = row.get(text_field)
+    if not isinstance(text, str):
+        said = f"{place}: {text_field} must be a text, found {text!r}"
+        return Unusable(found, said + _instead(text, row, "text_field"))
+    if text_field != TEXT and row.get(TEXT) is not None:
+        return Unusable(found, f"{place}: {text_field} is stored as {TEXT}, and the row has a {TEXT} too; rename that")
+    fields, cleared = {TEXT: text}, set[str]()
     for name, value in row.items():
-        if name in ("id", OPERATION):
+        if name in (*ID_FIELDS, OPERATION, TEXT, text_field):
             continue
-        if name != "text" and (value is None or (value == "" and name in (*TEXTS, "date"))):
+        if value is None or (value == "" and name in (*TEXTS, "date")):
             cleared.add(name)
             continue
         try:

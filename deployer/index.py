@@ -34,6 +34,7 @@ from osparse.deployer.serving_index import generated_fields, pipeline_drift
 from osparse.deployment import Deployment
 from osparse.errors import ClusterError, InputError
 from osparse.progress import progress
+from osparse.streams import STANDARD_INPUT
 
 __all__ = ["HASH_FIELD", "IndexResult", "index_documents", "load_rows"]
 
@@ -58,6 +59,8 @@ class IndexResult:
     failures: str | None
     """Path of the file that lists every failure; None if there was none."""
     first_failures: list[Failure] = field(default_factory=list)
+    complaints: dict[str, int] = field(default_factory=dict)
+    """Complaint, without the place of a row -> documents that have it; of the first few kinds."""
     repeated: int = 0
     """Rows left out because a later row of the same batch has their id."""
     deleted: int = 0
@@ -72,6 +75,8 @@ class IndexResult:
             f"{self.failed:,} failed in {self.seconds:.1f} s{rate}"
         ]
         lines += [f"  {failure.id}: {failure.reason}" for failure in self.first_failures]
+        many = [(text, count) for text, count in self.complaints.items() if count > FailureLog.SHOWN]
+        lines += [f"  {count:,} documents: {text}" for text, count in many]
         if self.repeated:
             lines.append(f"  {self.repeated:,} rows have the id of a later row: the later one counts")
         return "\n".join([*lines, *([f"all failures: {self.failures}"] if self.failures else [])])
@@ -86,6 +91,8 @@ def index_documents(
     paths: Sequence[Path],
     *,
     delete: Sequence[Path] = (),
+    id_field: str | None = None,
+    text_field: str | None = None,
     batch: int | None = None,
     workers: int | None = None,
     failures: Path = Path("failed.jsonl"),
@@ -100,9 +107,12 @@ def index_documents(
 
     Args:
         index: An alias of one deployment, or a concrete index.
-        paths: JSON lines, Parquet files or dataset directories with id, text and any other fields, all of which are
-            stored; a row ``{"id": ..., "_op": "delete"}`` deletes.
+        paths: JSON lines (plain or compressed; a pipe; ``-`` for standard input), Parquet or Arrow files, or dataset
+            directories with id, text and any other fields, all of which are stored; a row ``{"id": ..., "_op":
+            "delete"}`` deletes.
         delete: Files of ids to delete, after the documents.
+        id_field: The name that the rows have for the id; None takes ``id`` or ``_id``.
+        text_field: The name that the rows have for the text; None takes ``text``.
         batch: Documents looked up and sent together; None takes :data:`BATCH`, or :data:`ENCODING_BATCH` in mode
             ml-commons.
         workers: Processes that encode (client mode), each with one thread; None takes one per core for more than a few
@@ -117,8 +127,9 @@ def index_documents(
         OsparseError: an encoder process died; the message names its documents.
     """
     _check(paths, delete, batch, workers, failures)
-    total = count_documents(paths) + count_removals(delete)
-    rows = chain(read_documents(paths), read_removals(delete))
+    documents, removals = count_documents(paths), count_removals(delete)
+    total = None if documents is None or removals is None else documents + removals
+    rows = chain(read_documents(paths, id_field=id_field, text_field=text_field), read_removals(delete))
     return load_rows(cluster, index, rows, total, batch=batch, workers=workers, failures=failures, force=force)
 
 
@@ -126,14 +137,14 @@ def load_rows(
     cluster: Cluster,
     index: str,
     rows: Iterable[Row],
-    total: int,
+    total: int | None,
     *,
     batch: int | None = None,
     workers: int | None = None,
     failures: Path = Path("failed.jsonl"),
     force: bool = False,
 ) -> IndexResult:
-    """:func:`index_documents` for rows from anywhere; ``total`` is for the progress bar.
+    """:func:`index_documents` for rows from anywhere; ``total`` is for the progress bar, None where it is not known.
 
     Raises:
         As :func:`index_documents`.
@@ -157,7 +168,7 @@ def prepare_load(
     api: ClusterApi,
     index: str,
     deployment: Deployment,
-    total: int,
+    total: int | None,
     *,
     batch: int | None = None,
     workers: int | None = None,
@@ -202,6 +213,8 @@ def _check(
         raise InputError(f"at least 1 worker encodes, not {workers}")
     if not paths and not delete:
         raise InputError("there is nothing to do: give documents to index, or ids to delete with --delete FILE")
+    if [*paths, *delete].count(STANDARD_INPUT) > 1:
+        raise InputError("standard input (-) can be read once: give it for the documents or for the ids to delete")
     if failures.resolve() in [path.resolve() for path in (*paths, *delete)]:
         raise InputError(f"{failures} is to be read, and to list the failures; pass another file with --failures")
 
@@ -215,6 +228,7 @@ def _result(index: str, done: Tally, failed: FailureLog, seconds: float) -> Inde
         seconds=seconds,
         failures=str(failed.path) if failed.count else None,
         first_failures=failed.first,
+        complaints=dict(failed.complaints),
         repeated=done.repeated,
         deleted=done.deleted,
         encoded=done.encoded,

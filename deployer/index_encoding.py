@@ -38,9 +38,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def open_source(archive: Path, key_style: KeyStyle, workers: int | None, total: int) -> FeatureSource:
+def open_source(archive: Path, key_style: KeyStyle, workers: int | None, total: int | None) -> FeatureSource:
     """``workers`` processes; None takes one per core, or none at all for a few documents."""
-    if workers is None and total <= FEW:
+    if workers is None and total is not None and total <= FEW:
         return OneProcess(archive, key_style)
     return WorkerPool(archive, key_style, workers or cores())
 

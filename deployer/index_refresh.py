@@ -25,12 +25,12 @@ _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "micros"
 
 
 @contextmanager
-def seldom_refreshed(api: ClusterApi, index: str, total: int) -> Iterator[None]:
+def seldom_refreshed(api: ClusterApi, index: str, total: int | None) -> Iterator[None]:
     """For the time of the block, if ``total`` documents are many and the index refreshes more often than that."""
     meta = _meta(api, index)
     if META_KEY in meta:
         log.info("an earlier load into %s did not end: its refresh interval goes back to what it was", index)
-    elif total < MANY or _seconds(api.get_index_settings(index).get(SETTING)) >= _seconds(LOADING):
+    elif not _pays(api, index, total):
         yield
         return
     else:
@@ -41,6 +41,12 @@ def seldom_refreshed(api: ClusterApi, index: str, total: int) -> Iterator[None]:
         yield
     finally:
         _restore(api, index)
+
+
+def _pays(api: ClusterApi, index: str, total: int | None) -> bool:
+    """An unknown number of documents is taken for many."""
+    few = total is not None and total < MANY
+    return not few and _seconds(api.get_index_settings(index).get(SETTING)) < _seconds(LOADING)
 
 
 def _restore(api: ClusterApi, index: str) -> None:

@@ -57,7 +57,7 @@ class MLCommons:
     def find_group(self, name: str) -> str | None:
         """Id of the model group of that name."""
         body = render("model_group_find", name=name)
-        answer = self.cluster.request("POST", f"{_BASE}/model_groups/_search", body=body, allow=(404,))
+        answer = self.cluster.request("POST", f"{_BASE}/model_groups/_search", body=body, allow=(404,), repeatable=True)
         hits = _hits(answer)
         return str(hits[0]["_id"]) if hits else None
 
@@ -69,12 +69,13 @@ class MLCommons:
     def find_models(self, name: str) -> list[Model]:
         """Every model of exactly that name; the index of models may not exist yet (404)."""
         body = render("model_find", name=name)
-        answer = self.cluster.request("POST", f"{_BASE}/models/_search", body=body, allow=(404,))
+        answer = self.cluster.request("POST", f"{_BASE}/models/_search", body=body, allow=(404,), repeatable=True)
         return [_model(hit["_id"], hit["_source"]) for hit in _hits(answer) if hit["_source"].get("name") == name]
 
     def all_models(self) -> list[Model]:
         """Every model of the cluster, not only osparse's, up to a thousand; none where ML Commons is not installed."""
-        answer = self.cluster.request("POST", f"{_BASE}/models/_search", body=render("models_all"), allow=(400, 404))
+        request, body = self.cluster.request, render("models_all")
+        answer = request("POST", f"{_BASE}/models/_search", body=body, allow=(400, 404), repeatable=True)
         return [_model(hit["_id"], hit["_source"]) for hit in _hits(answer)]
 
     def delete_group(self, group_id: str) -> Answer:
@@ -112,24 +113,24 @@ class MLCommons:
         """Which chunks of a model the server has; a chunk is a document of its own."""
         ids = [f"{model_id}_{number}" for number in range(chunks)]
         body = render("model_chunks_find", ids=ids, size=chunks)
-        answer = self.cluster.request("POST", f"{_BASE}/models/_search", body=body, allow=(404,))
+        answer = self.cluster.request("POST", f"{_BASE}/models/_search", body=body, allow=(404,), repeatable=True)
         found = {str(hit["_id"]) for hit in _hits(answer)}
         return {number for number, name in enumerate(ids) if name in found}
 
     def upload_chunk(self, model_id: str, number: int, data: bytes) -> None:
         """Sent as application/json, whatever the bytes: other content types are answered 406."""
         path = f"{_BASE}/models/{model_id}/upload_chunk/{number}"
-        self.cluster.request("POST", path, body=data, timeout=300)
+        self.cluster.request("POST", path, body=data, repeatable=True, timeout=300)
 
     def deploy_model(self, model_id: str) -> Answer:
-        """Start deploying; the answer names the task.
+        """Start deploying, which twice leaves what once does; the answer names the task.
 
         400, 500 and an open circuit breaker (429) are returned, not raised: they hold the reason.
         """
         path = f"{_BASE}/models/{model_id}/_deploy"
-        answer = self.cluster.request("POST", path, allow=(400, 429, 500))
+        answer = self.cluster.request("POST", path, allow=(400, 429, 500), repeatable=True)
         if answer.status == 429 and BREAKER not in answer.reason:
-            answer = self.cluster.request("POST", path, allow=(400, 500))
+            answer = self.cluster.request("POST", path, allow=(400, 500), repeatable=True)
         return answer
 
     def get_task(self, task_id: str) -> Task:
@@ -154,7 +155,7 @@ class MLCommons:
     def _predict(self, model_id: str, texts: Sequence[str], allow: Collection[int]) -> Answer:
         path = f"{_BASE}/models/{model_id}/_predict"
         body = render("model_predict", texts=list(texts))
-        return self.cluster.request("POST", path, body=body, allow=allow, timeout=300)
+        return self.cluster.request("POST", path, body=body, allow=allow, repeatable=True, timeout=300)
 
     def profiles(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Node id -> model id -> its state and estimated memory there; nothing where no node has a model."""
@@ -163,7 +164,7 @@ class MLCommons:
         return {str(node): dict(found.get("models", {})) for node, found in nodes.items()}
 
     def undeploy_model(self, model_id: str) -> None:
-        self.cluster.request("POST", f"{_BASE}/models/{model_id}/_undeploy", allow=(404,))
+        self.cluster.request("POST", f"{_BASE}/models/{model_id}/_undeploy", allow=(404,), repeatable=True)
 
     def delete_model(self, model_id: str) -> Answer:
         """400 (still deployed), 409 (a pipeline names it), 500 (chunks not cleaned up yet) are returned, not raised."""

@@ -19,6 +19,7 @@ from typing import Any
 
 from osparse.deployer.access import SECRETS, Credentials
 from osparse.errors import InputError
+from osparse.files import read_text
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def read_profile(name: str) -> Profile:
     path = profiles_file()
     _check_private(path)
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(read_text(path))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise InputError(f"{path} is not TOML: {getattr(problem, 'msg', problem.__class__.__name__)}") from None
     table = tables.get(name)

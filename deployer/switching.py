@@ -155,11 +155,28 @@ class Switch:
         return f"documents: {here:,} here, {there:,} in the old index"
 
     def _quality(self, gate: Gate) -> str:
-        before, after = gate.measure(self.old.index), gate.measure(self.new)
+        before = gate.measure(self.old.index)
+        self._check_can_fail(gate, before)
+        after = gate.measure(self.new)
         found = f"nDCG@10 on {gate.dataset}: {after:.4f}, {before:.4f} in the old index"
-        if after < before - gate.margin:
+        if not after >= before - gate.margin:
             raise CheckError(
                 f"{found}: lower by more than the margin of {gate.margin:g}; {self.alias} stays on {self.old.index}. "
                 f"Compare them with: osparse evaluate --index {self.new}; allow more with --gate-margin"
             )
         return found
+
+    def _check_can_fail(self, gate: Gate, before: float) -> None:
+        """Raises :class:`CheckError` where no figure of the new index could be too low; a margin of 1 asks for that."""
+        if not before > 0:
+            raise CheckError(
+                f"nDCG@10 on {gate.dataset} is {before:.4f} in {self.old.index}, so no loss could be seen; "
+                f"{self.alias} stays on it. Do its queries belong to these documents? Look with: "
+                f"osparse evaluate --index {self.old.index}; or deploy without a gate"
+            )
+        if before <= gate.margin < 1:
+            raise CheckError(
+                f"nDCG@10 on {gate.dataset} is {before:.4f} in {self.old.index}, not above the margin of "
+                f"{gate.margin:g}, so no loss could be seen; {self.alias} stays on it. Give judgements that this index "
+                "answers, or a smaller margin"
+            )

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from osparse.encoding import ACTIVATIONS, SERVER_MAX_TOKENS, Activation, Head
 from osparse.errors import InputError, ModelError
-from osparse.files import fingerprint, read_json, sha256_file
+from osparse.files import fingerprint, read_json, read_text, sha256_file
 from osparse.lexicon import Lexicon, read_vocabulary, vocabulary_of
 from osparse.model import Model
 from osparse.packager import hub
@@ -257,7 +257,7 @@ def _licence(card: Path) -> str | None:
         return None
     import yaml
 
-    text = card.read_text(encoding="utf-8", errors="replace")
+    text = read_text(card, errors="replace")
     if not text.startswith("---"):
         return None
     try:

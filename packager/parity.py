@@ -34,7 +34,7 @@ Runner = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
 """(B, T) ids, (B, T) mask -> (B, V) weights."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """One call: a batch of ids with its mask, both (B, T) int64."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from osparse.evaluation import open_benchmark
 from osparse.retrieval.evaluate import evaluate_cluster, evaluate_model
 from osparse.retrieval.explaining import Explanation, explain
+from osparse.retrieval.gating import gate
 from osparse.retrieval.report import Report
 from osparse.retrieval.searching import Hit, Match, Searcher, search
 
@@ -22,6 +23,7 @@ __all__ = [
     "evaluate_cluster",
     "evaluate_model",
     "explain",
+    "gate",
     "open_benchmark",
     "search",
 ]

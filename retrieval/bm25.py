@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from osparse.deployer.bulk import Line, send_bulk
 from osparse.deployer.cluster_api import ClusterApi
@@ -72,7 +71,7 @@ def _is_whole(api: ClusterApi, name: str, meta: dict[str, str], documents: int) 
     if there == meta and api.count(name) == documents:
         return True
     log.info("index %s holds other documents or not all of them: making it again", name)
-    api.cluster.request("DELETE", f"/{quote(name, safe='')}", allow=(404,))  # another evaluation may be quicker
+    api.delete_index(name)
     return False
 
 

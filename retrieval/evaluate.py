@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
@@ -52,7 +51,8 @@ def evaluate_cluster(
         ClusterError: see its text.
     """
     deployment = read_deployment(cluster, index)
-    documents = ClusterApi(cluster).count(index)
+    api = ClusterApi(cluster)
+    documents = api.count(index)
     if documents == 0:
         raise InputError(f"index {index} holds no documents; load them first: osparse index --index {index} DOCUMENTS")
     key = {
@@ -62,7 +62,7 @@ def evaluate_cluster(
         "search pipeline": deployment.search_pipeline,
         "index": index,
         "documents": documents,
-        "content": _content(cluster, index),
+        "content": api.writes(index),
         "baseline": baseline,
         "analyzers": choose_analyzers(cluster, data) if baseline == "bm25" else None,
     }
@@ -176,25 +176,6 @@ def _filter(data: Benchmark, judged: JudgedSet) -> str | None:
     return judged.document_lang if len(data.languages) > 1 else None
 
 
-def _content(cluster: Cluster, index: str) -> dict[str, int]:
-    """Uuid of the concrete index -> number of the last write to it: no other index, and no other time, has the same.
-
-    Both outlive a restart of the node, unlike the counters of ``_stats``.
-    """
-    shown = "indices.*.uuid,indices.*.shards.*.routing.primary,indices.*.shards.*.seq_no.max_seq_no"
-    params = {"level": "shards", "filter_path": shown}
-    found = cluster.request("GET", f"/{quote(index, safe='')}/_stats", params=params).body
-    return {
-        one["uuid"]: sum(
-            copy["seq_no"]["max_seq_no"] + 1
-            for copies in one["shards"].values()
-            for copy in copies
-            if copy["routing"]["primary"]
-        )
-        for one in found["indices"].values()
-    }
-
-
 def _notes(cluster: Cluster, index: str, documents: int, data: Benchmark, bm25: Bm25 | None) -> list[str]:
     notes, wanted = [], sum(data.languages.values())
     if documents != wanted:
@@ -202,8 +183,7 @@ def _notes(cluster: Cluster, index: str, documents: int, data: Benchmark, bm25: 
             f"the index holds {documents:,} documents, the dataset {wanted:,}: the figures are not those of the dataset"
         )
     for lang in sorted({lang for judged in data.sets if (lang := _filter(data, judged)) is not None}):
-        body = {"query": render("filter_lang", lang=lang)}
-        if not cluster.request("POST", f"/{quote(index, safe='')}/_count", body=body).body["count"]:
+        if not ClusterApi(cluster).count(index, render("filter_lang", lang=lang)):
             notes.append(
                 f"no document of the index has lang {lang}, so nothing is found in that language: load the documents "
                 "with their lang, as the dataset has it"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import quote
 
+from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
-from osparse.errors import ClusterError, InputError
+from osparse.errors import InputError
 from osparse.retrieval.searching import Match, Searcher, matches
 
 
@@ -43,13 +43,9 @@ def explain(cluster: Cluster, index: str, document_id: str, text: str, *, expans
         ClusterError: there is no such index, osparse did not deploy it, or it does not keep its documents' ``_source``.
     """
     searcher = Searcher(cluster, index)
-    path = f"/{quote(index, safe='')}/_doc/{quote(document_id, safe='')}"
-    answer = cluster.request("GET", path, allow=(404,))
-    if answer.status == 404:
+    source = ClusterApi(cluster).get_document(index, document_id)
+    if source is None:
         raise InputError(f"index {index} has no document {document_id!r}; osparse search shows the ids it has")
-    if "_source" not in answer.body:
-        raise ClusterError(f"index {index} does not keep the _source of its documents, so no weight can be shown")
-    source = answer.body["_source"]
     query = searcher.weights(text)
     document = searcher.document_weights(source, query)
     matched = matches(query, document)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import islice
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
-from osparse.deployer.cluster_api import ndjson
+from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster, reason_of
 from osparse.deployment import stored_vectors
 from osparse.errors import ClusterError
@@ -22,6 +23,8 @@ TIMED = 200
 """Queries timed one by one, after the warm-up."""
 SIZED = 20_000
 """Documents looked at for the number of non-zeros."""
+PAGE = 1000
+"""Of them read together."""
 _LEAN = {"_source": False, "track_total_hits": False}
 _SHOWN = "responses.hits.hits._id,responses.hits.hits._score,responses.error,responses.status"
 
@@ -46,10 +49,7 @@ def cluster_run(
 
 
 def _msearch(cluster: Cluster, index: str, bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    lines = ndjson(line for body in bodies for line in ({}, {**body, **_LEAN}))
-    path = f"/{quote(index, safe='')}/_msearch"
-    answer = cluster.request("POST", path, params={"filter_path": _SHOWN}, body=lines, timeout=300)
-    return list(answer.body["responses"])
+    return ClusterApi(cluster).searches(index, [{**body, **_LEAN} for body in bodies], _SHOWN)
 
 
 def _ranking(query: str, answer: Mapping[str, Any]) -> list[str]:
@@ -87,17 +87,8 @@ def non_zeros(cluster: Cluster, index: str, field: str) -> dict[str, float]:
 
 
 def _sizes(cluster: Cluster, index: str, field: str) -> Iterator[int]:
-    """Number of weights of each document, by scrolling."""
-    shown = "_scroll_id,hits.hits._id,hits.hits._source"
-    body: dict[str, Any] = {"size": 1000, "sort": ["_doc"], "_source": [field], "query": {"match_all": {}}}
-    params = {"scroll": "1m", "filter_path": shown}
-    page = cluster.request("POST", f"/{quote(index, safe='')}/_search", params=params, body=body).body
-    seen = 0
-    try:
-        while (hits := page.get("hits", {}).get("hits")) and seen < SIZED:
-            seen += len(hits)
-            yield from (sum(map(len, stored_vectors(hit.get("_source", {}), field))) for hit in hits)
-            more = {"scroll": "1m", "scroll_id": page["_scroll_id"]}
-            page = cluster.request("POST", "/_search/scroll", params={"filter_path": shown}, body=more).body
-    finally:
-        cluster.request("DELETE", "/_search/scroll", body={"scroll_id": [page["_scroll_id"]]}, allow=(404,))
+    """Number of weights of each document."""
+    with closing(ClusterApi(cluster).pages(index, PAGE, {"includes": [field]})) as pages:
+        documents = (hit for hits in pages for hit in hits)
+        for hit in islice(documents, SIZED):
+            yield sum(map(len, stored_vectors(hit.get("_source", {}), field)))

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 import numpy as np
 
+from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
 from osparse.deployer.dashboards import query_keys
 from osparse.deployer.reading import query_encoder, read_deployment
@@ -70,7 +70,6 @@ class Searcher:
         encoder = query_encoder(cluster, self.deployment)
         self.encoder: QueryEncoder = encoder if idf is None else encoder.reweighted(idf)
         self.own_weights = idf is not None
-        self.path = f"/{quote(index, safe='')}/_search"
 
     def weights(self, text: str) -> dict[str, float]:
         """Raw token -> query weight, as they are sent."""
@@ -92,7 +91,7 @@ class Searcher:
             return Answer(weights, [], 0, _why_nothing_was_asked(text))
         if explain:
             body["_source"] = True
-        found = self.cluster.request("POST", self.path, body=body).body
+        found = ClusterApi(self.cluster).search(self.index, body)
         ranked = sorted(found["hits"]["hits"], key=lambda row: (-row["_score"], row["_id"]))  # ties always one way
         hits = [self._hit(row, weights) for row in ranked]
         note = "" if hits else _why_nothing_was_found(lang)

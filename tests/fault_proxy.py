@@ -51,6 +51,8 @@ Plan = Callable[[int, str], Trouble | None]
 class FaultProxy:
     target: str
     plan: Plan
+    limit: int | None = None
+    """Bytes; a larger body is answered 413."""
     url: str = ""
     calls: list[str] = field(default_factory=list)
     struck: list[str] = field(default_factory=list)
@@ -58,10 +60,11 @@ class FaultProxy:
     """Seconds the server took for all the calls."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def next(self, call: str) -> Trouble | None:
+    def next(self, call: str, size: int) -> Trouble | None:
         with self.lock:
             self.calls.append(call)
-            trouble = self.plan(len(self.calls), call)
+            too_large = self.limit is not None and size > self.limit
+            trouble = Trouble("status", 413) if too_large else self.plan(len(self.calls), call)
             if trouble is not None:
                 self.struck.append(f"{trouble} {call}")
             return trouble
@@ -82,7 +85,7 @@ class _Handler(QuietHandler):
 
     def _do(self) -> None:
         data = self.rfile.read(int(self.headers.get("content-length") or 0))
-        trouble = self.proxy.next(f"{self.command} {urlsplit(self.path).path}")
+        trouble = self.proxy.next(f"{self.command} {urlsplit(self.path).path}", len(data))
         if trouble is not None and trouble.kind in ("drop", "reset"):
             return self._cut(trouble.kind == "reset", trouble.then)
         if trouble is not None and trouble.kind == "status":
@@ -137,9 +140,11 @@ class _Handler(QuietHandler):
 
 
 @contextmanager
-def fault_proxy(target: str, plan: Plan = lambda number, call: None) -> Iterator[FaultProxy]:
+def fault_proxy(
+    target: str, plan: Plan = lambda number, call: None, *, limit: int | None = None
+) -> Iterator[FaultProxy]:
     """A running proxy on a free port of 127.0.0.1 before the server at ``target``."""
-    proxy = FaultProxy(target, plan)
+    proxy = FaultProxy(target, plan, limit)
     handler = type("Handler", (_Handler,), {"proxy": proxy})
     with serving(handler) as proxy.url:
         yield proxy

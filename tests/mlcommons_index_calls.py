@@ -247,20 +247,28 @@ class IndexCalls(Ingestion, Templates):
         return {"took": 1, "errors": errors, "items": items}
 
     def scroll(self, request: Request) -> Any:
-        """All pages after the first are empty: the twin's first one holds everything."""
+        """The next page, each time it is asked for: an answer that is lost is a page that is lost."""
         if request.method == "DELETE":
-            return {"succeeded": True, "num_freed": 1}
-        return {"_scroll_id": "s", "hits": {"hits": []}}
+            freed = [self.scrolls.pop(name, None) for name in request.json["scroll_id"]]
+            return {"succeeded": True, "num_freed": len(freed)}
+        return self._page(request.json["scroll_id"])
+
+    def _page(self, name: str) -> Any:
+        size, total, rows = self.scrolls[name]
+        self.scrolls[name] = size, total, rows[size:]
+        return {"_scroll_id": name, "hits": {"total": {"value": total, "relation": "eq"}, "hits": rows[:size]}}
 
     def search(self, request: Request) -> Any:
         (index, *_), pipeline = self._searchable(request.parts[0], request.query.get("search_pipeline"))
         if "scroll" in request.query:
-            left = request.json["_source"]["excludes"]
+            chosen, scroll = request.json["_source"], f"scroll{len(self.calls)}"
+            only, left = chosen.get("includes"), chosen.get("excludes", [])
             rows = [
-                {"_id": i, "_source": {k: v for k, v in source.items() if k not in left}}
-                for i, source in index.documents.items()
+                {"_id": i, "_source": {k: v for k, v in s.items() if k not in left and (only is None or k in only)}}
+                for i, s in index.documents.items()
             ]
-            return {"_scroll_id": "s", "hits": {"hits": rows}}
+            self.scrolls[scroll] = request.json["size"], len(rows), rows
+            return self._page(scroll)
         form = self.form(index, request.parts[0])
         return search(index, request.json or {}, lambda clause: self._query_tokens(clause, pipeline, form))
 

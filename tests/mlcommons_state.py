@@ -59,6 +59,7 @@ class State:
         self.indices: dict[str, Index] = {}
         self.index_templates: dict[str, dict[str, Any]] = {}
         self.legacy: dict[str, dict[str, Any]] = {}
+        self.scrolls: dict[str, tuple[int, int, list[dict[str, Any]]]] = {}
         self.lock = threading.RLock()
         self._later: list[tuple[float, Callable[[], None]]] = []
         self._ids = 0

@@ -6,6 +6,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,25 @@ def test_every_damaged_file_is_named(copied: Path) -> None:
         (lambda raw: raw.update(name="../../etc/x"), r"'../../etc/x' becomes a file name on the server"),
         (lambda raw: raw.update(name=["a"]), "not a bundle manifest"),
         (lambda raw: raw["files"]["onnx"].update(name=7), "not a bundle manifest"),
-        (lambda raw: raw["files"]["onnx"].update(sha256=None), "onnx.zip: sha256"),
-        (lambda raw: raw.update(probes_sha256=7), "probes.jsonl: sha256"),
+        (lambda raw: raw["files"]["onnx"].update(sha256=None), "files.onnx.sha256: str wanted"),
+        (lambda raw: raw.update(probes_sha256=7), "probes_sha256: str wanted"),
+        (lambda raw: raw["head"].update(max_length="256"), "head.max_length: int wanted, '256' found"),
+        (lambda raw: raw["head"].update(masked_ids=[1, "2"]), r"head.masked_ids.1: int wanted, '2' found"),
+        (lambda raw: raw.update(tolerance="x"), "tolerance: float wanted, 'x' found"),
+        (lambda raw: raw.update(tolerance=float("nan")), "tolerance: nan is not within"),
+        (lambda raw: raw.update(vocabulary=None), "vocabulary: int wanted, None found"),
+        (lambda raw: raw.update(vocabulary=0), "vocabulary must be at least 1, got 0"),
+        (lambda raw: raw.update(vocabulary=True), "vocabulary: int wanted, True found"),
+        (
+            lambda raw: raw["files"]["onnx"].update(function_name="EVIL"),
+            "files.onnx.function_name: one of .* 'EVIL' found",
+        ),
+        (lambda raw: raw.update(targets="3.3"), "targets: a list wanted, '3.3' found"),
+        (lambda raw: raw.update(targets=[3.3]), r"targets.0: str wanted, 3.3 found"),
+        (lambda raw: raw.update(checks=[]), "checks: a mapping wanted"),
+        (lambda raw: raw["files"]["onnx"].update(size=7), r"encoder.onnx.zip has [\d,]+ bytes, the manifest says 7"),
+        (lambda raw: raw["files"]["onnx"].update(size="7"), "files.onnx.size: int wanted"),
+        (lambda raw: raw.update(path="/elsewhere", colour=1), "colour: unknown"),
     ],
 )
 def test_a_wrong_manifest_is_refused(copied: Path, change: Callable[[dict[str, Any]], object], said: str) -> None:
@@ -165,3 +183,12 @@ def test_broken_zips_are_said_to_be(tmp_path: Path) -> None:
         read_member(path, "name")
     with pytest.raises(BundleError, match="not a readable zip"):
         read_member(tmp_path / "none.zip", "name")
+
+
+@pytest.mark.parametrize("row", [{"text": "x"}, {"text": 1, "lang": "en", "document": {}, "query": {}}])
+def test_a_line_that_is_no_probe_is_named(bundle: Bundle, copied: Path, row: dict[str, Any]) -> None:
+    probes = copied / "probes.jsonl"
+    probes.write_text(json.dumps(row) + "\n")
+    opened = replace(bundle, path=copied)
+    with pytest.raises(BundleError, match=r"probes.jsonl:1 is not a probe: .*; run: osparse package"):
+        opened.probes()

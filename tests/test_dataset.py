@@ -249,3 +249,21 @@ def test_a_candidate_stands_once_for_each_scorer(dataset: Dataset, tmp_path: Pat
         save(tmp_path / "dataset", dataset, candidates={"train": candidates(row, row)})
     with pytest.raises(DatasetError, match="candidates.validation: the split has no qrels"):
         save(tmp_path / "dataset", dataset, candidates={"validation": candidates(row)})
+
+
+@pytest.mark.parametrize("kind", ["qrels", "candidates"])
+@pytest.mark.parametrize("split", ["dev", "tset", "Test"])
+def test_a_split_of_another_name_is_refused(kind: str, split: str, dataset: Dataset, tmp_path: Path) -> None:
+    tables: dict[str, Any] = {"qrels": {s: dataset.qrels(s) for s in dataset.splits}, "candidates": {}}
+    tables[kind] = {**tables[kind], split: dataset.qrels("train")}
+    with pytest.raises(DatasetError, match=f"splits train, validation, test; found '{split}'; rename"):
+        save_dataset(
+            tmp_path / "copy",
+            documents=dataset.documents,
+            queries=dataset.queries,
+            sources=dataset.manifest.sources,
+            split_rule="test",
+            seed=0,
+            **tables,
+        )
+    assert not (tmp_path / "copy").exists()

@@ -80,3 +80,47 @@ def test_a_number_that_is_no_finite_one_is_named_with_its_line(number: str, tmp_
     path.write_text(f'{{"score": 1e30}}\n{{"score": {number}}}\n')
     with pytest.raises(InputError, match=rf"rows.jsonl:2: not JSON: .*{number.strip('-')}"):
         list(read_jsonl(path))
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o7777
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_what_is_new_obeys_the_umask(umask: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        write_atomic(tmp_path / "file", "x")
+        write(tmp_path / "folder", "x")
+    finally:
+        os.umask(before)
+    assert mode(tmp_path / "file") == mode(tmp_path / "folder" / "mark.json") == 0o666 & ~umask
+    assert mode(tmp_path / "folder") == 0o777 & ~umask
+
+
+@pytest.mark.parametrize("kept", [0o600, 0o640, 0o755])
+def test_what_is_replaced_keeps_its_mode(kept: int, tmp_path: Path) -> None:
+    file, folder = tmp_path / "file", tmp_path / "folder"
+    file.write_text("old")
+    file.chmod(kept)
+    write(folder, "old")
+    folder.chmod(kept | 0o100)
+    write_atomic(file, "new")
+    write(folder, "new")
+    assert (mode(file), file.read_text()) == (kept, "new")
+    assert (mode(folder), (folder / "mark.json").read_text()) == (kept | 0o100, "new")
+
+
+def test_a_link_is_written_through(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    for name, make in (("file", lambda path: path.write_text("old")), ("folder", lambda path: write(path, "old"))):
+        make(tmp_path / "disk" / name)
+        (tmp_path / name).symlink_to(Path("disk") / name)
+    (tmp_path / "later").symlink_to(Path("disk") / "later")
+    write_atomic(tmp_path / "file", "new")
+    write_atomic(tmp_path / "later", "new")
+    write(tmp_path / "folder", "new")
+    assert all((tmp_path / name).is_symlink() for name in ("file", "folder", "later"))
+    for path in ("file", "later", "folder/mark.json"):
+        assert (tmp_path / "disk" / path).read_text() == "new"
+    assert sorted(path.name for path in (tmp_path / "disk").iterdir()) == ["file", "folder", "later"]

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
 from osparse.errors import ConfigError
-from osparse.settings import read_settings, setting, to_plain
+from osparse.settings import checked, read_settings, setting, to_plain
 
 
 @dataclass(frozen=True)
@@ -98,3 +98,25 @@ def test_rules_between_fields(tmp_path: Path) -> None:
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
         read_settings(Whole, tmp_path / "no.yaml")
+
+
+@dataclass(frozen=True)
+class Pairs:
+    pair: tuple[int, str]
+    weights: dict[str, float]
+    any: Any = None
+
+
+def test_a_tuple_of_fixed_length_and_a_mapping() -> None:
+    assert checked(Pairs, {"pair": [1, "a"], "weights": {"x": 1}}) == (Pairs((1, "a"), {"x": 1.0}), [])
+    assert checked(Pairs, {"pair": [1, "a"], "weights": {}, "any": [None]})[0] == Pairs((1, "a"), {}, [None])
+    for raw, said in [
+        ({"pair": [1, 2, 3, 4], "weights": {}}, "pair: a list of 2 wanted"),
+        ({"pair": [1], "weights": {}}, "pair: a list of 2 wanted"),
+        ({"pair": [1, 2], "weights": {}}, "pair.1: str wanted, 2 found"),
+        ({"pair": [1, "a"], "weights": []}, "weights: a mapping wanted"),
+        ({"pair": [1, "a"], "weights": {"x": "y"}}, "weights.x: float wanted, 'y' found"),
+        ({"pair": [1, "a"], "weights": {1: 2.0}}, "weights: a mapping wanted"),
+    ]:
+        made, problems = checked(Pairs, raw)
+        assert made is None and len(problems) == 1 and problems[0].startswith(said)

@@ -64,7 +64,7 @@ class Pools(NamedTuple):
     """All that :meth:`Batch.candidates` allows."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Batch:
     """Documents of a step, and queries with the document each must find."""
 

@@ -32,7 +32,7 @@ FORMAT = 2
 _KEYS = {"format", "fingerprint", "stage", "step", "best", "processes", "scaler", "values"}
 
 
-@dataclass
+@dataclass(eq=False)
 class Progress:
     """Where a run is, and the best it has seen."""
 
@@ -46,7 +46,7 @@ class Progress:
     best_weights: dict[str, Tensor] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Checkpoint:
     """One that was read."""
 

@@ -70,7 +70,7 @@ class _Turn:
     """Steps since then."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Before:
     """What a step changes beside the weights, as it was before a step that failed."""
 

@@ -21,7 +21,7 @@ DEVICE_ROWS = 128
 """Sequences padded together where there is a GPU, which wants more work at a time."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frame:
     """What a tokenizer puts around a text, and its ids for padding and masking."""
 

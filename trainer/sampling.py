@@ -22,7 +22,7 @@ MANY = 10_000
 """Records above which comparing all tokens of all takes minutes; frequent ones decide little and cost most."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shares:
     """How many records each source deals in an epoch."""
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from osparse.beir import read_qrels, row_language
 from osparse.corpus.records import Document, Judgement, Options, Query, Reader, Record, Tally
-from osparse.corpus.streams import json_rows
 from osparse.errors import DatasetError
 from osparse.files import canonical_json
+from osparse.ids import id_of, plain_id
+from osparse.streams import find, json_rows
 
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 
@@ -27,13 +28,14 @@ def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Reco
     if len(paths) != 1:
         raise DatasetError(f"--source beir takes one folder, found {len(paths)} paths")
     folder = paths[0]
-    qrels = {name: folder / "qrels" / f"{name}.tsv" for name in SPLITS}
-    missing = [name for name in ("corpus.jsonl", "queries.jsonl") if not (folder / name).is_file()]
-    if not any(path.is_file() for path in qrels.values()):
+    qrels = {name: find(folder / "qrels", f"{name}.tsv") for name in SPLITS}
+    corpus, queries = find(folder, "corpus.jsonl"), find(folder, "queries.jsonl")
+    missing = [name for name, path in (("corpus.jsonl", corpus), ("queries.jsonl", queries)) if path is None]
+    if not any(qrels.values()):
         missing.append("qrels/test.tsv (or train, dev)")
-    if missing:
+    if missing or corpus is None or queries is None:
         raise DatasetError(f"{folder} is not a BEIR folder: it has no {', '.join(missing)}")
-    for where, row in _rows(folder / "corpus.jsonl", tally):
+    for where, row in _rows(corpus, tally):
         title, text = row.get("title") or "", row["text"]
         whole = f"{title} {text}".strip()
         if not whole:
@@ -41,23 +43,26 @@ def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Reco
             continue
         tally.kept += 1
         yield Record((Document(row["_id"], whole, row_language(row, where), title=title, place=where),))
-    for where, row in _rows(folder / "queries.jsonl", tally):
+    for where, row in _rows(queries, tally):
         yield Record(queries=(Query(row["_id"], row["text"], row_language(row, where), place=where),))
     for name, path in qrels.items():
-        if path.is_file():
+        if path is not None:
             for judgement in _judgements(path, SPLITS[name], tally):
                 yield Record(judgements=(judgement,))
 
 
 def _rows(path: Path, tally: Tally) -> Iterator[tuple[str, dict[str, Any]]]:
     for where, row in json_rows(path):
-        for key in ("_id", "text"):
-            if not isinstance(row.get(key), str):
-                raise DatasetError(f"{where}: {key} must be a string, found {type(row.get(key)).__name__}")
+        value = id_of(row)
+        if value == "":
+            raise DatasetError(f"{where}: the _id is empty")
+        row["_id"] = plain_id(value)
+        if row["_id"] is None:
+            raise DatasetError(f"{where}: _id must be a string or a whole number, found {type(value).__name__}")
+        if not isinstance(row.get("text"), str):
+            raise DatasetError(f"{where}: text must be a string, found {type(row.get('text')).__name__}")
         if not isinstance(row.get("title") or "", str):
             raise DatasetError(f"{where}: title must be a string, found {type(row['title']).__name__}")
-        if not row["_id"]:
-            raise DatasetError(f"{where}: the _id is empty")
         tally.digest.update(canonical_json(row).encode() + b"\n")
         yield where, row
 

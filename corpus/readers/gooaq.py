@@ -13,8 +13,8 @@ from typing import Any
 from osparse.corpus.grouping import text_id
 from osparse.corpus.records import Options, Reader, Record, Tally
 from osparse.corpus.rows import pair_record
-from osparse.corpus.streams import json_values
 from osparse.errors import DatasetError
+from osparse.streams import json_values
 
 
 def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Record]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from osparse.corpus.columns import COLUMNS, chosen, parse_columns
 from osparse.corpus.records import Options, Reader, Record, Tally
 from osparse.corpus.rows import Row, Where, records_of
-from osparse.corpus.tabular import table_rows
 from osparse.errors import DatasetError
 from osparse.files import read_json
+from osparse.tabular import table_rows
 
 SPLITS = {"train": "train", "validation": "validation", "dev": "validation", "test": "test"}
 

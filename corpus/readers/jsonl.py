@@ -7,7 +7,7 @@ from pathlib import Path
 
 from osparse.corpus.records import Options, Reader, Record, Tally
 from osparse.corpus.rows import Row, Where, records_of
-from osparse.corpus.streams import json_rows
+from osparse.streams import json_rows
 
 
 def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Record]:

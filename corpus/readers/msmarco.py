@@ -16,11 +16,10 @@ from pathlib import Path
 
 from osparse.corpus.records import Candidate, Document, Judgement, Option, Options, Query, Reader, Record, Tally
 from osparse.corpus.rows import Row, Where, records_of
-from osparse.corpus.streams import decoded, json_rows, lines
 from osparse.errors import DatasetError
+from osparse.streams import decoded, find, json_rows, lines
 
 SPLITS = {"train": "train", "dev": "validation"}
-SUFFIXES = ("", ".gz", ".bz2", ".xz", ".zst")
 HARD_NEGATIVES = "msmarco-hard-negatives.jsonl"
 
 
@@ -43,8 +42,8 @@ def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Reco
 
 
 def _folder(folder: Path, tally: Tally, negatives: int) -> Iterator[Record]:
-    collection = _find(folder, "collection.tsv")
-    qrels = {name: _find(folder, f"qrels.{name}.tsv") or _find(folder, f"qrels.{name}.small.tsv") for name in SPLITS}
+    collection = find(folder, "collection.tsv")
+    qrels = {name: find(folder, f"qrels.{name}.tsv") or find(folder, f"qrels.{name}.small.tsv") for name in SPLITS}
     if collection is None or not any(qrels.values()):
         raise DatasetError(f"{folder} wants collection.tsv and qrels.train.tsv or qrels.dev.tsv (any compression)")
     for where, (pid, text) in _cells(collection, 2, "pid, passage"):
@@ -60,14 +59,14 @@ def _folder(folder: Path, tally: Tally, negatives: int) -> Iterator[Record]:
             mine.add(qid)
             score = _number(grade, where)
             yield Record(judgements=(Judgement(qid, pid, score, split=SPLITS[name], place=where),))
-        queries = _find(folder, f"queries.{name}.tsv") or _find(folder, f"queries.{name}.small.tsv")
+        queries = find(folder, f"queries.{name}.tsv") or find(folder, f"queries.{name}.small.tsv")
         if mine and queries is None:
             raise DatasetError(f"{folder} has qrels of {name} and no queries.{name}.tsv")
         for where, (qid, text) in _cells(queries, 2, "qid, query") if mine and queries else ():
             if qid in mine and qid not in judged:
                 yield Record(queries=(Query(qid, text, "en", place=where),))
         judged |= mine
-    hard = _find(folder, HARD_NEGATIVES)
+    hard = find(folder, HARD_NEGATIVES)
     if hard is not None:
         yield from _hard_negatives(hard, judged, negatives, tally)
 
@@ -106,10 +105,6 @@ def _number(text: str, where: str) -> float:
         return float(int(text))
     except ValueError:
         raise DatasetError(f"{where}: the grade must be a whole number, found {text!r}") from None
-
-
-def _find(folder: Path, name: str) -> Path | None:
-    return next((folder / (name + suffix) for suffix in SUFFIXES if (folder / (name + suffix)).is_file()), None)
 
 
 READER = Reader(

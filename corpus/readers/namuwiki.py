@@ -10,8 +10,8 @@ from osparse.corpus.grouping import text_id
 from osparse.corpus.json_stream import json_items
 from osparse.corpus.namumark import is_disambiguation, is_redirect, plain_text
 from osparse.corpus.records import Document, Judgement, Option, Options, Query, Reader, Record, Tally, kept
-from osparse.corpus.tabular import is_table, table_rows
 from osparse.errors import DatasetError
+from osparse.tabular import is_table, table_rows
 
 ARTICLES = ("0", "", "문서")
 """Names of the article namespace in the dumps."""

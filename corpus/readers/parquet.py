@@ -8,7 +8,7 @@ from pathlib import Path
 from osparse.corpus.columns import COLUMNS, chosen, parse_columns
 from osparse.corpus.records import Options, Reader, Record, Tally
 from osparse.corpus.rows import Row, Where, records_of
-from osparse.corpus.tabular import table_rows
+from osparse.tabular import table_rows
 
 
 def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Record]:

@@ -12,8 +12,8 @@ from pathlib import Path
 from osparse.corpus.grouping import text_id
 from osparse.corpus.records import Option, Options, Reader, Record, Tally
 from osparse.corpus.rows import pair_record
-from osparse.corpus.streams import decoded, json_values, lines
 from osparse.errors import DatasetError
+from osparse.streams import decoded, json_values, lines
 
 
 def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Record]:

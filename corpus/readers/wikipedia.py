@@ -14,9 +14,9 @@ from typing import BinaryIO
 from xml.etree import ElementTree
 
 from osparse.corpus.records import Document, Judgement, Option, Options, Query, Reader, Record, Tally
-from osparse.corpus.streams import FETCH_AGAIN, decoded, lines, opened
 from osparse.corpus.wikitext import is_disambiguation, is_redirect, plain_text
 from osparse.errors import DatasetError
+from osparse.streams import FETCH_AGAIN, decoded, lines, opened
 
 _LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _LANGLINK = re.compile(r"\((\d+),'en','((?:[^'\\]|\\.)*)'\)")

@@ -11,7 +11,9 @@ import numpy as np
 import polars as pl
 
 from osparse.errors import DatasetError
-from osparse.files import fingerprint, read_jsonl, sha256_file
+from osparse.files import fingerprint, sha256_file
+from osparse.ids import id_of, plain_id
+from osparse.streams import decoded, find, json_rows, lines
 
 NO_LANGUAGE = "und"
 """Language tag of a text whose source names none (ISO 639: undetermined)."""
@@ -31,7 +33,7 @@ class Qrel(NamedTuple):
     score: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BeirFolder:
     documents: pl.LazyFrame
     """Columns id, text, lang; the text is title and text joined by a space, as BEIR encodes them."""
@@ -45,11 +47,11 @@ class BeirFolder:
 
 def read_beir(path: Path, split: str) -> BeirFolder:
     """Read one split; raises :class:`DatasetError` naming the file and line that cannot be used."""
-    qrels_file = path / "qrels" / f"{split}.tsv"
-    if not qrels_file.is_file():
-        there = ", ".join(sorted(file.stem for file in (path / "qrels").glob("*.tsv"))) or "none"
+    qrels_file = find(path / "qrels", f"{split}.tsv")
+    if qrels_file is None:
+        there = ", ".join(sorted({file.name.split(".tsv")[0] for file in (path / "qrels").glob("*.tsv*")})) or "none"
         raise DatasetError(f"{path} has no {split} qrels; it has: {there}; choose one with --split")
-    files = [path / "corpus.jsonl", path / "queries.jsonl", qrels_file]
+    files = [*(find(path, name) or path / name for name in ("corpus.jsonl", "queries.jsonl")), qrels_file]
     documents, queries = (_texts(file) for file in files[:2])
     return BeirFolder(documents, queries, _qrels(qrels_file), fingerprint([sha256_file(file) for file in files]))
 
@@ -61,10 +63,11 @@ def _texts(path: Path) -> pl.LazyFrame:
 
 def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
     """(id, text, language)."""
-    for number, row in read_jsonl(path, DatasetError):
-        if not isinstance(row.get("_id"), str) or not isinstance(row.get("text"), str):
-            raise DatasetError(f'{path}:{number}: expected {{"_id": "..", "text": ".."}}, found keys {list(row)}')
-        yield row["_id"], f"{row.get('title') or ''} {row['text']}".strip(), row_language(row, f"{path}:{number}")
+    for where, row in json_rows(path, bar=False):
+        name = plain_id(id_of(row))
+        if name is None or not isinstance(row.get("text"), str):
+            raise DatasetError(f'{where}: expected {{"_id": "..", "text": ".."}}, found keys {list(row)}')
+        yield name, f"{row.get('title') or ''} {row['text']}".strip(), row_language(row, where)
 
 
 def row_language(row: Mapping[str, Any], where: str) -> str:
@@ -84,15 +87,10 @@ def read_qrels(path: Path) -> Iterator[Qrel]:
 
     Raises :class:`DatasetError` with path:line for a row that is not UTF-8, not of that shape, or of no finite score.
     """
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
-            where = f"{path}:{number}"
-            try:
-                line = raw.decode("utf-8").rstrip("\r\n")
-            except UnicodeDecodeError as problem:
-                raise DatasetError(f"{where}: not UTF-8: {problem}") from None
-            if line.strip() and not (number == 1 and line.startswith("query-id\t")):
-                yield _qrel(line, where)
+    for where, raw in lines(path, may_be_empty=True, bar=False):
+        line = decoded(raw, where)
+        if not (where.endswith(":1") and line.startswith("query-id\t")):
+            yield _qrel(line, where)
 
 
 def _qrel(line: str, where: str) -> Qrel:

@@ -23,6 +23,7 @@ from typing import Any, Literal
 from osparse.encoding import Head
 from osparse.errors import BundleError
 from osparse.files import fingerprint, pretty_json, read_json, read_jsonl, sha256_file
+from osparse.settings import checked, setting
 
 SCHEMA_VERSION = 1
 MAX_NAME = 80
@@ -77,7 +78,7 @@ class Bundle:
     """OpenSearch versions it is proved for."""
     quantization: dict[str, Any] = field(default_factory=dict)
     """``scheme`` (int8) and what it loses against the unquantised encoder; {} for fp32."""
-    tolerance: float = 1e-4
+    tolerance: float = setting(1e-4, low=0)
     """Largest difference of a served document weight from ``probes.jsonl`` that is not a fault."""
     source: dict[str, Any] = field(default_factory=dict)
     """What was packaged: kind of folder, name, architecture, licence, where the query weights are from."""
@@ -95,18 +96,20 @@ class Bundle:
             raise BundleError(
                 f"{path}/manifest.json is not a bundle manifest (schema {SCHEMA_VERSION}); run: osparse package"
             )
-        try:
-            head = Head(**{**raw["head"], "masked_ids": tuple(raw["head"]["masked_ids"])})
-            files = {key: BundleFile(**row) for key, row in raw["files"].items()}
-            others = {k: v for k, v in raw.items() if k not in ("schema", "fingerprint", "head", "files", "targets")}
-            bundle = cls(path=path, head=head, files=files, targets=tuple(raw["targets"]), **others)
-            check_name(bundle.name)  # it becomes a path on the server, and this manifest may be anyone's
-            bundle._check_files(raw)
-        except (AttributeError, KeyError, TypeError) as problem:
+        own = {key: value for key, value in raw.items() if key not in ("schema", "fingerprint")}
+        bundle, problems = checked(cls, {**own, "path": str(path)})  # this manifest may be anyone's
+        if bundle is None:
+            listed = [f"  - {problem}" for problem in problems]
             raise BundleError(
-                f"{path}/manifest.json is not a bundle manifest: {problem}; run: osparse package"
-            ) from None
+                "\n".join([f"{path}/manifest.json is not a bundle manifest; run: osparse package", *listed])
+            )
+        check_name(bundle.name)
+        bundle._check_files(raw)
         return bundle
+
+    def problems(self) -> list[str]:
+        """What no manifest may say, for :func:`osparse.settings.checked`."""
+        return [] if self.vocabulary >= 1 else [f"vocabulary must be at least 1, got {self.vocabulary}"]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -133,12 +136,20 @@ class Bundle:
         return self.path / self.files[key].name
 
     def probes(self) -> list[Probe]:
-        return [Probe(**row) for _, row in read_jsonl(self.path / "probes.jsonl", BundleError)]
+        """Raises :class:`BundleError` naming the line that is not a probe."""
+        path, read = self.path / "probes.jsonl", list[Probe]()
+        for number, row in read_jsonl(path, BundleError):
+            probe, problems = checked(Probe, row)
+            if probe is None:
+                raise BundleError(f"{path}:{number} is not a probe: {'; '.join(problems)}; run: osparse package")
+            read.append(probe)
+        return read
 
     def _check_files(self, raw: Mapping[str, Any]) -> None:
-        wanted = {file.name: file.sha256 for file in self.files.values()} | {"probes.jsonl": self.probes_sha256}
+        expected = {file.name: file.sha256 for file in self.files.values()} | {"probes.jsonl": self.probes_sha256}
+        sizes = {file.name: file.size for file in self.files.values()}
         problems = []
-        for name, sha256 in wanted.items():
+        for name, sha256 in expected.items():
             path = self.path / name
             if PurePosixPath(name).name != name:
                 problems.append(f"  - {name!r} is not a plain file name")
@@ -147,7 +158,9 @@ class Bundle:
             elif not path.is_file():
                 problems.append(f"  - {name} is missing")
             elif (found := sha256_file(path)) != sha256:
-                problems.append(f"  - {name}: sha256 {found[:12]}.. does not match the manifest's {str(sha256)[:12]}..")
+                problems.append(f"  - {name}: sha256 {found[:12]}.. does not match the manifest's {sha256[:12]}..")
+            elif (size := path.stat().st_size) != sizes.get(name, size):
+                problems.append(f"  - {name} has {size:,} bytes, the manifest says {sizes[name]:,}")
         if not problems and raw.get("fingerprint") != self.fingerprint:
             problems.append("  - the manifest's fingerprint is not that of its files")
         if problems:

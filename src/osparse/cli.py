@@ -9,12 +9,13 @@ import importlib
 import json
 import logging
 import sys
-from typing import Any
+from typing import Any, NoReturn, TextIO
 
 import click
 
 import osparse
-from osparse.errors import OsparseError
+from osparse.errors import MissingExtraError, OsparseError
+from osparse.extras import extra_of, missing
 
 COMMANDS = {
     "corpus": "Build and inspect datasets from raw text",
@@ -79,50 +80,72 @@ def cli(ctx: click.Context, as_json: bool, quiet: bool, verbose: bool) -> None:
     The road: corpus -> idf -> train -> package -> deploy -> index -> search -> evaluate.
     Exit codes: 0 done, 1 failed, 2 bad input or configuration, 3 a check did not hold.
     """
-    ctx.obj = {"json": as_json, "quiet": quiet, "verbose": verbose}
+    ctx.ensure_object(dict).update(json=as_json, quiet=quiet, verbose=verbose)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the ``osparse`` script."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    options = {"json": False, "quiet": False, "verbose": False}
     try:
-        code = cli.main(arguments, prog_name="osparse", standalone_mode=False)
-    except click.exceptions.Abort:
-        _fail(arguments, "stopped", 130)
-    except KeyboardInterrupt:
-        _fail(arguments, "stopped", 130)
+        code = cli.main(arguments, prog_name="osparse", standalone_mode=False, obj=options)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _fail(options, "stopped", 130)
     except click.ClickException as error:
-        if "--json" in arguments:
-            _fail(arguments, error.format_message(), error.exit_code)
+        if options["json"] or _asks_for_json(arguments):
+            _fail({**options, "json": True}, error.format_message(), error.exit_code)
         error.show()
         sys.exit(error.exit_code)
     except OsparseError as error:
-        _fail(arguments, str(error), error.exit_code)
+        _fail(options, str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        extra = extra_of(error.name)
+        if extra is None:
+            _unexpected(options, error)
+        _fail(options, str(missing(str(error.name), str(extra))), MissingExtraError.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the last resort: a fault of ours, said as one
-        _fail(
-            arguments,
-            f"unexpected {type(error).__name__}: {error} (--verbose shows where; please report it)",
-            1,
-        )
+        _unexpected(options, error)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _fail(arguments: list[str], message: str, code: int) -> None:
-    if "--verbose" in arguments and sys.exc_info()[0] is not None:
+def _asks_for_json(arguments: list[str]) -> bool:
+    """Of a command line that could not be parsed; what follows ``--`` are arguments and no options."""
+    return "--json" in arguments[: arguments.index("--") if "--" in arguments else None]
+
+
+def _unexpected(options: dict[str, bool], error: Exception) -> NoReturn:
+    _fail(options, f"unexpected {type(error).__name__}: {error} (--verbose shows where; please report it)", 1)
+
+
+def _fail(options: dict[str, bool], message: str, code: int) -> NoReturn:
+    if options["verbose"] and sys.exc_info()[0] is not None:
         logging.getLogger("osparse").error("traceback", exc_info=True)
-    if "--json" in arguments:
+    if options["json"]:
         click.echo(json.dumps({"error": message, "exit_code": code}, ensure_ascii=False))
     click.echo(f"osparse: {message}", err=True)
     sys.exit(code)
 
 
+class _NoteHandler(logging.StreamHandler[TextIO]):
+    """Lines on standard error; through the progress display once that is loaded, so that neither cuts the other."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        progress = sys.modules.get("osparse.progress")  # never imported for this: rich takes a while
+        if progress is None:
+            return super().emit(record)
+        try:
+            progress.note(self.format(record))
+        except Exception:  # noqa: BLE001 - as every handler of logging does
+            self.handleError(record)
+
+
 def setup_logging(options: dict[str, Any]) -> None:
     """Notes go to standard error; standard output carries the result alone."""
     level = logging.DEBUG if options["verbose"] else logging.ERROR if options["quiet"] else logging.INFO
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _NoteHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("osparse")
     logger.handlers = [handler]

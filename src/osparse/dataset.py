@@ -236,6 +236,7 @@ def save_dataset(
         DatasetError: a split that is none of :data:`SPLITS`, duplicate ids, empty texts, a qrel that points nowhere, a
             source that kept no row, a candidate labelled negative that the qrels judge relevant.
     """
+    _check_splits({*qrels, *(candidates or {})})
     sources = list(sources)
     if unknown := sorted({*qrels, *(candidates or {})} - {*SPLITS}):
         raise DatasetError(f"{path}: a split must be one of {', '.join(SPLITS)}, got {', '.join(map(repr, unknown))}")
@@ -264,6 +265,15 @@ def save_dataset(
         )
         (folder / "manifest.json").write_text(pretty_json(asdict(manifest)), encoding="utf-8")
     return Dataset.open(path)
+
+
+def _check_splits(names: Iterable[str]) -> None:
+    """Raises :class:`DatasetError` for a split of another name, whose rows would have no file to go to."""
+    if unknown := sorted(set(names) - set(SPLITS)):
+        raise DatasetError(
+            f"a dataset has the splits {', '.join(SPLITS)}; found {', '.join(map(repr, unknown))}; rename that split, "
+            "or leave it out"
+        )
 
 
 def _read_manifest(path: Path) -> Manifest:

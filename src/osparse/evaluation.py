@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osparse.errors import DatasetError
+from osparse.streams import find
 from osparse.words import words
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class JudgedSet:
         return f"{self.query_lang}->{self.document_lang}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Benchmark:
     """A corpus and its judged sets, read from a dataset directory or a BEIR folder."""
 
@@ -89,7 +90,7 @@ def open_benchmark(path: Path | str, split: str = "test", *, strict: bool = Fals
     from osparse.dataset import Dataset
 
     path = Path(path)
-    if (path / "corpus.jsonl").is_file() and not (path / "manifest.json").is_file():
+    if find(path, "corpus.jsonl") is not None and not (path / "manifest.json").is_file():
         return _beir(path, split, strict)
     dataset = Dataset.open(path)
     return Benchmark(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import json
 import logging
 import math
 import os
+import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +46,19 @@ def pretty_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
 
+def without_bom(data: bytes) -> bytes:
+    """``data`` without the byte order mark that some programs write before UTF-8 text.
+
+    Everything that is read as text goes through here: a mark that stays is part of the first id or key.
+    """
+    return data.removeprefix(codecs.BOM_UTF8)
+
+
+def read_text(path: Path, errors: str = "strict") -> str:
+    """A whole UTF-8 file; raises OSError and, with ``errors`` as "strict", UnicodeDecodeError."""
+    return without_bom(path.read_bytes()).decode("utf-8", errors)
+
+
 def read_json(path: Path, error: type[InputError] = InputError) -> Any:
     """Parse a JSON file; raise ``error`` naming the file, line and column when it cannot be read or is not JSON."""
     try:
@@ -57,7 +73,7 @@ def read_json(path: Path, error: type[InputError] = InputError) -> Any:
 def parse_json(content: bytes, source: str, error: type[InputError] = InputError) -> Any:
     """Parse the UTF-8 bytes of a JSON file; raise ``error`` naming ``source``, line and column if they are not JSON."""
     try:
-        return json.loads(content.decode("utf-8"))
+        return json.loads(without_bom(content).decode("utf-8"))
     except (ValueError, RecursionError) as problem:
         raise error(f"{source} is not JSON: {problem}") from None
 
@@ -74,7 +90,7 @@ def read_jsonl(path: Path, error: type[InputError] = InputError) -> Iterator[tup
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield number, json_object(line, f"{path}:{number}", error)
+                    yield number, json_object(without_bom(line), f"{path}:{number}", error)
     except OSError as problem:
         raise error(f"{path} cannot be read: {problem.strerror}") from None
 
@@ -105,21 +121,40 @@ def _refuse_constant(name: str) -> None:
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write ``content`` beside ``path`` and rename it there, so that a reader never sees half of it."""
+    """Write ``content`` beside ``path`` and rename it there, so that a reader never sees half of it.
+
+    A file that is replaced keeps its permissions, a new one has those that the umask leaves; where ``path`` is a
+    symbolic link, the file that it names is written.
+    """
     with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        goal = _behind_link(path)
+        goal.parent.mkdir(parents=True, exist_ok=True)
         data = content.encode() if isinstance(content, str) else content
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = _temporary(goal)
         try:
-            with os.fdopen(handle, "wb") as file:
+            with open(temporary, "xb") as file:
+                _keep_mode(goal, temporary)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
+            os.replace(temporary, goal)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
+
+
+def _behind_link(path: Path) -> Path:
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def _temporary(goal: Path) -> Path:
+    """A free name beside ``goal``; tempfile's functions would not ask the umask."""
+    return goal.parent / f".{goal.name}.{secrets.token_hex(6)}"
+
+
+def _keep_mode(old: Path, new: Path) -> None:
+    if old.exists():
+        os.chmod(new, stat.S_IMODE(old.stat().st_mode))
 
 
 @contextmanager
@@ -140,6 +175,7 @@ def atomic_directory(target: Path, *, marker: str, overwrite: bool = False) -> I
     """Yield an empty folder that becomes ``target`` if the block ends well, and vanishes if it does not.
 
     Args:
+        target: Permissions and symbolic links are treated as :func:`write_atomic` does.
         marker: a file that every directory of the kind holds, by which ``overwrite`` knows what it may replace.
 
     Raises:
@@ -149,12 +185,14 @@ def atomic_directory(target: Path, *, marker: str, overwrite: bool = False) -> I
     """
     with _writing(target):
         _check_replaceable(target, marker, overwrite)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-        os.chmod(temporary, 0o755)
+        goal = _behind_link(target)
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary(goal)
+        temporary.mkdir()
         try:
             yield temporary
-            _move(temporary, target)
+            _keep_mode(goal, temporary)
+            _move(temporary, goal)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

@@ -28,7 +28,7 @@ SLOW = ("vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "t
 """Files of tokenizers that are not in one tokenizer.json."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lexicon:
     """Tokens by id, their query weights, and the ids that never carry weight."""
 

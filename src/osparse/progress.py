@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
@@ -25,6 +25,9 @@ from rich.text import Text
 
 PLAIN_SECONDS = 10.0
 """Between two lines where there is no terminal."""
+
+CONSOLE = Console(stderr=True)
+"""The one way to the terminal: two would write over each other."""
 
 log = logging.getLogger("osparse.progress")
 T = TypeVar("T")
@@ -63,40 +66,84 @@ def _amount(done: int, total: int | None, unit: str) -> str:
 
 
 class _RichBar(Bar):
-    def __init__(self, label: str, total: int | None, unit: str, progress: Progress) -> None:
+    def __init__(self, label: str, total: int | None, unit: str, shown: Progress) -> None:
         super().__init__(label, total, unit)
-        self._progress = progress
-        self._task = progress.add_task(label, total=total, note="")
+        self._shown = shown
+        self.task = shown.add_task(label, total=total, note="", unit=unit)
 
     def advance(self, n: int = 1, note: str | None = None) -> None:
         self.done += n
         self.note = self.note if note is None else note
-        self._progress.update(self._task, advance=n, note=self.note)
+        self._shown.update(self.task, advance=n, note=self.note)
 
 
-class _Rate(ProgressColumn):
+class _Amount(ProgressColumn):
+    """How much is done and how fast, in the task's own unit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bytes = DownloadColumn(), TransferSpeedColumn()
+        self._items = MofNCompleteColumn()
+
     def render(self, task: Task) -> Text:
-        return Text(f"{task.finished_speed or task.speed or 0:,.1f}/s", style="cyan")
+        if task.fields["unit"] == "bytes":
+            return Text(" ").join(column.render(task) for column in self._bytes)
+        speed = Text(f"{task.finished_speed or task.speed or 0:,.1f}/s", style="cyan")
+        return Text(" ").join([self._items.render(task), Text(task.fields["unit"]), speed])
+
+
+class _Display:
+    """One live display for all work under way, whichever thread does it: it ends with the last piece."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._shown: Progress | None = None
+        self._running = 0
+
+    @contextmanager
+    def bar(self, label: str, total: int | None, unit: str) -> Iterator[Bar]:
+        with self._lock:
+            if self._shown is None:
+                self._shown = self._started()
+            shown, self._running = self._shown, self._running + 1
+        bar = _RichBar(label, total, unit, shown)
+        try:
+            yield bar
+        finally:
+            with self._lock:
+                self._running -= 1
+                if self._running:
+                    shown.remove_task(bar.task)
+                else:
+                    self._shown = None
+                    shown.stop()
+
+    def _started(self) -> Progress:
+        described, note = TextColumn("{task.description}"), TextColumn("{task.fields[note]}")
+        shown = Progress(described, BarColumn(), _Amount(), TimeRemainingColumn(), note, console=CONSOLE)
+        shown.start()
+        return shown
+
+
+_DISPLAY = _Display()
+
+
+def note(text: str) -> None:
+    """A line on standard error, above the progress where there is any, neither cut nor wrapped."""
+    CONSOLE.print(Text(text), soft_wrap=True)
 
 
 @contextmanager
 def progress(label: str, total: int | None = None, unit: str = "items") -> Iterator[Bar]:
-    """Show one piece of work on standard error while the block runs; silent when logging is (``--quiet``)."""
+    """Show one piece of work on standard error while the block runs; silent when logging is (``--quiet``).
+
+    Blocks may be nested and overlap: each has its line.
+    """
     if not log.isEnabledFor(logging.INFO):
         yield Bar(label, total, unit)
-    elif sys.stderr.isatty():
-        amount: tuple[ProgressColumn, ...] = (MofNCompleteColumn(), TextColumn(unit), _Rate())
-        if unit == "bytes":
-            amount = (DownloadColumn(), TransferSpeedColumn())
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            *amount,
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        with Progress(*columns, console=Console(stderr=True)) as shown:
-            yield _RichBar(label, total, unit, shown)
+    elif CONSOLE.is_terminal:
+        with _DISPLAY.bar(label, total, unit) as bar:
+            yield bar
     else:
         bar = Bar(label, total, unit)
         yield bar

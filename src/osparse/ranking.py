@@ -15,7 +15,7 @@ _TEST_BATCH = 2_000_000
 """Signs drawn at a time by the randomisation test."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Postings:
     """Posting lists by token, over documents numbered in ascending id order."""
 

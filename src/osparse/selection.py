@@ -76,7 +76,7 @@ class Selection:
         return fingerprint([RECIPE, pl.__version__, self.dataset.fingerprint, where, settings])[:32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rows:
     """Of one dataset: query ``queries[i]`` has the documents ``starts[i]:starts[i + 1]``, all as rows of the maps."""
 

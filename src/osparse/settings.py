@@ -23,6 +23,7 @@ from typing import Any, Literal, TypeVar, Union
 import yaml
 
 from osparse.errors import ConfigError
+from osparse.files import read_text
 
 T = TypeVar("T")
 TAG = "task"
@@ -60,6 +61,13 @@ def read_settings(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T
     return typing.cast(T, made)
 
 
+def checked(kind: type[T], raw: Any) -> tuple[T | None, list[str]]:
+    """``raw`` (dicts, lists and scalars, as JSON has them) as a ``kind``, and every problem; None if there is any."""
+    problems: list[str] = []
+    made = _make(kind, raw, "", problems)
+    return (None if problems else typing.cast(T, made)), problems
+
+
 def to_plain(value: Any) -> Any:
     """A settings object as JSON-ready dicts, lists and scalars."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -89,7 +97,7 @@ _Loader.add_implicit_resolver(
 
 def _read_yaml(path: Path, problems: list[str]) -> dict[str, Any]:
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        raw = yaml.load(read_text(path), _Loader)
     except FileNotFoundError:
         raise ConfigError(str(path), ["the file does not exist; see configs/ for examples"]) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
@@ -155,7 +163,15 @@ def _make(kind: Any, raw: Any, where: str, problems: list[str]) -> Any:
     if origin is tuple:
         if not isinstance(raw, list):
             return _wrong(where, "a list", raw, problems)
-        return tuple(_make(inner[0], item, f"{where}.{i}", problems) for i, item in enumerate(raw))
+        kinds = [inner[0]] * len(raw) if inner[1:] == (Ellipsis,) else inner
+        if len(kinds) != len(raw):
+            return _wrong(where, f"a list of {len(kinds)}", raw, problems)
+        items = enumerate(zip(kinds, raw, strict=True))
+        return tuple(_make(item_kind, item, f"{where}.{i}", problems) for i, (item_kind, item) in items)
+    if origin is dict:
+        return _make_dict(inner[1], raw, where, problems)
+    if kind is Any:
+        return raw
     if dataclasses.is_dataclass(kind):
         return _make_dataclass(kind, raw, where, problems)
     if kind is float and type(raw) is int:
@@ -163,6 +179,12 @@ def _make(kind: Any, raw: Any, where: str, problems: list[str]) -> Any:
     if kind is Path and isinstance(raw, str) and raw:
         return Path(raw)
     return raw if type(raw) is kind else _wrong(where, kind.__name__, raw, problems)
+
+
+def _make_dict(kind: Any, raw: Any, where: str, problems: list[str]) -> Any:
+    if not isinstance(raw, Mapping) or not all(isinstance(key, str) for key in raw):
+        return _wrong(where, "a mapping", raw, problems)
+    return {key: _make(kind, item, f"{where}.{key}" if where else key, problems) for key, item in raw.items()}
 
 
 def _make_union(choices: tuple[Any, ...], raw: Any, where: str, problems: list[str]) -> Any:

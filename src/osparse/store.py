@@ -50,7 +50,7 @@ class Example:
     documents: list[Candidate]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Store:
     """A sequence of examples; picklable, so that worker processes open the same maps."""
 

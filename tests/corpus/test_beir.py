@@ -64,7 +64,11 @@ def test_one_split_is_enough_and_published_splits_may_share_documents(tmp_path: 
     ("name", "content", "message"),
     [
         ("corpus.jsonl", '{"_id": "d1"}', "corpus.jsonl:1: text must be a string, found NoneType"),
-        ("corpus.jsonl", '{"_id": 1, "text": "t"}', "corpus.jsonl:1: _id must be a string, found int"),
+        (
+            "corpus.jsonl",
+            '{"_id": 1.5, "text": "t"}',
+            "corpus.jsonl:1: _id must be a string or a whole number, found float",
+        ),
         ("corpus.jsonl", '{"_id": "a", "text": "t", "title": 3}', "corpus.jsonl:1: title must be a string"),
         (
             "corpus.jsonl",

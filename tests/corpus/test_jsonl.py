@@ -108,7 +108,7 @@ DOCUMENT = {"id": "1", "text": "text", "title": "title"}
         (b"[1]", ":2: expected a JSON object, found list"),
         ({"id": "2"}, ":2: a document row needs id, text.*missing: text"),
         ({"id": "2", "text": "t", "txt": "t"}, ":2: .*unknown: txt"),
-        ({"id": 2, "text": "t"}, ":2: id must be a string, found int"),
+        ({"id": 1.5, "text": "t"}, ":2: id must be a string, found float"),
         ({"id": "2", "text": None}, ":2: text must be a string, found NoneType"),
         ({"id": "1", "text": "t"}, ":2: the id '1' was used before, at .*:1"),
         ({"id": "2", "text": "t", "date": "May 2024"}, ":2: date must begin as YYYY-MM-DD, found 'May 2024'"),

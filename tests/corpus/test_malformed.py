@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 from source_samples import page, squad, topic, wiki_dump
 
-from osparse.corpus import streams
+from osparse import streams
 from osparse.corpus.build import Input, build_dataset, build_from
 from osparse.corpus.json_stream import json_items
 from osparse.dataset import Dataset
@@ -85,16 +85,14 @@ def test_an_endless_line_is_not_read_into_memory(tmp_path: Path, monkeypatch: py
         build_dataset("jsonl", [tmp_path / "long.jsonl.gz"], tmp_path / "dataset")
 
 
-def test_json_items_do_not_depend_on_where_the_window_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_items_do_not_depend_on_where_the_window_ends(tmp_path: Path) -> None:
     items: list[dict[str, Any]] = [{"n": i, "text": "빵🍞" * (i % 7), "deep": [[{"x": -1.5e3}]]} for i in range(40)]
     path = tmp_path / "rows.json"
     whole = {"a": {"data": 1}, "data": items, "z": 12345}
     path.write_text(json.dumps(whole, ensure_ascii=False, indent=2), encoding="utf-8")
     lines = path.read_text(encoding="utf-8").split("\n")
     for size in (1, 2, 3, 7, 64, 100_000):
-        monkeypatch.setattr("osparse.corpus.json_stream.CHUNK", size)
-        monkeypatch.setattr("osparse.corpus.json_stream._Text._more.__defaults__", (size,))
-        found = list(json_items(path, "data"))
+        found = list(json_items(path, "data", chunk=size))
         assert [item for _, item in found] == items
         numbers = [int(where.rpartition(":")[2]) for where, _ in found]
         assert all(lines[number - 1].strip() == "{" for number in numbers) and len(set(numbers)) == 40

@@ -154,6 +154,47 @@ def test_a_gate_that_does_not_hold_moves_nothing(
     assert served(core) == [f"products-{other_bundle.short}"] and "nDCG@10 on judged: 0.4900" in str(result)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "margin", "said"),
+    [
+        (0.0, 0.0, 0.005, "is 0.0000 in products-.*no loss could be seen"),
+        (0.0, 0.9, 0.0, "is 0.0000 in products-.*no loss could be seen"),
+        (float("nan"), 0.9, 0.005, "is nan in products-.*no loss could be seen"),
+        (0.004, 0.0, 0.005, "is 0.0040 .*not above the margin of 0.005"),
+        (0.3, 0.29, 0.3, "is 0.3000 .*not above the margin of 0.3"),
+        (0.9, float("nan"), 0.005, "nan, 0.9000 in the old index: lower"),
+    ],
+)
+def test_a_gate_that_cannot_fail_does_not_hold(
+    core: MLCommonsServer,
+    small_bundle: Bundle,
+    other_bundle: Bundle,
+    documents: Path,
+    before: float,
+    after: float,
+    margin: float,
+    said: str,
+) -> None:
+    cluster = client(core)
+    deploy(small_bundle, cluster, "products")
+    index_documents(cluster, "products", [documents])
+    figures = {f"products-{small_bundle.short}": before, f"products-{other_bundle.short}": after}
+    with pytest.raises(CheckError, match=said):
+        deploy(other_bundle, cluster, "products", gate=Gate(figures.__getitem__, "judged", margin))
+    assert served(core) == [f"products-{small_bundle.short}"]
+
+
+def test_a_margin_of_one_allows_any_loss(
+    core: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, documents: Path
+) -> None:
+    cluster = client(core)
+    deploy(small_bundle, cluster, "products")
+    index_documents(cluster, "products", [documents])
+    figures = {f"products-{small_bundle.short}": 0.5, f"products-{other_bundle.short}": 0.1}
+    deploy(other_bundle, cluster, "products", gate=Gate(figures.__getitem__, "judged", 1.0))
+    assert served(core) == [f"products-{other_bundle.short}"]
+
+
 def test_weights_that_were_not_proved_keep_the_gate_shut(
     server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
 ) -> None:

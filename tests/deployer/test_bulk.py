@@ -7,6 +7,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from fault_proxy import fault_proxy
 from mlcommons_search import Refused
 from mlcommons_server import MLCommonsServer
 
@@ -77,3 +78,14 @@ def test_a_time_the_cluster_asks_for_is_given_as_seconds_or_as_a_date() -> None:
     assert cluster._pause(1, "Wed, 21 Oct 2015 07:28:00 GMT") == 0
     for nothing_said in (None, "soon", "-3"):
         assert 0.25 <= cluster._pause(1, nothing_said) <= 0.5
+
+
+def test_a_body_that_a_proxy_refuses_is_sent_in_halves(server: MLCommonsServer) -> None:
+    """A proxy with a limit of 1,000 bytes; one document is larger than that alone."""
+    client(server).request("PUT", "/i", body=MAPPINGS)
+    with fault_proxy(server.url, limit=1000) as proxy:
+        api = ClusterApi(Cluster(proxy.url, retries=0))
+        (failure,) = send_bulk(api, "i", [*lines(20), bulk.Line("big", {"text": "y" * 3000}), *lines(22)[20:]])
+    assert failure.id == "big" and failure.reason.startswith("413: the document alone makes a request of 3,0")
+    assert sorted(server.indices["i"].documents) == sorted(str(n) for n in range(22))
+    assert set(server.indices["i"].versions.values()) == {1}, "no document is sent twice"

@@ -12,7 +12,6 @@ from osparse.deployer import Cluster, open_cluster
 from osparse.deployer.bulk import Line, send_bulk
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.node import node_down, node_up
-from osparse.retrieval.evaluate import _content
 
 pytestmark = pytest.mark.e2e
 
@@ -41,11 +40,11 @@ def test_the_mark_of_the_content_outlives_a_restart_and_follows_each_write(tmp_p
         api = ClusterApi(open_cluster(str(node_up(home, port=0, tied=True).url)))
         api.cluster.request("PUT", "/marked", body={"settings": {"index.number_of_shards": 2}})
         send_bulk(api, "marked", [Line(str(n), {"text": "x"}) for n in range(9)])
-        first = _content(api.cluster, "marked")
+        first = api.writes("marked")
         send_bulk(api, "marked", [Line("1", {"text": "y"})])
-        second = _content(api.cluster, "marked")
+        second = api.writes("marked")
         assert [list(mark.values()) for mark in (first, second)] == [[9], [10]] and first.keys() == second.keys()
         node_down(home)
-        assert _content(open_cluster(str(node_up(home, port=0, tied=True).url)), "marked") == second
+        assert ClusterApi(open_cluster(str(node_up(home, port=0, tied=True).url))).writes("marked") == second
     finally:
         node_down(home)

@@ -56,6 +56,8 @@ class MemoryCluster:
         if call == "_count":
             lang = body["query"]["term"]["lang"] if body else None
             return {"count": sum(lang in (None, source.get("lang")) for source in self.index.documents.values())}
+        if call == "_mget":
+            return {"docs": [{"_id": i, "found": i in self.index.documents} for i in body["ids"]]}
         if call == "_stats":
             primary = {"routing": {"primary": True}, "seq_no": {"max_seq_no": sum(self.index.versions.values()) - 1}}
             replica = {"routing": {"primary": False}, "seq_no": {"max_seq_no": 7}}

@@ -36,8 +36,11 @@ def test_the_python_example_runs(
 
 def test_its_commands_and_options_exist() -> None:
     shown = CliRunner().invoke(cli, ["train", "--help"]).output
-    options = set(re.findall(r"osparse train [^\n`]*?(--[a-z-]+)", TEXT)) | set(re.findall(r" `(--[a-z-]+)`", TEXT))
-    assert {"--dry-run", "--resume", "--set", "--dataset", "--output"} & options
+    calls = re.findall(r"osparse train (?:[^\n`;&]|\\\n)*", TEXT)
+    options = {
+        option for part in [*calls, *re.findall(r"`--[a-z-]+`", TEXT)] for option in re.findall(r"--[a-z-]+", part)
+    }
+    assert {"--dry-run", "--resume", "--set", "--dataset", "--output"} <= options
     for option in options - {"--json"}:
         assert option in shown, option
     for config in re.findall(r"configs/\w+\.yaml", TEXT):

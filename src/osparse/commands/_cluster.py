@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,8 @@ def cluster_options(function: Callable[..., Any] | None = None, *, required: boo
             cluster = _open(given)
             if cluster is None and required:
                 raise click.UsageError("Missing option '--cluster': the cluster's URL, or a --profile that has one")
-            return wrapped(cluster=cluster, **arguments)
+            with nullcontext() if cluster is None else cluster:
+                return wrapped(cluster=cluster, **arguments)
 
         for option in _OPTIONS:
             run = option(run)

@@ -13,7 +13,7 @@ from osparse.commands._common import FOLDER, command, echo
 from osparse.errors import InputError
 
 if TYPE_CHECKING:
-    from osparse.deployer import Cluster, DeployResult, Gate
+    from osparse.deployer import Cluster, DeployResult
 
 EXAMPLES = """
 osparse deploy build/bundle --cluster http://localhost:9210 --index products
@@ -96,9 +96,12 @@ def deploy_command(
               "shards", "replicas", "refresh_interval")  # fmt: skip
     named = {name: value for name in chosen if (value := options.pop(name)) is not None}
     choices = {**named, **_unpruned(options.pop("no_prune"), named)}
-    gate = _gate(cluster, gate_dataset, gate_split, gate_margin) if gate_dataset is not None else None
     opened = Bundle.open(bundle)
-    result = deploy(opened, cluster, index, choices=choices, copy=not no_copy, gate=gate, **options)
+    if gate_dataset is not None:
+        from osparse.retrieval import gate
+
+        options["gate"] = gate(cluster, gate_dataset, split=gate_split, margin=gate_margin)
+    result = deploy(opened, cluster, index, choices=choices, copy=not no_copy, **options)
     if result.applied:
         _write(result, snippets_file, saved_objects)
     echo(result.to_json(), lambda: str(result))
@@ -108,20 +111,6 @@ def _unpruned(wanted: bool, named: dict[str, Any]) -> dict[str, None]:
     if wanted and "prune_ratio" in named:
         raise InputError("--no-prune and --prune-ratio contradict each other; leave one out")
     return {"prune_ratio": None} if wanted else {}
-
-
-def _gate(cluster: Cluster, dataset: Path, split: str, margin: float) -> Gate:
-    """The rooms do not know each other: the command brings the measure to the gate."""
-    from osparse.deployer import Gate
-    from osparse.retrieval import evaluate_cluster, open_benchmark
-
-    data = open_benchmark(dataset, split)
-
-    def measure(index: str) -> float:
-        rows = [row for row in evaluate_cluster(cluster, index, data).rows if not row.no_shared_word]
-        return sum(row.ndcg10 * row.queries for row in rows) / sum(row.queries for row in rows)
-
-    return Gate(measure, f"{data.name} ({split})", margin)
 
 
 def _write(result: DeployResult, snippets_file: Path | None, saved_objects: Path | None) -> None:

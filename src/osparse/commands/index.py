@@ -17,6 +17,7 @@ EXAMPLES = """
 osparse index --cluster http://localhost:9210 --index products documents.jsonl
 osparse index --cluster http://localhost:9210 --index products build/dataset --workers 4
 osparse index --cluster http://localhost:9210 --index products --delete withdrawn-ids.txt
+zcat dump.jsonl.gz | osparse index --cluster http://localhost:9210 --index products --id-field sku --text-field body -
 """
 
 
@@ -26,6 +27,8 @@ osparse index --cluster http://localhost:9210 --index products --delete withdraw
 @click.option("--index", required=True, help="The name it was deployed under, or a concrete index, name-fingerprint.")
 @click.option("--delete", type=FOLDER, multiple=True, metavar="FILE",
               help="Ids to delete, one per line (or a .jsonl with id). Can be given several times.")  # fmt: skip
+@click.option("--id-field", metavar="NAME", help="What the rows call the id.  [default: id or _id]")
+@click.option("--text-field", metavar="NAME", help="What the rows call the text.  [default: text]")
 @click.option("--batch", type=click.IntRange(1),
               help="Documents sent together.  [default: 16 in mode ml-commons, else 256]")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1),
@@ -35,11 +38,12 @@ osparse index --cluster http://localhost:9210 --index products --delete withdraw
 @click.option("--failures", type=FOLDER, default=Path("failed.jsonl"), show_default=True,
               help="Lists the documents that failed, if any do.")  # fmt: skip
 def index_command(documents: tuple[Path, ...], cluster: Cluster, index: str, **options: Any) -> None:
-    """Load DOCUMENTS (JSON lines, Parquet, or a dataset directory) into a deployed index.
+    """Load DOCUMENTS (JSON lines, Parquet or Arrow, or a dataset directory) into a deployed index.
 
-    A row has id and text, and may have any other fields, title, lang, date and source among them; {"id": ..., "_op":
-    "delete"} deletes. What a document has beside the row's fields stays. Documents that are there unchanged are
-    skipped, so after an interruption the same command goes on where it was.
+    Files may be compressed (gzip, bzip2, xz, zstd); - is standard input. A row has id and text, and may have any other
+    fields, title, lang, date and source among them; {"id": ..., "_op": "delete"} deletes. What a document has beside
+    the row's fields stays. Documents that are there unchanged are skipped, so after an interruption the same command
+    continues where it was.
     """
     from osparse.deployer import index_documents
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -10,6 +9,7 @@ import click
 from osparse.bundle import Bundle
 from osparse.commands._common import FOLDER, echo
 from osparse.commands._common import command as make_command
+from osparse.files import read_json
 
 
 @make_command(
@@ -89,7 +89,7 @@ def command(
         dataset=dataset,
         overwrite=overwrite,
     )
-    result = {"bundle": str(bundle.path), **json.loads((bundle.path / "manifest.json").read_text(encoding="utf-8"))}
+    result = {"bundle": str(bundle.path), **read_json(bundle.path / "manifest.json")}
     echo(result, lambda: _text(bundle))
 
 
