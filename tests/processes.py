@@ -18,7 +18,7 @@ def run_processes(script: Path, size: int, *arguments: str, seconds: float = 120
         port = free.getsockname()[1]
     common = {
         **os.environ, "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS),
+        "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")])),
     }  # fmt: skip
     running = [
         subprocess.Popen(
