@@ -17,8 +17,7 @@ from osparse.deployer.documents import HASH_FIELD, Document
 from osparse.deployer.index import prepare_load
 from osparse.deployer.index_load import Tally
 from osparse.deployer.inheritance import check_source
-from osparse.deployer.serving_index import generated_fields
-from osparse.deployment import Deployment
+from osparse.deployment import Deployment, generated_fields
 from osparse.errors import ClusterError, ClusterUnreachableError
 from osparse.progress import progress
 

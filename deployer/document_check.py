@@ -18,8 +18,7 @@ from osparse.deployer.documents import HASH_FIELD, Document
 from osparse.deployer.pipelines import TEXT_FIELD
 from osparse.deployer.proof import largest_difference
 from osparse.deployer.reading import query_encoder
-from osparse.deployer.serving_index import generated_fields
-from osparse.deployment import Deployment, feature_name, stored_vectors
+from osparse.deployment import Deployment, feature_name, generated_fields, stored_vectors
 from osparse.errors import ClusterError
 from osparse.likeness import unlike
 from osparse.opensearch_templates import render

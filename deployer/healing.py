@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from osparse.deployer import ml_failures
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
+from osparse.deployer.index_settings import pipeline_drift, pipelines_of
 from osparse.deployer.ml_commons import MLCommons
 from osparse.deployer.ml_tasks import await_answer, deploy_once, node_names
 from osparse.deployer.pipelines import IngestPipeline
 from osparse.deployer.readiness import DeploymentStatus, first_model, served_name, status
 from osparse.deployer.rewiring import PipelineStep, pipeline_steps
-from osparse.deployer.serving_index import pipeline_drift, pipelines_of
 from osparse.deployment import Deployment
 from osparse.errors import ClusterError
 from osparse.opensearch_templates import render

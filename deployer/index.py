@@ -28,10 +28,10 @@ from osparse.deployer.documents import (
 from osparse.deployer.index_encoding import FeatureSource, cores, open_source
 from osparse.deployer.index_load import Load, Tally
 from osparse.deployer.index_refresh import seldom_refreshed
+from osparse.deployer.index_settings import pipeline_drift
 from osparse.deployer.inheritance import check_source
 from osparse.deployer.reading import read_deployment
-from osparse.deployer.serving_index import generated_fields, pipeline_drift
-from osparse.deployment import Deployment
+from osparse.deployment import Deployment, generated_fields
 from osparse.errors import ClusterError, InputError
 from osparse.progress import progress
 from osparse.streams import STANDARD_INPUT

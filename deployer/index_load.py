@@ -17,9 +17,8 @@ from osparse.deployer.bulk import Failure, FailureLog, Line, send_bulk, stored_h
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.documents import HASH_FIELD, Document, Removal, Row, Unusable
 from osparse.deployer.index_encoding import FeatureSource
-from osparse.deployer.serving_index import generated_fields
 from osparse.deployer.stored_sources import StoredSource, stored_sources
-from osparse.deployment import Deployment
+from osparse.deployment import Deployment, generated_fields
 from osparse.errors import ClusterError, InputError, OsparseError
 from osparse.progress import Bar
 

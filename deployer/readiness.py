@@ -13,10 +13,10 @@ from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
 from osparse.deployer.document_check import document_problems
 from osparse.deployer.generations import SUFFIX, deployments_of
+from osparse.deployer.index_settings import pipeline_drift
 from osparse.deployer.ml_commons import MLCommons
 from osparse.deployer.ml_failures import remedy
 from osparse.deployer.names import BUNDLES_INDEX
-from osparse.deployer.serving_index import pipeline_drift
 from osparse.deployment import Deployment
 from osparse.errors import AccessError, ClusterBusyError, ClusterError, ClusterUnreachableError
 

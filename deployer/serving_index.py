@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,16 +9,15 @@ from osparse.bundle import Bundle
 from osparse.deployer import names
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.facts import ENGLISH_ANALYZERS, KOREAN_ANALYZERS, first_analyzer
+from osparse.deployer.index_settings import pipelines_of, settings_drift
 from osparse.deployer.inheritance import check_created, check_source, inherited
 from osparse.deployer.ml_models import ServedModel
 from osparse.deployer.pipelines import words_per_piece
 from osparse.deployer.plan import Finding
+from osparse.deployer.seismic_ceilings import ceilings
 from osparse.deployer.serving import Serving
-from osparse.deployment import CHUNK_TEXTS_FIELD, CHUNKS_FIELD, META_KEY, Deployment, KeyStyle, Mode
-from osparse.encoding import up_to_tenth
+from osparse.deployment import META_KEY, Deployment, KeyStyle, Mode, generated_fields
 from osparse.errors import DeploymentConflictError
-from osparse.lexicon import MAX_WEIGHT
-from osparse.onnx_encoder import open_query_encoder
 from osparse.opensearch_templates import render
 
 MAX_TOKENS = 10_000_000
@@ -150,52 +148,6 @@ _LAYOUT = ("fingerprint", "mode", "feature names", "field type", "chunks", "prun
 def _layout(deployment: Deployment) -> tuple[object, ...]:
     d = deployment
     return (d.fingerprint[:12], d.mode, d.key_style, d.vector, d.chunks, d.prune)
-
-
-def pipeline_drift(api: ClusterApi, name: str, deployment: Deployment) -> list[str]:
-    """Where an index's default pipelines are not its deployment's: documents or queries would go unencoded."""
-    return settings_drift(api.get_index_settings(name), render("index_pipelines", **pipelines_of(deployment)))
-
-
-def settings_drift(there: Mapping[str, str], wanted: Mapping[str, Any]) -> list[str]:
-    """Where the flat settings of an index are not those wanted; an unset pipeline is ``_none``."""
-    unset = {name: "_none" for name in wanted if name.endswith("_pipeline")}
-    return [
-        f"its {name} is {there.get(name, 'not set')}, not {value}"
-        for name, value in wanted.items()
-        if there.get(name, unset.get(name)) != str(value)
-    ]
-
-
-def pipelines_of(deployment: Deployment) -> dict[str, str]:
-    """What the settings of its index must name; ``_none`` is no pipeline, whatever an index template says."""
-    return {
-        "ingest_pipeline": deployment.ingest_pipeline or "_none",
-        "search_pipeline": deployment.search_pipeline or "_none",
-    }
-
-
-def generated_fields(deployment: Deployment) -> list[str]:
-    """The top-level fields that an encoder writes into the documents of an index."""
-    if deployment.vector == "semantic":
-        return ["text_semantic_info"]
-    return [CHUNKS_FIELD, CHUNK_TEXTS_FIELD] if deployment.chunks else [deployment.field]
-
-
-def ceilings(bundle: Bundle) -> dict[str, float]:
-    """SEISMIC keeps 8 bits of a weight below a ceiling and clips what is above: the bundle's own, from its weights.
-
-    Of a bundle that does not say: the probes' largest document weight with a fifth to spare, the IDF table's largest.
-    """
-    said = bundle.fit.get("ceilings", {})
-    if {"ingest", "search"} <= said.keys():
-        return {"ceiling_ingest": float(said["ingest"]), "ceiling_search": min(float(said["search"]), MAX_WEIGHT)}
-    largest = max((weight for probe in bundle.probes() for weight in probe.document.values()), default=3.0)
-    lexicon = open_query_encoder(bundle.zip_path("tokenizer")).lexicon
-    return {
-        "ceiling_ingest": up_to_tenth(largest * 1.2),
-        "ceiling_search": min(up_to_tenth(float(max(lexicon.idf))), MAX_WEIGHT),
-    }
 
 
 def _sparse_encoding(deployment: Deployment) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from typing import Any
 
 from osparse.trainer.config import TrainConfig
 from osparse.trainer.planning import plan
-from osparse.trainer.run import run_folder, train
+from osparse.trainer.run import train
+from osparse.trainer.runlog import run_folder
 
 __all__ = ["SparseEncoder", "TrainConfig", "losses", "plan", "run_folder", "train"]
 

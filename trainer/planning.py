@@ -13,7 +13,8 @@ import numpy as np
 from osparse.dataset import Dataset
 from osparse.trainer.config import MaskedLm, Ranking, TrainConfig, WarmStart
 from osparse.trainer.inputs import Inputs, read_inputs
-from osparse.trainer.run import made_from_these, main_process_speaks, require_torch, run_folder
+from osparse.trainer.run import made_from_these, main_process_speaks, require_torch
+from osparse.trainer.runlog import run_folder
 
 if TYPE_CHECKING:
     from osparse.trainer.records import Records

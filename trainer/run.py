@@ -19,11 +19,6 @@ log = logging.getLogger("osparse.trainer.run")
 NEEDED = ("torch", "transformers", "safetensors", "sklearn", "accelerate")
 
 
-def run_folder(output: Path) -> Path:
-    """Where a run keeps its log and checkpoint: beside the output."""
-    return output.with_name(f"{output.name}.run")
-
-
 @contextmanager
 def main_process_speaks() -> Iterator[None]:
     """Of the processes that a launcher started, the first logs notes and warnings for all; the others errors alone."""

@@ -52,6 +52,11 @@ def is_running(folder: Path) -> bool:
     return is_held(folder / LOCK)
 
 
+def run_folder(output: Path) -> Path:
+    """Where a run keeps its log and checkpoint: beside the output."""
+    return output.with_name(f"{output.name}.run")
+
+
 class RunLog:
     """Appends lines; ``seconds`` counts the training time of all the run's sittings."""
 

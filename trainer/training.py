@@ -28,8 +28,7 @@ from osparse.trainer.output import write_model
 from osparse.trainer.padding import Frame
 from osparse.trainer.precision import prepare as prepare_encoder
 from osparse.trainer.records import Records
-from osparse.trainer.run import run_folder
-from osparse.trainer.runlog import RunLog, sole_process
+from osparse.trainer.runlog import RunLog, run_folder, sole_process
 from osparse.trainer.staging import Makers, stage_makers, training_records
 from osparse.trainer.starting import new_encoder
 from osparse.trainer.validation import Validation

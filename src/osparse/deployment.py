@@ -87,6 +87,13 @@ class Deployment:
             raise ClusterError(f"index {index}: its _meta.{META_KEY} is not readable: {problem}") from None
 
 
+def generated_fields(deployment: Deployment) -> list[str]:
+    """The top-level fields that an encoder writes into the documents of an index."""
+    if deployment.vector == "semantic":
+        return ["text_semantic_info"]
+    return [CHUNKS_FIELD, CHUNK_TEXTS_FIELD] if deployment.chunks else [deployment.field]
+
+
 def feature_name(token: str, key_style: KeyStyle) -> str:
     """The rank_features key of a raw token; a U+2024 that is the token's own is followed by U+200B."""
     return token.replace("\u2024", "\u2024\u200b").replace(".", "\u2024") if key_style == "u2024" else token

@@ -15,7 +15,7 @@ from osparse.cli import main
 from osparse.deployer import Serving, deploy, index_documents, read_deployment, status
 from osparse.deployer.dashboards import saved_objects, snippets, tokens_body
 from osparse.deployer.pipelines import words_per_piece
-from osparse.deployer.serving_index import ceilings
+from osparse.deployer.seismic_ceilings import ceilings
 from osparse.deployment import stored_vectors
 from osparse.errors import DeploymentConflictError, InputError
 from osparse.opensearch_templates import names
