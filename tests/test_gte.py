@@ -191,3 +191,12 @@ def test_settings_as_transformers_5_writes_them(tmp_path: Path) -> None:
 
 def test_it_is_found_by_its_model_type(tmp_path: Path) -> None:
     assert of_folder(write_folder(tmp_path / "gte", DOC_V3_GTE, random_weights(DOC_V3_GTE))) is find("new") is gte.GTE
+
+
+def test_a_tuple_on_demand_as_other_libraries_ask(tmp_path: Path) -> None:
+    """sentence-transformers passes ``return_dict`` to every model."""
+    mlm = load_masked_lm(write_folder(tmp_path / "gte", DOC_V3_GTE, random_weights(DOC_V3_GTE)), "eager").eval()
+    ids = torch.tensor([[5, 6, 7]])
+    (logits,) = mlm(ids, return_dict=False)
+    assert torch.equal(logits, mlm(ids, return_dict=True).logits)
+    assert torch.equal(mlm.new(ids, return_dict=False)[0], mlm.new(ids).last_hidden_state)

@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
 from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput
+from transformers.utils.generic import can_return_tuple
 
 from osparse.architectures import Architecture, Transform, base_model, output_layer
 from osparse.gte_config import NewConfig, frequencies, not_implemented
@@ -148,6 +149,7 @@ class NewModel(NewPreTrainedModel):  # type: ignore[no-untyped-call]  # transfor
     def set_input_embeddings(self, value: Any) -> None:
         self.embeddings.word_embeddings = value
 
+    @can_return_tuple  # type: ignore[untyped-decorator]  # transformers'
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> BaseModelOutput:
         """(B, T) ids and mask -> ``last_hidden_state`` (B, T, D)."""
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
@@ -192,6 +194,7 @@ class NewForMaskedLM(NewPreTrainedModel):  # type: ignore[no-untyped-call]  # tr
     def set_output_embeddings(self, new_embeddings: Any) -> None:
         self.lm_head.decoder = new_embeddings
 
+    @can_return_tuple  # type: ignore[untyped-decorator]  # transformers'
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> MaskedLMOutput:
         """(B, T) ids and mask -> ``logits`` (B, T, V)."""
         states = self.new(input_ids, attention_mask).last_hidden_state
