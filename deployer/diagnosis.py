@@ -20,11 +20,10 @@ from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.connection import Cluster
 from osparse.deployer.facts import KOREAN_ANALYZERS, Facts, look
 from osparse.deployer.ml_commons import MLCommons
-from osparse.deployer.ml_settings import settings_problems
+from osparse.deployer.ml_settings import MAX_MODELS, local_models, settings_problems
 
 Level = Literal["ok", "note", "missing"]
 _SIGN = {"ok": "+", "note": "!", "missing": "-"}
-MAX_MODELS = "plugins.ml_commons.max_model_on_node"
 HEAP_TIGHT = 85
 """Percent; ML Commons' own threshold."""
 DISK_TIGHT = 5e9
@@ -142,12 +141,12 @@ def _slots(api: ClusterApi) -> Iterator[Observation]:
     """A bundle takes two models on each node that runs models."""
     most = int(float(api.settings().get(MAX_MODELS, "10")))
     for node, models in MLCommons(api.cluster).profiles().items():
-        free = most - len(models)
-        if free < 2:
+        running = len(local_models(models))
+        if most - running < 2:
             yield Observation(
                 "cluster",
                 "missing",
-                f"node {node} runs {len(models)} models of {most}, and a bundle brings two: remove old ones "
+                f"node {node} runs {running} models of {most}, and a bundle brings two: remove old ones "
                 f"(osparse undeploy), or raise {MAX_MODELS}",
             )
 

@@ -138,8 +138,8 @@ def _by_id(api: ClusterApi, deployment: Deployment, vectors: Vectors | None) -> 
 def _encode_again(index: str, deployment: Deployment) -> str:
     if deployment.mode == "client":
         return (
-            f"osparse alone makes vectors in mode client: load the texts with osparse index --index {index} (a "
-            "document whose row did not change since: delete it first, with --delete)"
+            "osparse alone makes vectors in mode client: load their texts with osparse index --force "
+            f"--index {index} DOCUMENTS"
         )
     return (
         "let the index's pipeline encode them: POST "

@@ -66,6 +66,8 @@ class Load:
     batch: int = 256
     senders: int = 2
     """Batches under way at once."""
+    force: bool = False
+    """Send documents that are there with the same content too."""
     _source: FeatureSource | None = None
     _opening: threading.Lock = field(default_factory=threading.Lock)
 
@@ -119,14 +121,15 @@ class Load:
             return done
         there = stored_hashes(self.api, self.index, list(last))
         removals = [row for row in last.values() if isinstance(row, Removal) and row.id in there]
-        fresh = [row for row in last.values() if isinstance(row, Document) and there.get(row.id) != row.hash]
+        documents = [row for row in last.values() if isinstance(row, Document)]
+        fresh = [row for row in documents if self.force or there.get(row.id) != row.hash]
         done.unchanged = len(last) - len(removals) - len(fresh)
-        usable_rows = [row for row in fresh if not self._collides(row, done)]
-        lines = [*self._lines(usable_rows, there.keys(), done), *(Line(row.id, None) for row in removals)]
-        refused = self._sent(lines, {row.id: row for row in usable_rows})
+        sent = [row for row in fresh if not self._collides(row, done)]
+        lines = [*self._lines(sent, there.keys(), done), *(Line(row.id, None) for row in removals)]
+        refused = self._sent(lines, {row.id: row for row in sent})
         bad = {failure.id for failure in refused}
         done.failures += refused
-        done.indexed = sum(document.id not in bad for document in usable_rows)
+        done.indexed = sum(document.id not in bad for document in sent)
         done.deleted = sum(removal.id not in bad for removal in removals)
         done.stop = self._refused_alike(lines, refused)
         return done

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from osparse.deployer.cluster_api import ClusterApi
 from osparse.deployer.facts import Facts
-from osparse.deployer.plan import Finding, Step
+from osparse.deployer.ml_commons import MLCommons
+from osparse.deployer.ml_models import ServedModel
+from osparse.deployer.plan import Finding
 from osparse.errors import ClusterError, InputError
 from osparse.opensearch_templates import render
 
@@ -22,6 +24,9 @@ LOCAL_FILES = "plugins.ml_commons.allow_registering_model_via_local_file"
 URLS = "plugins.ml_commons.allow_registering_model_via_url"
 TRUSTED_URLS = "plugins.ml_commons.trusted_url_regex"
 NATIVE_MEMORY = "plugins.ml_commons.native_memory_threshold"
+MAX_MODELS = "plugins.ml_commons.max_model_on_node"
+REMOTE = "RemoteModel"
+"""In the predictor's name of a model that runs elsewhere; the limit does not count it."""
 
 
 @dataclass
@@ -30,13 +35,13 @@ class MLSettings:
 
     api: ClusterApi
     facts: Facts
-    models: Sequence[Step]
+    models: Sequence[ServedModel]
     """What the settings are for: models that are served already need none of them."""
     allow: bool
     via_url: str | None = None
 
     def inspect(self) -> Finding:
-        needed = needed_settings(self.api, self.facts, self.via_url)
+        needed = self._needed()
         if not needed:
             return Finding("keep", "cluster settings", "models can be uploaded and run")
         if all(model.inspect().action == "keep" for model in self.models):
@@ -48,7 +53,7 @@ class MLSettings:
 
     def apply(self) -> None:
         """Raises :class:`ClusterError` with the call to make when the settings may not be changed."""
-        needed = needed_settings(self.api, self.facts, self.via_url)
+        needed = self._needed()
         if not self.allow:
             raise ClusterError(
                 f"ML Commons on {self.api.cluster.url} cannot take these models: "
@@ -56,6 +61,9 @@ class MLSettings:
                 f"call:\n{settings_call(needed)}"
             )
         self.api.put_settings(_body(needed))
+
+    def _needed(self) -> Needed:
+        return {**needed_settings(self.api, self.facts, self.via_url), **needed_slots(self.api, self.models)}
 
 
 Needed = dict[str, tuple[Any, str]]
@@ -87,6 +95,34 @@ def needed_settings(api: ClusterApi, facts: Facts, via_url: str | None = None) -
             f"above {threshold} %",
         )
     return needed
+
+
+def needed_slots(api: ClusterApi, models: Sequence[ServedModel]) -> Needed:
+    """The limit of models on a node, where these would pass it: the server says so only after all of the upload."""
+    most = int(float(api.settings().get(MAX_MODELS, "10")))
+    running = {node: local_models(found) for node, found in MLCommons(api.cluster).profiles().items()}
+    if all(len(ids) + len(models) <= most for ids in running.values()):
+        return {}
+    for model in models:
+        model.inspect()  # finds its id
+    wanted = {node: len(ids | {model.id or model.name for model in models}) for node, ids in running.items()}
+    node, count = max(wanted.items(), key=lambda pair: pair[1])
+    if count <= most:
+        return {}
+    name = api.nodes().get(node, {}).get("name", node)
+    return {
+        MAX_MODELS: (
+            count,
+            f"node {name} runs {len(running[node])} models, at most {most} may run there, and this bundle brings "
+            f"{count - len(running[node])} more (osparse undeploy removes old ones; or the limit is raised, which "
+            "takes memory)",
+        )
+    }
+
+
+def local_models(profile: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Ids of the models of one node that count for its limit."""
+    return {model for model, row in profile.items() if REMOTE not in str(row.get("predictor", ""))}
 
 
 def _check_trusted(pattern: str | None, url: str) -> None:

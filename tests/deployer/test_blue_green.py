@@ -166,9 +166,9 @@ def test_weights_that_were_not_proved_keep_the_gate_shut(
     plain = server.through
     wrong = old["processors"][-1]["sparse_encoding"]["model_id"]
 
-    def through(pipeline: object, source: dict[str, object], form: str = "WORD") -> dict[str, object]:
+    def through(pipeline: object, source: dict[str, object], *how: object) -> dict[str, object]:
         text = json.dumps(pipeline).replace(right, wrong)
-        return plain(json.loads(text), source, form)
+        return plain(json.loads(text), source, *how)  # type: ignore[arg-type]
 
     server.through = through  # type: ignore[method-assign, assignment]
     with pytest.raises(CheckError, match="makes of a text is not the proved one"):

@@ -177,9 +177,12 @@ def test_shards_replicas_and_refresh_are_chosen(server: MLCommonsServer, small_b
 
 
 def test_long_texts_may_have_more_words_than_the_server_counts_by_itself(
-    server: MLCommonsServer, small_bundle: Bundle
+    server: MLCommonsServer, small_bundle: Bundle, tmp_path: Path
 ) -> None:
     deploy(small_bundle, client(server), "products", serving=Serving(chunk_text=True))
+    path = tmp_path / "d.jsonl"
+    path.write_text(json.dumps({"id": "long", "text": "pear " * 10_001}) + "\n", encoding="utf-8")
+    assert index_documents(client(server), "products", [path], failures=tmp_path / "failed.jsonl").indexed == 1
     settings = server.indices[f"products-{small_bundle.short}"].settings
     assert int(settings["analyze.max_token_count"]) > 10_000
     del settings["analyze.max_token_count"]  # as an earlier version left it

@@ -13,6 +13,7 @@ from mlcommons_server import Fault, MLCommonsServer
 from osparse.bundle import Bundle
 from osparse.deployer import IndexResult, deploy, index_documents, index_load
 from osparse.deployer.serving import Serving
+from osparse.deployer.stored_sources import stored_sources
 
 from .conftest import TEXTS, client
 
@@ -79,7 +80,7 @@ def test_a_change_that_comes_during_the_load_is_not_lost(
 ) -> None:
     """The document is looked at, then somebody sets a price, then it is sent."""
     load({"id": "a", "text": TEXTS[0]}, {"id": "b", "text": TEXTS[0]})
-    plain = index_load.stored_sources
+    plain = stored_sources
     prices = iter([1, 2])
 
     def late(*arguments: Any) -> Any:

@@ -74,7 +74,7 @@ def test_status_finds_a_text_that_was_changed_without_its_vector(
     simulated = sum("_simulate" in call.path for call in server.calls)
     assert not found_by_status(server)
     assert sum("_simulate" in call.path for call in server.calls) == simulated, "nobody else wrote: nothing to encode"
-    rows = [{"update": {"_id": "0"}}, {"doc": {"price": 5}}]
+    rows: list[dict[str, Any]] = [{"update": {"_id": "0"}}, {"doc": {"price": 5}}]
     cluster.request("POST", f"/{concrete}/_bulk", body=ndjson(rows), content_type=NDJSON)
     assert not found_by_status(server)
     rows = [{"update": {"_id": "1"}}, {"doc": {"text": TEXTS[0]}}]
@@ -92,7 +92,7 @@ def test_status_finds_texts_without_a_vector(
 ) -> None:
     running = server if mode == "ml-commons" else core
     load(running, small_bundle, tmp_path, Serving())
-    rows = [{"index": {"_id": "new", "pipeline": "_none"}}, {"text": "growing"}]
+    rows: list[dict[str, Any]] = [{"index": {"_id": "new", "pipeline": "_none"}}, {"text": "growing"}]
     rows += [
         {"index": {"_id": "blank", "pipeline": "_none"}},
         {"text": " "},
@@ -114,7 +114,10 @@ def test_status_compares_with_the_stored_encoder_in_mode_client(
     assert not found_by_status(core)
     stored["0"]["text"] = TEXTS[1]
     (problem,) = found_by_status(core)
-    assert "vector of another text than their own (0)" in problem and "--delete" in problem
+    assert "vector of another text than their own (0)" in problem and "osparse index --force" in problem
+    assert index_documents(client(core), "products", [tmp_path / "d.jsonl"]).unchanged == len(TEXTS)
+    assert index_documents(client(core), "products", [tmp_path / "d.jsonl"], force=True).indexed == len(TEXTS)
+    assert not found_by_status(core) and stored["0"]["text"] == TEXTS[0] and stored["0"]["price"] == 5
 
 
 def test_status_goes_on_where_documents_cannot_be_searched(

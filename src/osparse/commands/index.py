@@ -26,9 +26,12 @@ osparse index --cluster http://localhost:9210 --index products --delete withdraw
 @click.option("--index", required=True, help="The name it was deployed under, or a concrete index, name-fingerprint.")
 @click.option("--delete", type=FOLDER, multiple=True, metavar="FILE",
               help="Ids to delete, one per line (or a .jsonl with id). Can be given several times.")  # fmt: skip
-@click.option("--batch", type=click.IntRange(1), default=256, show_default=True, help="Documents sent together.")
+@click.option("--batch", type=click.IntRange(1),
+              help="Documents sent together.  [default: 16 in mode ml-commons, else 256]")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1),
               help="Processes that encode, in mode client.  [default: one per core]")  # fmt: skip
+@click.option("--force", is_flag=True,
+              help="Encode and send documents that are there unchanged too.")  # fmt: skip
 @click.option("--failures", type=FOLDER, default=Path("failed.jsonl"), show_default=True,
               help="Lists the documents that failed, if any do.")  # fmt: skip
 def index_command(documents: tuple[Path, ...], cluster: Cluster, index: str, **options: Any) -> None:
