@@ -8,6 +8,7 @@ from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, 
 from typing import Any
 from urllib.parse import quote
 
+from osparse.deployer import names
 from osparse.deployer.connection import Answer, Cluster, reason_of
 from osparse.errors import ClusterError, ClusterUnreachableError
 
@@ -302,8 +303,12 @@ class ClusterApi:
             log.debug("the cluster keeps a scroll for ten minutes more: %s", problem)
 
     def simulate(self, pipeline: str, documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """What an ingest pipeline makes of the documents: ``_source`` of each, or ``error``."""
-        body = {"docs": [{"_source": document} for document in documents]}
+        """What an ingest pipeline makes of the documents: ``_source`` of each, or ``error``.
+
+        With ``skip_existing`` a document is looked up first, so it must name an index that exists, which lacks its id.
+        """
+        place = {"_index": names.BUNDLES_INDEX, "_id": "simulated"}
+        body = {"docs": [{**place, "_source": document} for document in documents]}
         path = f"/_ingest/pipeline/{_q(pipeline)}/_simulate"
         answer = self.cluster.request("POST", path, body=body, repeatable=True, timeout=300)
         return [found.get("doc", found) for found in _object(answer)["docs"]]

@@ -21,6 +21,12 @@ FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
 """Seconds between two looks at a task or a state; each wait is half as long again as the one before."""
 MODEL_SECONDS = 3.0
 """Of a task that runs on; then the model itself is looked at too."""
+FAILED_SECONDS = 60.0
+"""How long a model must read DEPLOY_FAILED before its running task is given up.
+
+After a start the node deploys models again by itself; where that meets a deploy under way, only the second one fails,
+and the model reads DEPLOY_FAILED until the first one ends.
+"""
 _UNSAID = {"": "the model is DEPLOY_FAILED and its task gives no reason; the log of the nodes has it"}
 SETTLE_SECONDS = 30.0
 """For a state that follows a finished call within moments."""
@@ -44,12 +50,13 @@ def deploy_once(ml: MLCommons, model: Model) -> dict[str, str]:
 
 
 def finished(ml: MLCommons, task_id: str, what: str, model: Model | None = None) -> Task:
-    """The task once it has ended, or once its model has failed: the server can let such a task run on.
+    """The task once it has ended, or once its model has failed for good: the server can let such a task run on.
 
     Raises:
         ClusterError: it runs longer than :data:`TASK_SECONDS`.
     """
     started = time.monotonic()
+    failed_at: float | None = None
     with progress(what, unit="seconds") as bar:
         for last in looks(TASK_SECONDS):
             task = ml.get_task(task_id)
@@ -57,7 +64,11 @@ def finished(ml: MLCommons, task_id: str, what: str, model: Model | None = None)
             bar.advance(int(seconds) - bar.done, note=task.state)
             if task.done or last:
                 break
-            if model is not None and seconds > MODEL_SECONDS and _failed_meanwhile(ml, model):
+            if model is None or seconds <= MODEL_SECONDS or not _failed_meanwhile(ml, model):
+                failed_at = None
+                continue
+            failed_at = seconds if failed_at is None else failed_at
+            if seconds - failed_at >= FAILED_SECONDS:
                 task = ml.get_task(task_id)  # its reason may have come just now
                 return task if task.done else replace(task, state="FAILED", errors=_UNSAID)
     if not task.done:

@@ -2,70 +2,80 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from mlcommons_search import Index, Refused
+from mlcommons_chunking import most_tokens, pieces
+from mlcommons_search import Index, Refused, no_such_index
 from mlcommons_state import State
 
-MAX_TOKENS = 10_000
-"""index.analyze.max_token_count where it is not set."""
-TOO_MANY = (
-    "analyzer standard throws exception: The number of tokens produced by calling _analyze has exceeded the allowed "
-    "maximum of [{}]. This limit can be set by changing the [index.analyze.max_token_count] index level setting."
-)
+
+@dataclass(frozen=True)
+class Place:
+    """Where a document goes: the index (None: there is none of that name), the name asked for, and the id."""
+
+    index: Index | None
+    asked: str
+    id: str = "_id"
+
+    @property
+    def form(self) -> str:
+        """How the encoder names tokens: the server looks the field up in the index of the literal name asked for.
+
+        It finds none for an alias or a wildcard, and a sparse_vector field then gets words where it needs ids.
+        """
+        found = self.index is not None and self.index.name in self.asked.split(",")
+        return "TOKEN_ID" if found and self.index and self.index.fields("sparse_vector") else "WORD"
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """The document as it is now. Raises :class:`Refused` if there is no such index."""
+        if self.index is None:
+            raise no_such_index(self.asked)
+        return self.index.documents.get(self.id, {})
 
 
 class Ingestion(State):
     """Processors, in the order of the pipeline."""
 
-    def ingested(self, index: Index, source: dict[str, Any], asked: str | None = None) -> dict[str, Any]:
-        """``source`` after the index's default pipeline; ``asked`` is the name that the request gives."""
-        name = index.settings.get("default_pipeline")
-        if name and name != "_none":
-            named = (asked or index.name) == index.name  # the index's own limit is not found under an alias either
-            limit = int(index.settings.get("analyze.max_token_count", MAX_TOKENS)) if named else MAX_TOKENS
-            source = self._by_name(name, source, self.form(index, asked or index.name), limit)
-        final = index.settings.get("final_pipeline")
-        return self._by_name(final, source) if final and final != "_none" else source
+    def ingested(self, place: Place, source: dict[str, Any], named: str | None = None) -> dict[str, Any]:
+        """``source`` after the pipeline that the request names, or else the index's default, and the final one."""
+        settings = place.index.settings if place.index else {}
+        for name in (named or settings.get("default_pipeline"), settings.get("final_pipeline")):
+            if name and name != "_none":
+                source = self._by_name(name, source, place)
+        return source
 
-    def form(self, index: Index, asked: str) -> str:
-        """How the encoder names tokens: the server looks the field up in the index of the literal name asked for.
-
-        It finds none for an alias, and a sparse_vector field then gets words where it needs ids.
-        """
-        return "TOKEN_ID" if asked == index.name and index.fields("sparse_vector") else "WORD"
-
-    def _by_name(
-        self, name: str, source: dict[str, Any], form: str = "WORD", limit: int = MAX_TOKENS
-    ) -> dict[str, Any]:
+    def _by_name(self, name: str, source: dict[str, Any], place: Place) -> dict[str, Any]:
         if name not in self.ingest:
             raise Refused(400, "illegal_argument_exception", f"pipeline with id [{name}] does not exist")
-        return self.through(self.ingest[name], source, form, limit)
+        return self.through(self.ingest[name], source, place)
 
-    def through(
-        self, pipeline: dict[str, Any], source: dict[str, Any], form: str = "WORD", tokens: int = MAX_TOKENS
-    ) -> dict[str, Any]:
+    def through(self, pipeline: dict[str, Any], source: dict[str, Any], place: Place) -> dict[str, Any]:
         for processor in pipeline["processors"]:
             ((kind, body),) = processor.items()
             if kind == "remove":
                 names = body["field"] if isinstance(body["field"], list) else [body["field"]]
                 source = {name: value for name, value in source.items() if name not in names}
-                continue
-            if kind == "set":
+            elif kind == "set":
                 source = {**source, body["field"]: body["value"]}
+            elif not _left_alone(body, source):
+                source = self._of_field_map(kind, body, source, place)
+        return source
+
+    def _of_field_map(self, kind: str, body: dict[str, Any], source: dict[str, Any], place: Place) -> dict[str, Any]:
+        for text_field, target in body["field_map"].items():
+            if kind == "text_chunking":
+                limit = body["algorithm"]["fixed_token_length"]["token_limit"]
+                most = most_tokens(place.index, place.asked)
+                source = {**source, target: pieces(source.get(text_field), limit, most)}
                 continue
-            for text_field, target in body["field_map"].items():
-                if "if" in body and isinstance(source.get("text"), str) and not source["text"].strip():
-                    continue  # what osparse's condition says
-                if kind == "text_chunking":
-                    words = source[text_field].split()
-                    if len(words) > tokens:
-                        raise Refused(500, "illegal_state_exception", TOO_MANY.format(tokens))
-                    limit = body["algorithm"]["fixed_token_length"]["token_limit"]
-                    source = {**source, target: [" ".join(words[i : i + limit]) for i in range(0, len(words), limit)]}
-                    continue
-                _check_dots(source)
-                source = self._encoded(source, text_field, target, body["model_id"], form)
+            check_names(source)
+            stored = place.stored if body.get("skip_existing") else {}
+            if target in stored and stored.get(text_field) == source.get(text_field):
+                source = {**source, target: stored[target]}
+                continue
+            source = self._encoded(source, text_field, target, body["model_id"], place.form)
         return source
 
     def _encoded(
@@ -88,16 +98,23 @@ class Ingestion(State):
         return {**source, target: self._running(model_id).predict(text, form)}
 
 
-def _check_dots(value: Any) -> None:
+def _left_alone(body: dict[str, Any], source: dict[str, Any]) -> bool:
+    """What osparse's condition says: a blank text."""
+    return "if" in body and isinstance(source.get("text"), str) and not source["text"].strip()
+
+
+def check_names(value: Any) -> None:
     """neural-search takes the whole document apart at dots, the vector that it has already with it."""
     if isinstance(value, list):
         for below in value:
-            _check_dots(below)
+            check_names(below)
     if isinstance(value, dict):
         for name, below in value.items():
-            if name.startswith(".") or name.endswith(".") or ".." in name:
+            if not name.strip():
+                raise Refused(400, "illegal_argument_exception", "Field name cannot be null or empty")
+            if not all(part.strip() for part in name.split(".")):
                 raise Refused(400, "illegal_argument_exception", f"Field name '{name}' contains invalid dot usage")
-            _check_dots(below)
+            check_names(below)
 
 
 def check_processor(processor: dict[str, Any]) -> None:

@@ -129,6 +129,8 @@ class ModelCalls(RegisterCalls):
             if asked is not None:
                 raise LoadError(asked)
             if model_id not in self.runtimes:
+                if len(self.runtimes) >= int(self._setting("max_model_on_node")):
+                    raise LoadError("Exceed max local model per node limit")
                 self.runtimes[model_id] = Runtime(model, assemble(model, self.chunks[model_id], model_id), model_id)
         except Exception as problem:  # noqa: BLE001 - whatever happens, the task must end, as on the server
             model["model_state"] = "DEPLOY_FAILED"
@@ -180,9 +182,14 @@ class ModelCalls(RegisterCalls):
         return {**name, "dataAsMap": {"response": [response]}}
 
     def profile_models(self, request: Request) -> Any:
-        if not self.runtimes:
+        """A model that is not deployed is listed too once a prediction was asked of it, without a state."""
+        rows: dict[str, Any] = {
+            i: {"predict_request_stats": {"count": 1}} for i in self.asked_models & set(self.models)
+        }
+        for i in self.runtimes:
+            rows[i] = {"model_state": "DEPLOYED", "memory_size_estimation_cpu": 1_200_000}
+        if not rows:
             return {}
-        rows = {i: {"model_state": "DEPLOYED", "memory_size_estimation_cpu": 1_200_000} for i in self.runtimes}
         return {"nodes": {NODE: {"models": rows}}}
 
     def task_get(self, request: Request) -> Any:

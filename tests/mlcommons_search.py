@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from mlcommons_settings import flat_settings, nested_settings
 
 from osparse.encoding import quantise
 
@@ -14,21 +16,27 @@ MIN_NORMAL = 1.1754944e-38
 
 
 class Refused(Exception):
-    """An error answer: status, type, reason, and maybe a cause."""
+    """An error answer: status, type, reason, maybe a cause, and the ``details`` that stand beside the reason."""
 
-    def __init__(self, status: int, kind: str, reason: str, cause: tuple[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, kind: str, reason: str, cause: tuple[str, str] | None = None, **details: str
+    ) -> None:
         super().__init__(reason)
-        self.status, self.kind, self.reason, self.cause = status, kind, reason, cause
+        self.status, self.kind, self.reason, self.cause, self.details = status, kind, reason, cause, details
 
     def error(self) -> dict[str, Any]:
-        head: dict[str, Any] = {"type": self.kind, "reason": self.reason}
+        """As a bulk item holds it."""
+        head: dict[str, Any] = {"type": self.kind, "reason": self.reason, **self.details}
         if self.cause:
             head["caused_by"] = {"type": self.cause[0], "reason": self.cause[1]}
         return head
 
+    def with_root(self) -> dict[str, Any]:
+        root = {"type": self.kind, "reason": self.reason, **self.details}
+        return {"root_cause": [root], **self.error()}
+
     def body(self) -> dict[str, Any]:
-        root = {"type": self.kind, "reason": self.reason}
-        return {"error": {"root_cause": [root], **self.error()}, "status": self.status}
+        return {"error": self.with_root(), "status": self.status}
 
 
 class QueryRefused(Refused):
@@ -48,11 +56,16 @@ class QueryRefused(Refused):
 
 
 def no_such_index(name: str) -> Refused:
-    return Refused(404, "index_not_found_exception", f"no such index [{name}]")
+    return Refused(404, "index_not_found_exception", f"no such index [{name}]", index=name, index_uuid="_na_")
 
 
 def index_closed(name: str) -> Refused:
-    return Refused(400, "index_closed_exception", "closed")
+    return Refused(400, "index_closed_exception", "closed", index=name, index_uuid="uuid")
+
+
+def document_missing(index: str, document_id: str) -> Refused:
+    reason = f"[{document_id}]: document missing"
+    return Refused(404, "document_missing_exception", reason, index=index, shard="0", index_uuid="uuid")
 
 
 class Index:
@@ -60,8 +73,7 @@ class Index:
 
     def __init__(self, name: str, body: dict[str, Any]) -> None:
         self.name = name
-        settings = dict(body.get("settings", {}))
-        self.settings: dict[str, Any] = {**settings.pop("index", {}), **settings}
+        self.settings: dict[str, Any] = flat_settings(body.get("settings", {}))
         self.mappings: dict[str, Any] = body.get("mappings", {})
         self.aliases: dict[str, Any] = dict(body.get("aliases", {}))
         self.created = time.time_ns() // 1000  # finer than the server's milliseconds, so that order is certain
@@ -70,6 +82,7 @@ class Index:
         self.seq_nos: dict[str, int] = {}
         self.writes = 0
         self.closed = False
+        self.postings: dict[str, str] = {}
 
     def fields(self, kind: str) -> set[str]:
         return {name for name, p in self.mappings.get("properties", {}).items() if p.get("type") == kind}
@@ -85,27 +98,36 @@ class Index:
             raise Refused(400, "routing_missing_exception", reason)
         for field in self.fields("rank_features") & source.keys():
             for token, weight in source[field].items():
-                if not weight >= MIN_NORMAL:
-                    cause = (
-                        f"featureValue must be a positive normal float, got: {float(weight)} for feature {token} on "
-                        f"field {field} which is less than the minimum positive normal float: 1.1754944E-38"
-                    )
+                cause = _wrong_weight(field, token, weight)
+                if cause:
                     raise Refused(
                         400, "mapper_parsing_exception", "failed to parse", ("illegal_argument_exception", cause)
                     )
         for field in self.fields("sparse_vector") & source.keys():
             for token, weight in source[field].items():
-                if not token.isdecimal():
+                cause = _wrong_vector(field, token, weight)
+                if cause:
                     reason = (
                         f"failed to parse field [{field}] of type [sparse_vector] in document with id '{document_id}'. "
                         f"Preview of field's value: '{weight}'"
                     )
-                    cause = "[sparse_vector] fields should be valid integer"
                     raise Refused(400, "mapper_parsing_exception", reason, ("illegal_argument_exception", cause))
+            self._check_options(field, source[field])
         self.documents[document_id] = source
         self.versions[document_id] = self.versions.get(document_id, 0) + 1
         self.seq_nos[document_id] = self.writes = self.writes + 1
         return self.versions[document_id]
+
+    def _check_options(self, field: str, vector: dict[str, float]) -> None:
+        """A field of an index has one kind of postings, which its first value decides: an empty vector has none."""
+        options = "DOCS_AND_FREQS" if vector else "NONE"
+        expected = self.postings.setdefault(field, options)
+        if options != expected:
+            reason = (
+                f"Inconsistency of field data structures across documents for field [{field}] of doc "
+                f"[{len(self.documents)}]. index options: expected '{expected}', but it has '{options}'."
+            )
+            raise Refused(400, "illegal_argument_exception", reason)
 
     def check_version(self, action: dict[str, Any]) -> None:
         """Raises :class:`Refused` if the action is for another state of its document than the stored one."""
@@ -123,23 +145,42 @@ class Index:
         state = "closed" if self.closed else "open"
         return "all" in states or (state in states and (not hidden or "hidden" in states))
 
-    def pipelines_named(self) -> dict[str, Any]:
-        """By its settings, nested as the server shows them."""
-        named: dict[str, Any] = {
-            key: self.settings[key] for key in ("default_pipeline", "final_pipeline") if key in self.settings
-        }
-        search = self.settings.get("search.default_pipeline")
-        return {**named, **({"search": {"default_pipeline": search}} if search else {})}
-
     def models_named(self) -> dict[str, Any]:
         """By its semantic fields."""
         fields = self.mappings.get("properties", {}).items()
         return {name: {k: v for k, v in f.items() if k in ("model_id", "search_model_id")} for name, f in fields}
 
+    def change_settings(self, body: dict[str, Any]) -> None:
+        for name, value in flat_settings(body).items():
+            self.settings.pop(name, None)
+            if value is not None:
+                self.settings[name] = value
+
+    def all_settings(self) -> dict[str, Any]:
+        """With those that the server adds."""
+        closed = {"verified_before_close": "true"} if self.closed else {}
+        return {**self.settings, **closed, "creation_date": self.created}
+
     def describe(self) -> dict[str, Any]:
-        mappings = {k: v for k, v in self.mappings.items()}
-        settings = {key: str(value) for key, value in {**self.settings, "creation_date": self.created}.items()}
-        return {"aliases": self.aliases, "mappings": mappings, "settings": {"index": settings}}
+        settings = nested_settings(self.all_settings())
+        return {"aliases": self.aliases, "mappings": dict(self.mappings), "settings": settings}
+
+
+def _wrong_weight(field: str, token: str, weight: float) -> str:
+    if weight >= MIN_NORMAL:
+        return ""
+    return (
+        f"featureValue must be a positive normal float, got: {float(weight)} for feature {token} on "
+        f"field {field} which is less than the minimum positive normal float: 1.1754944E-38"
+    )
+
+
+def _wrong_vector(field: str, token: str, weight: float) -> str:
+    if not re.fullmatch(r"-?\d+", token):
+        return "[sparse_vector] fields should be valid integer"
+    if token.startswith("-"):
+        return "[sparse_vector] fields should be text of non-negative integer"
+    return _wrong_weight(field, token, weight)
 
 
 Tokens = Callable[[dict[str, Any]], dict[str, float]]
@@ -153,10 +194,12 @@ def search(index: Index, body: dict[str, Any], tokens: Tokens) -> dict[str, Any]
     if body.get("sort") == [{"_seq_no": "desc"}]:
         ranked.sort(key=lambda pair: -index.seq_nos[pair[0]])
     total, size = len(ranked), body.get("size", 10)
-    excludes = (body.get("_source") or {}).get("excludes", []) if isinstance(body.get("_source"), dict) else []
+    chosen = body["_source"] if isinstance(body.get("_source"), dict) else {}
+    includes, excludes = chosen.get("includes"), chosen.get("excludes", [])
     hits = [
         {"_index": index.name, "_id": i, "_score": score,
-         "_source": {k: v for k, v in index.documents[i].items() if k not in excludes}}
+         "_source": {k: v for k, v in index.documents[i].items()
+                     if k not in excludes and (includes is None or k in includes)}}
         for i, score in ranked[body.get("from", 0) : body.get("from", 0) + size]
     ]  # fmt: skip
     top = ranked[0][1] if ranked else None
@@ -164,6 +207,18 @@ def search(index: Index, body: dict[str, Any], tokens: Tokens) -> dict[str, Any]
         "took": 1, "timed_out": False, "_shards": {"total": 1, "successful": 1, "skipped": 0, "failed": 0},
         "hits": {"total": {"value": total, "relation": "eq"}, "max_score": top, "hits": hits},
     }  # fmt: skip
+
+
+def merged(answers: list[dict[str, Any]], size: int) -> dict[str, Any]:
+    """One answer of the answers of several indices."""
+    if len(answers) == 1:
+        return answers[0]
+    hits = sorted((hit for answer in answers for hit in answer["hits"]["hits"]), key=lambda hit: -hit["_score"])
+    total = {"value": sum(answer["hits"]["total"]["value"] for answer in answers), "relation": "eq"}
+    shards = {"total": len(answers), "successful": len(answers), "skipped": 0, "failed": 0}
+    top = hits[0]["_score"] if hits else (None if answers else 0.0)
+    found = {"total": total, "max_score": top, "hits": hits[:size]}
+    return {"took": 1, "timed_out": False, "_shards": shards, "hits": found}
 
 
 def _scores(index: Index, query: dict[str, Any], tokens: Tokens) -> dict[str, float]:

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from fnmatch import fnmatch
 from typing import Any
 
 from mlcommons_http import Call, Fault
@@ -41,6 +42,7 @@ class State:
         self.password: tuple[str, str] | None = None
         self.authorization: str | None = None
         self.forbidden = ""
+        self.auto_create = True
         self.memory_percent = 50
         self.task_seconds = 0.03
         self.settle_seconds = 0.02
@@ -54,6 +56,7 @@ class State:
         self.chunks: dict[str, dict[int, bytes]] = {}
         self.tasks: dict[str, dict[str, Any]] = {}
         self.runtimes: dict[str, Runtime] = {}
+        self.asked_models: set[str] = set()
         self.ingest: dict[str, dict[str, Any]] = {}
         self.pipelines: dict[str, dict[str, Any]] = {}
         self.indices: dict[str, Index] = {}
@@ -109,31 +112,45 @@ class State:
 
     def _running(self, model_id: str) -> Runtime:
         self._model(model_id)
+        self.asked_models.add(model_id)
         if model_id not in self.runtimes:
             reason = "Model not ready yet. Please deploy the model first."
             raise Refused(400, "illegal_argument_exception", reason)
         return self.runtimes[model_id]
 
-    def _indices(self, name: str) -> list[Index]:
-        if name in self.indices:
-            return [self.indices[name]]
-        found = [index for index in self.indices.values() if name in index.aliases]
-        if not found:
-            raise no_such_index(name)
-        return found
+    def _indices(self, names: str, expand: str = "open,closed") -> list[Index]:
+        """Those that a list of names, aliases and wildcards stands for, each once; a wildcard may stand for none."""
+        found: dict[str, Index] = {}
+        for name in names.split(","):
+            if "*" in name or name == "_all":
+                found |= self._matching(name.replace("_all", "*"), expand)
+                continue
+            one = [i for i in self.indices.values() if name == i.name or name in i.aliases]
+            if not one:
+                raise no_such_index(name)
+            found |= {index.name: index for index in one}
+        return list(found.values())
 
-    def _open(self, name: str) -> list[Index]:
-        """Those that documents can be read from and written to."""
-        found = self._indices(name)
+    def _matching(self, pattern: str, expand: str) -> dict[str, Index]:
+        return {
+            index.name: index
+            for index in self.indices.values()
+            if index.shown_by(expand) and any(fnmatch(name, pattern) for name in (index.name, *index.aliases))
+        }
+
+    def _open(self, names: str) -> list[Index]:
+        """Those that documents can be read from and written to; a wildcard leaves closed ones out."""
+        found = self._indices(names, expand="open")
         for index in found:
             if index.closed:
                 raise index_closed(index.name)
         return found
 
-    def _searchable(self, name: str, asked: str | None = None) -> tuple[list[Index], str | None]:
+    def _searchable(self, names: str, asked: str | None = None) -> tuple[list[Index], str | None]:
         """The indices and the search pipeline of a request; it fails if that, or the default, was deleted."""
-        found = self._open(name)
-        pipeline = asked or found[0].settings.get("search.default_pipeline")
+        found = self._open(names)
+        defaults = [i.settings["search.default_pipeline"] for i in found if i.settings.get("search.default_pipeline")]
+        pipeline = asked or next(iter(defaults), None)
         if pipeline and pipeline != "_none" and pipeline not in self.pipelines:
             raise Refused(400, "illegal_argument_exception", f"Pipeline {pipeline} is not defined")
         return found, pipeline

@@ -6,6 +6,8 @@ from fnmatch import fnmatch
 from typing import Any
 
 from mlcommons_http import Request
+from mlcommons_search import Refused
+from mlcommons_settings import flat_settings, nested_settings
 from mlcommons_state import State
 
 
@@ -16,7 +18,17 @@ class Templates(State):
         if request.method == "PUT":
             self.index_templates[request.parts[0]] = request.json
             return {"acknowledged": True}
-        rows = [{"name": name, "index_template": body} for name, body in self.index_templates.items()]
+        asked = request.parts[0] or "*"
+        found = [name for name in self.index_templates if fnmatch(name, asked)]
+        if not found and "*" not in asked and request.method == "DELETE":
+            raise Refused(404, "index_template_missing_exception", f"index_template [{asked}] missing")
+        if not found and "*" not in asked:
+            raise Refused(404, "resource_not_found_exception", f"index template matching [{asked}] not found")
+        if request.method == "DELETE":
+            for name in found:
+                del self.index_templates[name]
+            return {"acknowledged": True}
+        rows = [{"name": name, "index_template": _shown(self.index_templates[name])} for name in found]
         return {"index_templates": rows}
 
     def legacy_template(self, request: Request) -> Any:
@@ -26,8 +38,12 @@ class Templates(State):
         return self.legacy
 
     def simulate_index(self, request: Request) -> Any:
+        """What :meth:`from_templates` would add; a legacy template is not looked at."""
         body = self._composable(request.parts[0])
-        return {} if body is None else {"template": body, "overlapping": []}
+        if body is None:
+            return {}
+        empty: dict[str, Any] = {"settings": {}, "mappings": {}, "aliases": {}}
+        return {**_shown({"template": {**empty, **body}}), "overlapping": []}
 
     def from_templates(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
         """The body that creates an index, with what its templates add; the body itself counts for more."""
@@ -45,15 +61,9 @@ class Templates(State):
         return max(found, key=lambda body: body.get("priority", 0)).get("template", {}) if found else None
 
 
-def flat_settings(settings: dict[str, Any], before: str = "") -> dict[str, Any]:
-    """By dotted names, without the leading ``index.``."""
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        path = f"{before}{name}".removeprefix("index.")
-        flat.update(
-            flat_settings(value, f"{path}.".removeprefix("index.")) if isinstance(value, dict) else {path: value}
-        )
-    return flat
+def _shown(body: dict[str, Any]) -> dict[str, Any]:
+    template = body["template"]
+    return {**body, "template": {**template, "settings": nested_settings(template.get("settings", {}))}}
 
 
 def _over(template: dict[str, Any], body: dict[str, Any], deep: bool) -> dict[str, Any]:

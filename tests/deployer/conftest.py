@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import world
 from lookup_bundle import TEXTS, bundle_file, lookup_graph, make_lookup_bundle, write_zip
+from mlcommons_caller import Caller
 from mlcommons_server import MLCommonsServer, mlcommons_server
 
 from osparse.bundle import Bundle
@@ -38,6 +40,30 @@ def other_bundle(make_bundle: Callable[..., Bundle]) -> Bundle:
 def server() -> Iterator[MLCommonsServer]:
     with mlcommons_server() as running:
         yield running
+
+
+@pytest.fixture
+def call(server: MLCommonsServer) -> Caller:
+    return Caller(server)
+
+
+@pytest.fixture(scope="session")
+def tokenizer_json(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return world.make_tokenizer(tmp_path_factory.mktemp("t") / "tokenizer.json").read_bytes()
+
+
+@pytest.fixture
+def encoding(call: Caller, tokenizer_json: bytes) -> str:
+    """A deployed model under the ingest pipeline "in" and the search pipeline "ask"."""
+    model_id = call.deployed(tokenizer_json)
+    body = {"model_id": model_id, "field_map": {"text": "e"}}
+    call("PUT", "/_ingest/pipeline/in", {"processors": [{"sparse_encoding": body}]})
+    call(
+        "PUT",
+        "/_search/pipeline/ask",
+        {"request_processors": [{"neural_query_enricher": {"default_model_id": model_id}}]},
+    )
+    return model_id
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from osparse.bundle import Bundle
 from osparse.deployer import Gate, deploy, index_documents, read_deployment, removal, rollback, status, undeploy
 from osparse.deployer.connection import Answer
 from osparse.deployer.ml_commons import MLCommons
+from osparse.deployer.serving import Serving
 from osparse.deployment import FIELD
 from osparse.errors import CheckError, ClusterError, DeploymentConflictError, InputError, OsparseError
 
@@ -88,6 +89,16 @@ def test_what_the_old_index_does_not_show_yet_comes_along(
     monkeypatch.setattr(core, "refresh", refresh)
     result = deploy(other_bundle, cluster, "products")
     assert core.indices[result.plan.index].documents.keys() == {"a", "b"}
+
+
+def test_a_pipeline_that_skips_what_is_stored_passes_the_gate(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, documents: Path
+) -> None:
+    cluster, serving = client(server), Serving(skip_existing=True)
+    deploy(small_bundle, cluster, "products", serving=serving)
+    index_documents(cluster, "products", [documents])
+    result = deploy(other_bundle, cluster, "products", serving=serving)
+    assert served(server) == [result.plan.index] and "as proved through its pipeline" in str(result.gate)
 
 
 def test_rollback_goes_back_and_forth(

@@ -160,6 +160,7 @@ def test_an_index_that_vanishes_is_not_made_anew(served: Cluster, core: MLCommon
                 core.indices.pop(f"products-{small_bundle.short}")
             yield Removal(str(number)) if number % 2 else Document(str(number), {"text": "x"})
 
+    core.auto_create = False
     with pytest.raises(ClusterError, match="no such index"):
         load_rows(served, "products", vanishing(), 40, batch=5)
 

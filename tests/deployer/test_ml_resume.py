@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from mlcommons_http import Request
 from mlcommons_server import Fault, MLCommonsServer, mlcommons_server
 
 from osparse.bundle import Bundle
@@ -133,6 +134,7 @@ def test_a_task_that_runs_on_after_its_model_failed(
 ) -> None:
     """A name too long for a file does that: ten minutes of RUNNING."""
     monkeypatch.setattr(ml_tasks, "MODEL_SECONDS", 0.05)
+    monkeypatch.setattr(ml_tasks, "FAILED_SECONDS", 0.1)
     server.task_seconds = 30
     plain = server.model_deploy
 
@@ -147,6 +149,25 @@ def test_a_task_that_runs_on_after_its_model_failed(
     with pytest.raises(ClusterError, match="DEPLOY_FAILED and its task gives no reason"):
         deploy(small_bundle, client(server), "products")
     assert time.monotonic() - started < 5
+
+
+def test_a_second_deploy_that_fails_does_not_end_the_first(
+    server: MLCommonsServer, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Just started, the node deploys the model too: that fails (Duplicate deploy model task), and the model says so."""
+    monkeypatch.setattr(ml_tasks, "MODEL_SECONDS", 0.0)
+    server.task_seconds = 0.4
+    plain = server.model_deploy
+
+    def doubled(request: Request) -> object:
+        answer = plain(request)
+        model = server.models[request.parts[0]]
+        server._soon(0.1, functools.partial(model.update, model_state="DEPLOY_FAILED"))
+        return answer
+
+    monkeypatch.setattr(server, "model_deploy", doubled)
+    deploy(small_bundle, client(server), "products")
+    assert {model["model_state"] for model in server.models.values()} == {"DEPLOYED"}
 
 
 def test_some_nodes_failing_is_a_warning_with_their_names(

@@ -2,82 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import time
-import zipfile
-from collections.abc import Iterator
-from io import BytesIO
 from typing import Any
 
 import pytest
-import world
-from mlcommons_server import Fault, MLCommonsServer, mlcommons_server
+from mlcommons_caller import ML, NODE, Caller, zipped
+from mlcommons_server import Fault
 
-from osparse.deployer import Cluster
 from osparse.deployer.connection import Answer
 
-ML = "/_plugins/_ml"
-NODE = "43f__YrxTVKXLcL1iKRVww"
 GSON = "\nSee https://github.com/google/gson/blob/main/Troubleshooting.md#unexpected-json-structure"
-
-
-@pytest.fixture(scope="module")
-def tokenizer_json(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return world.make_tokenizer(tmp_path_factory.mktemp("t") / "tokenizer.json").read_bytes()
-
-
-class Caller:
-    """Calls of one test; every status is returned."""
-
-    def __init__(self, server: MLCommonsServer) -> None:
-        self.server = server
-        self.cluster = Cluster(server.url, retries=0)
-
-    def __call__(self, method: str, path: str, body: Any = None, **options: Any) -> Answer:
-        return self.cluster.request(method, path, body=body, allow=range(400, 600), **options)
-
-    def register(self, data: bytes, function_name: str = "SPARSE_TOKENIZE", chunks: int = 1, **fields: Any) -> str:
-        body = {
-            "name": "g-test", "function_name": function_name, "version": "1.0.0", "model_format": "TORCH_SCRIPT",
-            "model_content_hash_value": hashlib.sha256(data).hexdigest(), "model_content_size_in_bytes": len(data),
-            "total_chunks": chunks, **fields,
-        }  # fmt: skip
-        return str(self("POST", f"{ML}/models/_register_meta", body).body["model_id"])
-
-    def chunk(self, model_id: str, number: int | str, data: bytes, **options: Any) -> Answer:
-        return self("POST", f"{ML}/models/{model_id}/upload_chunk/{number}", data, **options)
-
-    def state(self, model_id: str) -> str:
-        time.sleep(self.server.settle_seconds)
-        return str(self("GET", f"{ML}/models/{model_id}").body["model_state"])
-
-    def deploy(self, model_id: str) -> list[str]:
-        """The task's states, each once, and its reason last if it failed."""
-        task = self("POST", f"{ML}/models/{model_id}/_deploy").body["task_id"]
-        states: list[str] = []
-        while not states or states[-1] in ("CREATED", "RUNNING"):
-            body = self("GET", f"{ML}/tasks/{task}").body
-            states += [body["state"]] if body["state"] not in states else []
-            time.sleep(0.003)
-        return [*states, json.loads(body["error"])[NODE]] if "error" in body else states
-
-    def predict(self, model_id: str, texts: Any, **parameters: str) -> Answer:
-        return self("POST", f"{ML}/models/{model_id}/_predict", {"text_docs": texts, "parameters": parameters})
-
-
-@pytest.fixture
-def call() -> Iterator[Caller]:
-    with mlcommons_server() as server:
-        yield Caller(server)
-
-
-def zipped(members: dict[str, bytes]) -> bytes:
-    data = BytesIO()
-    with zipfile.ZipFile(data, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return data.getvalue()
 
 
 def test_the_road_of_a_tokenizer(call: Caller, tokenizer_json: bytes) -> None:
