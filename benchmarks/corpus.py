@@ -32,7 +32,7 @@ def make_dataset(path: Path, documents: int, queries: int) -> None:
     """Synthetic texts of about 330 bytes, 8 judged documents for each query; written without holding them."""
     import polars as pl
 
-    from osparse.dataset import Source, save_dataset
+    from osparse.contracts.dataset import Source, save_dataset
 
     if (path / "manifest.json").is_file():
         return
@@ -118,7 +118,7 @@ def loader(folder: Path, scale: float, trove: str | None) -> None:
 
 def topk(queries: int = 64, documents: int = 400_000, block: int = 20_000, k: int = 100) -> None:
     """On scores in memory: heapq as in BEIR's exact search (push, or replace the smallest), and TopK."""
-    from osparse.topk import TopK
+    from osparse.evaluation.top_k import TopK
 
     scores = np.random.default_rng(0).standard_normal((queries, documents), dtype=np.float32)
     scores = np.round(scores * 1000) / np.float32(1000)  # ties
@@ -155,7 +155,11 @@ def topk(queries: int = 64, documents: int = 400_000, block: int = 20_000, k: in
         f"{queries} queries x {documents:,} scores in blocks of {block:,}, k = {k}, with ties; all equal a full sort\n"
     )
     print("| way | seconds | times heapq |\n|---|---|---|")
-    for name, seconds in (("heapq", python), ("full stable sort", sorted_all), ("osparse.topk.TopK", packed)):
+    for name, seconds in (
+        ("heapq", python),
+        ("full stable sort", sorted_all),
+        ("osparse.evaluation.top_k.TopK", packed),
+    ):
         print(f"| {name} | {seconds:.2f} | {python / seconds:.1f} |")
 
 

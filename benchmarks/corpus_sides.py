@@ -47,9 +47,9 @@ def measured(opened: Callable[[], Any], base: int) -> None:
 
 
 def osparse(dataset: str, cache: str) -> None:
-    from osparse.dataset import Dataset
-    from osparse.selection import Selection
-    from osparse.store import Store
+    from osparse.contracts.dataset import Dataset
+    from osparse.corpus.pairs.selection import Selection
+    from osparse.corpus.pairs.store import Store
 
     def opened() -> Any:
         store = Store.open([Selection(Dataset.open(dataset))], cache=Path(cache))
@@ -91,7 +91,7 @@ def export(dataset: str, folder: str) -> None:
     """The same rows in the files Trove reads."""
     import polars as pl
 
-    from osparse.dataset import Dataset
+    from osparse.contracts.dataset import Dataset
 
     made, path = Dataset.open(dataset), Path(folder)
     path.mkdir(parents=True, exist_ok=True)
@@ -134,9 +134,9 @@ def trove(folder: str, cache: str) -> None:
 
 
 def wikipedia(path: str, cleaning: str) -> None:
-    from osparse.corpus.readers.wikipedia import _pages
-    from osparse.corpus.wikitext import plain_text
-    from osparse.streams import opened
+    from osparse.corpus.sources.readers.wikipedia import _pages
+    from osparse.corpus.sources.wikitext import plain_text
+    from osparse.io.streams import opened
 
     if cleaning == "mwparserfromhell":
         import mwparserfromhell

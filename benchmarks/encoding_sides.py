@@ -16,7 +16,7 @@ Vectors = list[dict[str, float]]
 
 
 def osparse(model: str, texts: list[str], batch: int) -> Callable[[], Vectors]:
-    from osparse.encoder import TextEncoder
+    from osparse.encoders.torch_encoder import TextEncoder
 
     encoder = TextEncoder.open(model)
     encoder.encode(texts[:batch])
@@ -25,7 +25,7 @@ def osparse(model: str, texts: list[str], batch: int) -> Callable[[], Vectors]:
 
 def osparse_plain(model: str, texts: list[str], batch: int) -> Callable[[], Vectors]:
     """Without the int8 screen."""
-    from osparse import encoder
+    from osparse.encoders import torch_encoder as encoder
 
     encoder.pays = lambda weight: False
     return osparse(model, texts, batch)

@@ -26,16 +26,16 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from fault_proxy import FaultProxy, Trouble, at_random, fault_proxy  # noqa: E402
 from lookup_bundle import make_lookup_bundle  # noqa: E402
 
-from osparse.bundle import Bundle  # noqa: E402
-from osparse.corpus.readers.apt import fetch_lists, find_lists, stanzas  # noqa: E402
-from osparse.corpus.readers.debian import fold  # noqa: E402
+from osparse.contracts.bundle import Bundle  # noqa: E402
+from osparse.corpus.sources.readers.apt import fetch_lists, find_lists, stanzas  # noqa: E402
+from osparse.corpus.sources.readers.debian import fold  # noqa: E402
 from osparse.deployer import Cluster, deploy, node_down, node_up  # noqa: E402
-from osparse.deployer.documents import HASH_FIELD, Document, read_documents  # noqa: E402
+from osparse.deployer.load.documents import HASH_FIELD, Document, read_documents  # noqa: E402
 
 NAME = "descriptions"
 TROUBLES = [Trouble("status", 429, "1"), Trouble("status", 503), Trouble("reset"), Trouble("drop"), Trouble("lose")]

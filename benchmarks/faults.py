@@ -3,7 +3,7 @@
     python benchmarks/faults.py [--every 3] [--ground twin|node|both] [--home build/faults-node]
 
 Kinds: dropped before sending, done but the answer lost, answered 429, 500, 503, garbage, late, and the process killed
-(SIGKILL) before and after the call. The grounds: a server that answers as ML Commons does (tests/mlcommons_server.py),
+(SIGKILL) before and after the call. The grounds: a server that answers as ML Commons does (of tests/support),
 and the real embedded OpenSearch, in mode client. The runs: a first deploy with its load, and an upgrade to another
 bundle beside it (documents copied, gate, alias moved), and an undeploy of what served before that upgrade.
 
@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 AT_LEAST = 60
 DOCUMENTS = 40
 
@@ -34,7 +34,7 @@ from lookup_bundle import TEXTS, make_lookup_bundle  # noqa: E402
 from mlcommons_server import mlcommons_server  # noqa: E402
 
 from osparse.deployer import node_down, node_up  # noqa: E402
-from osparse.progress import track  # noqa: E402
+from osparse.io.progress import track  # noqa: E402
 
 
 def grounds(wanted: str, home: Path) -> Iterator[tuple[str, Ground]]:

@@ -26,19 +26,20 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from fault_proxy import fault_proxy  # noqa: E402
 from lookup_bundle import make_lookup_bundle  # noqa: E402
 from mlcommons_server import mlcommons_server  # noqa: E402
 
-from osparse.bundle import Bundle  # noqa: E402
-from osparse.deployer import Cluster, deploy, index_load, load_rows, node_down, node_up, open_cluster  # noqa: E402
-from osparse.deployer.bulk import Line, send_bulk  # noqa: E402
-from osparse.deployer.cluster_api import ClusterApi  # noqa: E402
-from osparse.deployer.documents import HASH_FIELD, Document, Row, read_documents  # noqa: E402
-from osparse.deployer.index_worker import FeatureEncoder  # noqa: E402
-from osparse.onnx_encoder import OnnxEncoder  # noqa: E402
+from osparse.contracts.bundle import Bundle  # noqa: E402
+from osparse.deployer import Cluster, deploy, load_rows, node_down, node_up, open_cluster  # noqa: E402
+from osparse.deployer.cluster.api import ClusterApi  # noqa: E402
+from osparse.deployer.load import stream  # noqa: E402
+from osparse.deployer.load.bulk import Line, send_bulk  # noqa: E402
+from osparse.deployer.load.documents import HASH_FIELD, Document, Row, read_documents  # noqa: E402
+from osparse.deployer.load.worker import FeatureEncoder  # noqa: E402
+from osparse.encoders.onnx_encoder import OnnxEncoder  # noqa: E402
 
 NAME = "benchmark"
 OSPARSE = str(Path(sys.executable).with_name("osparse"))
@@ -159,12 +160,12 @@ def _without_encoding(node: Node, documents: list[Document]) -> None:
             pass
 
     api = node.emptied()
-    from osparse.deployer.bulk import FailureLog
-    from osparse.deployer.reading import read_deployment
-    from osparse.progress import Bar
+    from osparse.deployer.load.bulk import FailureLog
+    from osparse.deployer.load.read_deployment import read_deployment
+    from osparse.io.progress import Bar
 
     deployment = read_deployment(node.cluster, node.index)
-    load = index_load.Load(api, node.index, deployment, Free, senders=3)  # type: ignore[arg-type]
+    load = stream.Load(api, node.index, deployment, Free, senders=3)  # type: ignore[arg-type]
     load.run(documents, FailureLog(Path("failed.jsonl")), Bar("", None, ""))
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from osparse.model import LEXICAL_TABLE
+from osparse.contracts.model import LEXICAL_TABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 TOLERANCE = 1e-4
@@ -74,10 +74,10 @@ def main() -> None:
 
 
 def _tiny(out: Path) -> dict[str, Path]:
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path.insert(0, str(ROOT / "tests" / "support"))
     import world
 
-    from osparse.encoding import ACTIVATIONS, Head
+    from osparse.formula.weights import ACTIVATIONS, Head
 
     heads = {name: Head(name, max_length=64, masked_ids=tuple(range(5))) for name in ACTIVATIONS}
     return {name: world.make_model(out / "models" / name, head=head).path for name, head in heads.items()}
@@ -95,7 +95,7 @@ def _peer(python: str | None, models: dict[str, Path], out: Path) -> None:
 
 
 def _compare(name: str, path: Path, out: Path) -> list[tuple[str, str, float]]:
-    from osparse.packager.checkpoints import open_model
+    from osparse.packager.checkpoint.checkpoints import open_model
 
     theirs = np.load(out / f"{name}.npz")["documents"]
     routed = np.load(out / f"{name}-routed.npz")
@@ -112,7 +112,7 @@ def _compare(name: str, path: Path, out: Path) -> list[tuple[str, str, float]]:
 def _documents(model: Any, theirs: np.ndarray) -> float:
     from dataclasses import replace
 
-    from osparse.packager.source import Source
+    from osparse.packager.checkpoint.loaded import Source
 
     whole = replace(model, head=replace(model.head, prune_ratio=0.0, top_k=None))
     source = Source.open(whole)
@@ -125,8 +125,8 @@ def _documents(model: Any, theirs: np.ndarray) -> float:
 
 
 def _queries(model: Any, theirs: np.ndarray) -> float:
-    from osparse.encoding import QueryEncoder
-    from osparse.lexicon import load_tokenizer
+    from osparse.formula.lexicon import load_tokenizer
+    from osparse.formula.weights import QueryEncoder
 
     encoder = QueryEncoder(load_tokenizer(model.path / "tokenizer.json"), model.lexicon)
     ours = np.zeros_like(theirs)

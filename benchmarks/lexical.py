@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from osparse.evaluation import JudgedSet
+from osparse.evaluation.measures import JudgedSet
 
 K1, B = 1.2, 0.75
 """Lucene's defaults, and science's."""

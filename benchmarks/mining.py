@@ -14,9 +14,9 @@ from pathlib import Path
 
 import polars as pl
 
+from osparse.contracts.dataset import Dataset
 from osparse.corpus import MiningRules, mine
-from osparse.corpus.retrievers import Bm25Retriever
-from osparse.dataset import Dataset
+from osparse.corpus.mining.retrievers import Bm25Retriever
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ import peers
 import workload
 from child import Child
 
-from osparse.bundle import Bundle, read_member
+from osparse.contracts.bundle import Bundle, read_member
 
 SIDES = Path(__file__).with_name("packager_sides.py")
 PEER = "opensearch-py-ml"

@@ -24,7 +24,7 @@ from typing import Any
 
 import peers
 
-from osparse.bundle import Bundle
+from osparse.contracts.bundle import Bundle
 
 BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
 SMALL = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
@@ -59,7 +59,7 @@ SPREAD = 3.0
 
 def words(count: int, special: tuple[str, ...]) -> list[str]:
     """``count`` tokens: the special ones, characters of the probes and their continuations, words of five letters."""
-    from osparse.packager.probes import TEXTS
+    from osparse.packager.compare.probes import TEXTS
 
     letters = sorted({*string.ascii_lowercase, *(c for _, text in TEXTS for c in text.lower() if not c.isspace())})
     made = map("".join, itertools.product(string.ascii_lowercase, repeat=5))
@@ -72,7 +72,7 @@ def make(name: str, folder: Path) -> None:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import AutoConfig, AutoModelForMaskedLM
 
-    from osparse.architectures import find
+    from osparse.masked_lm.architectures import find
 
     kind, _, shape = SHAPES[name]
     find(kind)

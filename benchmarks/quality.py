@@ -28,18 +28,18 @@ import polars as pl
 from lexical import Bm25, Dictionary, Scores, Tables, bigrams, words
 from numpy.typing import NDArray
 
-from osparse.dataset import Dataset
-from osparse.deployer.cluster_api import ndjson
-from osparse.deployer.connection import Cluster
-from osparse.deployer.node import node_down, node_status, node_up
-from osparse.encoding import QueryEncoder
-from osparse.evaluation import ASKED, NDCG, Benchmark, JudgedSet, Measures, measure, open_benchmark
-from osparse.files import pretty_json, write_atomic
-from osparse.lexicon import load_tokenizer
-from osparse.model import Model
+from osparse.contracts.dataset import Dataset
+from osparse.contracts.model import Model
+from osparse.deployer.cluster.api import ndjson
+from osparse.deployer.cluster.client import Cluster
+from osparse.deployer.node.node import node_down, node_status, node_up
+from osparse.evaluation.exact_search import InvertedIndex, paired_randomisation_test
+from osparse.evaluation.measures import ASKED, NDCG, Benchmark, JudgedSet, Measures, measure, open_benchmark
+from osparse.formula.lexicon import load_tokenizer
+from osparse.formula.weights import QueryEncoder
+from osparse.io.files import pretty_json, write_atomic
 from osparse.opensearch_templates import render
-from osparse.ranking import InvertedIndex, paired_randomisation_test
-from osparse.retrieval.bm25 import prepare_bm25
+from osparse.retrieval.bm25_baseline import prepare_bm25
 from osparse.retrieval.model_run import encode_corpus
 
 System = Callable[[JudgedSet], Scores]

@@ -10,9 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-from osparse.dataset import Dataset
-from osparse.encoding import QueryEncoder
-from osparse.lexicon import Lexicon, load_tokenizer
+from osparse.contracts.dataset import Dataset
+from osparse.formula.lexicon import Lexicon, load_tokenizer
+from osparse.formula.weights import QueryEncoder
 
 TOKENS = 10
 CALLS = 5_000

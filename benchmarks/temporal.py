@@ -20,16 +20,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from osparse.corpus.idf import bm25_idf
-from osparse.corpus.recency import Recency
-from osparse.corpus.trends import TrendRules, compare, piece_boosts, terms_of
-from osparse.dataset import Dataset
-from osparse.encoder import TextEncoder
-from osparse.encoding import QueryEncoder
-from osparse.evaluation import NDCG, JudgedSet, judged_sets, measure
-from osparse.lexicon import MAX_WEIGHT, MIN_WEIGHT, load_tokenizer
-from osparse.model import Model
-from osparse.ranking import InvertedIndex, paired_randomisation_test
+from osparse.contracts.dataset import Dataset
+from osparse.contracts.model import Model
+from osparse.corpus.terms.idf import bm25_idf
+from osparse.corpus.terms.recency import Recency
+from osparse.corpus.terms.trends import TrendRules, compare, piece_boosts, terms_of
+from osparse.encoders.torch_encoder import TextEncoder
+from osparse.evaluation.exact_search import InvertedIndex, paired_randomisation_test
+from osparse.evaluation.measures import NDCG, JudgedSet, judged_sets, measure
+from osparse.formula.lexicon import MAX_WEIGHT, MIN_WEIGHT, load_tokenizer
+from osparse.formula.weights import QueryEncoder
 
 FIRST = datetime.date(2025, 1, 1)
 DAYS = 360

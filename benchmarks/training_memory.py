@@ -20,7 +20,7 @@ from pathlib import Path
 import polars as pl
 from busy_neighbour import ROOT, prepare
 
-from osparse.dataset import CANDIDATES, Dataset, Source, save_dataset
+from osparse.contracts.dataset import CANDIDATES, Dataset, Source, save_dataset
 
 LIMIT = 3e9
 SMALL = 2_000

@@ -26,14 +26,14 @@ def osparse(model: str, dataset: str, pairs: str, batch: int, steps: int, column
     """Steps of the ranking stage as ``osparse train`` makes them, with FLOPS over ``columns`` columns (0: all)."""
     import torch
 
-    from osparse.dataset import Dataset
-    from osparse.encoder import SparseEncoder, load_masked_lm
-    from osparse.model import Model
-    from osparse.trainer.config import Ranking, SparsityConfig
-    from osparse.trainer.optimiser import CLIP, make_optimiser, set_rates
-    from osparse.trainer.padding import Frame
-    from osparse.trainer.ranking import RankingStage
-    from osparse.trainer.record_reader import read_records
+    from osparse.contracts.dataset import Dataset
+    from osparse.contracts.model import Model
+    from osparse.encoders.torch_encoder import SparseEncoder, load_masked_lm
+    from osparse.trainer.compute.optimiser import CLIP, make_optimiser, set_rates
+    from osparse.trainer.config.run_config import Ranking, SparsityConfig
+    from osparse.trainer.data.padding import Frame
+    from osparse.trainer.data.record_reader import read_records
+    from osparse.trainer.stages.ranking import RankingStage
 
     opened = Model.open(model)
     encoder = SparseEncoder(load_masked_lm(opened.path, "sdpa"), opened.head).train()

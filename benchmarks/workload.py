@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from osparse.corpus.tokenizer import fit
-from osparse.dataset import Dataset, Source, save_dataset
-from osparse.encoding import Head
-from osparse.lexicon import Lexicon, read_vocabulary
-from osparse.model import save_model
+from osparse.contracts.dataset import Dataset, Source, save_dataset
+from osparse.contracts.model import save_model
+from osparse.corpus.tokenizers.tokenizer import fit
+from osparse.formula.lexicon import Lexicon, read_vocabulary
+from osparse.formula.weights import Head
 
 VOCABULARY, HIDDEN, LAYERS, HEADS = 30_522, 128, 2, 2
 """SPLADE-tiny: BERT-tiny's shape."""
@@ -41,7 +41,7 @@ def make_model(folder: Path, dataset: Path, length: int, seed: int = 0) -> Path:
     import torch
     from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
-    from osparse.encoder import SparseEncoder, TextEncoder
+    from osparse.encoders.torch_encoder import SparseEncoder, TextEncoder
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     tokenizer = folder.parent / "tokenizer.json"

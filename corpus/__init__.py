@@ -1,37 +1,10 @@
-"""Text in, a dataset out: readers, splits, tokenizer, IDF."""
+"""Build datasets from raw text; tokenizers, query weights, hard negatives, synonyms.
 
-from __future__ import annotations
+    build_dataset("jsonl", ["documents.jsonl"], "build/dataset")
 
-from osparse.corpus.build import build_dataset
-from osparse.corpus.idf import compute_idf
-from osparse.corpus.idf_diff import IdfDiff, diff_idf
-from osparse.corpus.mining import MiningReport, MiningRules, mine
-from osparse.corpus.recency import Recency
-from osparse.corpus.scoring import ScoringReport, score_candidates
-from osparse.corpus.stats import Stats, dataset_stats
-from osparse.corpus.synonyms import SynonymReport, SynonymRules, find_synonyms
-from osparse.corpus.tokenizer import TokenizerReport, train_tokenizer
-from osparse.corpus.trends import TrendReport, TrendRules, find_trends
+``__init__.pyi`` lists what is public; each name is imported when it is first used.
+"""
 
-__all__ = [
-    "IdfDiff",
-    "MiningReport",
-    "MiningRules",
-    "Recency",
-    "ScoringReport",
-    "Stats",
-    "SynonymReport",
-    "SynonymRules",
-    "TokenizerReport",
-    "TrendReport",
-    "TrendRules",
-    "build_dataset",
-    "compute_idf",
-    "dataset_stats",
-    "diff_idf",
-    "find_synonyms",
-    "find_trends",
-    "mine",
-    "score_candidates",
-    "train_tokenizer",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from osparse.bundle import Bundle
+from osparse.contracts.bundle import Bundle
 from osparse.errors import InputError
 
 BUNDLES_INDEX = "osparse-bundles"

@@ -1,6 +1,8 @@
-"""model in, proved bundle out."""
+"""Package a model as a bundle that OpenSearch ML Commons accepts, and verify it.
 
-from osparse.packager.packing import package
-from osparse.packager.verifying import Check, Verification, verify
+bundle = package("build/model", "build/bundle")
+"""
 
-__all__ = ["Check", "Verification", "package", "verify"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

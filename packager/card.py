@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from osparse.bundle import Bundle
-from osparse.packager.fit import Fit
+from osparse.contracts.bundle import Bundle
+from osparse.packager.fit.fit import Fit
 
 
 def card(bundle: Bundle, fit: Fit) -> str:

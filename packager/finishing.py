@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from osparse.bundle import Bundle, rewrite_manifest
+from osparse.contracts.bundle import Bundle, rewrite_manifest
 from osparse.errors import InputError
 from osparse.packager.card import card
-from osparse.packager.fitting import measure
-from osparse.packager.verifying import verify
+from osparse.packager.fit.measure import measure
+from osparse.packager.verify_bundle import verify
 
 if TYPE_CHECKING:
-    from osparse.dataset import Dataset
+    from osparse.contracts.dataset import Dataset
 
 CARD = "README.md"
 

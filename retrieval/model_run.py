@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from osparse.encoding import QueryEncoder
-from osparse.evaluation import ASKED, Benchmark, JudgedSet
-from osparse.lexicon import load_tokenizer
-from osparse.model import Model
-from osparse.progress import progress, track
-from osparse.ranking import InvertedIndex
+from osparse.contracts.model import Model
+from osparse.evaluation.exact_search import InvertedIndex
+from osparse.evaluation.measures import ASKED, Benchmark, JudgedSet
+from osparse.formula.lexicon import load_tokenizer
+from osparse.formula.weights import QueryEncoder
+from osparse.io.progress import progress, track
 
 
 def encode_corpus(model: Model, data: Benchmark, *, quantised: bool, device: str = "cpu") -> InvertedIndex:
     """All documents of the benchmark under one inverted index over token ids."""
-    from osparse.extras import require
+    from osparse.plugins.extras import require
 
     require("torch", "train")
-    from osparse.encoder import TextEncoder
+    from osparse.encoders.torch_encoder import TextEncoder
 
     encoder = TextEncoder.open(model, device=device)
     index = InvertedIndex(quantised=quantised)

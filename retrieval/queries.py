@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from osparse.deployer.dashboards import asks_by_text, text_body, tokens_body
-from osparse.deployment import Deployment
-from osparse.lexicon import MAX_WEIGHT, MIN_WEIGHT
+from osparse.contracts.deployment import Deployment
+from osparse.deployer.operate.snippets import asks_by_text, text_body, tokens_body
+from osparse.formula.lexicon import MAX_WEIGHT, MIN_WEIGHT
 from osparse.opensearch_templates import render
 
 
@@ -30,7 +30,7 @@ def query_body(
     - client on any other (keys with U+2024): one ``rank_feature`` clause a token, linear, the weight as its boost.
 
     Args:
-        weights: Token -> query weight, named as :func:`osparse.deployer.dashboards.query_keys` does; not looked at
+        weights: Token -> query weight, named as osparse.deployer.operate.snippets.query_keys does; not looked at
             where the text itself is sent.
         size: Hits wanted.
         lang: Only documents of this language.

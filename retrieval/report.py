@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from osparse.errors import InputError
-from osparse.evaluation import HIT, NDCG, RECALL, JudgedSet, Measures
-from osparse.files import pretty_json, read_json, write_atomic
-from osparse.ranking import paired_randomisation_test
+from osparse.evaluation.exact_search import paired_randomisation_test
+from osparse.evaluation.measures import HIT, NDCG, RECALL, JudgedSet, Measures
+from osparse.io.files import pretty_json, read_json, write_atomic
 
 SCHEMA_VERSION = 1
 ROUNDS = 10_000

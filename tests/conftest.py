@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import world
 
-from osparse.bundle import Bundle
-from osparse.dataset import Dataset
-from osparse.model import Model
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.dataset import Dataset
+from osparse.contracts.model import Model
 
 
 @pytest.fixture(scope="session")

@@ -1,25 +1,8 @@
-"""A dataset in, a model out: inference-free sparse encoders. Importing this imports no torch.
+"""Train an inference-free sparse encoder. Importing this package imports no torch.
 
-from osparse.trainer import train
-model = train("configs/quickstart.yaml", "build/deb-koen", "build/model")
+model = train("configs/quickstart.yaml", "build/dataset", "build/model")
 """
 
-from __future__ import annotations
+import lazy_loader
 
-import importlib
-from typing import Any
-
-from osparse.trainer.config import TrainConfig
-from osparse.trainer.planning import plan
-from osparse.trainer.run import train
-from osparse.trainer.runlog import run_folder
-
-__all__ = ["SparseEncoder", "TrainConfig", "losses", "plan", "run_folder", "train"]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "losses":
-        return importlib.import_module("osparse.trainer.losses")
-    if name == "SparseEncoder":
-        return importlib.import_module("osparse.encoder").SparseEncoder
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

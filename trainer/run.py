@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from osparse.dataset import Dataset
+from osparse.contracts.dataset import Dataset
+from osparse.contracts.model import Model
 from osparse.errors import InputError, ModelError
-from osparse.extras import require
-from osparse.model import Model
-from osparse.trainer.config import TrainConfig
-from osparse.trainer.inputs import read_inputs
+from osparse.plugins.extras import require
+from osparse.trainer.config.inputs import read_inputs
+from osparse.trainer.config.run_config import TrainConfig
 
 log = logging.getLogger("osparse.trainer.run")
 NEEDED = ("torch", "transformers", "safetensors", "sklearn", "accelerate")

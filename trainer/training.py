@@ -14,25 +14,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from osparse.encoder import SparseEncoder
-from osparse.files import pretty_json, write_atomic
-from osparse.lexicon import MAX_WEIGHT, MIN_WEIGHT, Lexicon
-from osparse.model import Model
-from osparse.trainer.checkpoint import FOLDER, Checkpoint, Progress, drop_checkpoints, load_weights, read_checkpoint
-from osparse.trainer.config import WarmStart
-from osparse.trainer.distributed import World, barrier, broadcast, main_process, world
-from osparse.trainer.inputs import Inputs
-from osparse.trainer.lexical import lexical_table
-from osparse.trainer.loop import Run, run_stages
-from osparse.trainer.output import write_model
-from osparse.trainer.padding import Frame
-from osparse.trainer.precision import prepare as prepare_encoder
-from osparse.trainer.records import Records
-from osparse.trainer.runlog import RunLog, run_folder, sole_process
-from osparse.trainer.staging import Makers, stage_makers, training_records
-from osparse.trainer.starting import new_encoder
-from osparse.trainer.validation import Validation
-from osparse.trainer.warm_start import warm_start
+from osparse.contracts.model import Model
+from osparse.encoders.torch_encoder import SparseEncoder
+from osparse.formula.lexicon import MAX_WEIGHT, MIN_WEIGHT, Lexicon
+from osparse.io.files import pretty_json, write_atomic
+from osparse.trainer.compute.distributed import World, barrier, broadcast, main_process, world
+from osparse.trainer.compute.precision import prepare as prepare_encoder
+from osparse.trainer.config.inputs import Inputs
+from osparse.trainer.config.run_config import WarmStart
+from osparse.trainer.data.padding import Frame
+from osparse.trainer.data.records import Records
+from osparse.trainer.loop.build_stages import Makers, stage_makers, training_records
+from osparse.trainer.loop.checkpoint import (
+    FOLDER,
+    Checkpoint,
+    Progress,
+    drop_checkpoints,
+    load_weights,
+    read_checkpoint,
+)
+from osparse.trainer.loop.initial_encoder import new_encoder
+from osparse.trainer.loop.loop import Run, run_stages
+from osparse.trainer.loop.validation import Validation
+from osparse.trainer.report.model_output import write_model
+from osparse.trainer.report.run_log import RunLog, run_folder, sole_process
+from osparse.trainer.stages.lexical import lexical_table
+from osparse.trainer.stages.warm_start import warm_start
 
 log = logging.getLogger("osparse.trainer.training")
 TOKENS = "tokens"

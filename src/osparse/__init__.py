@@ -1,15 +1,18 @@
-"""osparse: from raw text to proved learned sparse retrieval on OpenSearch.
+"""osparse trains, packages, deploys and evaluates learned sparse retrieval on OpenSearch.
 
-The rooms hold the work: ``osparse.corpus``, ``osparse.trainer``, ``osparse.packager``, ``osparse.deployer``,
-``osparse.retrieval``. This package holds what two of them share; importing it imports nothing heavy.
+    import osparse
+    bundle = osparse.package("build/model", "build/bundle")
 
-Importing it also sets OMP_WAIT_POLICY=PASSIVE for this process and its children, unless the environment says how
-OpenMP's threads are to wait; see :mod:`osparse.threads`.
+``__init__.pyi`` lists what is public; each name is imported when it is first used, so that this import is quick. It
+also sets OMP_WAIT_POLICY=PASSIVE for this process and its children, unless the environment says how OpenMP's threads
+are to wait; see :mod:`osparse.runtime.openmp`.
 """
 
-from osparse.threads import wait_without_spinning
+import lazy_loader
+
+from osparse.runtime.openmp import wait_without_spinning
 
 __version__ = "0.1.0"
-__all__ = ["__version__"]
 
 wait_without_spinning()
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,3 +1,3 @@
-from osparse.cli import main
+from osparse.cli.main import main
 
 main()

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from osparse.cli import cli
+from osparse.cli.main import cli
 from osparse.corpus import build_dataset
 from osparse.errors import DatasetError
-from osparse.evaluation import open_benchmark
+from osparse.evaluation.measures import open_benchmark
 
 CORPUS: list[dict[str, Any]] = [
     {"_id": "d1", "title": "Pears", "text": "A pear tree flowers in spring.", "metadata": {}},

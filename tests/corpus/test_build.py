@@ -12,7 +12,7 @@ import pytest
 
 from osparse.corpus import build_dataset
 from osparse.errors import DatasetError, InputError, OsparseError
-from osparse.tables import Schema, write_table
+from osparse.io.tables import Schema, write_table
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(
     def full(frame: pl.LazyFrame, file: Path, schema: Schema) -> int:
         return write(frame, file if "qrels" not in file.name else Path("/dev/full"), schema)
 
-    monkeypatch.setattr("osparse.dataset.write_table", full)
+    monkeypatch.setattr("osparse.contracts.dataset.write_table", full)
     with pytest.raises(OsparseError, match="cannot write .*dataset: .*No space left on device"):
         build_dataset("jsonl", [rows], tmp_path / "dataset")
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]

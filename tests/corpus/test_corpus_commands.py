@@ -12,10 +12,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from osparse.cli import main
-from osparse.corpus.readers import READERS
-from osparse.dataset import Dataset
-from osparse.files import sha256_file
+from osparse.cli.main import main
+from osparse.contracts.dataset import Dataset
+from osparse.corpus.sources.readers import READERS
+from osparse.io.files import sha256_file
 
 
 def run(*arguments: object) -> int:
@@ -151,7 +151,7 @@ def test_every_command_shows_an_example(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_no_command_of_the_room_imports_torch(rows: Path, tmp_path: Path) -> None:
     code = (
-        "import sys; import osparse.corpus as c; from osparse.dataset import Dataset;"
+        "import sys; import osparse.corpus as c; from osparse.contracts.dataset import Dataset;"
         f"d = c.build_dataset('jsonl', [{str(rows)!r}], {str(tmp_path / 'd')!r});"
         f"t = c.train_tokenizer(d, {str(tmp_path / 't')!r}, vocab_size=200);"
         f"c.compute_idf(d, t.path, {str(tmp_path / 'idf.json')!r}); c.dataset_stats(d);"

@@ -17,12 +17,12 @@ import pytest
 import world
 from click.testing import CliRunner
 
-from osparse.cli import cli
+from osparse.cli.main import cli
+from osparse.contracts.dataset import Dataset, save_dataset
 from osparse.corpus import Recency, build_dataset, compute_idf
-from osparse.corpus.idf import bm25_idf, count_tokens
-from osparse.dataset import Dataset, save_dataset
+from osparse.corpus.terms.idf import bm25_idf, count_tokens
 from osparse.errors import DatasetError, InputError, ModelError
-from osparse.lexicon import MIN_WEIGHT, Lexicon, load_tokenizer
+from osparse.formula.lexicon import MIN_WEIGHT, Lexicon, load_tokenizer
 
 
 @pytest.fixture

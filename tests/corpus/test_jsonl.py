@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from osparse.contracts.dataset import SPLITS, Dataset
 from osparse.corpus import build_dataset
-from osparse.corpus.language import guess_language, hangul_share
-from osparse.dataset import SPLITS, Dataset
+from osparse.corpus.text.language import guess_language, hangul_share
 from osparse.errors import DatasetError
 
 

@@ -14,11 +14,11 @@ import pyarrow.parquet
 import pytest
 from source_samples import page, squad, topic, wiki_dump
 
-from osparse import streams
-from osparse.corpus.build import Input, build_dataset, build_from
-from osparse.corpus.json_stream import json_items
-from osparse.dataset import Dataset
+from osparse.contracts.dataset import Dataset
+from osparse.corpus.builder.build import Input, build_dataset, build_from
+from osparse.corpus.sources.json_stream import json_items
 from osparse.errors import DatasetError, InputError
+from osparse.io import streams
 
 PAGES = [page(i, topic(i, "ko")[0], topic(i, "ko")[1]) for i in range(1, 200)]
 DUMP = wiki_dump(PAGES)

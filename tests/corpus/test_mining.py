@@ -13,17 +13,17 @@ import world
 from candidates_world import remake
 from click.testing import CliRunner
 
-from osparse.cli import cli
+from osparse.cli.main import cli
+from osparse.contracts.dataset import Dataset, save_dataset
+from osparse.contracts.model import Model
+from osparse.contracts.text_map import TextsById
 from osparse.corpus import MiningRules, mine, score_candidates
-from osparse.corpus.analysis import terms
-from osparse.corpus.retrievers import Bm25Retriever, ModelRetriever, Ranking
-from osparse.dataset import Dataset, save_dataset
-from osparse.encoder import TextEncoder
-from osparse.encoding import QueryEncoder
+from osparse.corpus.mining.retrievers import Bm25Retriever, ModelRetriever, Ranking
+from osparse.corpus.text.words import terms
+from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import DatasetError, InputError, ModelError
-from osparse.lexicon import load_tokenizer
-from osparse.model import Model
-from osparse.textmap import TextsById
+from osparse.formula.lexicon import load_tokenizer
+from osparse.formula.weights import QueryEncoder
 
 DOCUMENTS = {f"{r[0]}:en": r[4] for r in world.RECORDS}
 
@@ -76,7 +76,7 @@ def test_bm25_is_the_formula() -> None:
 def test_a_model_ranks_as_it_is_served_for_any_number_of_processes(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("osparse.corpus.retrievers.BLOCK", 3)
+    monkeypatch.setattr("osparse.corpus.mining.retrievers.BLOCK", 3)
     queries = ["the moon", "bread", ""]
     one = list(ModelRetriever(model).rank(DOCUMENTS, queries, 5))
     vectors = TextEncoder.open(model).encode(list(DOCUMENTS.values()))
@@ -93,7 +93,7 @@ def test_a_model_ranks_as_it_is_served_for_any_number_of_processes(
 
 
 def test_a_model_is_opened_once_whatever_the_number_of_blocks(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("osparse.corpus.retrievers.BLOCK", 3)
+    monkeypatch.setattr("osparse.corpus.mining.retrievers.BLOCK", 3)
     opened: list[int] = []
     original = TextEncoder.open
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from source_samples import SAMPLES, TOPICS, topic
 
+from osparse.contracts.dataset import SPLITS, Dataset
 from osparse.corpus import build_dataset, dataset_stats
-from osparse.corpus.baseline import prepare_baseline
-from osparse.corpus.masking import mask_title, overlap
-from osparse.corpus.pair_filters import Filters, Pair
-from osparse.corpus.pairs import PairRules, make_pairs
-from osparse.corpus.sampling import sampled
-from osparse.corpus.splits import split_of
-from osparse.dataset import SPLITS, Dataset
+from osparse.corpus.pairs.baseline import prepare_baseline
+from osparse.corpus.pairs.pair_filters import Filters, Pair
+from osparse.corpus.pairs.pair_shares import sampled
+from osparse.corpus.pairs.pairs import PairRules, make_pairs
+from osparse.corpus.split.splits import split_of
+from osparse.corpus.text.masking import mask_title, overlap
 from osparse.errors import DatasetError, InputError
 
 KEEP_COPIES = Filters(text_characters=(10, 5000), near_duplicates=0, boilerplate=0)
@@ -176,7 +176,7 @@ def test_a_baseline_of_whatever_is_present(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_plots_are_drawn_of_what_is_there(wiki: Dataset, tmp_path: Path) -> None:
-    from osparse.corpus.plots import draw
+    from osparse.corpus.builder.plots import draw
 
     made = make_pairs([wiki], tmp_path / "pairs", PairRules(filters=KEEP_COPIES))
     paths = draw(made, tmp_path / "plots")

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from osparse.cli import cli
+from osparse.cli.main import cli
+from osparse.contracts.dataset import Dataset
+from osparse.contracts.model import Model
 from osparse.corpus import build_dataset, dataset_stats, mine, score_candidates, train_tokenizer
-from osparse.corpus.pairs import make_pairs
-from osparse.corpus.plots import draw
-from osparse.corpus.retrievers import Bm25Retriever
-from osparse.dataset import Dataset
+from osparse.corpus.builder.plots import draw
+from osparse.corpus.mining.retrievers import Bm25Retriever
+from osparse.corpus.pairs.pairs import make_pairs
 from osparse.errors import DatasetError
-from osparse.evaluation import open_benchmark
-from osparse.model import Model
+from osparse.evaluation.measures import open_benchmark
 from osparse.packager import package
 
 TOPICS = {"fruit": ["orchard", "ripe", "juice", "sweet"], "sea": ["wave", "sail", "salt", "anchor"]}

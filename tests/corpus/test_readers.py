@@ -11,18 +11,18 @@ import pytest
 import torch
 from source_samples import SAMPLES, page, topic, wiki_dump
 
+from osparse.contracts.dataset import Dataset
+from osparse.contracts.model import Model
 from osparse.corpus import build_dataset
-from osparse.corpus.readers import READERS
-from osparse.corpus.stats import dataset_stats
-from osparse.dataset import Dataset
-from osparse.encoder import SparseEncoder
-from osparse.encoding import Head
+from osparse.corpus.builder.stats import dataset_stats
+from osparse.corpus.sources.readers import READERS
+from osparse.encoders.torch_encoder import SparseEncoder
 from osparse.errors import InputError
-from osparse.model import Model
-from osparse.trainer.config import Ranking, SparsityConfig
-from osparse.trainer.padding import Frame
-from osparse.trainer.ranking import RankingStage
-from osparse.trainer.record_reader import read_records
+from osparse.formula.weights import Head
+from osparse.trainer.config.run_config import Ranking, SparsityConfig
+from osparse.trainer.data.padding import Frame
+from osparse.trainer.data.record_reader import read_records
+from osparse.trainer.stages.ranking import RankingStage
 
 
 @pytest.fixture(scope="module")

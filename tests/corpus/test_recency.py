@@ -13,9 +13,9 @@ import world
 from candidates_world import remake_documents
 from click.testing import CliRunner
 
-from osparse.cli import cli
+from osparse.cli.main import cli
+from osparse.contracts.dataset import Dataset
 from osparse.corpus import Recency, compute_idf, diff_idf
-from osparse.dataset import Dataset
 from osparse.errors import InputError, ModelError
 
 TODAY = datetime.date(2026, 11, 1)

@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 from osparse.corpus import build_dataset, compute_idf, dataset_stats, train_tokenizer
-from osparse.corpus.language import guess_language
-from osparse.files import read_jsonl
+from osparse.corpus.text.language import guess_language
+from osparse.io.files import read_jsonl
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample_corpus.jsonl"
 

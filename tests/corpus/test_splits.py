@@ -11,11 +11,11 @@ from pathlib import Path
 import apt_world
 import pytest
 
+from osparse.contracts.dataset import SPLITS
 from osparse.corpus import build_dataset, dataset_stats
-from osparse.corpus.build import Input, build_from
-from osparse.corpus.splits import split_of
-from osparse.dataset import SPLITS
-from osparse.files import canonical_json
+from osparse.corpus.builder.build import Input, build_from
+from osparse.corpus.split.splits import split_of
+from osparse.io.files import canonical_json
 
 
 def test_the_rule_is_the_printed_one() -> None:

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 import world
 
+from osparse.contracts.dataset import QRELS, Dataset, save_dataset
 from osparse.corpus import dataset_stats
-from osparse.dataset import QRELS, Dataset, save_dataset
 
 
 def test_counts_and_lengths(dataset: Dataset) -> None:

@@ -12,13 +12,13 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from osparse.cli import cli
+from osparse.cli.main import cli
+from osparse.contracts.dataset import Dataset, Source, save_dataset
 from osparse.corpus import Recency, SynonymRules, build_dataset, find_synonyms
-from osparse.corpus.clusters import METHODS, cluster, mutual_neighbours
-from osparse.corpus.synonyms import merged, precision
-from osparse.corpus.translations import Translation, aligned_titles, from_parentheses, from_titles
-from osparse.corpus.word_vectors import Vocabulary, ppmi_vectors
-from osparse.dataset import Dataset, Source, save_dataset
+from osparse.corpus.synonyms.bilingual_terms import Translation, aligned_titles, from_parentheses, from_titles
+from osparse.corpus.synonyms.clusters import METHODS, cluster, mutual_neighbours
+from osparse.corpus.synonyms.synonyms import merged, precision
+from osparse.corpus.synonyms.word_vectors import Vocabulary, ppmi_vectors
 from osparse.errors import DatasetError, InputError
 
 TOPICS = {
@@ -180,7 +180,7 @@ def test_recent_usage_counts_more(tmp_path: Path) -> None:
 
 
 def test_vectors_of_a_model_in_context(aligned: Dataset, model: object, tmp_path: Path) -> None:
-    from osparse.model import Model
+    from osparse.contracts.model import Model
 
     assert isinstance(model, Model)
     report = find_synonyms(aligned, tmp_path / "synonyms", SynonymRules(model=model.path, similarity=0.5, at_most=0.5))

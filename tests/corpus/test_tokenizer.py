@@ -14,13 +14,13 @@ from string import ascii_lowercase, digits
 import pytest
 from tokenizers.normalizers import BertNormalizer
 
+from osparse.contracts.dataset import Dataset
 from osparse.corpus import train_tokenizer
-from osparse.corpus.bpe import fit_bpe
-from osparse.corpus.tokenizer import SPECIAL, fit
-from osparse.corpus.unigram import fit_unigram
-from osparse.dataset import Dataset
+from osparse.corpus.tokenizers.bpe import fit_bpe
+from osparse.corpus.tokenizers.tokenizer import SPECIAL, fit
+from osparse.corpus.tokenizers.unigram import fit_unigram
 from osparse.errors import DatasetError, InputError
-from osparse.lexicon import load_tokenizer, read_vocabulary
+from osparse.formula.lexicon import load_tokenizer, read_vocabulary
 
 TEXTS = [
     "The quick brown fox jumps over the lazy dog. THE QUICK BROWN FOX JUMPS OVER THE LAZY DOG.",
@@ -90,7 +90,7 @@ def test_it_is_fitted_on_its_split_alone(dataset: Dataset, folder: Path) -> None
 
 def test_another_process_writes_the_same_bytes() -> None:
     code = (
-        "import hashlib; from osparse.corpus.tokenizer import fit;"
+        "import hashlib; from osparse.corpus.tokenizers.tokenizer import fit;"
         f"print(hashlib.sha256(fit({TEXTS * 3!r}, 400).to_str().encode()).hexdigest())"
     )
     digests = {
@@ -186,7 +186,7 @@ def test_bpe_merges_whole_syllables_and_knows_every_character() -> None:
 def test_bpe_twice_is_equal_to_the_byte(dataset: Dataset, tmp_path: Path) -> None:
     """In another process too, where hash maps have another order."""
     made = train_tokenizer(dataset, tmp_path / "a", vocab_size=SIZE, kind="bpe")
-    code = "import sys; from osparse.corpus import train_tokenizer; from osparse.dataset import Dataset; "
+    code = "import sys; from osparse.corpus import train_tokenizer; from osparse.contracts.dataset import Dataset; "
     code += f"train_tokenizer(Dataset.open(sys.argv[1]), sys.argv[2], vocab_size={SIZE}, kind='bpe')"
     subprocess.run([sys.executable, "-c", code, str(dataset.path), str(tmp_path / "b")], check=True)
     assert (made.path / "tokenizer.json").read_bytes() == (tmp_path / "b" / "tokenizer.json").read_bytes()

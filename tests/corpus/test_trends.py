@@ -12,13 +12,13 @@ import pytest
 import world
 from click.testing import CliRunner
 
-from osparse.cli import cli
+from osparse.cli.main import cli
+from osparse.contracts.dataset import Dataset, Source, save_dataset
 from osparse.corpus import TrendRules, compute_idf, find_trends
-from osparse.corpus.analysis import words
-from osparse.corpus.trends import Trend, compare, count_terms, piece_boosts, terms_of
-from osparse.dataset import Dataset, Source, save_dataset
+from osparse.corpus.terms.trends import Trend, compare, count_terms, piece_boosts, terms_of
+from osparse.corpus.text.words import words
 from osparse.errors import ConfigError, DatasetError, InputError
-from osparse.trainer.inputs import idf_provenance
+from osparse.trainer.config.inputs import idf_provenance
 
 TODAY = datetime.date(2026, 11, 1)
 NOISE = [f"word{n}" for n in range(60)]
@@ -107,7 +107,7 @@ def test_korean_words_lose_their_particle() -> None:
 def test_terms_are_counted_exactly_however_hashes_collide(
     hashes: int, at_least: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("osparse.corpus.trends.HASHES", hashes)
+    monkeypatch.setattr("osparse.corpus.terms.trends.HASHES", hashes)
     generator = np.random.default_rng(0)
     texts = [" ".join(generator.choice(["the", *NOISE[:20]], 4, p=[0.4, *[0.03] * 20])) for _ in range(700)]
     recent = generator.random(700) < 0.3
@@ -122,7 +122,7 @@ def test_terms_are_counted_exactly_however_hashes_collide(
 
 def test_a_shared_token_is_boosted_by_the_terms_share_of_it(tmp_path: Path) -> None:
     tokenizer = world.make_tokenizer(tmp_path / "tokenizer" / "tokenizer.json")
-    from osparse.lexicon import load_tokenizer
+    from osparse.formula.lexicon import load_tokenizer
 
     loaded = load_tokenizer(tokenizer)
     word = next(

@@ -11,8 +11,9 @@ from lookup_bundle import TEXTS, bundle_file, lookup_graph, make_lookup_bundle, 
 from mlcommons_caller import Caller
 from mlcommons_server import MLCommonsServer, mlcommons_server
 
-from osparse.bundle import Bundle
-from osparse.deployer import Cluster, ml_tasks
+from osparse.contracts.bundle import Bundle
+from osparse.deployer import Cluster
+from osparse.deployer.mlcommons import tasks
 
 __all__ = ["TEXTS", "bundle_file", "client", "lookup_graph", "write_zip"]
 
@@ -84,7 +85,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at tasks and states more often than a user's machine does."""
-    monkeypatch.setattr(ml_tasks, "FIRST_WAIT", 0.005)
+    monkeypatch.setattr(tasks, "FIRST_WAIT", 0.005)
 
 
 def client(server: MLCommonsServer, retries: int = 3) -> Cluster:

@@ -1,4 +1,4 @@
-"""Stands in for ``osparse.deployer.node_process``: the same files and signals, no Java. ``FAKE_NODE`` says how to behave."""
+"""Stands in for ``osparse.deployer.node.process``: the same files and signals, no Java. ``FAKE_NODE`` says how to behave."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from osparse.deployer.node_process import _parse
-from osparse.deployer.node_state import NODE_LOCK, Record
-from osparse.locks import acquire
+from osparse.deployer.node.process import _parse
+from osparse.deployer.node.state import NODE_LOCK, Record
+from osparse.io.locks import acquire
 
 BIND_ERROR = "java.net.BindException: Address already in use"
 LOCK_ERROR = "java.lang.IllegalStateException: failed to obtain node locks, tried [...]"

@@ -16,11 +16,11 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import pytest
 from mlcommons_server import MLCommonsServer
 
-from osparse.bundle import Bundle
-from osparse.cli import main
+from osparse.cli.main import main
+from osparse.contracts.bundle import Bundle
 from osparse.deployer import Cluster
-from osparse.deployer.access import Credentials
-from osparse.deployer.profiles import profiles_file, read_profile
+from osparse.deployer.cluster.credentials import Credentials
+from osparse.deployer.cluster.profiles import profiles_file, read_profile
 from osparse.errors import AccessError, ClusterUnreachableError, InputError
 
 SECRET = "s3cret-Pa55"
@@ -319,7 +319,7 @@ def test_no_output_holds_a_secret(
         for command in commands[:-1] if answer[0] == 401 and way == "basic" else commands[2:4]:
             osparse(*command)
             osparse(*command, "--json")
-    monkeypatch.setattr("osparse.deployer.connection.Cluster.request", _broken)
+    monkeypatch.setattr("osparse.deployer.cluster.client.Cluster.request", _broken)
     for command in commands[2:4]:
         osparse(*command)
     shown = capfd.readouterr()
@@ -340,11 +340,11 @@ def test_a_secret_is_hidden_however_json_writes_it(password: str) -> None:
 
 def refuse(server: MLCommonsServer, monkeypatch: pytest.MonkeyPatch, status: int, body: str) -> None:
     def send(self: Cluster, *_: object) -> object:
-        from osparse.deployer.connection import Answer
+        from osparse.deployer.cluster.client import Answer
 
         return Answer(status, self._parse(body, {"location": "x", "content-type": "text/plain"}, status), {})
 
-    monkeypatch.setattr("osparse.deployer.connection.Cluster._send", send)
+    monkeypatch.setattr("osparse.deployer.cluster.client.Cluster._send", send)
 
 
 def _broken(self: Cluster, *_: object, **__: object) -> None:

@@ -10,12 +10,13 @@ import pytest
 from mlcommons_http import Request
 from mlcommons_server import ML_PLUGINS, Fault, MLCommonsServer, mlcommons_server
 
-from osparse.bundle import Bundle
-from osparse.deployer import Gate, deploy, index_documents, read_deployment, removal, rollback, status, undeploy
-from osparse.deployer.connection import Answer
-from osparse.deployer.ml_commons import MLCommons
-from osparse.deployer.serving import Serving
-from osparse.deployment import FIELD
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.deployment import FIELD
+from osparse.deployer import Gate, deploy, index_documents, read_deployment, rollback, status, undeploy
+from osparse.deployer.cluster.client import Answer
+from osparse.deployer.index.layout import Serving
+from osparse.deployer.mlcommons.api import MLCommons
+from osparse.deployer.operate import removal
 from osparse.errors import CheckError, ClusterError, DeploymentConflictError, InputError, OsparseError
 
 from .conftest import TEXTS, client
@@ -280,8 +281,8 @@ def test_an_upgrade_killed_at_any_call_converges(
             start(server)
             server.faults = [Fault(kind, calls=range(k, k + 1)), Fault("drop", calls=range(k + 1, 10_000))]
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("osparse.deployer.bulk.TRIES", 1)
-                patch.setattr("osparse.deployer.copying.RESTARTS", 1)
+                patch.setattr("osparse.deployer.load.bulk.TRIES", 1)
+                patch.setattr("osparse.deployer.index.copy.RESTARTS", 1)
                 try:
                     deploy(other_bundle, client(server, retries=0), "products")
                 except OsparseError:

@@ -11,10 +11,11 @@ from fault_proxy import fault_proxy
 from mlcommons_search import Refused
 from mlcommons_server import MLCommonsServer
 
-from osparse.deployer import Cluster, bulk
-from osparse.deployer.access import Credentials
-from osparse.deployer.bulk import send_bulk
-from osparse.deployer.cluster_api import ClusterApi
+from osparse.deployer import Cluster
+from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.cluster.credentials import Credentials
+from osparse.deployer.load import bulk
+from osparse.deployer.load.bulk import send_bulk
 
 from .conftest import client
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from mlcommons_server import MLCommonsServer, mlcommons_server
 
-from osparse.bundle import Bundle
-from osparse.cli import main
+from osparse.cli.main import main
+from osparse.contracts.bundle import Bundle
 
 from .conftest import TEXTS
 
@@ -121,7 +121,7 @@ def test_the_deploy_side_imports_no_torch(server: MLCommonsServer, small_bundle:
         ["status", *target],
     ]
     code = (
-        "import sys; from osparse.cli import main\n"
+        "import sys; from osparse.cli.main import main\n"
         f"for run in {runs!r}:\n    try: main(run)\n    except SystemExit as e: assert not e.code, run\n"
         "print([m for m in ('torch', 'transformers', 'polars') if m in sys.modules])"
     )

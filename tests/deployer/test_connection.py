@@ -16,8 +16,8 @@ from mlcommons_http import Handler
 from mlcommons_server import Fault, MLCommonsServer
 
 from osparse.deployer import Cluster, open_cluster
-from osparse.deployer.access import Credentials
-from osparse.deployer.connection import reason_of
+from osparse.deployer.cluster.client import reason_of
+from osparse.deployer.cluster.credentials import Credentials
 from osparse.errors import AccessError, ClusterBusyError, ClusterError, ClusterUnreachableError, InputError
 
 from .conftest import client

@@ -10,11 +10,12 @@ import pytest
 from click.testing import CliRunner
 from mlcommons_server import Fault, MLCommonsServer, mlcommons_server
 
-from osparse.bundle import Bundle
-from osparse.cli import cli
-from osparse.deployer import artifacts, deploy, index_documents, query_encoder, read_deployment, status
+from osparse.cli.main import cli
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.deployment import feature_name
+from osparse.deployer import deploy, index_documents, query_encoder, read_deployment, status
+from osparse.deployer.load import bundle_store
 from osparse.deployer.names import BUNDLES_INDEX
-from osparse.deployment import feature_name
 from osparse.errors import BundleError, ClusterError, DeploymentConflictError, InputError, OsparseError
 
 from .conftest import TEXTS, client
@@ -103,7 +104,7 @@ def test_a_plan_touches_nothing(core: MLCommonsServer, small_bundle: Bundle) -> 
 
 @pytest.mark.parametrize("kind", ["drop", "lose"])
 def test_killed_at_any_call(kind: str, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(artifacts, "CHUNK", 200_000)
+    monkeypatch.setattr(bundle_store, "CHUNK", 200_000)
     with mlcommons_server(plugins=()) as whole:
         deploy(small_bundle, client(whole), "products")
         wanted, total = whole.state(), len(whole.calls)
@@ -149,7 +150,7 @@ def test_parts_are_checked_cached_and_mended(core: MLCommonsServer, small_bundle
 
 
 def test_large_parts_go_in_chunks(core: MLCommonsServer, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(artifacts, "CHUNK", 10_000)
+    monkeypatch.setattr(bundle_store, "CHUNK", 10_000)
     cluster = client(core)
     deployment = deploy(small_bundle, cluster, "products").deployment
     assert len(core.indices[BUNDLES_INDEX].documents) > 10
@@ -174,7 +175,7 @@ def test_client_mode_needs_the_onnx_part(core: MLCommonsServer, small_bundle: Bu
     import dataclasses
     import shutil
 
-    from osparse.bundle import write_manifest
+    from osparse.contracts.bundle import write_manifest
 
     folder = tmp_path / "bundle"
     shutil.copytree(small_bundle.path, folder)

@@ -8,11 +8,12 @@ import re
 import pytest
 from mlcommons_server import DEFAULTS, Fault, MLCommonsServer, mlcommons_server
 
-from osparse.bundle import Bundle
-from osparse.deployer import DeployResult, deploy, ml_models, read_deployment, status
-from osparse.deployer.serving import Serving
-from osparse.encoding import score
+from osparse.contracts.bundle import Bundle
+from osparse.deployer import DeployResult, deploy, read_deployment, status
+from osparse.deployer.index.layout import Serving
+from osparse.deployer.mlcommons import model_steps
 from osparse.errors import CheckError, ClusterError, DeploymentConflictError, MissingPluginError, OsparseError
+from osparse.formula.weights import score
 
 from .conftest import TEXTS, client
 
@@ -60,7 +61,7 @@ def test_a_plan_touches_nothing(server: MLCommonsServer, small_bundle: Bundle) -
 
 
 def test_what_is_registered(server: MLCommonsServer, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ml_models, "CHUNK", 100_000)
+    monkeypatch.setattr(model_steps, "CHUNK", 100_000)
     deploy(small_bundle, client(server), "products")
     names = {model["name"] for model in server.models.values()}
     assert names == {f"tiny-{small_bundle.short}-encoder", f"tiny-{small_bundle.short}-tokenizer"}
@@ -79,7 +80,7 @@ def test_a_deploy_killed_at_any_call_converges(
     kind: str, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From call k on nothing gets through (drop), or call k is done but unheard of (lose); the next run finishes it."""
-    monkeypatch.setattr(ml_models, "CHUNK", 300_000)
+    monkeypatch.setattr(model_steps, "CHUNK", 300_000)
     with mlcommons_server() as whole:
         deploy(small_bundle, client(whole), "products")
         wanted, total = whole.state(), len(whole.calls)

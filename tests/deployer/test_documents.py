@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from osparse.dataset import Dataset
-from osparse.deployer.documents import Document, Unusable, count_documents, read_documents
+from osparse.contracts.dataset import Dataset
+from osparse.deployer.load.documents import Document, Unusable, count_documents, read_documents
 from osparse.errors import InputError
 
 ROWS = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from mlcommons_server import ML_PLUGINS, Fault, MLCommonsServer, mlcommons_server
 
-from osparse.deployer.cluster_api import ClusterApi
-from osparse.deployer.facts import Facts, choose_mode, first_analyzer, look
+from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.cluster.facts import Facts, choose_mode, first_analyzer, look
 from osparse.errors import ClusterError, InputError, MissingPluginError
 
 from .conftest import client

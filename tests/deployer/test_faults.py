@@ -10,15 +10,17 @@ from fault_trials import KILLS, TROUBLES, Trials, TwinGround
 from fault_work import Undeploy, Work
 from mlcommons_server import MLCommonsServer
 
-from osparse.bundle import Bundle
-from osparse.deployer import artifacts, bulk, ml_models, removal
+from osparse.contracts.bundle import Bundle
+from osparse.deployer.load import bulk, bundle_store
+from osparse.deployer.mlcommons import model_steps
+from osparse.deployer.operate import removal
 
 from .conftest import TEXTS
 
 
 @pytest.fixture
 def work(small_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
-    for module, name in ((ml_models, "CHUNK"), (artifacts, "CHUNK"), (bulk, "BACKOFF"), (bulk, "TRIES"),
+    for module, name in ((model_steps, "CHUNK"), (bundle_store, "CHUNK"), (bulk, "BACKOFF"), (bulk, "TRIES"),
                          (removal, "WAITS")):  # fmt: skip
         monkeypatch.setattr(module, name, getattr(module, name))  # the work changes them: put back at the end
     documents = tmp_path / "d.jsonl"

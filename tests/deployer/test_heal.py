@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from mlcommons_server import MLCommonsServer, mlcommons_server
 
-from osparse.bundle import Bundle
-from osparse.cli import main
-from osparse.deployer import Serving, deploy, drift_from, heal, other_problems, status, undeploy
-from osparse.deployer.airgap import downloads
+from osparse.cli.main import main
+from osparse.contracts.bundle import Bundle
+from osparse.deployer import Serving, deploy, drift_from, heal, load_rows, other_problems, status, undeploy
+from osparse.deployer.health.airgap import downloads
+from osparse.deployer.load.documents import Document
 from osparse.errors import ClusterError
 
 from .conftest import client
@@ -171,10 +172,10 @@ def test_a_half_made_upgrade_is_a_problem(
     core: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     deploy(small_bundle, client(core), "products")
-    for number in range(3):
-        client(core).request("PUT", f"/products/_doc/{number}?refresh=true", body={"text": "growing pears"})
+    rows = [Document(str(number), {"text": "growing pears"}) for number in range(3)]
+    load_rows(client(core), "products", rows, 3)
     new = deploy(other_bundle, client(core), "products", stage=True).plan.index
-    client(core).request("PUT", f"/{new}/_doc/1?refresh=true", body={"text": "growing pears"})
+    load_rows(client(core), new, rows[:1], 1)
     assert osparse("status", "--cluster", core.url) == 1
     shown = capsys.readouterr().out
     assert "unfinished upgrade, 1 of 3 documents; resume with: osparse deploy BUNDLE --index products" in shown

@@ -11,9 +11,9 @@ import pytest
 from mlcommons_search import Refused
 from mlcommons_server import MLCommonsServer
 
-from osparse.bundle import Bundle
+from osparse.contracts.bundle import Bundle
 from osparse.deployer import deploy, index_documents
-from osparse.deployer.index_encoding import cores
+from osparse.deployer.load.encoders import cores
 from osparse.errors import ClusterError, InputError
 
 from .conftest import client

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import world
 
-from osparse.bundle import Bundle
-from osparse.deployer import index_encoding
-from osparse.deployer.index_encoding import OneProcess, WorkerPool, open_source
-from osparse.deployer.index_worker import FeatureEncoder
-from osparse.deployment import feature_name
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.deployment import feature_name
+from osparse.deployer.load import encoders
+from osparse.deployer.load.encoders import OneProcess, WorkerPool, open_source
+from osparse.deployer.load.worker import FeatureEncoder
+from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.errors import OsparseError
-from osparse.onnx_encoder import OnnxEncoder
 
 TEXTS = [text for record in world.RECORDS for text in record[1:]] + world.ODD_TEXTS
 IDS = [f"d{n}" for n in range(len(TEXTS))]
@@ -27,7 +27,7 @@ IDS = [f"d{n}" for n in range(len(TEXTS))]
 
 @pytest.fixture
 def pool(small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerPool]:
-    monkeypatch.setattr(index_encoding, "PIECE", 4)
+    monkeypatch.setattr(encoders, "PIECE", 4)
     pool = WorkerPool(small_bundle.zip_path("onnx"), "u2024", 2)
     yield pool
     pool.close()
@@ -80,8 +80,8 @@ def test_a_process_that_cannot_start_says_why() -> None:
 
 def test_a_few_documents_start_no_process(small_bundle: Bundle) -> None:
     archive = small_bundle.zip_path("onnx")
-    assert isinstance(open_source(archive, "raw", None, index_encoding.FEW), OneProcess)
-    for workers, total in ((1, 1), (None, index_encoding.FEW + 1)):
+    assert isinstance(open_source(archive, "raw", None, encoders.FEW), OneProcess)
+    for workers, total in ((1, 1), (None, encoders.FEW + 1)):
         source = open_source(archive, "raw", workers, total)
         assert isinstance(source, WorkerPool) and not source._all, "none before there is work"
         source.close()

@@ -16,9 +16,10 @@ import world
 from fault_proxy import Trouble, at_random, fault_proxy
 from mlcommons_server import MLCommonsServer
 
-from osparse.bundle import Bundle
-from osparse.deployer import Cluster, bulk, deploy, index_documents, index_refresh, load_rows
-from osparse.deployer.documents import Document, Removal, Row
+from osparse.contracts.bundle import Bundle
+from osparse.deployer import Cluster, deploy, index_documents, load_rows
+from osparse.deployer.load import bulk, refresh
+from osparse.deployer.load.documents import Document, Removal, Row
 from osparse.errors import ClusterError, InputError, OsparseError
 
 from .conftest import client
@@ -175,7 +176,7 @@ def test_documents_are_not_loaded_past_the_pipeline(server: MLCommonsServer, sma
 def test_the_refresh_interval_comes_back(
     served: Cluster, core: MLCommonsServer, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index_refresh, "MANY", 10)
+    monkeypatch.setattr(refresh, "MANY", 10)
     index = core.indices[f"products-{small_bundle.short}"]
     meta = dict(index.mappings["_meta"])
     seen: list[object] = []
@@ -194,7 +195,7 @@ def test_the_refresh_interval_comes_back(
         assert index.settings.get("refresh_interval") == set_by_owner and index.mappings["_meta"] == meta
     assert seen == ["30s"] * 4
     index.settings["refresh_interval"] = "30s"  # as a load that was killed leaves it
-    index.mappings["_meta"] = {**meta, index_refresh.META_KEY: "5s"}
+    index.mappings["_meta"] = {**meta, refresh.META_KEY: "5s"}
     load_rows(served, "products", watched(), 1)
     assert index.settings.get("refresh_interval") == "5s" and index.mappings["_meta"] == meta
     for left_alone in ("-1", "2m"):

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from mlcommons_server import MLCommonsServer
 
-from osparse.bundle import Bundle
+from osparse.contracts.bundle import Bundle
 from osparse.deployer import deploy, index_documents
-from osparse.deployer.inheritance import source_problem
-from osparse.deployer.serving import Serving
-from osparse.encoding import score
+from osparse.deployer.cluster.inherited_settings import source_problem
+from osparse.deployer.index.layout import Serving
 from osparse.errors import ClusterError, InputError
+from osparse.formula.weights import score
 from osparse.retrieval import explain, search
 
 from .conftest import TEXTS, client

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from mlcommons_server import MLCommonsServer
 
-from osparse.bundle import Bundle
-from osparse.cli import main
+from osparse.cli.main import main
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.deployment import stored_vectors
 from osparse.deployer import Serving, deploy, index_documents, read_deployment, status
-from osparse.deployer.dashboards import saved_objects, snippets, tokens_body
-from osparse.deployer.pipelines import words_per_piece
-from osparse.deployer.seismic_ceilings import ceilings
-from osparse.deployment import stored_vectors
+from osparse.deployer.index.pipeline_steps import words_per_piece
+from osparse.deployer.index.seismic_ceilings import ceilings
+from osparse.deployer.operate.snippets import saved_objects, snippets, tokens_body
 from osparse.errors import DeploymentConflictError, InputError
 from osparse.opensearch_templates import names
 
@@ -213,7 +213,7 @@ def test_every_template_is_used_by_the_code() -> None:
     """A body nobody can reach is no feature."""
     root = Path(__file__).resolve().parents[2]
     code = "".join(
-        p.read_text(encoding="utf-8") for room in ("deployer", "retrieval") for p in (root / room).glob("*.py")
+        p.read_text(encoding="utf-8") for room in ("deployer", "retrieval") for p in (root / room).rglob("*.py")
     )
     made = {f"search_{how}" for how in ("normalise", "rrf")}
     assert [name for name in names() if f'"{name}"' not in code and name not in made] == []

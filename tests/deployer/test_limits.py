@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mlcommons_server import MLCommonsServer
 
-from osparse.bundle import Bundle
+from osparse.contracts.bundle import Bundle
 from osparse.deployer import deploy, index_documents, undeploy
 from osparse.errors import ClusterError
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from mlcommons_server import Fault, MLCommonsServer
 
-from osparse.bundle import Bundle
-from osparse.deployer import deploy, ml_tasks, status
+from osparse.contracts.bundle import Bundle
+from osparse.deployer import deploy, status
+from osparse.deployer.mlcommons import tasks
 from osparse.errors import ClusterError
 
 from .conftest import client
@@ -28,7 +29,7 @@ def test_an_open_circuit_breaker_is_told_with_its_remedy(
     server: MLCommonsServer, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deploy(small_bundle, client(server), "products")
-    monkeypatch.setattr(ml_tasks, "SETTLE_SECONDS", 0.05)
+    monkeypatch.setattr(tasks, "SETTLE_SECONDS", 0.05)
     server.faults = [Fault("status", matching="_predict", times=10_000, status=429)]
     (found,) = status(client(server), "products")
     assert not found.ready and not any(model.answers for model in found.models)
@@ -65,7 +66,7 @@ def test_a_model_uploaded_again_ends_up_deployed(server: MLCommonsServer, small_
 def test_a_task_that_ended_is_not_waited_for(
     state: str, server: MLCommonsServer, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ml_tasks, "TASK_SECONDS", 0.2)
+    monkeypatch.setattr(tasks, "TASK_SECONDS", 0.2)
     monkeypatch.setattr(server, "task_get", lambda request: {"state": state})
     with pytest.raises(ClusterError, match=f"the task ended {state}"):
         deploy(small_bundle, client(server), "products")
@@ -74,7 +75,7 @@ def test_a_task_that_ended_is_not_waited_for(
 def test_waiting_for_a_deploy_task_shows_itself(
     server: MLCommonsServer, small_bundle: Bundle, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level("INFO", "osparse.progress"):
+    with caplog.at_level("INFO", "osparse.io.progress"):
         deploy(small_bundle, client(server), "products")
     assert [m for m in caplog.messages if m.startswith(f"deploy tiny-{small_bundle.short}-encoder")]
 

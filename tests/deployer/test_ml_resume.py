@@ -13,8 +13,9 @@ import pytest
 from mlcommons_http import Request
 from mlcommons_server import Fault, MLCommonsServer, mlcommons_server
 
-from osparse.bundle import Bundle
-from osparse.deployer import deploy, ml_models, ml_tasks, status
+from osparse.contracts.bundle import Bundle
+from osparse.deployer import deploy, status
+from osparse.deployer.mlcommons import model_steps, tasks
 from osparse.errors import ClusterError, InputError
 
 from .conftest import client
@@ -46,7 +47,7 @@ def chunks_sent(server: MLCommonsServer, since: int = 0) -> list[int]:
 def test_only_the_missing_chunks_are_sent(
     server: MLCommonsServer, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ml_models, "CHUNK", 100_000)
+    monkeypatch.setattr(model_steps, "CHUNK", 100_000)
     server.faults = [Fault("drop", matching="upload_chunk/3", times=99)]
     with pytest.raises(ClusterError):
         deploy(small_bundle, client(server, retries=0), "products")
@@ -64,7 +65,7 @@ def test_a_registration_cut_otherwise_is_made_anew(
     server: MLCommonsServer, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(ml_models, "CHUNK", 100_000)
+        patch.setattr(model_steps, "CHUNK", 100_000)
         server.faults = [Fault("drop", matching="upload_chunk/3", times=99)]
         with pytest.raises(ClusterError):
             deploy(small_bundle, client(server, retries=0), "products")
@@ -102,7 +103,7 @@ def test_a_fetch_the_server_gave_up_is_begun_anew(
     server: MLCommonsServer, small_bundle: Bundle, files: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The node stopped while it fetched: the model stays REGISTERING, without chunks or checksum."""
-    monkeypatch.setattr(ml_tasks, "SETTLE_SECONDS", 0.1)
+    monkeypatch.setattr(tasks, "SETTLE_SECONDS", 0.1)
     server.persistent["plugins.ml_commons.allow_registering_model_via_url"] = "true"
     name = f"tiny-{small_bundle.short}-encoder"
     server.groups["g"] = {"name": "osparse-tiny", "latest_version": 1}
@@ -124,7 +125,7 @@ def test_an_open_breaker_is_said_at_once(server: MLCommonsServer, small_bundle: 
 
 
 def test_a_refused_registration_names_the_setting(small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("osparse.deployer.ml_settings.needed_settings", lambda *_: {})
+    monkeypatch.setattr("osparse.deployer.mlcommons.settings_step.needed_settings", lambda *_: {})
     with mlcommons_server(settings={}) as server, pytest.raises(ClusterError, match="--allow-settings"):
         deploy(small_bundle, client(server), "products")
 
@@ -133,8 +134,8 @@ def test_a_task_that_runs_on_after_its_model_failed(
     server: MLCommonsServer, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name too long for a file does that: ten minutes of RUNNING."""
-    monkeypatch.setattr(ml_tasks, "MODEL_SECONDS", 0.05)
-    monkeypatch.setattr(ml_tasks, "FAILED_SECONDS", 0.1)
+    monkeypatch.setattr(tasks, "MODEL_SECONDS", 0.05)
+    monkeypatch.setattr(tasks, "FAILED_SECONDS", 0.1)
     server.task_seconds = 30
     plain = server.model_deploy
 
@@ -155,7 +156,7 @@ def test_a_second_deploy_that_fails_does_not_end_the_first(
     server: MLCommonsServer, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Just started, the node deploys the model too: that fails (Duplicate deploy model task), and the model says so."""
-    monkeypatch.setattr(ml_tasks, "MODEL_SECONDS", 0.0)
+    monkeypatch.setattr(tasks, "MODEL_SECONDS", 0.0)
     server.task_seconds = 0.4
     plain = server.model_deploy
 

@@ -9,7 +9,7 @@ import pytest
 from mlcommons_caller import ML, NODE, Caller, zipped
 from mlcommons_server import Fault
 
-from osparse.deployer.connection import Answer
+from osparse.deployer.cluster.client import Answer
 
 GSON = "\nSee https://github.com/google/gson/blob/main/Troubleshooting.md#unexpected-json-structure"
 

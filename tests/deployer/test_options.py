@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from mlcommons_server import MLCommonsServer
 
-from osparse.bundle import Bundle
-from osparse.cli import main
+from osparse.cli.main import main
+from osparse.contracts.bundle import Bundle
 from osparse.deployer import Serving, deploy, read_deployment, rollback, status, undeploy
-from osparse.deployer.carrying import serving_of
+from osparse.deployer.index.kept_options import serving_of
 from osparse.errors import InputError
 
 from .conftest import client

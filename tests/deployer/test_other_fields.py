@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from mlcommons_server import Fault, MLCommonsServer
 
-from osparse.bundle import Bundle
-from osparse.deployer import IndexResult, deploy, index_documents, index_load
-from osparse.deployer.serving import Serving
-from osparse.deployer.stored_sources import stored_sources
+from osparse.contracts.bundle import Bundle
+from osparse.deployer import IndexResult, deploy, index_documents
+from osparse.deployer.index.layout import Serving
+from osparse.deployer.load import stream
+from osparse.deployer.load.stored_sources import stored_sources
 
 from .conftest import TEXTS, client
 
@@ -91,7 +92,7 @@ def test_a_change_that_comes_during_the_load_is_not_lost(
             index.put("a", {**index.documents["a"], "price": price})
         return found
 
-    monkeypatch.setattr(index_load, "stored_sources", late)
+    monkeypatch.setattr(stream, "stored_sources", late)
     done = load({"id": "a", "text": TEXTS[1]}, {"id": "b", "text": TEXTS[1]})
     assert (done.indexed, done.failed) == (2, 0)
     assert stored(running, small_bundle) == {"a": {"text": TEXTS[1], "price": 2}, "b": {"text": TEXTS[1]}}

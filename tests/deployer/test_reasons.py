@@ -13,10 +13,11 @@ from local_http import QuietHandler, serving
 from mlcommons_search import Refused
 from mlcommons_server import MLCommonsServer
 
-from osparse.deployer import Cluster, bulk
-from osparse.deployer.bulk import Failure, FailureLog, send_bulk
-from osparse.deployer.cluster_api import ClusterApi
-from osparse.deployer.index import IndexResult
+from osparse.deployer import Cluster
+from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.load import bulk
+from osparse.deployer.load.bulk import Failure, FailureLog, send_bulk
+from osparse.deployer.load.load import IndexResult
 from osparse.errors import AccessError, ClusterError, InputError
 
 from .conftest import client

@@ -11,17 +11,17 @@ import pytest
 from mlcommons_server import Fault, MLCommonsServer
 
 import osparse
-from osparse.deployer.cluster_api import ClusterApi
-from osparse.deployer.ml_commons import MLCommons
+from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.mlcommons.api import MLCommons
 from osparse.errors import ClusterBusyError, ClusterUnreachableError
-from osparse.retrieval import runs
+from osparse.retrieval import cluster_run
 
 from .conftest import client
 
 COUNT = 10
 SENT_ONCE = {
-    "cluster_api.py": ["update_aliases", "_next_page"],
-    "ml_commons.py": ["register_group", "_refusable", "_refusable"],
+    "cluster/api.py": ["update_aliases", "_next_page"],
+    "mlcommons/api.py": ["register_group", "_refusable", "_refusable"],
 }
 """Methods with a POST that changes something each time it is sent."""
 
@@ -48,12 +48,12 @@ def test_a_lost_page_is_an_error_and_not_the_end(
     server.faults = [Fault("lose", matching="POST /_search/scroll", times=times)]
     with pytest.raises(ClusterUnreachableError):
         list(api.pages("i", 4, {"includes": ["text"]}))
-    monkeypatch.setattr(runs, "PAGE", 4)
+    monkeypatch.setattr(cluster_run, "PAGE", 4)
     server.faults = [Fault("lose", matching="POST /_search/scroll", times=times)]
     with pytest.raises(ClusterUnreachableError):
-        runs.non_zeros(api.cluster, "i", "e")
+        cluster_run.non_zeros(api.cluster, "i", "e")
     server.faults = []
-    assert runs.non_zeros(api.cluster, "i", "e") == {"mean": 2.0, "max": 2.0, "documents": COUNT}
+    assert cluster_run.non_zeros(api.cluster, "i", "e") == {"mean": 2.0, "max": 2.0, "documents": COUNT}
 
 
 def test_a_page_that_something_else_took_is_missed(
@@ -112,12 +112,13 @@ def test_a_post_is_sent_once_unless_it_is_said_to_be_repeatable(
 def test_every_request_goes_through_a_method_of_the_api() -> None:
     """A call that goes round ClusterApi decides by itself whether it may be repeated: there is none."""
     posts: dict[str, list[str]] = {}
-    for room in ("deployer", "retrieval", "commands"):
-        for path in sorted((Path(osparse.__file__).parent / room).glob("*.py")):
+    for room in ("deployer", "retrieval", "cli"):
+        for path in sorted((Path(osparse.__file__).parent / room).resolve().rglob("*.py")):
+            place = f"{path.parent.name}/{path.name}"
             for method, call in _requests(ast.parse(path.read_text(encoding="utf-8"))):
-                assert path.name in ("cluster_api.py", "ml_commons.py"), f"{path}:{call.lineno}"
+                assert place in ("cluster/api.py", "mlcommons/api.py"), f"{path}:{call.lineno}"
                 if call.args and ast.literal_eval(call.args[0]) == "POST" and not _repeatable(call):
-                    posts.setdefault(path.name, []).append(method)
+                    posts.setdefault(place, []).append(method)
     assert posts == SENT_ONCE
 
 

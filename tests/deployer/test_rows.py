@@ -19,12 +19,11 @@ import pytest
 from click.testing import CliRunner
 from mlcommons_server import MLCommonsServer
 
-from osparse.beir import read_beir
-from osparse.bundle import Bundle
-from osparse.cli import cli
-from osparse.corpus.build import build_dataset
+from osparse.cli.main import cli
+from osparse.contracts.bundle import Bundle
+from osparse.corpus.builder.build import build_dataset
 from osparse.deployer import deploy, index_documents
-from osparse.deployer.documents import (
+from osparse.deployer.load.documents import (
     Document,
     Removal,
     Unusable,
@@ -34,8 +33,9 @@ from osparse.deployer.documents import (
     read_removals,
 )
 from osparse.errors import DatasetError, InputError
-from osparse.evaluation import open_benchmark
-from osparse.tabular import table_rows
+from osparse.evaluation.beir import read_beir
+from osparse.evaluation.measures import open_benchmark
+from osparse.io.tabular import table_rows
 
 from .conftest import client
 
@@ -73,18 +73,25 @@ def test_an_id_is_a_text_or_a_whole_number_under_either_name(tmp_path: Path) -> 
 
 
 def test_the_fields_may_have_other_names(tmp_path: Path) -> None:
-    rows = [{"sku": 5, "body": "growing", "text": "not this", "id": "nor this"}]
+    rows = [{"sku": 5, "body": "growing", "id": "not this"}]
     for path in (write(tmp_path / "d.jsonl", *rows), tmp_path / "d.pq"):
         if path.suffix == ".pq":
             pa.parquet.write_table(pa.Table.from_pylist(rows), path)
         (row,) = read_documents([path], id_field="sku", text_field="body")
-        assert isinstance(row, Document) and (row.id, row.text) == ("5", "growing")
+        assert isinstance(row, Document) and row.id == "5"
+        assert row.fields == {"text": "growing", "sku": 5, "id": "not this"}
         (row,) = read_documents([path], id_field="number", text_field="body")
         assert (
             isinstance(row, Unusable)
             and "number must be a text or a whole number, found None; the row has" in row.reason
         )
-        assert "body" in row.reason and ("sku" in row.reason) == (path.suffix == ".jsonl")
+        assert "body, id, sku" in row.reason
+
+
+def test_a_text_of_another_name_does_not_replace_the_rows_own(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.jsonl", {"id": 1, "body": "growing", "text": "another"})
+    (row,) = read_documents([path], text_field="body")
+    assert isinstance(row, Unusable) and "body is stored as text, and the row has a text too; rename that" in row.reason
 
 
 @pytest.mark.parametrize("suffix", COMPRESS)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from mlcommons_server import MLCommonsServer
 
-from osparse.bundle import Bundle
+from osparse.contracts.bundle import Bundle
 from osparse.deployer import deploy, read_deployment, status
-from osparse.deployer.serving import Serving
+from osparse.deployer.index.layout import Serving
 from osparse.errors import ClusterError, InputError
 
 from .conftest import client

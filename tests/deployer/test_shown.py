@@ -7,10 +7,10 @@ import json
 import pytest
 from mlcommons_server import MLCommonsServer
 
-from osparse.bundle import Bundle
-from osparse.cli import main
+from osparse.cli.main import main
+from osparse.contracts.bundle import Bundle
 from osparse.deployer import deploy
-from osparse.deployer.dashboards import compact, example_text
+from osparse.deployer.operate.snippets import compact, example_text
 
 from .conftest import client
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from mlcommons_server import MLCommonsServer
 
-from osparse.bundle import Bundle
+from osparse.contracts.bundle import Bundle
 from osparse.deployer import deploy, index_documents, read_deployment
-from osparse.deployer.serving import Serving
-from osparse.encoding import score
+from osparse.deployer.index.layout import Serving
 from osparse.errors import ClusterError
+from osparse.formula.weights import score
 from osparse.retrieval import explain
-from osparse.retrieval.runs import cluster_run
-from osparse.retrieval.searching import Searcher
+from osparse.retrieval.cluster_run import cluster_run
+from osparse.retrieval.searcher import Searcher
 
 from .conftest import TEXTS, client
 

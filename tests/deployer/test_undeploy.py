@@ -10,9 +10,10 @@ import pytest
 from mlcommons_http import Request
 from mlcommons_server import MLCommonsServer
 
-from osparse.bundle import Bundle
-from osparse.cli import main
-from osparse.deployer import UndeployResult, deploy, removal, rollback, status, undeploy
+from osparse.cli.main import main
+from osparse.contracts.bundle import Bundle
+from osparse.deployer import UndeployResult, deploy, rollback, status, undeploy
+from osparse.deployer.operate import removal
 from osparse.errors import DeploymentConflictError, InputError, OsparseError
 
 from .conftest import client

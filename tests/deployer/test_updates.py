@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from mlcommons_server import Fault, MLCommonsServer
 
-from osparse.bundle import Bundle
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.deployment import stored_vectors
 from osparse.deployer import deploy, index_documents, status
-from osparse.deployer.cluster_api import NDJSON, ndjson
-from osparse.deployer.serving import Serving
-from osparse.deployment import stored_vectors
+from osparse.deployer.cluster.api import NDJSON, ndjson
+from osparse.deployer.index.layout import Serving
 
 from .conftest import TEXTS, client
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from mlcommons_server import ML_PLUGINS, MLCommonsServer
 
-from osparse.bundle import Bundle
+from osparse.contracts.bundle import Bundle
 from osparse.deployer import Cluster, deploy
-from osparse.deployer.cluster_api import ClusterApi
-from osparse.deployer.facts import Facts, choose_mode, look
-from osparse.deployer.serving import Serving
+from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.cluster.facts import Facts, choose_mode, look
+from osparse.deployer.index.layout import Serving
 from osparse.errors import ClusterError, InputError
 
 from .conftest import client

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from osparse.deployer.node import node_down, node_up
-from osparse.deployer.node_state import NodeStatus
+from osparse.deployer.node.node import node_down, node_up
+from osparse.deployer.node.state import NodeStatus
 
 
 @pytest.fixture(scope="session")

@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 from lookup_bundle import make_lookup_bundle
 
-from osparse.bundle import Bundle
-from osparse.cli import main
-from osparse.dataset import Dataset
+from osparse.cli.main import main
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.dataset import Dataset
 from osparse.deployer import Cluster, Gate, deploy, index_documents, open_cluster, rollback, status, undeploy
-from osparse.deployer.cluster_api import ClusterApi
+from osparse.deployer.cluster.api import ClusterApi
 from osparse.errors import CheckError
-from osparse.evaluation import open_benchmark
+from osparse.evaluation.measures import open_benchmark
 from osparse.opensearch_templates import render
 from osparse.retrieval import evaluate_cluster
-from osparse.retrieval.searching import Searcher
+from osparse.retrieval.searcher import Searcher
 
 pytestmark = pytest.mark.e2e
 NAME = "switched"

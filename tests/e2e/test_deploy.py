@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 import world
 
-from osparse.bundle import Bundle
-from osparse.dataset import Dataset
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.dataset import Dataset
+from osparse.contracts.deployment import FIELD, token_of
 from osparse.deployer import Cluster, deploy, index_documents, open_cluster, query_encoder, read_deployment, status
-from osparse.deployer.dashboards import tokens_body
-from osparse.deployer.index import HASH_FIELD
-from osparse.deployment import FIELD, token_of
-from osparse.encoding import score
+from osparse.deployer.load.load import HASH_FIELD
+from osparse.deployer.operate.snippets import tokens_body
+from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.errors import ClusterError, DeploymentConflictError, MissingPluginError
-from osparse.onnx_encoder import OnnxEncoder
+from osparse.formula.weights import score
 
 pytestmark = pytest.mark.e2e
 INDEX = "deployed"

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import world
 
-from osparse.bundle import Bundle
-from osparse.cli import main
-from osparse.dataset import Dataset
+from osparse.cli.main import main
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.dataset import Dataset
+from osparse.contracts.model import Model
 from osparse.deployer import Cluster, deploy, index_documents, open_cluster
 from osparse.errors import DeploymentConflictError
-from osparse.evaluation import HIT, NDCG, RECALL, Benchmark, measure, open_benchmark
-from osparse.model import Model
-from osparse.ranking import InvertedIndex
+from osparse.evaluation.exact_search import InvertedIndex
+from osparse.evaluation.measures import HIT, NDCG, RECALL, Benchmark, measure, open_benchmark
 from osparse.retrieval import Searcher, evaluate_cluster, evaluate_model
-from osparse.retrieval.bm25 import prepare_bm25
+from osparse.retrieval.bm25_baseline import prepare_bm25
 from osparse.retrieval.model_run import encode_corpus
 
 pytestmark = pytest.mark.e2e

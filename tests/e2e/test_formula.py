@@ -1,4 +1,4 @@
-"""One formula: trained, packaged and served results agree with osparse.encoding, on the real node."""
+"""One formula: trained, packaged and served results agree with osparse.formula.weights, on the real node."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 import world
 from mlcommons_models import Runtime
 
-from osparse.bundle import Bundle
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.model import Model
 from osparse.deployer import Cluster, deploy, index_documents, open_cluster
-from osparse.encoder import TextEncoder
-from osparse.encoding import QueryEncoder, quantise, score
-from osparse.lexicon import load_tokenizer
-from osparse.model import Model
+from osparse.encoders.torch_encoder import TextEncoder
+from osparse.formula.lexicon import load_tokenizer
+from osparse.formula.weights import QueryEncoder, quantise, score
 from osparse.retrieval import Searcher, search
 
 pytestmark = pytest.mark.e2e

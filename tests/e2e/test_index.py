@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from osparse.deployer import Cluster, open_cluster
-from osparse.deployer.bulk import Line, send_bulk
-from osparse.deployer.cluster_api import ClusterApi
-from osparse.deployer.node import node_down, node_up
+from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.load.bulk import Line, send_bulk
+from osparse.deployer.node.node import node_down, node_up
 
 pytestmark = pytest.mark.e2e
 

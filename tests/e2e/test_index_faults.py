@@ -12,10 +12,11 @@ from fault_proxy import Trouble, at_random, fault_proxy
 from fault_trials import NodeGround
 from lookup_bundle import TEXTS, make_lookup_bundle
 
-from osparse.bundle import Bundle
-from osparse.deployer import Cluster, bulk, deploy, index_documents, index_refresh, load_rows
-from osparse.deployer.documents import Document, Row
-from osparse.deployer.index_encoding import FEW
+from osparse.contracts.bundle import Bundle
+from osparse.deployer import Cluster, deploy, index_documents, load_rows
+from osparse.deployer.load import bulk, refresh
+from osparse.deployer.load.documents import Document, Row
+from osparse.deployer.load.encoders import FEW
 
 pytestmark = pytest.mark.e2e
 NAME = "faulted"
@@ -74,7 +75,7 @@ def test_deletes_and_edits(cluster: Cluster, small: Bundle, tmp_path: Path) -> N
 
 
 def test_the_refresh_interval_comes_back(cluster: Cluster, small: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_refresh, "MANY", 1)
+    monkeypatch.setattr(refresh, "MANY", 1)
     index, seen = f"{NAME}-{small.short}", list[object]()
 
     def settings() -> dict[str, str]:

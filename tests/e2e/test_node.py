@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from osparse.deployer.node import node_down, node_status, node_up
-from osparse.deployer.node_home import MODULES
-from osparse.deployer.node_process import THAI_TEXT
-from osparse.deployer.node_state import NodeStatus
-from osparse.encoding import score
+from osparse.deployer.node.home import MODULES
+from osparse.deployer.node.node import node_down, node_status, node_up
+from osparse.deployer.node.process import THAI_TEXT
+from osparse.deployer.node.state import NodeStatus
 from osparse.errors import NodeError
+from osparse.formula.weights import score
 
 pytestmark = pytest.mark.e2e
 
@@ -69,7 +69,7 @@ def test_analyzers(node: NodeStatus) -> None:
 
 
 def test_rank_features_score_as_the_formula_says(node: NodeStatus, index: str) -> None:
-    """1,000 documents in one bulk request, 10 queries: hits and scores against osparse.encoding.score."""
+    """1,000 documents in one bulk request, 10 queries: hits and scores against osparse.formula.weights.score."""
     random = np.random.default_rng(7)
 
     def weighted(n: int) -> dict[str, float]:
@@ -156,7 +156,7 @@ def test_two_nodes_cannot_share_one_home(node: NodeStatus) -> None:
         [
             sys.executable,
             "-m",
-            "osparse.deployer.node_process",
+            "osparse.deployer.node.process",
             *arguments,
             "--java-name",
             "x",

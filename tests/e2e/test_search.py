@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from osparse.bundle import Bundle
-from osparse.cli import main
-from osparse.dataset import Dataset
+from osparse.cli.main import main
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.dataset import Dataset
 from osparse.deployer import deploy, index_documents, open_cluster
 
 pytestmark = pytest.mark.e2e
@@ -87,7 +87,7 @@ def test_explain_shows_both_sides(target: list[str], capsys: pytest.CaptureFixtu
 
 def test_asking_imports_nothing_heavy(target: list[str]) -> None:
     code = (
-        "import sys; from osparse.cli import main\n"
+        "import sys; from osparse.cli.main import main\n"
         f"try: main({['search', *target, QUERY]!r})\n"
         "finally: print([m for m in ('torch', 'transformers', 'polars', 'onnxruntime') if m in sys.modules])"
     )

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from osparse.bundle import Bundle
-from osparse.dataset import Dataset
-from osparse.model import Model
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.dataset import Dataset
+from osparse.contracts.model import Model
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = ROOT / ".venv-base" / "bin"
@@ -61,7 +61,7 @@ def test_search_loads_nothing_that_it_does_not_need(node: Any, bundle: Bundle, d
     run("index", *target, dataset.path)
     heavy = ("torch", "transformers", "polars", "pyarrow", "pandas", "scipy", "ir_measures", "onnxruntime")
     code = (
-        "import sys; from osparse.cli import main\n"
+        "import sys; from osparse.cli.main import main\n"
         f"try: main({['search', *target, 'phases of the moon']!r})\n"
         f"finally: print('LOADED', [m for m in {heavy!r} if m in sys.modules])"
     )

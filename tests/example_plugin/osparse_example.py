@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from osparse.architectures import BERT
-from osparse.packager.checks import Check, Subject, result
-from osparse.packager.formats import Onnx, Quantization
-from osparse.packager.torchscript import Graph
+from osparse.masked_lm.architectures import BERT
+from osparse.packager.checks.registry import Check, Subject, result
+from osparse.packager.export.formats import Onnx, Quantization
+from osparse.packager.export.torchscript import Graph
 
 
 class StampedOnnx(Onnx):

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from osparse.bundle import Bundle, BundleFile
-from osparse.files import fingerprint, sha256_file
-from osparse.packager.archive import write_zip
+from osparse.contracts.bundle import Bundle, BundleFile
+from osparse.io.files import fingerprint, sha256_file
+from osparse.packager.export.archive import write_zip
 
 
 @pytest.fixture

@@ -12,14 +12,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from osparse.bundle import read_member
+from osparse.contracts.bundle import read_member
+from osparse.contracts.model import Model
 from osparse.errors import CheckError, InputError, ModelError
-from osparse.lexicon import MIN_WEIGHT
-from osparse.masked_lm import load_masked_lm
-from osparse.model import Model
-from osparse.packager import hub, package
-from osparse.packager.checkpoints import Checkpoint, describe, display_name, open_model
-from osparse.packager.source import Source
+from osparse.formula.lexicon import MIN_WEIGHT
+from osparse.masked_lm.load import load_masked_lm
+from osparse.packager import package
+from osparse.packager.checkpoint import hub
+from osparse.packager.checkpoint.checkpoints import Checkpoint, describe, display_name, open_model
+from osparse.packager.checkpoint.loaded import Source
 
 HUGGING_FACE = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 

@@ -14,7 +14,7 @@ import onnx
 import pytest
 import world
 
-from osparse.bundle import Bundle, read_member
+from osparse.contracts.bundle import Bundle, read_member
 from osparse.errors import CheckError
 from osparse.packager import package, verify
 

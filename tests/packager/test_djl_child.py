@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from osparse.bundle import Bundle
+from osparse.contracts.bundle import Bundle
 from osparse.errors import CheckError, InputError, NodeError
-from osparse.jars import read_lock
-from osparse.java import Java
-from osparse.packager import djl
+from osparse.packager.checks import djl
+from osparse.runtime.jars import read_lock
+from osparse.runtime.java import Java
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from typing import Any
 
 import saved_worlds
 
-from osparse.bundle import Bundle
+from osparse.contracts.bundle import Bundle
+from osparse.opensearch_versions import TARGETS
 from osparse.packager import package
-from osparse.packager.saved_settings import Setting
-from osparse.packager.saved_settings_table import SETTINGS
-from osparse.targets import TARGETS
+from osparse.packager.checkpoint.saved_settings import Setting
+from osparse.packager.checkpoint.saved_settings_table import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = {

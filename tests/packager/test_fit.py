@@ -12,16 +12,16 @@ import pytest
 from click.testing import CliRunner
 from tokenizers import Tokenizer
 
-from osparse.bundle import Bundle, read_member
-from osparse.cli import cli
-from osparse.dataset import Dataset
+from osparse.cli.main import cli
+from osparse.contracts.bundle import Bundle, read_member
+from osparse.contracts.dataset import Dataset
+from osparse.contracts.model import Model
+from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.errors import InputError
-from osparse.model import Model
-from osparse.onnx_encoder import OnnxEncoder
 from osparse.packager import package, verify
 from osparse.packager.card import card
-from osparse.packager.fit import Fit
-from osparse.packager.fitting import BYTES_PER_DOCUMENT, BYTES_PER_WEIGHT, _vocabulary, measure
+from osparse.packager.fit.fit import Fit
+from osparse.packager.fit.measure import BYTES_PER_DOCUMENT, BYTES_PER_WEIGHT, _vocabulary, measure
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_query_ceiling_is_the_largest_query_weight(fit: Fit, bundle: Bundle) -> 
 
 
 def test_clipping_shows_in_the_error(bundle: Bundle, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("osparse.packager.fitting.DEFAULT_CEILINGS", {"ingest": 0.5, "search": 16.0})
+    monkeypatch.setattr("osparse.packager.fit.measure.DEFAULT_CEILINGS", {"ingest": 0.5, "search": 16.0})
     clipped = measure(bundle, dataset).seismic
     assert clipped["default"]["clipped"] > 0.3 and clipped["default"]["error"] > 10 * clipped["fitted"]["error"]
 

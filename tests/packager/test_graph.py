@@ -14,13 +14,13 @@ import pytest
 import torch
 import world
 
-from osparse.encoder import TextEncoder
-from osparse.encoding import Head, document_weights
+from osparse.contracts.model import Model
+from osparse.encoders.onnx_encoder import INPUTS, open_session
+from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import BundleError
-from osparse.model import Model
-from osparse.onnx_encoder import INPUTS, open_session
-from osparse.packager import onnx as onnx_format
-from osparse.packager import operators, torchscript
+from osparse.formula.weights import Head, document_weights
+from osparse.packager.export import onnx as onnx_format
+from osparse.packager.export import operators, torchscript
 
 MASKED = (0, 1, 2, 3, 4, 17)
 HEADS = [

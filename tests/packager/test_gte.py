@@ -13,11 +13,11 @@ import world
 from numpy.typing import NDArray
 from plain_gte import DOC_V3_GTE, random_weights, write_folder
 
-from osparse.bundle import Bundle
-from osparse.encoding import document_weights
+from osparse.contracts.bundle import Bundle
+from osparse.formula.weights import document_weights
 from osparse.packager import package, verify
-from osparse.packager.formats import open_runners
-from osparse.packager.tokenizer import load
+from osparse.packager.export.formats import open_runners
+from osparse.packager.tokenizer.packaged import load
 
 NTK = {"type_vocab_size": 1, "rope_theta": 20000, "rope_scaling": {"type": "ntk", "factor": 8.0}}
 

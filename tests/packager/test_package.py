@@ -17,15 +17,16 @@ import torch
 import world
 from safetensors.torch import load_file, save_file
 
-from osparse.bundle import Bundle
-from osparse.encoder import TextEncoder
-from osparse.encoding import Head
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.model import Model
+from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import BundleError, CheckError, InputError, ModelError
-from osparse.files import sha256_file
-from osparse.model import Model
-from osparse.packager import archive, package, torchscript
-from osparse.packager.packing import RECIPE, safe_name
-from osparse.targets import TARGETS
+from osparse.formula.weights import Head
+from osparse.io.files import sha256_file
+from osparse.opensearch_versions import TARGETS
+from osparse.packager import package
+from osparse.packager.export import archive, torchscript
+from osparse.packager.make_bundle import RECIPE, safe_name
 
 MACHINE = (b"site-packages", b"/home/", b"/root/", b"/tmp/", str(Path(__file__).parents[2]).encode(), b".py")
 

@@ -3,10 +3,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from osparse.encoding import Head, prune
 from osparse.errors import CheckError
-from osparse.packager.parity import TOLERANCE, Case, compare, lone_words, make_cases, padding_leak, require_parity
-from osparse.packager.probes import _is_sharp
+from osparse.formula.weights import Head, prune
+from osparse.packager.compare.parity import (
+    TOLERANCE,
+    Case,
+    compare,
+    lone_words,
+    make_cases,
+    padding_leak,
+    require_parity,
+)
+from osparse.packager.compare.probes import _is_sharp
 
 CASE = Case("one", np.zeros((1, 1), np.int64), np.ones((1, 1), np.int64))
 WANTED = np.array([[0.0, 0.5, 2.0, 1.0]], np.float32)

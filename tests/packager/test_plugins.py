@@ -11,14 +11,15 @@ import onnx
 import pytest
 import saved_worlds
 
-from osparse import plugins
-from osparse.architectures import BERT, find
-from osparse.bundle import Bundle, read_member
+from osparse.contracts.bundle import Bundle, read_member
+from osparse.contracts.model import Model
 from osparse.errors import CheckError, InputError
-from osparse.model import Model
-from osparse.packager import formats, package, verify
-from osparse.packager.checkpoints import open_model
-from osparse.packager.source import Source
+from osparse.masked_lm.architectures import BERT, find
+from osparse.packager import package, verify
+from osparse.packager.checkpoint.checkpoints import open_model
+from osparse.packager.checkpoint.loaded import Source
+from osparse.packager.export import formats
+from osparse.plugins import entry_points
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "tests" / "example_plugin"
@@ -26,8 +27,8 @@ Install = Callable[..., None]
 
 
 def forget() -> None:
-    plugins.known.cache_clear()
-    plugins.load.cache_clear()
+    entry_points.known.cache_clear()
+    entry_points.load.cache_clear()
     find.cache_clear()
 
 
@@ -64,18 +65,20 @@ def test_the_example_is_what_the_documentation_shows() -> None:
         assert (EXAMPLE / file).read_text(encoding="utf-8").strip() in text
 
 
-@pytest.mark.parametrize("group", list(plugins.OWN))
+@pytest.mark.parametrize("group", list(entry_points.OWN))
 def test_osparse_own_parts_can_be_loaded_and_come_first(group: str, install: Install) -> None:
     install({group: {"aaa": "osparse_example:absent"}})
-    assert list(plugins.known(group)) == [*plugins.OWN[group], "aaa"]
-    for name in plugins.OWN[group]:
-        assert plugins.load(group, name) is not None
+    assert list(entry_points.known(group)) == [*entry_points.OWN[group], "aaa"]
+    for name in entry_points.OWN[group]:
+        assert entry_points.load(group, name) is not None
 
 
 def test_the_metadata_of_an_installed_osparse_adds_nothing(install: Install) -> None:
     """Versions before 0.2 listed their own parts as entry points, which may name what is no longer there."""
-    install({plugins.CHECKS: {"zips": "osparse.packager.gone:zips", "rings": "osparse.packager.gone:rings"}}, "osparse")
-    assert list(plugins.known(plugins.CHECKS)) == list(plugins.OWN[plugins.CHECKS])
+    install(
+        {entry_points.CHECKS: {"zips": "osparse.packager.gone:zips", "rings": "osparse.packager.gone:rings"}}, "osparse"
+    )
+    assert list(entry_points.known(entry_points.CHECKS)) == list(entry_points.OWN[entry_points.CHECKS])
 
 
 def test_the_example_packages_and_verifies(
@@ -97,7 +100,7 @@ def test_the_example_packages_and_verifies(
 def test_what_is_not_installed_or_broken_is_named(install: Install, bundle: Bundle) -> None:
     with pytest.raises(InputError, match=r"'openvino' is not among osparse\.formats: torchscript, onnx"):
         formats.get("openvino")
-    install({"osparse.formats": {"gone": "no_such_module:Format", "wrong": "osparse.bundle:Bundle.__name__"}})
+    install({"osparse.formats": {"gone": "no_such_module:Format", "wrong": "osparse.contracts.bundle:Bundle.__name__"}})
     with pytest.raises(InputError, match=r"'gone': no_such_module:Format .* cannot be imported"):
         formats.get("gone")
     assert bundle.formats == ["torchscript", "onnx"]
@@ -116,7 +119,7 @@ def test_two_packages_may_not_claim_one_name(install: Install) -> None:
 
 
 def test_a_plug_in_architecture_says_its_position_offset(install: Install, tmp_path: Path) -> None:
-    install({"osparse.architectures": {"camembert": "osparse.architectures:ROBERTA"}})
+    install({"osparse.architectures": {"camembert": "osparse.masked_lm.architectures:ROBERTA"}})
     folder = saved_worlds.plain(saved_worlds.roberta(tmp_path / "model", "camembert"))
     opened = open_model(folder)
     assert opened.head.max_length == 40  # of 42 positions

@@ -11,16 +11,18 @@ import pytest
 import torch
 import world
 
-from osparse.bundle import Bundle, read_member
+from osparse.contracts.bundle import Bundle, read_member
+from osparse.contracts.model import Model
+from osparse.encoders.onnx_encoder import INPUTS, OnnxEncoder, open_session, read_tokenizer
+from osparse.encoders.similarity import LEAST_COSINE
 from osparse.errors import CheckError
-from osparse.likeness import LEAST_COSINE
-from osparse.model import Model
-from osparse.onnx_encoder import INPUTS, OnnxEncoder, open_session, read_tokenizer
-from osparse.packager import formats, package, quantize, rings, torchscript
-from osparse.packager import onnx as onnx_format
-from osparse.packager.parity import Case
-from osparse.packager.source import Source
-from osparse.packager.twin import ServerEncoder
+from osparse.packager import package
+from osparse.packager.checkpoint.loaded import Source
+from osparse.packager.checks import runtimes
+from osparse.packager.checks.emulator import ServerEncoder
+from osparse.packager.compare.parity import Case
+from osparse.packager.export import formats, quantize, torchscript
+from osparse.packager.export import onnx as onnx_format
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +96,8 @@ def test_a_quantised_bundle_says_what_it_loses(model: Model, bundle: Bundle, tmp
     tokens = read_tokenizer(made.zip_path("tokenizer"))[1]
     ids = [{tokens.index(t): w for t, w in found.items()} for found in words]
     loose = replace(made, tolerance=5.0)
-    assert rings._documents(loose, "onnx", "b", words, ids).outcome == "ok"
-    swapped = rings._documents(loose, "onnx", "b", [words[1], *words[1:]], [ids[1], *ids[1:]])
+    assert runtimes._documents(loose, "onnx", "b", words, ids).outcome == "ok"
+    swapped = runtimes._documents(loose, "onnx", "b", [words[1], *words[1:]], [ids[1], *ids[1:]])
     assert swapped.outcome == "failed" and "another vector: cosine" in swapped.detail
     encoder, texts = OnnxEncoder.open(made, threads=1), [probe.text for probe in made.probes()]
     alone = [encoder.encode([text])[0] for text in texts]

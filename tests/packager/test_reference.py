@@ -8,11 +8,13 @@ import pytest
 import saved_worlds as saved
 from click.testing import CliRunner
 
-from osparse.bundle import Bundle
-from osparse.cli import cli
+from osparse.cli.main import cli
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.model import Model
 from osparse.errors import CheckError, InputError, MissingExtraError
-from osparse.model import Model
-from osparse.packager import layouts, package, reference, verify
+from osparse.packager import package, verify
+from osparse.packager.checkpoint import layouts
+from osparse.packager.reference import library
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ def test_a_length_that_was_given_is_the_callers(root: Path, tmp_path: Path) -> N
 def test_without_the_library_nothing_is_claimed(
     root: Path, made: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(reference, "LIBRARY", "no_such_library")
+    monkeypatch.setattr(library, "LIBRARY", "no_such_library")
     alone = package(root, tmp_path / "bundle", ["onnx"])
     assert alone.checks["reference"] == {"library": {}, "length_given": False}
     assert "was not compared with its library" in caplog.text and alone.fingerprint == made.fingerprint

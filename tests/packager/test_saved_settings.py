@@ -11,10 +11,10 @@ import pytest
 import saved_worlds as saved
 from sentence_transformers import SparseEncoder
 
+from osparse.encoders.onnx_encoder import OnnxEncoder, open_query_encoder
 from osparse.errors import InputError, ModelError
-from osparse.onnx_encoder import OnnxEncoder, open_query_encoder
 from osparse.packager import package
-from osparse.packager.checkpoints import open_model
+from osparse.packager.checkpoint.checkpoints import open_model
 
 Make = Callable[[Path], Path]
 

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, normalizers
 
 from osparse.errors import BundleError, ModelError
 from osparse.packager import package
-from osparse.packager.tokenizer import load, lossy, packaged_tokenizer, unreadable
+from osparse.packager.tokenizer.packaged import load, lossy, packaged_tokenizer, unreadable
 
 
 @pytest.mark.parametrize(("make", "was_lossy"), [(byte_level, True), (metaspace, True), (wordpiece, False)])

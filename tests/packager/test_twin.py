@@ -13,17 +13,17 @@ import world
 from mlcommons_models import Runtime
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
-from osparse import encoding
-from osparse.bundle import Bundle
+from osparse.contracts.bundle import Bundle
 from osparse.errors import BundleError, CheckError
-from osparse.packager.twin import ServerEncoder, ServerTokenizer
-from osparse.packager.twin_index import Seismic, prune, rank_features, score
+from osparse.formula import weights as encoding
+from osparse.packager.checks.emulator import ServerEncoder, ServerTokenizer
+from osparse.packager.checks.lucene_emulator import Seismic, prune, rank_features, score
 
 TEXTS = [*(probe for record in world.RECORDS[:3] for probe in record[1:]), *world.ODD_TEXTS, "\ud83d half a pair"]
 
 
 def other_twin(bundle: Bundle, key: str) -> Runtime:
-    """The second reading of the same server, in tests/mlcommons_models.py."""
+    """The second reading of the same server, in tests/support/mlcommons_models.py."""
     file = bundle.files[key]
     document = {"name": "m", "model_version": "1", "algorithm": file.function_name, "model_format": file.model_format}
     return Runtime(document, bundle.zip_path(key).read_bytes(), "id")

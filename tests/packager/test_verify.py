@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import world
 
-from osparse.bundle import Bundle, read_member
-from osparse.encoding import Head
+from osparse.contracts.bundle import Bundle, read_member
+from osparse.contracts.model import Model
 from osparse.errors import BundleError, CheckError
-from osparse.model import Model
+from osparse.formula.weights import Head
 from osparse.packager import package, verify
 
 Rewrite = Callable[..., None]

@@ -12,14 +12,14 @@ import pytest
 from mlcommons_search import Index, search
 from numpy.typing import NDArray
 
-from osparse.dataset import Dataset
-from osparse.deployer.connection import Answer
-from osparse.deployment import FIELD, Deployment, feature_name
-from osparse.encoder import TextEncoder
-from osparse.encoding import QueryEncoder
-from osparse.lexicon import load_tokenizer
-from osparse.model import Model
-from osparse.retrieval import searching as search_module
+from osparse.contracts.dataset import Dataset
+from osparse.contracts.deployment import FIELD, Deployment, feature_name
+from osparse.contracts.model import Model
+from osparse.deployer.cluster.client import Answer
+from osparse.encoders.torch_encoder import TextEncoder
+from osparse.formula.lexicon import load_tokenizer
+from osparse.formula.weights import QueryEncoder
+from osparse.retrieval import searcher as search_module
 
 DEPLOYMENTS = {"client": ("client", "u2024"), "plugin": ("client", "raw"), "ml-commons": ("ml-commons", "raw")}
 """The three ways to ask: rank_feature clauses, query_tokens, query_text."""

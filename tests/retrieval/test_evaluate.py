@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from osparse.dataset import Dataset
-from osparse.deployer.cluster_api import ClusterApi
-from osparse.deployer.connection import Answer
-from osparse.encoder import TextEncoder
-from osparse.encoding import quantise
+from osparse.contracts.dataset import Dataset
+from osparse.contracts.model import Model
+from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.cluster.client import Answer
+from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import InputError
-from osparse.evaluation import HIT, NDCG, RECALL, judged_sets, measure, open_benchmark
-from osparse.model import Model
-from osparse.ranking import paired_randomisation_test
-from osparse.retrieval import Report, bm25, evaluate, evaluate_cluster, evaluate_model
-from osparse.retrieval.bm25 import Bm25, choose_analyzers
+from osparse.evaluation.exact_search import paired_randomisation_test
+from osparse.evaluation.measures import HIT, NDCG, RECALL, judged_sets, measure, open_benchmark
+from osparse.formula.weights import quantise
+from osparse.retrieval import Report, bm25_baseline, evaluate_cluster, evaluate_model, evaluator
+from osparse.retrieval.bm25_baseline import Bm25, choose_analyzers
+from osparse.retrieval.cluster_run import latencies
 from osparse.retrieval.report import rows_of
-from osparse.retrieval.runs import latencies
 
 KINDS = ["client", "plugin", "ml-commons"]
 Make = Callable[[str], Any]
@@ -118,7 +118,7 @@ def test_documents_without_a_language_are_noticed(make_cluster: Make, dataset: D
 
 def test_a_baseline_without_stemming_is_noticed(make_cluster: Make, dataset: Dataset) -> None:
     cluster, data = make_cluster("client"), open_benchmark(dataset.path)
-    (note,) = evaluate._notes(cluster, "world", 16, data, Bm25({"und": "i"}, {"und": "standard"}))
+    (note,) = evaluator._notes(cluster, "world", 16, data, Bm25({"und": "i"}, {"und": "standard"}))
     assert "BM25 took the standard analyzer, which does not stem" in note
 
 
@@ -133,7 +133,7 @@ def test_a_baseline_that_vanishes_is_made_again(dataset: Dataset) -> None:
             meta = {"mappings": {"_meta": {"osparse_baseline": {"dataset": "old"}}}}
             return Answer(404, {}, {}) if method == "DELETE" else Answer(200, {"n": meta, "count": 1}, {})
 
-    assert not bm25._is_whole(ClusterApi(Vanishing()), "n", {"dataset": "new"}, 1)  # type: ignore[arg-type]
+    assert not bm25_baseline._is_whole(ClusterApi(Vanishing()), "n", {"dataset": "new"}, 1)  # type: ignore[arg-type]
     assert calls[-1] == ("DELETE", (404,))
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from osparse.dataset import Dataset
+from osparse.contracts.dataset import Dataset
 from osparse.errors import CheckError, DatasetError
-from osparse.evaluation import open_benchmark
-from osparse.retrieval import evaluate_cluster, gate, gating
+from osparse.evaluation.measures import open_benchmark
+from osparse.retrieval import evaluate_cluster, gate, quality_gate
 
 Make = Callable[[str], Any]
 
@@ -33,7 +33,7 @@ def test_judged_documents_that_are_not_there(
     monkeypatch: pytest.MonkeyPatch,
     batch: int,
 ) -> None:
-    monkeypatch.setattr(gating, "LOOKED_UP", batch)
+    monkeypatch.setattr(quality_gate, "LOOKED_UP", batch)
     cluster = make_cluster("client")
     made = gate(cluster, dataset.path)
     judged = {d for s in open_benchmark(dataset.path).sets for grades in s.qrels.values() for d in grades}

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from osparse.deployment import Deployment
+from osparse.contracts.deployment import Deployment
 from osparse.retrieval.queries import query_body, sendable
 
 PLAIN = ("world", "f" * 64, "1", 400, 64)

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import world
 
-from osparse.dataset import Dataset
-from osparse.encoder import TextEncoder
-from osparse.encoding import score
+from osparse.contracts.dataset import Dataset
+from osparse.contracts.model import Model
+from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import ClusterError, InputError, ModelError
-from osparse.model import Model
-from osparse.retrieval.explaining import explain
-from osparse.retrieval.searching import Searcher, search
+from osparse.formula.weights import score
+from osparse.retrieval.explainer import explain
+from osparse.retrieval.searcher import Searcher, search
 
 KINDS = ["client", "plugin", "ml-commons"]
 QUERY = "tram lines 노선 ver. 2.0 달"

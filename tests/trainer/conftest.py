@@ -9,8 +9,8 @@ import pytest
 import small_run
 import torch
 
-from osparse.dataset import Dataset
-from osparse.model import Model
+from osparse.contracts.dataset import Dataset
+from osparse.contracts.model import Model
 
 
 @pytest.fixture(scope="session")

@@ -10,16 +10,16 @@ import pytest
 from candidates_world import ROWS, make, ranking_config, remake
 from scipy import sparse
 
-from osparse.dataset import Dataset
+from osparse.contracts.dataset import Dataset
+from osparse.contracts.model import Model
 from osparse.errors import ConfigError, DatasetError
-from osparse.model import Model
-from osparse.trainer.batch import Batch, BatchMaker, BatchQuery, thinned
-from osparse.trainer.candidates import with_candidates
-from osparse.trainer.config import Mixing, SourceCap
-from osparse.trainer.record_reader import read_records
-from osparse.trainer.records import Record, Records, Text
-from osparse.trainer.sampling import BatchSampler, shares
-from osparse.trainer.translation import Translations
+from osparse.trainer.config.run_config import Mixing, SourceCap
+from osparse.trainer.data.batch import Batch, BatchMaker, BatchQuery, thinned
+from osparse.trainer.data.batch_sampler import BatchSampler, shares
+from osparse.trainer.data.candidates import with_candidates
+from osparse.trainer.data.record_reader import read_records
+from osparse.trainer.data.records import Record, Records, Text
+from osparse.trainer.data.token_translation import Translations
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from osparse.trainer.caching import cached_weights
+from osparse.trainer.compute.gradient_cache import cached_weights
 
 
 def loss(weights: torch.Tensor) -> torch.Tensor:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from osparse.cli import cli, main
-from osparse.dataset import Dataset
+from osparse.cli.main import cli, main
+from osparse.contracts.dataset import Dataset
 
 BAD = """
 seed: -1

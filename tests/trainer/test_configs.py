@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 from candidates_world import remake
 
-from osparse.dataset import Dataset
-from osparse.model import Model
-from osparse.settings import read_settings
+from osparse.contracts.dataset import Dataset
+from osparse.contracts.model import Model
+from osparse.io.settings import read_settings
 from osparse.trainer import TrainConfig, train
-from osparse.trainer.config import Ranking
+from osparse.trainer.config.run_config import Ranking
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml"))
 

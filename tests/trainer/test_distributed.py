@@ -11,9 +11,10 @@ import torch
 import two_processes
 from safetensors.torch import load_file
 
-from osparse.dataset import Dataset
-from osparse.trainer import distributed, run_folder, train
-from osparse.trainer.runlog import read_log
+from osparse.contracts.dataset import Dataset
+from osparse.trainer import run_folder, train
+from osparse.trainer.compute import distributed
+from osparse.trainer.report.run_log import read_log
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,13 @@ import small_run
 import world
 from click.testing import CliRunner
 
-from osparse.cli import cli
+from osparse.cli.main import cli
 
 TEXT = settings_table.DOCS.read_text(encoding="utf-8")
 
 
 def test_the_settings_are_those_of_the_code() -> None:
-    assert settings_table.renewed(TEXT) == TEXT, "run: python tests/settings_table.py"
+    assert settings_table.renewed(TEXT) == TEXT, "run: python tests/support/settings_table.py"
 
 
 def test_the_python_example_runs(

@@ -12,10 +12,10 @@ import torch
 from plain_gte import DOC_V3_GTE, random_weights, write_folder
 from safetensors.numpy import load_file
 
-from osparse.dataset import Dataset
-from osparse.encoder import TextEncoder
-from osparse.encoding import document_weights
+from osparse.contracts.dataset import Dataset
+from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import ConfigError
+from osparse.formula.weights import document_weights
 from osparse.trainer import train
 
 MASKED_LM = (

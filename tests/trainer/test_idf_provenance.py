@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import world
 
+from osparse.contracts.dataset import Dataset
 from osparse.corpus import compute_idf
-from osparse.dataset import Dataset
 from osparse.errors import ConfigError
 from osparse.trainer import train
 
@@ -52,7 +52,7 @@ def test_weights_of_another_dataset_are_said_and_kept_with_the_model(
     dataset: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     yaml = inputs(tmp_path, dataset, "train")
-    with caplog.at_level(logging.WARNING, "osparse.trainer.inputs"):
+    with caplog.at_level(logging.WARNING, "osparse.trainer.config.inputs"):
         assert train(yaml, dataset, tmp_path / "model").idf["dataset"] == dataset.fingerprint
         assert "counted on another dataset" not in caplog.text
         meta = tmp_path / "idf.meta.json"

@@ -15,21 +15,21 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import osparse.trainer.loop as loop
-from osparse.dataset import Dataset
+import osparse.trainer.loop.loop as loop
+from osparse.contracts.dataset import Dataset
+from osparse.contracts.model import Model
 from osparse.errors import InputError, OsparseError
-from osparse.model import Model
-from osparse.settings import read_settings
+from osparse.io.settings import read_settings
 from osparse.trainer import TrainConfig, run_folder, train
-from osparse.trainer.checkpoint import Progress, read_checkpoint, save_checkpoint
-from osparse.trainer.config import DfFlops, Ranking
-from osparse.trainer.memory import is_out_of_memory
-from osparse.trainer.optimiser import make_optimiser
-from osparse.trainer.runlog import is_running, read_log
+from osparse.trainer.compute.memory import is_out_of_memory
+from osparse.trainer.compute.optimiser import make_optimiser
+from osparse.trainer.config.run_config import DfFlops, Ranking
+from osparse.trainer.loop.checkpoint import Progress, read_checkpoint, save_checkpoint
+from osparse.trainer.report.run_log import is_running, read_log
 
 KILLED = """
 import os, signal, sys
-import osparse.trainer.loop as loop
+import osparse.trainer.loop.loop as loop
 from osparse.trainer import train
 done, step = 0, loop._step
 def counted(*arguments):
@@ -70,7 +70,7 @@ def test_a_finished_run_says_so(trained: Model, yaml: Path, dataset: Dataset, ca
 
 def failing(at: int, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ranking stage's at-th step raises in its backward pass."""
-    from osparse.trainer.ranking import RankingStage
+    from osparse.trainer.stages.ranking import RankingStage
 
     backward = RankingStage.backward
 

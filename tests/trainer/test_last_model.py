@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from small_run import ONE_STEP
 
-from osparse.dataset import Dataset
+from osparse.contracts.dataset import Dataset
 from osparse.errors import ConfigError
-from osparse.lexicon import Lexicon
-from osparse.settings import read_settings
+from osparse.formula.lexicon import Lexicon
+from osparse.io.settings import read_settings
 from osparse.trainer import TrainConfig, train
-from osparse.trainer.staging import training_records
-from osparse.trainer.validation import Validation
+from osparse.trainer.loop.build_stages import training_records
+from osparse.trainer.loop.validation import Validation
 
 
 def test_the_validation_split_is_learnt_from_only_when_asked(

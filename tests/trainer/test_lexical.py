@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from osparse.dataset import Dataset
-from osparse.encoder import TextEncoder
+from osparse.algorithms.ibm_model1 import ITERATIONS
+from osparse.contracts.dataset import Dataset
+from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import ConfigError
-from osparse.ibm_model1 import ITERATIONS
-from osparse.settings import read_settings
+from osparse.io.settings import read_settings
 from osparse.trainer import train
-from osparse.trainer.config import EncoderConfig, LexicalConfig, TrainConfig
-from osparse.trainer.lexical import lexical_table, translations
-from osparse.trainer.padding import Frame
-from osparse.trainer.records import Record, Records, Text
+from osparse.trainer.config.run_config import EncoderConfig, LexicalConfig, TrainConfig
+from osparse.trainer.data.padding import Frame
+from osparse.trainer.data.records import Record, Records, Text
+from osparse.trainer.stages.lexical import lexical_table, translations
 
 FRAME = Frame(np.array([2]), np.array([3]), 0, 4)
 

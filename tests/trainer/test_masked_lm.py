@@ -6,14 +6,14 @@ import numpy as np
 import torch
 import world
 
-from osparse.dataset import Dataset
-from osparse.encoder import SparseEncoder
-from osparse.encoding import Head
-from osparse.trainer.config import MaskedLm, WarmStart
-from osparse.trainer.masked_lm import IGNORE, MaskedLmStage, calibrate
-from osparse.trainer.padding import Frame
-from osparse.trainer.record_reader import read_records
-from osparse.trainer.warm_start import lsa, warm_start
+from osparse.contracts.dataset import Dataset
+from osparse.encoders.torch_encoder import SparseEncoder
+from osparse.formula.weights import Head
+from osparse.trainer.config.run_config import MaskedLm, WarmStart
+from osparse.trainer.data.padding import Frame
+from osparse.trainer.data.record_reader import read_records
+from osparse.trainer.stages.masked_lm import IGNORE, MaskedLmStage, calibrate
+from osparse.trainer.stages.warm_start import lsa, warm_start
 
 CONFIG = MaskedLm(
     steps=4, batch=3, lr=1e-3, schedule="linear", warmup=0.0, max_length=32, masked=0.3, translated=0.4, kept=0.2,

@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from osparse.cli import cli
+from osparse.cli.main import cli
 from osparse.errors import InputError
-from osparse.trainer.monitor import curve, monitor
-from osparse.trainer.runlog import RunLog, is_running, sole_process
+from osparse.trainer.report.monitor import curve, monitor
+from osparse.trainer.report.run_log import RunLog, is_running, sole_process
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_the_picture_says_where_the_run_is(run: Path) -> None:
 def test_a_killed_run_ends_the_monitor(run: Path) -> None:
     """SIGKILL leaves no last line, but frees the lock."""
     code = (
-        "import sys, time; from pathlib import Path; from osparse.trainer.runlog import sole_process\n"
+        "import sys, time; from pathlib import Path; from osparse.trainer.report.run_log import sole_process\n"
         "with sole_process(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(run)], stdout=subprocess.PIPE, text=True) as process:
@@ -75,9 +75,7 @@ def test_command_prints_once_and_json(run: Path) -> None:
 
 
 def test_importing_the_room_and_its_commands_imports_no_torch() -> None:
-    code = (
-        "import sys, osparse.trainer, osparse.trainer.monitor, osparse.commands.train; sys.exit('torch' in sys.modules)"
-    )
+    code = "import sys, osparse.trainer, osparse.trainer.report.monitor, osparse.cli.commands.train; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -14,13 +14,13 @@ import pytest
 import world
 import yaml as pyyaml
 
-from osparse.dataset import Dataset
+from osparse.contracts.dataset import Dataset
+from osparse.contracts.model import Model
 from osparse.errors import MissingExtraError
-from osparse.model import Model
-from osparse.settings import read_settings, to_plain
+from osparse.io.settings import read_settings, to_plain
 from osparse.trainer import TrainConfig, run_folder, train
-from osparse.trainer.curves import draw_curves
-from osparse.trainer.runlog import RunLog, read_log
+from osparse.trainer.report.curves import draw_curves
+from osparse.trainer.report.run_log import RunLog, read_log
 
 
 def test_the_card_holds_the_exact_configuration(trained: Model, yaml: Path, tmp_path: Path) -> None:

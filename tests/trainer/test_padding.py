@@ -6,8 +6,8 @@ import numpy as np
 import torch
 import world
 
-from osparse.lexicon import load_tokenizer
-from osparse.trainer.padding import Frame, buckets, window
+from osparse.formula.lexicon import load_tokenizer
+from osparse.trainer.data.padding import Frame, buckets, window
 
 
 def test_frame_is_what_the_tokenizer_puts_around(tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from osparse.cli import cli
-from osparse.dataset import Dataset
+from osparse.cli.main import cli
+from osparse.contracts.dataset import Dataset
+from osparse.contracts.model import Model
 from osparse.errors import ConfigError
-from osparse.model import Model
 from osparse.trainer import plan
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from osparse.dataset import Dataset
+from osparse.contracts.dataset import Dataset
 from osparse.errors import ConfigError, InputError
-from osparse.settings import read_settings
+from osparse.io.settings import read_settings
+from osparse.plugins.dotted_paths import load_dotted, source_of
 from osparse.trainer import TrainConfig, train
-from osparse.trainer.plugins import load_dotted, source_of
 
 OWN = '''
 import torch

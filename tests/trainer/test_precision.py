@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from osparse.dataset import Dataset
+from osparse.contracts.dataset import Dataset
 from osparse.errors import ConfigError
-from osparse.trainer import precision, train
-from osparse.trainer.config import LoopConfig
-from osparse.trainer.inputs import read_inputs
+from osparse.trainer import train
+from osparse.trainer.compute import precision
+from osparse.trainer.config.inputs import read_inputs
+from osparse.trainer.config.run_config import LoopConfig
 from osparse.trainer.training import prepare
 
 CPU = torch.device("cpu")

@@ -5,16 +5,16 @@ import pytest
 import torch
 import world
 
-from osparse.dataset import Dataset
-from osparse.encoder import SparseEncoder
-from osparse.encoding import Head, QueryEncoder
-from osparse.lexicon import load_tokenizer
-from osparse.model import Model
-from osparse.trainer.config import Alarms, Ranking, SparsityConfig
-from osparse.trainer.padding import Frame
-from osparse.trainer.ranking import RankingStage
-from osparse.trainer.record_reader import read_records
-from osparse.trainer.sparsity import Sparsity
+from osparse.contracts.dataset import Dataset
+from osparse.contracts.model import Model
+from osparse.encoders.torch_encoder import SparseEncoder
+from osparse.formula.lexicon import load_tokenizer
+from osparse.formula.weights import Head, QueryEncoder
+from osparse.trainer.config.run_config import Alarms, Ranking, SparsityConfig
+from osparse.trainer.data.padding import Frame
+from osparse.trainer.data.record_reader import read_records
+from osparse.trainer.stages.ranking import RankingStage
+from osparse.trainer.stages.sparsity import Sparsity
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,14 @@ import polars as pl
 import pytest
 import world
 
-from osparse.dataset import CANDIDATES, Dataset, Source, save_dataset
+from osparse.contracts.dataset import CANDIDATES, Dataset, Source, save_dataset
 from osparse.errors import DatasetError
-from osparse.lexicon import Lexicon, load_tokenizer
-from osparse.trainer import tokens
-from osparse.trainer.candidates import with_candidates
-from osparse.trainer.record_reader import read_records
-from osparse.trainer.records import Record, Records
-from osparse.trainer.teachers import Remembered
+from osparse.formula.lexicon import Lexicon, load_tokenizer
+from osparse.trainer.data import tokens
+from osparse.trainer.data.candidates import with_candidates
+from osparse.trainer.data.record_reader import read_records
+from osparse.trainer.data.records import Record, Records
+from osparse.trainer.stages.teachers import Remembered
 
 WORDS = ["pear", "bread", "moon", "tide", "rain", "spring", "배나무", "달", "빵"]
 NOTHING = "\u0000"

@@ -17,16 +17,16 @@ import world
 from safetensors.torch import load_file, save_file
 from small_run import ONE_STEP
 
-import osparse.trainer.loop as loop
+import osparse.trainer.loop.loop as loop
 import osparse.trainer.training as training
-from osparse.dataset import Dataset, save_dataset
-from osparse.encoder import TextEncoder
+from osparse.contracts.dataset import Dataset, save_dataset
+from osparse.contracts.model import Model
+from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import CheckError, ConfigError, DatasetError, InputError
-from osparse.model import Model
-from osparse.settings import read_settings
+from osparse.io.settings import read_settings
 from osparse.trainer import TrainConfig, plan, run_folder, train
-from osparse.trainer.checkpoint import Progress, read_checkpoint, restore, save_checkpoint
-from osparse.trainer.runlog import RunLog, read_log, sole_process
+from osparse.trainer.loop.checkpoint import Progress, read_checkpoint, restore, save_checkpoint
+from osparse.trainer.report.run_log import RunLog, read_log, sole_process
 
 
 def weights(model: Model) -> dict[str, torch.Tensor]:

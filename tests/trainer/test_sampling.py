@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import world
 
-from osparse.dataset import Dataset
+from osparse.contracts.dataset import Dataset
 from osparse.errors import DatasetError
-from osparse.trainer import sampling
-from osparse.trainer.record_reader import read_records
-from osparse.trainer.sampling import BatchSampler, nearest, tf_idf
+from osparse.trainer.data import batch_sampler
+from osparse.trainer.data.batch_sampler import BatchSampler, nearest, tf_idf
+from osparse.trainer.data.record_reader import read_records
 
 GROUPS = np.array([0, 0, 0, 1, 2, 3, 3, 4, 5, 6, 7, 8])
 
@@ -121,8 +121,8 @@ def test_among_many_records_the_telling_tokens_decide(
     path = world.make_tokenizer(tmp_path / "tokenizer.json")
     lexicon = world.make_lexicon(path)
     records = read_records(dataset, path, lexicon)
-    monkeypatch.setattr(sampling, "MANY", 2)
-    monkeypatch.setattr(sampling, "TELLING", 5)
+    monkeypatch.setattr(batch_sampler, "MANY", 2)
+    monkeypatch.setattr(batch_sampler, "TELLING", 5)
     dense = tf_idf(records, lexicon.idf).toarray().T
     fifth = np.sort(dense, axis=1)[:, -5][:, None]
     scores = np.where(dense >= fifth, dense, 0) @ dense.T

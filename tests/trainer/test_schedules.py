@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from osparse.trainer.schedules import learning_rate, quadratic_warmup
+from osparse.trainer.losses.schedules import learning_rate, quadratic_warmup
 
 
 def test_linear_rises_then_falls_to_nothing() -> None:

@@ -14,21 +14,21 @@ import small_run
 import torch
 from candidates_world import ROWS, make, remake
 
-from osparse.dataset import Dataset
-from osparse.dense import DenseEncoder, pooled
-from osparse.encoder import TextEncoder
-from osparse.encoding import QueryEncoder
+from osparse.contracts.dataset import Dataset
+from osparse.contracts.model import Model
+from osparse.encoders.dense_encoder import DenseEncoder, pooled
+from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import ConfigError, DatasetError, ModelError
-from osparse.lexicon import load_tokenizer
-from osparse.model import Model
-from osparse.settings import read_settings
-from osparse.trainer.batch import Batch
-from osparse.trainer.candidates import with_candidates
-from osparse.trainer.config import Distillation, Ranking, Teacher, TrainConfig
-from osparse.trainer.inputs import read_inputs
-from osparse.trainer.record_reader import read_records
-from osparse.trainer.records import Records
-from osparse.trainer.teachers import DatasetTeacher, make_scorer
+from osparse.formula.lexicon import load_tokenizer
+from osparse.formula.weights import QueryEncoder
+from osparse.io.settings import read_settings
+from osparse.trainer.config.inputs import read_inputs
+from osparse.trainer.config.run_config import Distillation, Ranking, Teacher, TrainConfig
+from osparse.trainer.data.batch import Batch
+from osparse.trainer.data.candidates import with_candidates
+from osparse.trainer.data.record_reader import read_records
+from osparse.trainer.data.records import Records
+from osparse.trainer.stages.teachers import DatasetTeacher, make_scorer
 
 CPU = torch.device("cpu")
 

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from plain_ibm_model1 import naive
 from scipy import sparse
-from test_ibm_model1 import naive
 
-import osparse.trainer.translation as module
-from osparse.ibm_model1 import translation_probabilities
-from osparse.trainer.records import Record, Records, Text
-from osparse.trainer.translation import (
+import osparse.trainer.data.token_translation as module
+from osparse.algorithms.ibm_model1 import translation_probabilities
+from osparse.trainer.data.records import Record, Records, Text
+from osparse.trainer.data.token_translation import (
     FLOOR,
     KEPT,
     MIN_MASS,

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from osparse.dataset import Dataset
-from osparse.encoder import SparseEncoder, TextEncoder
-from osparse.encoding import QueryEncoder
-from osparse.lexicon import load_tokenizer
-from osparse.masked_lm import load_masked_lm
-from osparse.model import Model
-from osparse.trainer.validation import Validation
+from osparse.contracts.dataset import Dataset
+from osparse.contracts.model import Model
+from osparse.encoders.torch_encoder import SparseEncoder, TextEncoder
+from osparse.formula.lexicon import load_tokenizer
+from osparse.formula.weights import QueryEncoder
+from osparse.masked_lm.load import load_masked_lm
+from osparse.trainer.loop.validation import Validation
 
 
 @pytest.fixture(scope="module")

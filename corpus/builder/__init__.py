@@ -1,0 +1,1 @@
+"""From records to a dataset directory, its statistics and plots."""

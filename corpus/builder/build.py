@@ -1,0 +1,294 @@
+"""``osparse corpus build``: one source or several in, a whole dataset directory out; no source is held in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from osparse.contracts.dataset import Dataset, Source, save_dataset
+from osparse.corpus.builder.merge import known_candidates, known_judgements, merge_ids, refuse_dropped
+from osparse.corpus.builder.spool import Spool, write_spool
+from osparse.corpus.sources.readers import READERS
+from osparse.corpus.sources.records import Options, Reader
+from osparse.corpus.split.splits import RULE, best_judgements, deal, deal_candidates, same_text_relevant
+from osparse.errors import DatasetError, InputError
+from osparse.io.files import fingerprint, sha256_file
+from osparse.io.streams import as_files
+
+LARGE = 500_000_000
+"""Bytes whose checksum takes long enough to be worth a line."""
+
+log = logging.getLogger("osparse.corpus.builder.build")
+
+
+@dataclass(frozen=True)
+class Input:
+    """One source to read."""
+
+    source: str
+    paths: tuple[Path, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What is read in one go, and reused if a build was interrupted after it."""
+
+    reader: Reader
+    paths: tuple[Path, ...]
+    options: Options
+    checksums: dict[str, str]
+
+    @property
+    def fingerprint(self) -> str:
+        key = [self.reader.name, self.reader.recipe, dict(self.options), sorted(self.checksums.values())]
+        return fingerprint(key)[:20]
+
+
+def build_dataset(
+    source: str,
+    paths: Sequence[Path | str],
+    output: Path | str,
+    *,
+    seed: int = 0,
+    options: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+    strict: bool = False,
+) -> Dataset:
+    """Read one source, split it by group and write a dataset directory; see :func:`build_from`."""
+    only = Input(source, tuple(Path(path) for path in paths), options or {})
+    return build_from([only], output, seed=seed, overwrite=overwrite, strict=strict)
+
+
+def build_from(
+    inputs: Sequence[Input], output: Path | str, *, seed: int = 0, overwrite: bool = False, strict: bool = False
+) -> Dataset:
+    """Read the sources (each of :data:`READERS`), split them by group and write one dataset directory.
+
+    A dataset already at ``output`` that was built from the same sources, files and seed is returned as it is; that
+    holds for ``debian`` too, whose lists are fetched again only with ``overwrite``. Parts of a build that was
+    interrupted (sources, or files of a source) are not read again.
+
+    Args:
+        strict: Refuse judgements that name a query or document that is missing or has no text; by default they are
+            dropped, and counted in the manifest's notes.
+
+    Raises:
+        DatasetError: malformed input (with path and line), duplicate ids, a source that keeps no row.
+        InputError: ``output`` holds something else and ``overwrite`` is false; an unknown source or option.
+    """
+    with ExitStack() as copies:
+        whole = [replace(given, paths=tuple(copies.enter_context(as_files(given.paths)))) for given in inputs]
+        return _build(whole, Path(output), seed, overwrite, strict)
+
+
+def _build(inputs: Sequence[Input], output: Path, seed: int, overwrite: bool, strict: bool) -> Dataset:
+    of_input = [list(_parts(one)) for one in inputs]
+    parts = [part for found in of_input for part in found]
+    request = _request(inputs, parts, seed)
+    ready = None if overwrite else ready_dataset(output, request)
+    if ready is not None:
+        if strict:
+            refuse_dropped(ready)
+        return ready
+    with _workspace(output, len(parts)) as folder:
+        read = [[_read(part, folder / part.fingerprint, overwrite) for part in found] for found in of_input]
+        sources = [_source(spools) for spools in read]
+        every = [spool for spools in read for spool in spools]
+        return write_dataset(every, sources, output, request, seed, overwrite, strict=strict)
+
+
+def _parts(one: Input) -> Iterator[_Part]:
+    if one.source not in READERS:
+        raise InputError(f"unknown source {one.source!r}; known: {', '.join(READERS)}")
+    reader = READERS[one.source]
+    if reader.needs_paths and not one.paths:
+        raise DatasetError(f"--source {one.source} needs a PATH to read: {reader.reads}")
+    options = reader.chosen(one.options)
+    apart = reader.independent_files and all(path.is_file() for path in one.paths)
+    for paths in [(path,) for path in one.paths] if apart else [one.paths]:
+        yield _Part(reader, paths, options, {**_checksums(paths), **_named_files(reader, options)})
+
+
+def _named_files(reader: Reader, options: Options) -> dict[str, str]:
+    """Option -> sha256 of the file it names."""
+    named = {name: Path(str(options[name])) for name, option in reader.options.items() if option.file and options[name]}
+    return {f"option/{name}": next(iter(_checksums((path,)).values())) for name, path in named.items()}
+
+
+def _request(inputs: Sequence[Input], parts: Sequence[_Part], seed: int) -> dict[str, Any]:
+    """What makes a dataset the same one; a single source without options is asked for as it ever was."""
+    asked: list[dict[str, Any]] = []
+    for one in inputs:
+        reader = READERS[one.source]
+        files = {**_checksums(one.paths, known=parts), **_named_files(reader, reader.chosen(one.options))}
+        row: dict[str, Any] = {"recipe": reader.recipe, "source": one.source, "paths": files}
+        asked.append({**row, "options": dict(one.options)} if one.options else row)
+    return {**asked[0], "seed": seed} if len(asked) == 1 else {"sources": asked, "seed": seed}
+
+
+def _checksums(paths: Sequence[Path], known: Sequence[_Part] = ()) -> dict[str, str]:
+    """File name -> sha256 of everything given; a folder counts by the files in it."""
+    ready = {part.paths: part.checksums for part in known}
+    if tuple(paths) in ready:
+        return ready[tuple(paths)]
+    found: dict[str, str] = {}
+    for number, path in enumerate(paths):
+        if not path.exists():
+            raise DatasetError(f"{path} does not exist")
+        if (path,) in ready:
+            found[f"{number}/{path.name}"] = next(iter(ready[(path,)].values()))
+            continue
+        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        if (size := sum(file.stat().st_size for file in files)) > LARGE:
+            log.info("%s: taking the checksum of %s MB", path, f"{size / 1e6:,.0f}")
+        for file in files:
+            found[f"{number}/{file.relative_to(path) if path.is_dir() else file.name}"] = sha256_file(file)
+    return found
+
+
+def ready_dataset(output: Path, request: dict[str, Any]) -> Dataset | None:
+    """The dataset at ``output`` if the same request made it, None if nothing is there; else :class:`InputError`."""
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return None
+    dataset = Dataset.open(output)
+    if dataset.manifest.notes.get("request") != request:
+        raise InputError(
+            f"{output} is a dataset made from other inputs; pass --overwrite to replace it, or another --output"
+        )
+    log.info("%s is up to date", output)
+    return dataset
+
+
+@contextmanager
+def _workspace(output: Path, parts: int) -> Iterator[Path]:
+    """Where finished parts wait; gone at the end, but kept by an interrupted build, or one whose other part failed."""
+    folder = output.parent / f".{output.name}.parts"
+    keep = False
+    try:
+        yield folder
+    except BaseException as problem:
+        keep = any(folder.glob("*/spool.json")) and (parts > 1 or not isinstance(problem, Exception))
+        if keep:
+            log.info("the parts that were read are kept in %s; the same command goes on from them", folder)
+        raise
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read(part: _Part, folder: Path, overwrite: bool) -> Spool:
+    reader, names = part.reader, ", ".join(path.name for path in part.paths)
+    if (folder / "spool.json").is_file() and (part.paths or not overwrite):
+        log.info("source %s: %s was read before the last build stopped; it is not read again", reader.name, names)
+        return Spool.open(folder)
+    tally = reader.tally()
+    untouched = tally.digest.hexdigest()
+
+    def finish() -> tuple[Source, dict[str, int]]:
+        if tally.digest.hexdigest() == untouched and part.checksums:
+            tally.digest = hashlib.sha256("".join(part.checksums.values()).encode())
+        return tally.source(), tally.notes
+
+    records = reader.read(part.paths, tally, part.options)
+    return write_spool(
+        folder, records, source=reader.name, same_text_is_relevant=reader.same_text_is_relevant, finish=finish
+    )
+
+
+def _source(spools: Sequence[Spool]) -> Source:
+    """One source's parts added up; raises :class:`DatasetError` if it kept nothing."""
+    mine = [spool.source for spool in spools]
+    dropped = dict(sorted(sum((Counter(source.dropped) for source in mine), Counter()).items()))
+    rows_in, kept = sum(s.rows_in for s in mine), sum(s.rows_kept for s in mine)
+    if not kept:
+        reasons = ", ".join(f"{rows} {reason}" for reason, rows in dropped.items()) or "it is empty"
+        raise DatasetError(f"source {mine[0].name} kept 0 of {rows_in} rows ({reasons}); nothing was written")
+    digest = mine[0].sha256 if len(mine) == 1 else fingerprint([source.sha256 for source in mine])
+    return Source(mine[0].name, mine[0].licence, rows_in, kept, dropped, digest)
+
+
+def write_dataset(
+    spools: Sequence[Spool],
+    sources: list[Source],
+    output: Path,
+    request: dict[str, Any],
+    seed: int,
+    overwrite: bool,
+    more: Mapping[str, Any] | None = None,
+    *,
+    strict: bool = False,
+) -> Dataset:
+    """Merge the spools' ids, deal the judgements to splits, and save; ``more`` goes into the manifest's notes.
+
+    Judgements about what was not read are dropped, or refused with ``strict``.
+    """
+    tables = {name: pl.concat([s.scan(name) for s in spools]) for name in ("documents", "queries", "candidates")}
+    documents, merged = merge_ids(tables["documents"], "document")
+    asking = tables["queries"].filter(pl.col("text").str.strip_chars() != "")
+    queries, _ = merge_ids(asking, "query")
+    keys = documents.select("id", "group", text=pl.col("text").hash()).collect(engine="streaming")
+    asked = queries.select("id", text=pl.col("text").hash()).collect(engine="streaming")
+    judgements, dropped = known_judgements(_judgements(spools, keys), keys, asked, strict=strict)
+    twins = [s.scan("documents").select("id") for s in spools if s.same_text_is_relevant]
+    if twins:
+        judgements = same_text_relevant(judgements, keys.join(pl.concat(twins).collect(), on="id", how="semi"))
+    dealt = deal(best_judgements(judgements), keys, asked, seed)
+    for reason, rows in dealt.removed.items():
+        log.info("%s judgements removed: %s", f"{rows:,}", reason)
+    published = judgements.filter(pl.col("split").is_not_null())["query_id"].unique()
+    listed, lost = known_candidates(tables["candidates"], keys, strict=strict)
+    numbered = listed.unique(maintain_order=True).with_row_index("row")
+    candidates = deal_candidates(numbered, dealt, keys, published)
+    notes = {"merged": merged} if merged else {}
+    return save_dataset(
+        output,
+        documents=documents,
+        queries=queries,
+        qrels=dealt.qrels,
+        candidates={split: rows for split, rows in candidates.items() if _any(rows)},
+        sources=sources,
+        split_rule=_split_rule(judgements["split"]),
+        seed=seed,
+        notes={
+            "request": request,
+            "judgements_removed": {**dropped, **lost, **dealt.removed},
+            **notes,
+            **(more or {}),
+            **{name: value for spool in spools for name, value in spool.notes.items()},
+        },
+        overwrite=overwrite,
+    )
+
+
+def _split_rule(published: pl.Series) -> str:
+    """In words; :mod:`osparse.corpus.pairs.pairs` keeps the splits of a dataset whose rule speaks of published ones."""
+    if published.is_null().all():
+        return RULE
+    return f"{RULE}; published splits are kept" if published.has_nulls() else "as the source published them"
+
+
+def _judgements(spools: Sequence[Spool], documents: pl.DataFrame) -> pl.DataFrame:
+    """All judgements; those of a whole group as one for each of its documents."""
+    found = pl.concat([spool.scan("judgements") for spool in spools]).collect()
+    members = documents.select("group", member="id")
+    of_group = (
+        found.filter(pl.col("document_id").is_null())
+        .join(members, on="group", how="inner", maintain_order="left_right")
+        .with_columns(document_id="member")
+        .select(found.columns)
+    )
+    return pl.concat([found.filter(pl.col("document_id").is_not_null()), of_group])
+
+
+def _any(rows: pl.LazyFrame) -> bool:
+    return bool(rows.head(1).collect(engine="streaming").height)

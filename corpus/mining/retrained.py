@@ -1,0 +1,43 @@
+"""A copy of a dataset that differs in what training reads of it: its candidates, and perhaps its judgements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from osparse.contracts.dataset import Dataset, save_dataset
+
+
+def save_retrained(
+    dataset: Dataset,
+    path: Path,
+    *,
+    candidates: pl.DataFrame,
+    notes: Mapping[str, Any],
+    qrels: pl.DataFrame | None = None,
+    overwrite: bool = False,
+) -> Dataset:
+    """Write a copy of a dataset that differs in what training reads; raises as :func:`save_dataset`.
+
+    Args:
+        candidates: The training split's.
+        notes: Added to the manifest's.
+        qrels: The training split's, where they change.
+    """
+    others = {s: dataset.candidates(s) for s in dataset.splits if s != "train" and dataset.has_candidates(s)}
+    judged = {split: dataset.qrels(split) for split in dataset.splits}
+    return save_dataset(
+        path,
+        documents=dataset.documents,
+        queries=dataset.queries,
+        qrels=judged if qrels is None else {**judged, "train": qrels},
+        candidates={**others, "train": candidates},
+        sources=dataset.manifest.sources,
+        split_rule=dataset.manifest.split_rule,
+        seed=dataset.manifest.seed,
+        notes={**dataset.manifest.notes, **notes},
+        overwrite=overwrite,
+    )

@@ -1,0 +1,1 @@
+"""Query-document pairs to train on: rules, filters, shares per source."""

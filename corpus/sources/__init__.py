@@ -1,0 +1,1 @@
+"""Reading other people's data: files, markup, rows, and one reader per kind of source."""

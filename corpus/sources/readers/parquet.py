@@ -1,0 +1,32 @@
+"""Parquet and Arrow files whose columns are those of JSON lines, by their names or through the option ``columns``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from osparse.corpus.sources.column_map import COLUMNS, chosen, parse_columns
+from osparse.corpus.sources.input_rows import Row, Where, records_of
+from osparse.corpus.sources.records import Options, Reader, Record, Tally
+from osparse.io.tabular import table_rows
+
+
+def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Record]:
+    """Yield records of all files; raises :class:`DatasetError` naming the file and row that is malformed."""
+    columns = parse_columns(str(options["columns"]))
+
+    def rows() -> Iterator[tuple[Where, Row]]:
+        for path in paths:
+            for where, row in table_rows(path):
+                yield where, chosen(row, columns, where)
+
+    yield from records_of(rows, tally)
+
+
+READER = Reader(
+    name="parquet",
+    reads="Parquet or Arrow files with the columns of jsonl's rows",
+    licence="the user's own files",
+    read=read,
+    options={"columns": COLUMNS},
+)

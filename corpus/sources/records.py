@@ -1,0 +1,161 @@
+"""What every reader yields: documents, queries and judgements that belong together, and a tally of each row's fate."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from osparse.contracts.dataset import Source
+from osparse.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    id: str
+    text: str
+    lang: str
+    title: str = ""
+    date: datetime.date | None = None
+    group: str = ""
+    """What must stay in one split; "" belongs to no group (a shared distractor, or splits that came published)."""
+    source: str = ""
+    """Where a reader's rows come from many places; "" is the reader's name."""
+    place: str = ""
+    """``path:line`` of an id that the source gave. Rows of an id that was made from the text have none: they merge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    id: str
+    text: str
+    lang: str
+    date: datetime.date | None = None
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    query_id: str
+    document_id: str | None
+    """None: every document of ``group``."""
+    score: float = 1.0
+    origin: str = "annotated"
+    group: str = ""
+    """Of the query. A query of an unknown group is never held back: it goes to train."""
+    split: str | None = None
+    """Where the source itself published splits; None lets the group decide."""
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A hard negative, or a teacher's score: see osparse.contracts.dataset.CANDIDATES. Its split is its query's."""
+
+    query_id: str
+    document_id: str
+    label: float | None = None
+    score: float | None = None
+    origin: str = "annotated"
+    scorer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    documents: tuple[Document, ...] = ()
+    queries: tuple[Query, ...] = ()
+    judgements: tuple[Judgement, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+
+
+@dataclass
+class Tally:
+    """Counts rows while a reader reads them; ``rows_in`` = kept + every drop."""
+
+    name: str
+    licence: str
+    kept: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+    """Of the content, never of file names or times; a reader that leaves it alone gets that of its files."""
+    notes: dict[str, int] = field(default_factory=dict)
+    """Facts about the source worth keeping in the manifest."""
+
+    def drop(self, reason: str, rows: int = 1) -> None:
+        self.dropped[reason] += rows
+
+    def source(self) -> Source:
+        dropped = dict(sorted(self.dropped.items()))
+        rows_in = self.kept + sum(dropped.values())
+        return Source(self.name, self.licence, rows_in, self.kept, dropped, self.digest.hexdigest())
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a reader lets its user choose, as ``--option name=value``."""
+
+    default: str | bool | int
+    """Its type is the value's."""
+    help: str
+    file: bool = False
+    """Whether it names a file, whose content then counts among the inputs."""
+
+    def parse(self, name: str, text: str) -> str | bool | int:
+        if isinstance(self.default, bool):
+            if text not in ("true", "false"):
+                raise InputError(f"--option {name}: wanted true or false, found {text!r}")
+            return text == "true"
+        if isinstance(self.default, int):
+            if not text.isdecimal():
+                raise InputError(f"--option {name}: wanted a whole number, found {text!r}")
+            return int(text)
+        return text
+
+
+Options = Mapping[str, str | bool | int]
+
+
+def kept(found: Iterable[Record | str], tally: Tally) -> Iterator[Record]:
+    """Count what a reader found: records, which go on, and reasons to drop a row."""
+    for one in found:
+        if isinstance(one, str):
+            tally.drop(one)
+        else:
+            tally.kept += 1
+            yield one
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One kind of source. ``read(paths, tally, options)`` yields records and stops at the first malformed row."""
+
+    name: str
+    reads: str
+    """The files it takes and their fields, in one line: shown by ``--help`` and in errors."""
+    licence: str
+    read: Callable[[Sequence[Path], Tally, Options], Iterator[Record]]
+    options: Mapping[str, Option] = field(default_factory=dict)
+    needs_paths: bool = True
+    independent_files: bool = False
+    """Each file is a part of its own: a build that was interrupted goes on with the files it had not finished."""
+    same_text_is_relevant: bool = True
+    """Identical bodies answer the same queries; false where the source's own judgements are complete."""
+
+    recipe: int = 1
+    """Raised when the same input would give another dataset, so that an older one no longer counts as up to date."""
+
+    def tally(self) -> Tally:
+        return Tally(self.name, self.licence)
+
+    def chosen(self, given: Mapping[str, str]) -> Options:
+        """All options, those ``given`` parsed; raises :class:`InputError` for one that the reader does not have."""
+        if unknown := sorted(set(given) - set(self.options)):
+            known = ", ".join(f"{name} ({option.help})" for name, option in self.options.items()) or "none"
+            raise InputError(f"--source {self.name} has no option {', '.join(unknown)}; it has: {known}")
+        return {
+            name: option.parse(name, given[name]) if name in given else option.default
+            for name, option in self.options.items()
+        }

@@ -1,0 +1,1 @@
+"""Groups of rows that belong together, and their split into train, validation and test."""

@@ -1,0 +1,1 @@
+"""Synonyms within a language and translations across languages."""

@@ -1,0 +1,1 @@
+"""Query weights (IDF), their recency, and rising terms."""

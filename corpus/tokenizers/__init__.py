@@ -1,0 +1,1 @@
+"""Fitting a WordPiece, unigram or BPE tokenizer."""

@@ -1,0 +1,41 @@
+from .cluster.client import Answer, Cluster, open_cluster
+from .health.doctor import doctor
+from .health.heal import Healed, heal
+from .health.status import drift_from, status
+from .health.unclaimed import other_problems
+from .index.layout import Serving
+from .index.switch import Gate
+from .load.load import IndexResult, index_documents, load_rows
+from .load.read_deployment import query_encoder, read_deployment
+from .node.node import node_down, node_status, node_up
+from .operate.deploy import DeployResult, deploy
+from .operate.rollback import RollbackResult, rollback
+from .operate.undeploy import UndeployResult, undeploy
+
+__all__ = [
+    "Answer",
+    "Cluster",
+    "DeployResult",
+    "Gate",
+    "Healed",
+    "IndexResult",
+    "RollbackResult",
+    "Serving",
+    "UndeployResult",
+    "deploy",
+    "doctor",
+    "drift_from",
+    "heal",
+    "index_documents",
+    "load_rows",
+    "node_down",
+    "node_status",
+    "node_up",
+    "open_cluster",
+    "other_problems",
+    "query_encoder",
+    "read_deployment",
+    "rollback",
+    "status",
+    "undeploy",
+]

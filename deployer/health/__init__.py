@@ -1,0 +1,1 @@
+"""Status, heal and doctor: what serves, what is broken, and how to mend it."""

@@ -1,0 +1,150 @@
+"""Whether documents have the vector of their text: some of an index are looked at, those written last among them.
+
+A document whose content is what osparse loaded (equal hash) has the vector that was made of it. Any other was written
+by another program, which can change a text without its vector (an ``update`` action of ``_bulk`` runs no pipeline) or
+leave the vector out: its text is encoded once more and compared. Nothing is encoded where nobody else writes.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from osparse.contracts.deployment import Deployment, feature_name, generated_fields, stored_vectors
+from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.index.pipeline_steps import TEXT_FIELD
+from osparse.deployer.load.bundle_store import fetch_part
+from osparse.deployer.load.documents import HASH_FIELD, Document
+from osparse.deployer.load.read_deployment import query_encoder
+from osparse.deployer.mlcommons.proof import largest_difference
+from osparse.encoders.similarity import unlike
+from osparse.errors import ClusterError
+from osparse.opensearch_templates import render
+
+log = logging.getLogger("osparse.deployer.health.document_check")
+
+LATEST = 100
+"""Documents written last that are looked at."""
+RANDOM = 100
+"""Documents of the whole index that are looked at."""
+ENCODED = 16
+"""Texts that are encoded once more at most."""
+AT_ONCE = 4
+"""Texts in one simulation: the server encodes them side by side, and refuses more than ten model calls at a time."""
+LARGEST_DIFFERENCE = 0.1
+"""Of a weight in two encodings of one text by one model, int8 on another processor included."""
+SHOWN = 3
+
+Vectors = list[dict[str, float]]
+
+
+def document_problems(api: ClusterApi, index: str, deployment: Deployment) -> list[str]:
+    """A sentence for documents without a vector, and one for vectors of another text; each says what to do."""
+    mapping = (api.get_mapping(index) or {}).get(index, {}).get("mappings", {})
+    if mapping.get("_source", {}).get("excludes") or mapping.get("_source", {}).get("enabled") is False:
+        return []  # what is not kept cannot be looked at
+    try:
+        seen = _sample(api, index)
+    except ClusterError as problem:
+        return [f"its documents cannot be searched: {problem}"]
+    texts = {i: source for i, source in seen.items() if _text(source).strip()}
+    missing = [i for i, source in texts.items() if not stored_vectors(source, deployment.field)]
+    others = [i for i, source in texts.items() if i not in missing and _written_by_others(source, deployment)]
+    differing = _differing(api, deployment, {i: texts[i] for i in others[:ENCODED]})
+    again = _encode_again(index, deployment)
+    return [
+        f"{len(ids)} of the {len(seen)} documents looked at {what} ({_listed(ids)}); {again}"
+        for ids, what in (
+            (missing, "have a text and no vector, so that no sparse query finds them"),
+            (differing, "have the vector of another text than their own"),
+        )
+        if ids
+    ]
+
+
+def _sample(api: ClusterApi, index: str) -> dict[str, dict[str, Any]]:
+    """Document id -> ``_source`` of those written last and of some others; without the index's search pipeline."""
+    bodies = (
+        render("documents_latest", size=LATEST),
+        render("documents_random", size=RANDOM, seed=random.randrange(2**31)),
+    )
+    answers = [api.search(index, body, {"search_pipeline": "_none"}) for body in bodies]
+    return {hit["_id"]: hit.get("_source", {}) for answer in answers for hit in answer["hits"]["hits"]}
+
+
+def _text(source: Mapping[str, Any]) -> str:
+    text = source.get(TEXT_FIELD)
+    return text if isinstance(text, str) else ""
+
+
+def _written_by_others(source: Mapping[str, Any], deployment: Deployment) -> bool:
+    own = {HASH_FIELD, *generated_fields(deployment)}
+    content = {name: value for name, value in source.items() if name not in own}
+    return bool(source.get(HASH_FIELD) != Document("", content).hash)
+
+
+def _differing(api: ClusterApi, deployment: Deployment, sources: Mapping[str, dict[str, Any]]) -> list[str]:
+    """Ids of the documents whose vectors are not those that the encoder makes of their text now."""
+    if not sources or deployment.vector == "semantic":
+        return []  # a semantic field has no pipeline that could be asked
+    try:
+        made = _encoded(api, deployment, [_text(source) for source in sources.values()])
+    except ClusterError as problem:
+        log.debug("the vectors of %s cannot be compared: %s", deployment.bundle, problem)
+        return []
+    return [
+        i
+        for (i, source), vectors in zip(sources.items(), made, strict=True)
+        if vectors is not None and not _same(stored_vectors(source, deployment.field), vectors)
+    ]
+
+
+def _same(stored: Vectors, made: Vectors) -> bool:
+    if len(stored) != len(made):
+        return False
+    pairs = [({t: float(w) for t, w in one.items()}, other) for one, other in zip(stored, made, strict=True)]
+    return all(largest_difference(*pair)[1] <= LARGEST_DIFFERENCE and unlike(*pair) is None for pair in pairs)
+
+
+def _encoded(api: ClusterApi, deployment: Deployment, texts: Sequence[str]) -> list[Vectors | None]:
+    """The vectors of each text as the index would store them; None where the encoder does not answer."""
+    if deployment.mode == "client":
+        from osparse.encoders.onnx_encoder import OnnxEncoder
+
+        weights = OnnxEncoder.open(fetch_part(api, deployment, "onnx")).encode(list(texts))
+        return [[{feature_name(token, deployment.key_style): w for token, w in one.items()}] for one in weights]
+    pipeline = deployment.ingest_pipeline or ""
+    made = [
+        document
+        for start in range(0, len(texts), AT_ONCE)
+        for document in api.simulate(pipeline, [{TEXT_FIELD: text} for text in texts[start : start + AT_ONCE]])
+    ]
+    vectors = [None if "error" in one else stored_vectors(one["_source"], deployment.field) for one in made]
+    return vectors if deployment.vector != "sparse_vector" else [_by_id(api, deployment, one) for one in vectors]
+
+
+def _by_id(api: ClusterApi, deployment: Deployment, vectors: Vectors | None) -> Vectors | None:
+    """A simulation names no index, and the encoder gives words; the field holds ids."""
+    if vectors is None:
+        return None
+    tokens = query_encoder(api.cluster, deployment).lexicon.tokens
+    ids = {token: str(i) for i, token in enumerate(tokens)}
+    return [{ids.get(token, token): weight for token, weight in vector.items()} for vector in vectors]
+
+
+def _encode_again(index: str, deployment: Deployment) -> str:
+    if deployment.mode == "client":
+        return (
+            "osparse alone makes vectors in mode client: load their texts with osparse index --force "
+            f"--index {index} DOCUMENTS"
+        )
+    return (
+        "let the index's pipeline encode them: POST "
+        f"{index}/_update_by_query?conflicts=proceed (an update action of _bulk does not: see docs/indexing.md)"
+    )
+
+
+def _listed(ids: Sequence[str]) -> str:
+    return f"{', '.join(ids[:SHOWN])}{', ...' if len(ids) > SHOWN else ''}"

@@ -1,0 +1,101 @@
+"""Put a deployment right with what the cluster holds: models deployed again, wiring as the index's ``_meta`` says."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from osparse.contracts.deployment import Deployment
+from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.cluster.client import Cluster
+from osparse.deployer.cluster.index_settings import pipeline_drift, pipelines_of
+from osparse.deployer.health.rewiring import PipelineStep, pipeline_steps
+from osparse.deployer.health.status import DeploymentStatus, first_model, served_name, status
+from osparse.deployer.index.pipeline_steps import IngestPipeline
+from osparse.deployer.mlcommons import failures
+from osparse.deployer.mlcommons.api import MLCommons
+from osparse.deployer.mlcommons.tasks import await_answer, deploy_once, node_names
+from osparse.errors import ClusterError
+from osparse.opensearch_templates import render
+
+log = logging.getLogger("osparse.deployer.health.heal")
+
+
+@dataclass(frozen=True)
+class Healed:
+    """One thing that was put right, or with ``plan_only`` would be, or could not be."""
+
+    index: str
+    what: str
+    problem: str | None = None
+    """Why it could not be."""
+
+    def __str__(self) -> str:
+        return f"{self.index}: {self.what}" + (f": {self.problem}" if self.problem else "")
+
+
+def heal(cluster: Cluster, index: str | None = None, *, plan_only: bool = False) -> list[Healed]:
+    """Redeploy models that do not answer (after a restart of the nodes), rebuild pipelines, put the defaults back.
+
+    What is gone altogether (a model, a bundle part) needs ``osparse deploy`` and the bundle.
+
+    Raises:
+        ClusterError: ``index`` is given and there is no deployment of that name.
+    """
+    api, ml = ClusterApi(cluster), MLCommons(cluster)
+    done: list[Healed] = []
+    seen: set[str] = set()
+    for found in status(cluster, index):
+        done += _pipelines(api, found, plan_only)
+        done += _wiring(api, found.index, found.deployment, plan_only)
+        for model in found.models:
+            if not model.answers and model.id not in seen and model.state != "REGISTERING":
+                seen.add(model.id)
+                done.append(_redeploy(ml, found.index, model.id, plan_only))
+    return done
+
+
+def _redeploy(ml: MLCommons, index: str, model_id: str, plan_only: bool) -> Healed:
+    model = ml.get_model(model_id)
+    name = model.name if model is not None else model_id
+    what = f"deploy model {name} again"
+    if plan_only or model is None:
+        return Healed(index, what, None if model is not None else "it is gone; run osparse deploy")
+    log.info("%s: %s", index, what)
+    try:
+        errors = deploy_once(ml, model)
+        if errors:
+            return Healed(index, what, failures.failure_text(name, errors, node_names(ml)))
+        await_answer(ml, model)
+    except ClusterError as problem:
+        return Healed(index, what, str(problem))
+    return Healed(index, what)
+
+
+def _pipelines(api: ClusterApi, found: DeploymentStatus, plan_only: bool) -> list[Healed]:
+    """Make those again that are gone or name another model; one that somebody has only changed otherwise is left."""
+    if not found.broken_pipelines:
+        return []
+    models = [first_model(found.models, part) for part in ("encoder", "tokenizer")]
+    alias = served_name(found.index, found.deployment, found.aliases)
+    steps = pipeline_steps(api, alias or "", found.deployment, models)
+    return [_made_again(step, found, models, plan_only) for step in steps if step.name in found.broken_pipelines]
+
+
+def _made_again(step: PipelineStep, found: DeploymentStatus, models: Sequence[str | None], plan_only: bool) -> Healed:
+    what = f"make pipeline {step.name} again"
+    if found.deployment.mode == "ml-commons" and None in models:
+        return Healed(found.index, what, "its model is gone; run osparse deploy")
+    if isinstance(step, IngestPipeline) and found.deployment.chunks and step.words is None:
+        return Healed(found.index, what, "its index does not say how long a piece is; run osparse deploy")
+    if not plan_only:
+        step.apply()
+    return Healed(found.index, what)
+
+
+def _wiring(api: ClusterApi, index: str, deployment: Deployment, plan_only: bool) -> list[Healed]:
+    drift = pipeline_drift(api, index, deployment)
+    if drift and not plan_only:
+        api.put_index_settings(index, render("index_pipelines", **pipelines_of(deployment)))
+    return [Healed(index, f"put its default pipelines back ({'; '.join(drift)})")] if drift else []

@@ -1,0 +1,266 @@
+"""What a cluster serves: every deployment, its models and documents, and whether it is ready, all read back from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.deployment import Deployment
+from osparse.deployer import names
+from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.cluster.client import Cluster
+from osparse.deployer.cluster.index_settings import pipeline_drift
+from osparse.deployer.health.document_check import document_problems
+from osparse.deployer.index.generations import SUFFIX, deployments_of
+from osparse.deployer.load.bundle_store import chunk_ids, stored_parts
+from osparse.deployer.mlcommons.api import MLCommons
+from osparse.deployer.mlcommons.failures import remedy
+from osparse.deployer.names import BUNDLES_INDEX
+from osparse.errors import AccessError, ClusterBusyError, ClusterError, ClusterUnreachableError
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    name: str
+    id: str
+    state: str
+    """As the server says: REGISTERING, REGISTERED, DEPLOYING, DEPLOYED, DEPLOY_FAILED, UNDEPLOYED, ..."""
+    answers: bool
+    """Whether a predict works; after a restart a model can be DEPLOYED and still not answer."""
+    nodes: dict[str, str] = field(default_factory=dict)
+    """Node name -> the model's state there."""
+    memory: int = 0
+    """Bytes it is estimated to take on one node."""
+
+    def __str__(self) -> str:
+        where = ", ".join(f"{node} {state}" for node, state in sorted(self.nodes.items()))
+        size = f", {self.memory / 1e6:.0f} MB a node" if self.memory else ""
+        silent = "" if self.answers else ", does not answer"
+        return f"model {self.name} {self.state}{silent}" + (f" (on {where}{size})" if where else "")
+
+
+@dataclass(frozen=True)
+class DeploymentStatus:
+    """One index osparse made."""
+
+    index: str
+    aliases: list[str]
+    deployment: Deployment
+    documents: int
+    """0 while it is closed."""
+    closed: bool = False
+    size: int = 0
+    """Bytes of its primary shards."""
+    models: list[ModelStatus] = field(default_factory=list)
+    broken_pipelines: list[str] = field(default_factory=list)
+    """Names of those that are gone or name another model."""
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What is worth knowing and no fault."""
+
+    @property
+    def ready(self) -> bool:
+        return not self.problems
+
+    @property
+    def _content(self) -> str:
+        return "closed" if self.closed else f"{self.documents:,} documents, {self.size / 1e6:.1f} MB"
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "ready": self.ready}
+
+    def __str__(self) -> str:
+        d = self.deployment
+        lines = [
+            f"{', '.join(self.aliases) or '(no alias)'} -> {self.index}: {'ready' if self.ready else 'NOT READY'}",
+            f"  bundle {d.bundle}, fingerprint {d.fingerprint[:12]}, idf {d.idf_version}, mode {d.mode}, "
+            f"{d.vector}{' in pieces' if d.chunks else ''}, {d.key_style} feature names, {self._content}",
+            *(f"  {model}" for model in self.models),
+            *(f"  note: {note}" for note in self.notes),
+            *(f"  problem: {problem}" for problem in self.problems),
+        ]
+        return "\n".join(lines)
+
+
+def status(cluster: Cluster, index: str | None = None) -> list[DeploymentStatus]:
+    """Every deployment of the cluster, or those under one index name or alias.
+
+    Raises:
+        ClusterError: ``index`` is given and there is no deployment of that name.
+    """
+    api = ClusterApi(cluster)
+    if index is None:
+        meta = api.all_meta()
+    else:
+        mappings = api.get_mapping(index) or {}
+        meta = {name: body.get("mappings", {}).get("_meta") for name, body in mappings.items()}
+    found = [_one(api, name, deployment) for name, deployment in deployments_of(meta, {}).items()]
+    if index is not None and not found:
+        there = {alias for name in deployments_of(api.all_meta(), {}) for alias in api.aliases(name)}
+        raise ClusterError(f"{cluster.url} has no deployment {index}; it has: {', '.join(sorted(there)) or 'none'}")
+    return found
+
+
+def drift_from(found: list[DeploymentStatus], bundle: Bundle) -> list[str]:
+    """Where what serves is not this bundle: one sentence per served name; the previous ones do not count."""
+    return [
+        f"{alias} serves bundle {one.deployment.bundle}, fingerprint {one.deployment.fingerprint[:12]}; this bundle is "
+        f"{bundle.name}, fingerprint {bundle.short}: bring it there with osparse deploy {bundle.path} --index {alias}"
+        for one in found
+        for alias in one.aliases
+        if not alias.endswith(SUFFIX) and one.deployment.fingerprint != bundle.fingerprint
+    ]
+
+
+def _one(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentStatus:
+    """What is wrong with one index is a line of its own and does not end the survey of the others."""
+    try:
+        return _examined(api, name, deployment)
+    except (ClusterUnreachableError, AccessError, ClusterBusyError):
+        raise
+    except ClusterError as problem:
+        return DeploymentStatus(name, [], deployment, 0, problems=[f"it could not be examined: {problem}"])
+
+
+def _examined(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentStatus:
+    aliases, documents = api.aliases(name), api.count_unless_closed(name)
+    problems, notes = _place(api, name, deployment, aliases, documents)
+    models: list[ModelStatus] = []
+    if deployment.mode == "ml-commons":
+        models, wrong = _models(MLCommons(api.cluster), api, deployment)
+        problems += wrong
+    broken = _broken_pipelines(api, deployment, served_name(name, deployment, aliases), models)
+    problems += broken.values()
+    problems += _parts(api, deployment)
+    problems += [f"{drift}; run osparse status --heal" for drift in pipeline_drift(api, name, deployment)]
+    if documents is None:
+        problems.insert(0, f"the index is closed and answers nothing; open it with: POST /{name}/_open")
+    else:
+        problems += document_problems(api, name, deployment)
+    return DeploymentStatus(
+        index=name,
+        aliases=aliases,
+        deployment=deployment,
+        documents=documents or 0,
+        closed=documents is None,
+        size=0 if documents is None else api.store_size(name),
+        models=models,
+        broken_pipelines=[*broken],
+        problems=problems,
+        notes=notes,
+    )
+
+
+def _place(
+    api: ClusterApi, name: str, deployment: Deployment, aliases: list[str], documents: int | None
+) -> tuple[list[str], list[str]]:
+    """Problems and notes about the name it serves under."""
+    if not name.endswith(f"-{deployment.fingerprint[:12]}"):
+        return [f"its name does not carry its fingerprint {deployment.fingerprint[:12]}; was it renamed or copied?"], []
+    base = name[: -len(deployment.fingerprint[:12]) - 1]
+    if base in aliases:
+        return [], []
+    serving = api.indices_of_alias(base)
+    if not serving:
+        return ["no alias points to the index; run osparse deploy again"], []
+    if f"{base}{SUFFIX}" in aliases:
+        return [], [f"it served {base} before; {', '.join(serving)} does"]
+    if documents is not None and api.creation_date(name) > max(map(api.creation_date, serving)):
+        return [_unfinished(api, base, deployment, documents, serving[0])], []
+    return [], [f"it does not serve {base}; {', '.join(serving)} does"]
+
+
+def _unfinished(api: ClusterApi, base: str, deployment: Deployment, documents: int, serving: str) -> str:
+    total = api.count_unless_closed(serving)
+    of = f" of {total:,}" if total is not None else ""
+    return (
+        f"unfinished upgrade, {documents:,}{of} documents; resume with: osparse deploy BUNDLE --index {base} (bundle "
+        f"{deployment.bundle}, fingerprint {deployment.fingerprint[:12]})"
+    )
+
+
+def _models(ml: MLCommons, api: ClusterApi, deployment: Deployment) -> tuple[list[ModelStatus], list[str]]:
+    prefix = f"{deployment.bundle}-{deployment.fingerprint[:12]}"
+    models: list[ModelStatus] = []
+    problems = []
+    profiles, nodes = ml.profiles(), {key: str(node.get("name")) for key, node in api.nodes().items()}
+    for part in ("encoder", "tokenizer"):
+        name = f"{prefix}-{part}"
+        there = ml.find_models(name)
+        if not there:
+            problems.append(f"model {name} is gone; run osparse deploy again")
+        for model in there:
+            answer = ml.try_predict(model.id, ["osparse"])
+            mine = {nodes.get(node, node): found[model.id] for node, found in profiles.items() if model.id in found}
+            memory = max((int(row.get("memory_size_estimation_cpu", 0)) for row in mine.values()), default=0)
+            states = {node: str(row.get("model_state", "?")) for node, row in mine.items()}
+            models.append(ModelStatus(name, model.id, model.state, answer.status == 200, states, memory))
+            if answer.status != 200:
+                what = remedy(answer.reason) or "run osparse status --heal"
+                problems.append(f"model {name} is {model.state} and does not answer ({answer.reason}); {what}")
+    return models, problems
+
+
+def first_model(models: Sequence[ModelStatus], part: str) -> str | None:
+    """Id of the model of a part (``encoder``, ``tokenizer``), one that answers if there is one; None if it is gone."""
+    mine = [model for model in models if model.name.endswith(f"-{part}")]
+    return min(mine, key=lambda model: not model.answers).id if mine else None
+
+
+def served_name(index: str, deployment: Deployment, aliases: Sequence[str]) -> str | None:
+    """The name that an index serves under; None if its alias stands elsewhere."""
+    base = index.removesuffix(f"-{deployment.fingerprint[:12]}")
+    return base if base in aliases else None
+
+
+def _broken_pipelines(
+    api: ClusterApi, deployment: Deployment, alias: str | None, models: Sequence[ModelStatus]
+) -> dict[str, str]:
+    """Name -> problem, of pipelines that are gone, or that name a model which is not this fingerprint's."""
+    fusing = names.fusing_pipeline(alias) if alias and deployment.hybrid != "none" else None
+    broken = {}
+    for kind, name, part, body in (
+        ("ingest", deployment.ingest_pipeline, "encoder", api.get_ingest_pipeline),
+        ("search", deployment.search_pipeline, "tokenizer", api.get_search_pipeline),
+        ("search", fusing, "tokenizer", api.get_search_pipeline),
+    ):
+        if name is None:
+            continue
+        there = body(name)
+        named, ids = set(_model_ids(there)), {model.id for model in models if model.name.endswith(f"-{part}")}
+        if there is None:
+            broken[name] = f"{kind} pipeline {name} is gone; run osparse status --heal"
+        elif named and ids and not named <= ids:
+            broken[name] = f"{kind} pipeline {name} names another model than its {part}; run osparse status --heal"
+    return broken
+
+
+def _model_ids(node: object) -> Iterator[str]:
+    """The values of every ``model_id`` and ``neural_field_default_id`` of a pipeline."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if key == "model_id" and isinstance(value, str):
+                yield value
+            elif key == "neural_field_default_id" and isinstance(value, Mapping):
+                yield from (str(one) for one in value.values())
+            else:
+                yield from _model_ids(value)
+    elif isinstance(node, list):
+        for one in node:
+            yield from _model_ids(one)
+
+
+def _parts(api: ClusterApi, deployment: Deployment) -> list[str]:
+    """Queries are encoded away from the cluster in either mode, documents in client mode only."""
+    listed = stored_parts(api, deployment.fingerprint)
+    problems = []
+    for part in ("tokenizer",) if deployment.mode == "ml-commons" else ("tokenizer", "onnx"):
+        if part not in listed:
+            problems.append(f"the {part} part is not in {BUNDLES_INDEX}; run osparse deploy again")
+            continue
+        ids = chunk_ids(str(listed[part]["sha256"]), int(str(listed[part]["size"])))
+        if len(api.present(BUNDLES_INDEX, ids)) < len(ids):
+            problems.append(f"the {part} part in {BUNDLES_INDEX} is not whole; run osparse deploy again")
+    return problems

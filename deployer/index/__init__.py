@@ -1,0 +1,1 @@
+"""The index: its layout, creation, pipelines, generations, copy and alias switch."""

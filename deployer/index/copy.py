@@ -1,0 +1,99 @@
+"""Copy documents from one index of a name to the next: the same texts, encoded by the other bundle.
+
+Every field comes along except those an encoder made. It is a load like any other: a document that the new index has
+with the same content is passed over, so that a copy that was interrupted goes on, and a second look costs little.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from osparse.contracts.deployment import Deployment, generated_fields
+from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.cluster.inherited_settings import check_source
+from osparse.deployer.load.bulk import FailureLog
+from osparse.deployer.load.documents import HASH_FIELD, Document
+from osparse.deployer.load.load import prepare_load
+from osparse.deployer.load.stream import Tally
+from osparse.errors import ClusterError, ClusterUnreachableError
+from osparse.io.progress import progress
+
+log = logging.getLogger("osparse.deployer.index.copy")
+
+PAGE = 256
+"""Documents read together."""
+RESTARTS = 5
+"""How often a copy whose connection broke starts over; what it had copied is passed over."""
+TEXT_FIELD = "text"
+
+
+class StoredDocument(Document):
+    """A document as an index has it; one that was written by hand may have no text."""
+
+    complete = True
+
+    @property
+    def text(self) -> str:
+        found = self.fields.get(TEXT_FIELD)
+        return found if isinstance(found, str) else ""
+
+
+def copy_documents(
+    api: ClusterApi, source: str, made_by: Deployment, target: str, deployment: Deployment, total: int
+) -> Tally:
+    """Bring every document of ``source`` into ``target``.
+
+    Args:
+        made_by: The deployment of ``source``: its encoder's fields are left behind.
+        deployment: That of ``target``: who encodes, and how features are named.
+        total: Documents of ``source``, for the progress bar.
+
+    Raises:
+        ClusterError: documents were refused; the first reasons are in the message, the copied ones stay. Or ``source``
+            does not keep what it was given.
+    """
+    check_source(source, (api.get_mapping(source) or {}).get(source, {}), tuple(generated_fields(made_by)))
+    with tempfile.TemporaryDirectory(prefix="osparse-") as folder:
+        failed = FailureLog(Path(folder) / "failed.jsonl")
+        try:
+            copied = _until_done(api, source, made_by, target, deployment, total, failed)
+        finally:
+            failed.close()
+    api.refresh(target)
+    if failed.count:
+        shown = "\n".join(f"  {failure.id}: {failure.reason}" for failure in failed.first)
+        raise ClusterError(
+            f"{failed.count} documents of {source} were refused by {target}; the alias stays where it is. Mend the "
+            f"cause and run osparse deploy again. The first reasons:\n{shown}"
+        )
+    return copied
+
+
+def _until_done(
+    api: ClusterApi,
+    source: str,
+    made_by: Deployment,
+    target: str,
+    deployment: Deployment,
+    total: int,
+    failed: FailureLog,
+) -> Tally:
+    for attempt in range(RESTARTS):
+        load = prepare_load(api, target, deployment, total)
+        try:
+            with progress(f"copy {source} to {target}", total, "documents") as bar:
+                return load.run(_stored(api, source, made_by), failed, bar)
+        except ClusterUnreachableError as problem:
+            if attempt == RESTARTS - 1:
+                raise
+            log.info("copying goes on where it was: %s", problem)
+    raise ValueError("RESTARTS must be at least 1")
+
+
+def _stored(api: ClusterApi, source: str, made_by: Deployment) -> Iterator[Document]:
+    for hits in api.pages(source, PAGE, {"excludes": [*generated_fields(made_by), HASH_FIELD]}):
+        for hit in hits:
+            yield StoredDocument(hit["_id"], hit["_source"])

@@ -1,0 +1,185 @@
+"""The step that makes the index: ``<name>-<fingerprint>`` under the alias ``<name>``, created in one call."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.deployment import META_KEY, Deployment, KeyStyle, Mode, generated_fields
+from osparse.deployer import names
+from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.cluster.facts import ENGLISH_ANALYZERS, KOREAN_ANALYZERS, first_analyzer
+from osparse.deployer.cluster.index_settings import pipelines_of, settings_drift
+from osparse.deployer.cluster.inherited_settings import check_created, check_source, inherited
+from osparse.deployer.index.layout import Serving
+from osparse.deployer.index.pipeline_steps import words_per_piece
+from osparse.deployer.index.seismic_ceilings import ceilings
+from osparse.deployer.mlcommons.model_steps import ServedModel
+from osparse.deployer.plan import Finding
+from osparse.errors import DeploymentConflictError
+from osparse.opensearch_templates import render
+
+MAX_TOKENS = 10_000_000
+"""Tokens of one text that text_chunking may count; the server's 10,000 would refuse long documents."""
+
+
+@dataclass
+class ServingIndex:
+    """Step: the index exists, carries this deployment, and has its alias unless another index serves under it."""
+
+    api: ClusterApi
+    alias: str
+    name: str
+    deployment: Deployment
+    bundle: Bundle
+    beside: str | None = None
+    """The index that the alias stands on, if that is another one."""
+    models: tuple[ServedModel, ServedModel] | None = None
+    """Encoder and tokenizer, whose ids a semantic field names."""
+    serving: Serving = field(default_factory=Serving)
+    """Shards, replicas and refresh interval; the rest is the deployment's."""
+
+    def inspect(self) -> Finding:
+        """Raises :class:`DeploymentConflictError` if the index is taken by anything else."""
+        place = f"beside {self.beside}" if self.beside else f"under the alias {self.alias}"
+        what = f"index {self.name} {place}"
+        found = (self.api.get_index(self.name) or {}).get(self.name)
+        if found is None:
+            from_templates = inherited(self.api, self.name, self.body())
+            return Finding("create", what, "; ".join(["there is none of that name", *filter(None, [from_templates])]))
+        self._check_same(found)
+        check_source(self.name, found, tuple(generated_fields(self.deployment)))
+        drift = self._drift(found)
+        if self.beside is None and self.alias not in found.get("aliases", {}):
+            drift.insert(0, "the index exists without its alias")
+        return Finding("change", what, "; ".join(drift)) if drift else Finding("keep", what, "exists, as it should")
+
+    def apply(self) -> None:
+        body = self.body()
+        if self.api.create_index(self.name, body):
+            check_created(self.api, self.name, body)
+        else:
+            if self.beside is None:
+                self.api.update_aliases(render("alias_add", index=self.name, alias=self.alias))
+            self.api.put_index_settings(self.name, self._changeable())
+            found = (self.api.get_mapping(self.name) or {}).get(self.name, {}).get("mappings", {}).get("_meta", {})
+            meta = {**found, **self.deployment.to_meta()}  # a load under way keeps a note there, its owner may too
+            self.api.put_mapping(self.name, render("index_meta", meta=meta))
+
+    def body(self) -> dict[str, Any]:
+        values: dict[str, Any] = {
+            "alias": self.alias,
+            "meta": self.deployment.to_meta(),
+            "korean_analyzer": first_analyzer(self.api, KOREAN_ANALYZERS),
+            "english_analyzer": first_analyzer(self.api, ENGLISH_ANALYZERS),
+        }
+        template, more = self._template()
+        body: dict[str, Any] = render(template, **values, **more)
+        shards = {} if self.serving.shards is None else {"index.number_of_shards": self.serving.shards}
+        settings = {**shards, **self._changeable()}
+        body["settings"]["index"].update({name.removeprefix("index."): value for name, value in settings.items()})
+        if self.beside is not None:
+            del body["aliases"]
+        return body
+
+    def _template(self) -> tuple[str, dict[str, Any]]:
+        """The template of this field type and what it wants besides."""
+        d = self.deployment
+        if d.vector == "semantic":
+            ids = [model.id or "" for model in self.models] if self.models else ["", ""]
+            values = dict(zip(("encoder_id", "tokenizer_id"), ids, strict=True))
+            return "index_semantic", {**values, "sparse_encoding": _sparse_encoding(d)}
+        if d.vector == "sparse_vector":
+            return "index_sparse_vector", {"field": d.field, **ceilings(self.bundle)}
+        if d.chunks:
+            path, _, leaf = d.field.rpartition(".")
+            return "index_chunks", {"path": path, "leaf": leaf, "max_tokens": MAX_TOKENS}
+        return "index_rank_features", {"field": d.field}
+
+    def _changeable(self) -> dict[str, Any]:
+        """The settings that an index may be given at any time."""
+        chosen: dict[str, Any] = dict(render("index_pipelines", **pipelines_of(self.deployment)))
+        if self.deployment.chunks:
+            chosen["index.analyze.max_token_count"] = MAX_TOKENS
+        if self.serving.replicas is not None:
+            chosen |= {"index.auto_expand_replicas": "false", "index.number_of_replicas": self.serving.replicas}
+        if self.serving.refresh_interval is not None:
+            chosen["index.refresh_interval"] = self.serving.refresh_interval
+        return chosen
+
+    def _drift(self, found: dict[str, Any]) -> list[str]:
+        """What differs from the deployment wanted; the pipelines first, as a person would see them."""
+        drift = settings_drift(self.api.get_index_settings(self.name), self._changeable())
+        there = Deployment.from_meta(found["mappings"]["_meta"], self.name)
+        wanted = asdict(self.deployment)
+        meta = [f"its _meta says {key} {value}" for key, value in asdict(there).items() if value != wanted[key]]
+        return [*drift, *meta]
+
+    def _check_same(self, found: dict[str, Any]) -> None:
+        meta = found.get("mappings", {}).get("_meta", {})
+        if META_KEY not in meta:
+            raise DeploymentConflictError(f"{self.name} exists and osparse did not make it; choose another --index")
+        there = Deployment.from_meta(meta, self.name)
+        if there.bundle != self.deployment.bundle and there.fingerprint == self.deployment.fingerprint:
+            raise DeploymentConflictError(
+                f"{self.name} serves the same model already, as bundle {there.bundle}, and this bundle is called "
+                f"{self.deployment.bundle}; deploy it under the name {there.bundle}, or choose another --index"
+            )
+        differs = [
+            f"{what}: {old} there, {new} wanted"
+            for what, old, new in zip(_LAYOUT, _layout(there), _layout(self.deployment), strict=True)
+            if old != new
+        ]
+        shards = int(found.get("settings", {}).get("index", {}).get("number_of_shards", 1))
+        if self.serving.shards not in (None, shards):
+            differs.append(f"shards: {shards} there, {self.serving.shards} wanted")
+        if differs:
+            raise DeploymentConflictError(
+                f"{self.name} serves this bundle already, laid out differently ({'; '.join(differs)}); ask for it as "
+                "it is, or choose another --index"
+            )
+
+
+_LAYOUT = ("fingerprint", "mode", "feature names", "field type", "chunks", "prune")
+"""What cannot be changed in an index that holds documents."""
+
+
+def _layout(deployment: Deployment) -> tuple[object, ...]:
+    d = deployment
+    return (d.fingerprint[:12], d.mode, d.key_style, d.vector, d.chunks, d.prune)
+
+
+def _sparse_encoding(deployment: Deployment) -> dict[str, Any]:
+    """Said even when nothing is pruned: the semantic field's own default drops weights."""
+    if deployment.prune is None:
+        return {"prune_type": "none"}
+    kind, ratio = deployment.prune.split()
+    return {"prune_type": kind, "prune_ratio": float(ratio)}
+
+
+def deployment_of(bundle: Bundle, mode: Mode, key_style: KeyStyle, serving: Serving | None = None) -> Deployment:
+    """What the index's ``_meta`` will say."""
+    s = serving or Serving()
+    ml = mode == "ml-commons"
+    ingests = ml and s.field != "semantic"
+    return Deployment(
+        mode=mode,
+        bundle=bundle.name,
+        fingerprint=bundle.fingerprint,
+        idf_version=bundle.idf_version,
+        vocabulary=bundle.vocabulary,
+        max_length=bundle.head.max_length,
+        key_style="raw" if ml else key_style,
+        ingest_pipeline=names.ingest_pipeline(bundle, s.ingest_variant) if ingests else None,
+        search_pipeline=names.search_pipeline(bundle, s.search_variant) if ml else None,
+        field=s.vector_field,
+        vector=s.field,
+        chunks=s.chunk_text,
+        prune=s.prune,
+        two_phase=s.two_phase,
+        hybrid=s.hybrid,
+        skip_existing=s.skip_existing,
+        ingest_batch=s.ingest_batch,
+        piece_words=words_per_piece(bundle) if s.chunk_text else None,
+    )

@@ -1,0 +1,78 @@
+"""The options of a deploy that are not named stay as they are in the index that is there, or that is replaced."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from osparse.contracts.deployment import Deployment, Mode
+from osparse.deployer.index.layout import Serving
+from osparse.errors import InputError
+
+_INGEST = re.compile(r"-ingest(?:-chunks)?(?:-prune[\d.e-]+?)?(-skip)?(?:-batch(\d+))?$")
+"""As ``Serving.ingest_variant`` makes it."""
+OPTIONS = ("field", "chunk_text", "two_phase", "hybrid", "prune_ratio", "skip_existing", "ingest_batch")
+"""Those that an index's ``_meta`` holds."""
+
+
+def serving_of(deployment: Deployment) -> Serving:
+    """The options that an index was deployed with; of one whose ``_meta`` is older, as its pipelines' names say."""
+    named = _INGEST.search(deployment.ingest_pipeline or "")
+    return Serving(
+        field=deployment.vector,
+        chunk_text=deployment.chunks,
+        two_phase=deployment.two_phase or (deployment.search_pipeline or "").endswith("-2p"),
+        hybrid=deployment.hybrid,
+        prune_ratio=float(deployment.prune.split()[1]) if deployment.prune else None,
+        skip_existing=deployment.skip_existing or bool(named and named[1]),
+        ingest_batch=int(named[2]) if named and named[2] else deployment.ingest_batch,
+    )
+
+
+def settle(
+    before: Deployment | None, mode: Mode, serving: Serving | None, choices: Mapping[str, Any]
+) -> tuple[Serving, list[str]]:
+    """The options to deploy with, and notes on those that were kept or turned off.
+
+    Args:
+        before: Of the index that is there or is replaced; None for the first one under a name.
+        mode: The mode to deploy in; of another one's options, only ``hybrid`` has a meaning in it.
+        serving: All options at once: nothing is kept then.
+        choices: Option -> value of those that are named.
+
+    Raises:
+        InputError: both ``serving`` and ``choices`` are given, or a choice is no option.
+    """
+    unknown = sorted({*choices} - {option.name for option in fields(Serving)})
+    if unknown:
+        raise InputError(f"{', '.join(unknown)}: no such option of a deployment")
+    if serving is not None and choices:
+        raise InputError("serving gives all options; leave out choices")
+    old = serving_of(before) if before is not None else Serving()
+    if serving is not None:
+        return serving, _notes(old, serving, OPTIONS)
+    same = before is None or before.mode == mode
+    new = replace(old if same else Serving(hybrid=old.hybrid), **choices)
+    return new, _notes(old, new, choices)
+
+
+def _notes(old: Serving, new: Serving, named: Collection[str]) -> list[str]:
+    plain = Serving()
+    chosen = [name for name in OPTIONS if getattr(old, name) != getattr(plain, name)]
+    kept = [name for name in chosen if getattr(new, name) == getattr(old, name) and name not in named]
+    off = [name for name in chosen if getattr(new, name) == getattr(plain, name)]
+    shown = [f"{_flag(name)}{_value(getattr(new, name))}" for name in kept]
+    return [
+        *([f"kept from the index before: {', '.join(shown)}"] if kept else []),
+        *([f"turned off: {', '.join(map(_flag, off))}"] if off else []),
+    ]
+
+
+def _flag(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _value(value: object) -> str:
+    return "" if value is True else f" {value}"

@@ -1,0 +1,181 @@
+"""How an index is laid out and asked: what can be chosen, and where the cluster or the bundle sets limits."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.deployment import CHUNKS_FIELD, FIELD, Hybrid, Vector
+from osparse.deployer.cluster.facts import (
+    OLDEST_CHUNKING,
+    OLDEST_HYBRID,
+    OLDEST_INGEST_BATCH,
+    OLDEST_PRUNE,
+    OLDEST_RRF,
+    OLDEST_SEMANTIC,
+    OLDEST_SKIP_EXISTING,
+    OLDEST_SPARSE_VECTOR,
+    OLDEST_TWO_PHASE,
+    Choice,
+    Facts,
+)
+from osparse.errors import InputError
+from osparse.opensearch_versions import TARGETS
+
+log = logging.getLogger("osparse.deployer.index.layout")
+
+INTERVAL = r"-1|[1-9]\d*(ms|s|m|h|d)"
+"""Refresh intervals that the server takes."""
+SPARSE_VECTOR_TOKENS = 32_768
+"""SEISMIC on 3.3 to 3.8 loses the shard of an index with a higher token id (neural-search#1925)."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The choices; the defaults are the plain road: exact scores, no fusion, nothing thinned out."""
+
+    field: Vector = "rank_features"
+    chunk_text: bool = False
+    """Encode a text in pieces of the model's length, nested; its best piece counts."""
+    two_phase: bool = False
+    """Let the search pipeline score in two phases: first the heavy tokens, then the rest for the best documents."""
+    hybrid: Hybrid = "none"
+    """Make a second search pipeline that fuses BM25 and sparse scores: by normalised scores, or by ranks (RRF)."""
+    prune_ratio: float | None = None
+    """Drop a document's weights below this share of its largest, in [0, 1)."""
+    skip_existing: bool = False
+    """Do not encode a text again that the stored document has already."""
+    ingest_batch: int = 1
+    """Documents of one bulk request handed to the model together, at least 1."""
+    shards: int | None = None
+    """Primary shards of a new index, at least 1; None makes one."""
+    replicas: int | None = None
+    """Copies of each shard, at least 0; None lets the cluster keep one where it has a second node."""
+    refresh_interval: str | None = None
+    """How soon what is written can be found, as the server writes it ("5s", "1m", "-1" for never); None leaves it."""
+
+    @property
+    def vector_field(self) -> str:
+        """The path a query names."""
+        if self.field == "semantic":
+            return "text_semantic_info.embedding"
+        return f"{CHUNKS_FIELD}.sparse_encoding" if self.chunk_text else FIELD
+
+    @property
+    def prune(self) -> str | None:
+        return None if self.prune_ratio is None else f"max_ratio {self.prune_ratio:g}"
+
+    @property
+    def ingest_variant(self) -> str:
+        """Names the pipeline: indices of one bundle that are laid out differently have their own."""
+        parts = [
+            "chunks" if self.chunk_text else "",
+            f"prune{self.prune_ratio:g}" if self.prune_ratio is not None else "",
+            "skip" if self.skip_existing else "",
+            f"batch{self.ingest_batch}" if self.ingest_batch > 1 else "",
+        ]
+        return "".join(f"-{part}" for part in parts if part)
+
+    @property
+    def search_variant(self) -> str:
+        """Names the search pipeline, for the same reason."""
+        own = {"semantic": "-semantic"}.get(self.field, "-chunks" if self.chunk_text else "")
+        return own + ("-2p" if self.two_phase else "")
+
+
+def check_serving(serving: Serving, facts: Facts, choice: Choice, bundle: Bundle) -> None:
+    """Raises :class:`InputError` naming every choice that this cluster, mode or bundle cannot have."""
+    problems = [
+        *_not_proved(facts, choice, bundle),
+        *_impossible(serving, bundle),
+        *_too_old(serving, facts),
+        *_of_the_other_mode(serving, facts, choice),
+    ]
+    if problems:
+        raise InputError("; ".join(problems))
+
+
+def _not_proved(facts: Facts, choice: Choice, bundle: Bundle) -> list[str]:
+    """Of a version that osparse knows and the bundle is not proved for; one that it does not know is warned of."""
+    version = ".".join(facts.version.split(".")[:2])
+    if choice.mode == "client" or not bundle.targets or version in bundle.targets:
+        return []
+    proved = f"bundle {bundle.name} is proved for OpenSearch {', '.join(bundle.targets)}"
+    if version in TARGETS:
+        return [f"{proved}, and this is {facts.version}; package it with --target {version}, or use --mode client"]
+    log.warning("%s; what %s runs is not known: the models' answers will show", proved, facts.version)
+    return []
+
+
+def _impossible(serving: Serving, bundle: Bundle) -> list[str]:
+    problems = []
+    if serving.prune_ratio is not None and not 0 <= serving.prune_ratio < 1:
+        problems.append(f"--prune-ratio {serving.prune_ratio:g} is outside [0, 1)")
+    if serving.ingest_batch < 1:
+        problems.append(f"--ingest-batch {serving.ingest_batch} is less than 1")
+    if serving.shards is not None and serving.shards < 1:
+        problems.append(f"--shards must be at least 1, got {serving.shards}")
+    if serving.replicas is not None and serving.replicas < 0:
+        problems.append(f"--replicas must be at least 0, got {serving.replicas}")
+    if serving.refresh_interval is not None and not re.fullmatch(INTERVAL, serving.refresh_interval):
+        problems.append(f"--refresh-interval must be a time such as 5s or 1m, or -1, got {serving.refresh_interval!r}")
+    if serving.field == "sparse_vector" and bundle.vocabulary > SPARSE_VECTOR_TOKENS:
+        problems.append(
+            f"--field sparse_vector holds token ids below {SPARSE_VECTOR_TOKENS:,}, and this bundle has "
+            f"{bundle.vocabulary:,} tokens (a higher id costs the index its shard); use --field rank_features, or "
+            "train with a smaller vocabulary"
+        )
+    if serving.field == "sparse_vector" and serving.two_phase:
+        problems.append("--two-phase and --field sparse_vector do not go together: the server refuses such queries")
+    if serving.field != "rank_features" and serving.chunk_text:
+        problems.append(f"--chunk-text goes with --field rank_features, not with --field {serving.field}")
+    if serving.chunk_text and serving.two_phase:
+        problems.append("--two-phase has no effect on the nested queries of --chunk-text; leave one out")
+    if serving.field == "semantic" and (serving.skip_existing or serving.ingest_batch > 1):
+        problems.append("--skip-existing and --ingest-batch are the ingest pipeline's, and --field semantic has none")
+    return problems
+
+
+def _too_old(serving: Serving, facts: Facts) -> list[str]:
+    wanted = (
+        (serving.two_phase, "--two-phase", OLDEST_TWO_PHASE),
+        (serving.field == "sparse_vector", "--field sparse_vector", OLDEST_SPARSE_VECTOR),
+        (serving.field == "semantic", "--field semantic", OLDEST_SEMANTIC),
+        (serving.chunk_text, "--chunk-text", OLDEST_CHUNKING),
+        (serving.hybrid == "normalise", "--hybrid normalise", OLDEST_HYBRID),
+        (serving.hybrid == "rrf", "--hybrid rrf", OLDEST_RRF),
+        (serving.prune_ratio is not None, "--prune-ratio", OLDEST_PRUNE),
+        (serving.skip_existing, "--skip-existing", OLDEST_SKIP_EXISTING),
+        (serving.ingest_batch > 1, "--ingest-batch", OLDEST_INGEST_BATCH),
+    )
+    return [
+        f"{flag} needs OpenSearch {major}.{minor} or newer, this is {facts.version}; leave the flag out"
+        for used, flag, (major, minor) in wanted
+        if used and not facts.at_least((major, minor))
+    ]
+
+
+def _of_the_other_mode(serving: Serving, facts: Facts, choice: Choice) -> list[str]:
+    if choice.mode != "client":
+        return []
+    used = {
+        "--two-phase": serving.two_phase,
+        f"--field {serving.field}": serving.field != "rank_features",
+        "--chunk-text": serving.chunk_text,
+        "--prune-ratio": serving.prune_ratio is not None,
+        "--skip-existing": serving.skip_existing,
+        "--ingest-batch": serving.ingest_batch > 1,
+    }
+    flags = [flag for flag, given in used.items() if given]
+    problems = []
+    if flags:
+        problems.append(
+            f"{', '.join(flags)} {'is' if len(flags) == 1 else 'are'} for mode ml-commons, and this is mode client "
+            f"({choice.why}): osparse encodes, without the cluster's pipelines; leave "
+            f"{'it' if len(flags) == 1 else 'them'} out"
+        )
+    if serving.hybrid != "none" and not facts.neural_search:
+        problems.append("--hybrid needs the plugin opensearch-neural-search, which this cluster lacks; leave it out")
+    return problems

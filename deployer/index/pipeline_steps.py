@@ -1,0 +1,149 @@
+"""The steps that wire the models: an ingest pipeline encodes documents, search pipelines name the tokenizer or fuse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.deployment import CHUNK_TEXTS_FIELD, CHUNKS_FIELD, FIELD
+from osparse.deployer import names
+from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.index.layout import Serving
+from osparse.deployer.plan import Action, Finding
+from osparse.encoders.onnx_encoder import open_query_encoder
+from osparse.opensearch_templates import render
+
+TEXT_FIELD = "text"
+"""The field that is encoded."""
+WEIGHTS = [0.3, 0.7]
+"""Of BM25 and of the sparse score in a fused one."""
+
+
+class Identified(Protocol):
+    """A model whose id a pipeline names; None while a plan is made and it is not registered."""
+
+    id: str | None
+
+
+@dataclass
+class IngestPipeline:
+    """Step: documents that arrive in the index are encoded."""
+
+    api: ClusterApi
+    bundle: names.Named
+    encoder: Identified
+    serving: Serving = field(default_factory=Serving)
+    words: int | None = None
+    """Of one piece, where texts are encoded in pieces."""
+
+    @property
+    def name(self) -> str:
+        return names.ingest_pipeline(self.bundle, self.serving.ingest_variant)
+
+    def inspect(self) -> Finding:
+        there = self.api.get_ingest_pipeline(self.name)
+        return _compare(f"ingest pipeline {self.name}", there, self.body())
+
+    def apply(self) -> None:
+        self.api.put_ingest_pipeline(self.name, self.body())
+
+    def body(self) -> dict[str, Any]:
+        values: dict[str, Any] = {"bundle": self.bundle.name, "text_field": TEXT_FIELD}
+        values["encoder_id"] = self.encoder.id or ""
+        if self.serving.chunk_text:
+            pieces = {"pieces": CHUNK_TEXTS_FIELD, "path": CHUNKS_FIELD, "token_limit": self.words}
+            body = dict(render("ingest_text_chunking", **values, **pieces))
+        else:
+            body = dict(render("ingest_sparse_encoding", **values, field=FIELD))
+        body["processors"][-1]["sparse_encoding"].update(self._choices())
+        return body
+
+    def _choices(self) -> dict[str, Any]:
+        """Only what was asked for: an older server does not know the rest."""
+        s = self.serving
+        prune = {"prune_type": "max_ratio", "prune_ratio": s.prune_ratio} if s.prune_ratio is not None else {}
+        skip = {"skip_existing": True} if s.skip_existing else {}
+        return {**prune, **skip, **({"batch_size": s.ingest_batch} if s.ingest_batch > 1 else {})}
+
+
+@dataclass
+class SearchPipeline:
+    """Step: a query by text needs no model id."""
+
+    api: ClusterApi
+    bundle: names.Named
+    tokenizer: Identified
+    serving: Serving = field(default_factory=Serving)
+
+    @property
+    def name(self) -> str:
+        return names.search_pipeline(self.bundle, self.serving.search_variant)
+
+    def inspect(self) -> Finding:
+        return _compare(f"search pipeline {self.name}", self.api.get_search_pipeline(self.name), self.body())
+
+    def apply(self) -> None:
+        self.api.put_search_pipeline(self.name, self.body())
+
+    def body(self) -> dict[str, Any]:
+        template = "search_enricher_two_phase" if self.serving.two_phase else "search_enricher"
+        path = self.serving.vector_field
+        return dict(render(template, bundle=self.bundle.name, field=path, tokenizer_id=self.tokenizer.id or ""))
+
+
+@dataclass
+class FusingPipeline:
+    """Step: the search pipeline that hybrid queries name; the index's own pipeline stays the plain one.
+
+    Its name is that of the alias and stays at an upgrade, so it is written once the alias has moved.
+    """
+
+    api: ClusterApi
+    alias: str
+    bundle: names.Named
+    serving: Serving
+    plain: SearchPipeline | None
+    """Whose request processors come first; None in client mode, where queries bring their tokens."""
+
+    @property
+    def name(self) -> str:
+        return names.fusing_pipeline(self.alias)
+
+    def inspect(self) -> Finding:
+        there = self.api.get_search_pipeline(self.name)
+        if self.serving.hybrid == "none":
+            action: Action = "keep" if there is None else "change"
+            return Finding(action, f"search pipeline {self.name}", "hybrid is turned off: it is deleted")
+        return _compare(f"search pipeline {self.name}", there, self.body())
+
+    def apply(self) -> None:
+        if self.serving.hybrid == "none":
+            self.api.delete_search_pipeline(self.name)
+        else:
+            self.api.put_search_pipeline(self.name, self.body())
+
+    def body(self) -> dict[str, Any]:
+        before = self.plain.body()["request_processors"] if self.plain is not None else []
+        values = {"weights": WEIGHTS} if self.serving.hybrid == "normalise" else {}
+        template = f"search_{self.serving.hybrid}"
+        return dict(render(template, bundle=self.bundle.name, request_processors=before, **values))
+
+
+def words_per_piece(bundle: Bundle) -> int:
+    """How many words of the ``standard`` tokenizer fit into the model, by the ids the probes' words take."""
+    encoder = open_query_encoder(bundle.zip_path("tokenizer"))
+    rates = [
+        len(encoder.ids(probe.text)) / len(words) for probe in bundle.probes() if len(words := probe.text.split()) > 1
+    ]
+    most = max([rate for rate in rates if rate >= 1], default=2.0)
+    return max(8, int((bundle.head.max_length - 2) / most))
+
+
+def _compare(what: str, there: dict[str, Any] | None, wanted: dict[str, Any]) -> Finding:
+    if there is None:
+        return Finding("create", what, "there is none of that name")
+    parts = ("processors", "request_processors", "phase_results_processors")
+    if all((there.get(part) or []) == (wanted.get(part) or []) for part in parts):
+        return Finding("keep", what, "exists, same processors")
+    return Finding("change", what, "its processors differ")

@@ -1,0 +1,182 @@
+"""Blue and green: a new index is filled beside the one in use, passes a gate, and takes over the name in one call."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.deployment import Deployment, feature_name
+from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.index.copy import TEXT_FIELD, copy_documents
+from osparse.deployer.index.generations import Generation, alias_note, foreign_aliases, move_alias
+from osparse.deployer.load.bundle_store import fetch_part
+from osparse.deployer.mlcommons.proof import TOLERANCE, check_weights
+from osparse.deployer.plan import Finding
+from osparse.errors import CheckError
+
+log = logging.getLogger("osparse.deployer.index.switch")
+
+LOOKS = 3
+"""Through the old index: what was written to it during the first is found by the next."""
+_AT_ONCE = 4
+"""Texts in one simulation: the server encodes them side by side, and refuses more than ten model calls at a time."""
+MARGIN = 0.005
+"""nDCG@10 the new index may lose before the gate closes."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Judged queries that both indices are asked before the name moves."""
+
+    measure: Callable[[str], float]
+    """Index name -> nDCG@10 in [0, 1]."""
+    dataset: str
+    margin: float = MARGIN
+
+
+@dataclass
+class Documents:
+    """Step: the new index holds what the old one holds."""
+
+    api: ClusterApi
+    old: Generation
+    new: str
+    deployment: Deployment
+
+    def inspect(self) -> Finding:
+        """Only the copy itself can tell whether every document is there with its last content."""
+        what = f"documents of {self.old.index} in {self.new}"
+        there = self.api.count(self.old.index)
+        here = self.api.count(self.new) if self.api.get_mapping(self.new) is not None else 0
+        return Finding("change", what, f"{there:,} there, {here:,} here: those missing or changed are copied")
+
+    def apply(self) -> None:
+        for _ in range(LOOKS):
+            self.api.refresh(self.old.index)  # or what was written last, also while the look before ran, is not found
+            total = self.api.count(self.old.index)
+            copied = copy_documents(self.api, self.old.index, self.old.deployment, self.new, self.deployment, total)
+            log.info("%s: %d documents copied, %d were there", self.new, copied.indexed, copied.unchanged)
+            if not copied.indexed:
+                break
+
+
+@dataclass
+class Switch:
+    """Step: the name stands on the new index, which has passed the gate."""
+
+    api: ClusterApi
+    alias: str
+    old: Generation
+    new: str
+    bundle: Bundle
+    deployment: Deployment
+    gate: Gate | None
+    carry_aliases: bool = False
+    """Move the aliases that others put on the old index along."""
+    report: list[str] = field(default_factory=list)
+    """What the gate found, for the result."""
+    notes: list[str] = field(default_factory=list)
+    """What else became of the old index, for the result."""
+
+    def inspect(self) -> Finding:
+        checks = ["the served weights are the probes'", "no fewer documents"]
+        if self.gate is not None:
+            checks.append(f"nDCG@10 on {self.gate.dataset} not lower by more than {self.gate.margin:g}")
+        what = f"alias {self.alias}: {self.old.index} -> {self.new}"
+        why = [f"once the gate holds: {'; '.join(checks)}", *self._aliases()]
+        return Finding("change", what, ". ".join(why))
+
+    def apply(self) -> None:
+        """Raises :class:`CheckError` and leaves the alias alone if the gate does not hold."""
+        self.report.append(self._weights())
+        self.report.append(self._documents())
+        if self.gate is not None:
+            self.report.append(self._quality(self.gate))
+        self.notes += self._aliases()
+        move_alias(self.api, self.alias, self.old.index, self.new, carry=self.carry_aliases)
+
+    def _aliases(self) -> list[str]:
+        """What becomes of the aliases that others put on the old index; nothing where there are none."""
+        others = ", ".join(foreign_aliases(self.api, self.alias, self.old.index))
+        return [alias_note(others, self.old.index, self.carry_aliases)] if others else []
+
+    def _weights(self) -> str:
+        probes = [probe for probe in self.bundle.probes() if probe.text.strip()]  # a blank text is not encoded
+        served = self._encoded([probe.text for probe in probes])
+        for probe, found in zip(probes, served, strict=True):
+            if found is not None:
+                style = self.deployment.key_style
+                expected = {feature_name(token, style): weight for token, weight in probe.document.items()}
+                check_weights(
+                    f"what {self.new} makes of a text",
+                    probe.text,
+                    expected,
+                    found,
+                    max(TOLERANCE, self.bundle.tolerance),
+                    alike=bool(self.bundle.quantization),
+                )
+        seen = sum(found is not None for found in served)
+        how = "through its pipeline" if self.deployment.mode == "ml-commons" else "by its stored encoder"
+        return f"weights: {seen} probes as proved {how}" if seen else "weights: of the models alone, which were proved"
+
+    def _encoded(self, texts: list[str]) -> list[dict[str, float] | None]:
+        """What becomes of the texts on their way into the new index; None where that cannot be seen beforehand."""
+        if self.deployment.mode == "client":
+            from osparse.encoders.onnx_encoder import OnnxEncoder
+
+            weights = OnnxEncoder.open(fetch_part(self.api, self.deployment, "onnx")).encode(texts)
+            style = self.deployment.key_style
+            return [{feature_name(token, style): w for token, w in found.items()} for found in weights]
+        pipeline = self.deployment.ingest_pipeline
+        if pipeline is None or self.deployment.chunks or self.deployment.prune is not None:
+            return [None] * len(texts)  # the models themselves were proved already
+        made = [
+            one
+            for start in range(0, len(texts), _AT_ONCE)
+            for one in self.api.simulate(pipeline, [{TEXT_FIELD: t} for t in texts[start : start + _AT_ONCE]])
+        ]
+        for text, found in zip(texts, made, strict=True):
+            if "error" in found:
+                raise CheckError(f"the pipeline {pipeline} fails on {text[:40]!r}: {found['error'].get('reason')}")
+        return [dict(found["_source"].get(self.deployment.field) or {}) for found in made]
+
+    def _documents(self) -> str:
+        for index in (self.old.index, self.new):
+            self.api.refresh(index)
+        there, here = self.api.count(self.old.index), self.api.count(self.new)
+        if here < there:
+            raise CheckError(
+                f"{self.new} holds {here:,} documents, {self.old.index} holds {there:,}; {self.alias} stays on the old "
+                f"one. Load them (osparse index --index {self.new} DOCUMENTS, or osparse deploy without --no-copy), "
+                "then deploy again"
+            )
+        return f"documents: {here:,} here, {there:,} in the old index"
+
+    def _quality(self, gate: Gate) -> str:
+        before = gate.measure(self.old.index)
+        self._check_can_fail(gate, before)
+        after = gate.measure(self.new)
+        found = f"nDCG@10 on {gate.dataset}: {after:.4f}, {before:.4f} in the old index"
+        if not after >= before - gate.margin:
+            raise CheckError(
+                f"{found}: lower by more than the margin of {gate.margin:g}; {self.alias} stays on {self.old.index}. "
+                f"Compare them with: osparse evaluate --index {self.new}; allow more with --gate-margin"
+            )
+        return found
+
+    def _check_can_fail(self, gate: Gate, before: float) -> None:
+        """Raises :class:`CheckError` where no figure of the new index could be too low; a margin of 1 asks for that."""
+        if not before > 0:
+            raise CheckError(
+                f"nDCG@10 on {gate.dataset} is {before:.4f} in {self.old.index}, so no loss could be seen; "
+                f"{self.alias} stays on it. Do its queries belong to these documents? Look with: "
+                f"osparse evaluate --index {self.old.index}; or deploy without a gate"
+            )
+        if before <= gate.margin < 1:
+            raise CheckError(
+                f"nDCG@10 on {gate.dataset} is {before:.4f} in {self.old.index}, not above the margin of "
+                f"{gate.margin:g}, so no loss could be seen; {self.alias} stays on it. Give judgements that this index "
+                "answers, or a smaller margin"
+            )

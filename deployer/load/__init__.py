@@ -1,0 +1,1 @@
+"""Loading documents: reading, encoding, bulk requests."""

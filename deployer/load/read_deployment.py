@@ -1,0 +1,34 @@
+"""Read a deployment back from the cluster: what serves under a name, and the query encoder that belongs to it."""
+
+from __future__ import annotations
+
+from osparse.contracts.deployment import Deployment
+from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.cluster.client import Cluster
+from osparse.deployer.load.bundle_store import fetch_part
+from osparse.encoders.onnx_encoder import open_query_encoder
+from osparse.errors import ClusterError
+from osparse.formula.weights import QueryEncoder
+
+
+def read_deployment(cluster: Cluster, index: str) -> Deployment:
+    """What serves under an index name or alias.
+
+    Raises:
+        ClusterError: there is no such index, it is an alias of several, or osparse did not make it.
+    """
+    found = ClusterApi(cluster).get_mapping(index)
+    if not found:
+        raise ClusterError(
+            f"{cluster.url} has no index {index}; osparse status --cluster {cluster.url} lists what it has; "
+            f"make one with: osparse deploy BUNDLE --cluster {cluster.url} --index {index}"
+        )
+    if len(found) > 1:
+        raise ClusterError(f"{index} stands for {len(found)} indices ({', '.join(sorted(found))}); name one of them")
+    ((concrete, body),) = found.items()
+    return Deployment.from_meta(body.get("mappings", {}).get("_meta", {}), concrete)
+
+
+def query_encoder(cluster: Cluster, deployment: Deployment) -> QueryEncoder:
+    """The deployment's tokenizer and IDF as a query encoder, from the local cache or the cluster; no torch."""
+    return open_query_encoder(fetch_part(ClusterApi(cluster), deployment, "tokenizer"))

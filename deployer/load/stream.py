@@ -1,0 +1,208 @@
+"""The flow of a load: rows in batches; each is looked up, encoded and sent by a thread of its own, reported in order.
+
+Nothing grows with the corpus: so many batches are under way at once, and no row is read before one of them is done.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from osparse.contracts.deployment import Deployment, generated_fields
+from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.load.bulk import Failure, FailureLog, Line, send_bulk, stored_hashes
+from osparse.deployer.load.documents import HASH_FIELD, Document, Removal, Row, Unusable
+from osparse.deployer.load.encoders import FeatureSource
+from osparse.deployer.load.stored_sources import StoredSource, stored_sources
+from osparse.errors import ClusterError, InputError, OsparseError
+from osparse.io.progress import Bar
+
+CONFLICTS = 5
+"""How often a document that others keep changing is merged with their change again."""
+
+
+@dataclass
+class Tally:
+    """What became of the rows."""
+
+    indexed: int = 0
+    unchanged: int = 0
+    """There already with the same content, or to be deleted and not there."""
+    deleted: int = 0
+    repeated: int = 0
+    """Left out because a later row of the same batch has their id."""
+    encoded: int = 0
+    """Texts that osparse encoded: those of the indexed documents that have any, in client mode."""
+    failures: list[Failure] = field(default_factory=list)
+    stop: OsparseError | None = None
+    """Why nothing more should be sent."""
+
+    def add(self, other: Tally) -> None:
+        self.indexed += other.indexed
+        self.unchanged += other.unchanged
+        self.deleted += other.deleted
+        self.repeated += other.repeated
+        self.encoded += other.encoded
+
+
+@dataclass
+class Load:
+    """One load into one concrete index."""
+
+    api: ClusterApi
+    index: str
+    deployment: Deployment
+    encoder: Callable[[], FeatureSource] | None
+    """Client mode: opened when the first text is to be encoded."""
+    batch: int = 256
+    senders: int = 2
+    """Batches under way at once."""
+    force: bool = False
+    """Send documents that are there with the same content too."""
+    _source: FeatureSource | None = None
+    _opening: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self, rows: Iterable[Row], failed: FailureLog, bar: Bar) -> Tally:
+        """Load every row; the failures go to ``failed``, in the order of the rows.
+
+        Raises:
+            ClusterError: the cluster failed as a whole, or refuses a whole batch alike.
+            OsparseError: an encoder process died.
+        """
+        total = Tally()
+        under_way: deque[tuple[frozenset[str], int, Future[Tally]]] = deque()
+
+        def report() -> None:
+            _, rows_done, future = under_way.popleft()
+            done = future.result()
+            failed.add(done.failures)
+            total.add(done)
+            bar.advance(rows_done, f"{failed.count:,} failed" if failed.count else None)
+            if done.stop is not None:
+                raise done.stop
+
+        pool = ThreadPoolExecutor(self.senders, "osparse-send")
+        try:
+            for taken in _batches(iter(rows), self.batch):
+                ids = frozenset(row.id for row in taken)
+                while len(under_way) >= self.senders or any(not ids.isdisjoint(others) for others, _, _ in under_way):
+                    report()  # the second: of an id that comes twice the later row must be sent later
+                under_way.append((ids, len(taken), pool.submit(self._one, taken)))
+            while under_way:
+                report()
+        except InputError:
+            while under_way:  # a row that cannot be read does not take back those before it
+                report()
+            raise
+        finally:
+            if self._source is not None:
+                self._source.close()
+            pool.shutdown(wait=True, cancel_futures=True)
+            for _, _, future in under_way:  # beside the batch that ended the load
+                if not future.cancelled() and future.exception() is None:
+                    failed.add(future.result().failures)
+        return total
+
+    def _one(self, taken: list[Row]) -> Tally:
+        done = Tally(failures=[Failure(row.id, row.reason) for row in taken if isinstance(row, Unusable)])
+        usable = [row for row in taken if not isinstance(row, Unusable)]
+        last = {row.id: row for row in usable}
+        done.repeated = len(usable) - len(last)
+        if not last:
+            return done
+        there = stored_hashes(self.api, self.index, list(last))
+        removals = [row for row in last.values() if isinstance(row, Removal) and row.id in there]
+        documents = [row for row in last.values() if isinstance(row, Document)]
+        fresh = [row for row in documents if self.force or there.get(row.id) != row.hash]
+        done.unchanged = len(last) - len(removals) - len(fresh)
+        sent = [row for row in fresh if not self._collides(row, done)]
+        lines = [*self._lines(sent, there.keys(), done), *(Line(row.id, None) for row in removals)]
+        refused = self._sent(lines, {row.id: row for row in sent})
+        bad = {failure.id for failure in refused}
+        done.failures += refused
+        done.indexed = sum(document.id not in bad for document in sent)
+        done.deleted = sum(removal.id not in bad for removal in removals)
+        done.stop = self._refused_alike(lines, refused)
+        return done
+
+    def _collides(self, document: Document, done: Tally) -> bool:
+        """Whether the row brings a field that the encoder of this index writes; it is a failure then."""
+        own = generated_fields(self.deployment)
+        taken = sorted(name for name in document.fields if name.split(".")[0] in own)
+        if taken:
+            reason = f"{', '.join(taken)}: osparse writes that field of this index itself; rename it in the row"
+            done.failures.append(Failure(document.id, reason))
+        return bool(taken)
+
+    def _sent(self, lines: list[Line], documents: dict[str, Document]) -> list[Failure]:
+        """Send the lines; what somebody else changed meanwhile is merged with their change and sent again."""
+        refused = send_bulk(self.api, self.index, lines)
+        for _ in range(CONFLICTS):
+            conflicts = {failure.id for failure in refused if failure.is_conflict}
+            if not conflicts:
+                break
+            there = stored_hashes(self.api, self.index, conflicts)
+            stored = {i for i in conflicts if there.get(i) == documents[i].hash}  # our own, its answer was lost
+            again = [line._replace(version=None) for line in lines if line.id in conflicts - stored]
+            refused = [failure for failure in refused if not failure.is_conflict]
+            refused += send_bulk(self.api, self.index, self._merged(again, documents, there.keys()))
+        return refused
+
+    def _lines(self, documents: list[Document], there: Collection[str], done: Tally) -> list[Line]:
+        members = dict[str, bytes]()
+        if self.deployment.mode == "client":
+            filled = [document for document in documents if document.text.strip()]
+            done.encoded = len(filled)
+            name = f'"{self.deployment.field}":'.encode()
+            for document, features in zip(filled, self._encode(filled), strict=True):
+                members[document.id] = name + features
+        ingest = self.deployment.mode == "client"
+        lines = [
+            Line(document.id, {}, ingest or bool(document.text.strip()), members.get(document.id, b""))
+            for document in documents
+        ]
+        return self._merged(lines, {document.id: document for document in documents}, there)
+
+    def _merged(self, lines: list[Line], documents: dict[str, Document], there: Collection[str]) -> list[Line]:
+        """The lines with what the index is to store: the row's fields, over those that the document has beside them."""
+        known = [line.id for line in lines if line.id in there and not documents[line.id].complete]
+        generated = [*generated_fields(self.deployment), HASH_FIELD]
+        stored = stored_sources(self.api, self.index, known, generated)
+        return [line._replace(**_content(documents[line.id], stored.get(line.id))) for line in lines]
+
+    def _encode(self, documents: list[Document]) -> list[bytes]:
+        if not documents or self.encoder is None:
+            return []
+        with self._opening:
+            if self._source is None:
+                self._source = self.encoder()
+        return self._source.encode([document.id for document in documents], [document.text for document in documents])
+
+    def _refused_alike(self, lines: list[Line], refused: list[Failure]) -> OsparseError | None:
+        alike = len(refused) == len(lines) and len({failure.reason for failure in refused}) == 1
+        if not alike or len(lines) <= max(1, self.batch // 2):  # a few may be bad rows; this many is the cluster
+            return None
+        return ClusterError(
+            f"{self.api.cluster.url} refuses every document of a batch of {len(lines)} with the same words "
+            f"({refused[0].reason}); those before it are indexed. Mend the cause (osparse status --index "
+            f"{self.index}), then run the same command again: it goes on"
+        )
+
+
+def _content(document: Document, stored: StoredSource | None) -> dict[str, Any]:
+    """``source`` and ``version`` of a line."""
+    own = {**document.fields, HASH_FIELD: document.hash}
+    if stored is None:
+        return {"source": own}
+    kept = {name: value for name, value in stored.source.items() if name not in document.cleared}
+    return {"source": {**kept, **own}, "version": stored.version}
+
+
+def _batches(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
+    while taken := list(islice(rows, size)):
+        yield taken

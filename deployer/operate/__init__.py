@@ -1,0 +1,1 @@
+"""Deploy, undeploy and rollback."""

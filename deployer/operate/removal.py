@@ -1,0 +1,221 @@
+"""Remove one deployment with the pipelines, models and bundle parts that nothing else uses, so that a rerun resumes it.
+
+The index is detached from its pipelines first, or it could no longer be read once they are gone; it is deleted last,
+because its ``_meta`` says what belonged to it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from osparse.contracts.deployment import Deployment
+from osparse.deployer import names
+from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.cluster.in_use import PipelineKey, Uses
+from osparse.deployer.load.bundle_store import chunk_ids, stored_parts
+from osparse.deployer.mlcommons.api import MLCommons, Model
+from osparse.opensearch_templates import render
+
+log = logging.getLogger("osparse.deployer.operate.removal")
+
+WAITS = (0.0, 0.5, 1.0, 2.0, 4.0)
+"""Seconds before each try to delete a model: right after an undeploy its chunks may not be cleaned up yet."""
+
+
+@dataclass
+class Removal:
+    """What is removed, in words, and the one place that removes it; with ``plan_only`` nothing is touched."""
+
+    api: ClusterApi
+    has_models: bool
+    plan_only: bool
+    uses: Uses
+    staying: Mapping[str, Deployment]
+    """Index -> deployment, of every index of the cluster that is not to be removed, closed and hidden ones too."""
+    removed: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    """What could not be removed, and why."""
+
+    def deployment(
+        self,
+        index: str,
+        deployment: Deployment,
+        own_aliases: Collection[str],
+        own_pipelines: Collection[PipelineKey] = (),
+    ) -> bool:
+        """Remove an index and what only it uses; nothing of it, and False, if somebody else uses any of it.
+
+        Args:
+            own_aliases: Those that osparse put on it.
+            own_pipelines: To be removed with it besides those of its bundle.
+        """
+        own = [key for key in own_pipelines if key in self.uses.pipelines]
+        pipelines, models = [*self._pipelines(deployment), *own], self._models(deployment)
+        reasons = [*self._strange_aliases(index, own_aliases), *self._users(pipelines, models, index)]
+        if reasons:
+            self.left.append(f"index {index}, which is in use: {'; '.join(reasons)}")
+            return False
+        if pipelines and not self.plan_only:
+            self.api.put_index_settings(index, render("index_detached"))
+        if not self._wiring(pipelines, models):
+            self.left.append(f"index {index}: it is deleted once its models are")
+            return False
+        if deployment.fingerprint not in {other.fingerprint for other in self.staying.values()}:
+            self.parts(deployment.fingerprint, f"{deployment.bundle}-{deployment.fingerprint[:12]}")
+        if deployment.bundle not in {other.bundle for other in self.staying.values()}:
+            self._group(deployment.bundle)
+        self._index(index)
+        return True
+
+    def baseline(self, index: str) -> None:
+        """Remove an index that only an evaluation compares with, unless an alias stands on it."""
+        reasons = self._strange_aliases(index, ())
+        if reasons:
+            self.left.append(f"index {index}, which is in use: {'; '.join(reasons)}")
+        else:
+            self._index(index)
+
+    def bundles_index(self, gone: Collection[str]) -> None:
+        """Remove the index of bundle parts if it holds no others than those of the removed fingerprints."""
+        if self.api.get_mapping(names.BUNDLES_INDEX) is None or stored_bundles(self.api).keys() - {*gone}:
+            return
+        if self.plan_only or not self.api.count(names.BUNDLES_INDEX):
+            self._do(f"index {names.BUNDLES_INDEX}", partial(self.api.delete_index, names.BUNDLES_INDEX))
+
+    def _index(self, index: str) -> None:
+        documents = self.api.count_unless_closed(index)
+        size = "closed" if documents is None else f"{documents:,} documents"
+        self._do(f"index {index} ({size})", partial(self.api.delete_index, index))
+
+    def bundle(self, what: str, pipelines: Collection[PipelineKey], models: Collection[Model]) -> None:
+        """Remove the pipelines and models of a bundle; none of them if somebody else uses one."""
+        reasons = self._users(pipelines, models)
+        if reasons:
+            self.left.append(f"{what}, which is in use: {'; '.join(reasons)}")
+        else:
+            self._wiring(pipelines, models)
+
+    def _wiring(self, pipelines: Iterable[PipelineKey], models: Iterable[Model]) -> bool:
+        """Pipelines first: a server may refuse to delete a model that a pipeline names. False if a model is left."""
+        for kind, name in pipelines:
+            delete = self.api.delete_ingest_pipeline if kind == "ingest" else self.api.delete_search_pipeline
+            self._do(f"{kind} pipeline {name}", partial(delete, name))
+        return all([self._model(model) for model in models])
+
+    def _strange_aliases(self, index: str, own: Collection[str]) -> list[str]:
+        return [
+            f"the alias {alias} stands on it (move it with the next switch: --carry-aliases, or take it off)"
+            for alias in self.api.aliases(index)
+            if alias not in own
+        ]
+
+    def _users(
+        self, pipelines: Collection[PipelineKey], models: Iterable[Model], index: str | None = None
+    ) -> list[str]:
+        """What else on the cluster names one of them, in words; ``index`` and the pipelines themselves do not count."""
+        reasons = []
+        for _, name in pipelines:
+            users = self.uses.of_pipeline(name, index, pipelines)
+            reasons += [f"{user} names its pipeline {name}" for user in users]
+        for model in models:
+            users = self.uses.of_model(model.id, index, pipelines)
+            reasons += [f"{user} names its model {model.name} (id {model.id})" for user in users]
+        return reasons
+
+    def _pipelines(self, deployment: Deployment) -> list[PipelineKey]:
+        """Those of its bundle; while another index serves that bundle, those that this deployment alone names."""
+        sharing = self._sharing(deployment)
+        if not sharing:
+            prefix = names.pipelines_of(deployment.bundle, deployment.fingerprint)
+            return [key for key in self.uses.pipelines if key[1].startswith(prefix)]
+        named = {key for other in sharing for key in _named_pipelines(other)}
+        return [key for key in _named_pipelines(deployment) if key in self.uses.pipelines and key not in named]
+
+    def _models(self, deployment: Deployment) -> list[Model]:
+        if not self.has_models or self._sharing(deployment):
+            return []
+        ml = MLCommons(self.api.cluster)
+        prefix = f"{deployment.bundle}-{deployment.fingerprint[:12]}"
+        return [model for part in ("encoder", "tokenizer") for model in ml.find_models(f"{prefix}-{part}")]
+
+    def _sharing(self, deployment: Deployment) -> list[Deployment]:
+        """The deployments that stay and use the same models: those carry the bundle's name and its fingerprint."""
+        same = (deployment.bundle, deployment.fingerprint, "ml-commons")
+        return [other for other in self.staying.values() if (other.bundle, other.fingerprint, other.mode) == same]
+
+    def _do(self, what: str, act: Callable[[], object]) -> None:
+        self.removed.append(what)
+        if not self.plan_only:
+            log.info("removing %s", what)
+            act()
+
+    def _model(self, model: Model) -> bool:
+        """Undeploy and delete a model; False if the server does not delete it yet."""
+        what = f"model {model.name} (id {model.id}, {model.state})"
+        refused = "" if self.plan_only else self._delete_model(model)
+        if refused:
+            self.left.append(f"model {model.name} (id {model.id}): {refused}; run osparse undeploy again in a minute")
+        else:
+            self.removed.append(what)
+        return not refused
+
+    def _delete_model(self, model: Model) -> str:
+        """The server's reason for not deleting it; empty if it is gone."""
+        log.info("removing model %s (id %s)", model.name, model.id)
+        ml = MLCommons(self.api.cluster)
+        ml.undeploy_model(model.id)
+        for wait in WAITS:
+            time.sleep(wait)
+            answer = ml.delete_model(model.id)
+            if answer.status in (200, 404):
+                return ""
+        return answer.reason
+
+    def parts(self, fingerprint: str, bundle: str) -> None:
+        """Remove the stored parts of a bundle, but for those that other bundles list too."""
+        own = stored_parts(self.api, fingerprint)
+        if not own:
+            return
+        others = [parts for other, parts in stored_bundles(self.api).items() if other != fingerprint]
+        shared = {part["sha256"] for record in others for part in record["parts"].values()}
+        chunks = [
+            chunk
+            for part in own.values()
+            if part["sha256"] not in shared
+            for chunk in chunk_ids(str(part["sha256"]), int(str(part["size"])))
+        ]
+        self._do(f"bundle parts of {bundle} ({len(chunks)} chunks)", lambda: self._delete_parts(fingerprint, chunks))
+
+    def _delete_parts(self, fingerprint: str, chunks: list[str]) -> None:
+        for document in [*chunks, fingerprint]:
+            self.api.delete_document(names.BUNDLES_INDEX, document)
+
+    def _group(self, bundle: str) -> None:
+        """A group whose last model is just gone cannot be deleted for some minutes: no fault, the next run does it."""
+        if not self.has_models or self.plan_only:
+            return
+        ml = MLCommons(self.api.cluster)
+        group = ml.find_group(names.group_of(bundle))
+        if group is not None and ml.delete_group(group).status == 200:
+            self.removed.append(f"model group {names.group_of(bundle)}")
+
+
+def _named_pipelines(deployment: Deployment) -> list[PipelineKey]:
+    """What the settings of its index name."""
+    named = ("ingest", deployment.ingest_pipeline), ("search", deployment.search_pipeline)
+    return [(kind, name) for kind, name in named if name is not None]
+
+
+def stored_bundles(api: ClusterApi) -> dict[str, dict[str, Any]]:
+    """Fingerprint -> ``bundle`` (its name) and ``parts``, of every bundle that the cluster stores."""
+    if api.get_mapping(names.BUNDLES_INDEX) is None:
+        return {}
+    api.refresh(names.BUNDLES_INDEX)
+    body = {"size": 10_000, "_source": ["bundle", "parts"], "query": {"term": {"kind": "bundle"}}}
+    hits = api.search(names.BUNDLES_INDEX, body)["hits"]["hits"]
+    return {hit["_id"]: dict(hit["_source"]) for hit in hits}

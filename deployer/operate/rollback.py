@@ -1,0 +1,105 @@
+"""Give a name back to the index that had it before: one call, no document moved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from osparse.contracts.deployment import Deployment
+from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.cluster.client import Cluster
+from osparse.deployer.health.rewiring import pipeline_steps
+from osparse.deployer.health.status import ModelStatus, first_model, status
+from osparse.deployer.index.generations import alias_note, foreign_aliases, move_alias, read_generations
+from osparse.deployer.index.pipeline_steps import FusingPipeline
+from osparse.errors import ClusterError, InputError
+
+
+@dataclass(frozen=True)
+class RollbackResult:
+    """What a rollback did, or with ``plan_only`` would do."""
+
+    alias: str
+    left: str
+    """The index that served."""
+    serves: str
+    """The index that serves now."""
+    bundle: str
+    fingerprint: str
+    documents: int
+    documents_left: int
+    """In the index that was left: those loaded since the switch are not in the other."""
+    applied: bool
+    notes: list[str] = field(default_factory=list)
+    """What else becomes of the index that was left."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        how = "now stands on" if self.applied else "would go back to"
+        lines = [
+            f"{self.alias} {how} {self.serves} (bundle {self.bundle}, {self.documents:,} documents), not {self.left}"
+        ]
+        if self.documents != self.documents_left:
+            lines.append(
+                f"  {self.left} holds {self.documents_left:,} documents: what was written since the switch is there "
+                f"only; load it again with: osparse index --index {self.alias} DOCUMENTS"
+            )
+        lines += [f"  note: {note}" for note in self.notes]
+        return "\n".join([*lines, *([] if self.applied else ["nothing was touched"])])
+
+
+def rollback(cluster: Cluster, index: str, *, plan_only: bool = False, carry_aliases: bool = False) -> RollbackResult:
+    """Move the alias ``index`` back to the index it stood on before; a second rollback undoes the first.
+
+    Args:
+        plan_only: Say what would be done and touch nothing.
+        carry_aliases: Move the aliases that others put on the index that is left along.
+
+    Raises:
+        InputError: nothing serves under the name, or nothing did before.
+        ClusterError: the index before is not ready to serve (its models, pipelines or parts are gone).
+    """
+    api = ClusterApi(cluster)
+    found = read_generations(api, index)
+    if found.current is None:
+        there = ", ".join(one.index for one in found.others)
+        raise InputError(f"{index} is served by no index; {f'there are: {there}; ' if there else ''}use osparse deploy")
+    if found.previous is None:
+        raise InputError(f"{index} has stood on {found.current.index} only: there is nothing to go back to")
+    old, new = found.current, found.previous
+    (state,) = status(cluster, new.index)
+    problems = [problem for problem in state.problems if not problem.startswith("no alias")]
+    if problems:
+        raise ClusterError(
+            f"{new.index} cannot serve as it is, and {index} stays on {old.index}: {'; '.join(problems)}. Deploying "
+            f"its bundle ({new.deployment.bundle}, fingerprint {new.deployment.fingerprint[:12]}) mends it and switches"
+        )
+    others = ", ".join(foreign_aliases(api, index, old.index))
+    if not plan_only:
+        move_alias(api, index, old.index, new.index, carry=carry_aliases)
+        _rewrite_hybrid(api, index, old.deployment, new.deployment, state.models)
+    return RollbackResult(
+        alias=index,
+        left=old.index,
+        serves=new.index,
+        bundle=new.deployment.bundle,
+        fingerprint=new.deployment.fingerprint,
+        documents=state.documents,
+        documents_left=api.count_unless_closed(old.index) or 0,
+        applied=not plan_only,
+        notes=[alias_note(others, old.index, carry_aliases)] if others else [],
+    )
+
+
+def _rewrite_hybrid(
+    api: ClusterApi, alias: str, old: Deployment, new: Deployment, models: Sequence[ModelStatus]
+) -> None:
+    """The pipeline that hybrid queries under the alias name is that of the index it stands on now."""
+    hybrid = new.hybrid if new.hybrid != "none" else old.hybrid
+    ids = [first_model(models, part) for part in ("encoder", "tokenizer")]
+    for step in pipeline_steps(api, alias, new, ids, hybrid):
+        if isinstance(step, FusingPipeline):
+            step.apply()

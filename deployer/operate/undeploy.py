@@ -1,0 +1,122 @@
+"""Remove the old indices of a name, and the models, pipelines and bundle parts that nothing else uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from osparse.contracts.deployment import BASELINE_META_KEY
+from osparse.deployer import names
+from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.cluster.client import Cluster
+from osparse.deployer.cluster.facts import look
+from osparse.deployer.cluster.in_use import read_uses
+from osparse.deployer.index.generations import SUFFIX, Generation, Generations, deployments_of, read_generations
+from osparse.deployer.operate.orphans import remove_orphans
+from osparse.deployer.operate.removal import Removal
+from osparse.errors import InputError
+
+
+@dataclass(frozen=True)
+class UndeployResult:
+    """What was removed, or with ``plan_only`` would be."""
+
+    index: str
+    in_use: str | None
+    kept: list[str]
+    removed: list[str]
+    """Each in words: index, model, pipeline, parts."""
+    applied: bool
+    left: list[str] = field(default_factory=list)
+    """What could not be removed, and why."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "index": self.index, "in_use": self.in_use, "kept": self.kept, "removed": self.removed,
+            "applied": self.applied, "left": self.left,
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.index} is served by {self.in_use or 'no index'}; kept besides: {', '.join(self.kept) or 'none'}"
+        ]
+        lines += [f"  - remove  {what}" if not self.applied else f"  - removed  {what}" for what in self.removed]
+        lines += [f"  ! left  {what}" for what in self.left]
+        if not self.removed:
+            lines.append("  nothing to remove")
+        return "\n".join([*lines, *([] if self.applied else ["nothing was touched"])])
+
+
+def undeploy(
+    cluster: Cluster,
+    index: str,
+    *,
+    keep: int = 1,
+    everything: bool = False,
+    orphans: bool = False,
+    plan_only: bool = False,
+) -> UndeployResult:
+    """Remove the indices of ``index`` that do not serve, but for the ``keep`` youngest of them; never the one in use.
+
+    An index on which another alias stands, or whose pipelines or models something else on the cluster names, is in use
+    too: it is left with all that belongs to it, and ``left`` names the user.
+
+    Args:
+        keep: How many to keep for a rollback; the one before the one in use counts as the youngest. One that is younger
+            than the one in use and did not serve before it is kept besides: it was staged; 0 removes that too.
+        everything: End the name: remove the index in use as well, last, the indices of the BM25 baseline before it, and
+            the index of bundle parts with the last of them.
+        orphans: Also remove the pipelines, models and bundle parts that no index of the cluster names, of the bundles
+            (by name) that ``index`` has served. A deploy that is under way on another machine looks like that too.
+        plan_only: Say what would be removed and touch nothing.
+
+    Raises:
+        InputError: ``keep`` is negative, or osparse made no index of that name.
+    """
+    if keep < 0:
+        raise InputError(f"keep must be 0 or more, got {keep}")
+    api = ClusterApi(cluster)
+    found, meta = read_generations(api, index), api.all_meta()
+    baselines = _baselines(meta, index) if everything else []
+    if found.current is None and not found.others and not baselines:
+        raise InputError(f"{cluster.url} has no index of the name {index}; osparse status lists what it has")
+    doomed, kept = _chosen(found, keep, everything)
+    made, going = deployments_of(meta), {one.index for one in doomed}
+    staying = {name: deployment for name, deployment in made.items() if name not in going}
+    work = Removal(api, look(api).missing_plugins == [], plan_only, read_uses(api), staying)
+    for name in baselines:
+        work.baseline(name)
+    hybrid = {("search", names.fusing_pipeline(index))} if everything else set()
+    removed = [
+        work.deployment(one.index, one.deployment, {index, index + SUFFIX}, hybrid if one is doomed[-1] else ())
+        for one in doomed
+    ]
+    if orphans:
+        remove_orphans(work, {one.deployment.bundle for one in found.all}, made.values())
+    if everything and all(removed) and not staying:
+        work.bundles_index({one.deployment.fingerprint for one in doomed})
+    ended = everything and not plan_only and removed[-1:] == [True]
+    return UndeployResult(
+        index=index,
+        in_use=found.current.index if found.current and not ended else None,
+        kept=[one.index for one in kept],
+        removed=work.removed,
+        applied=not plan_only,
+        left=work.left,
+    )
+
+
+def _chosen(found: Generations, keep: int, everything: bool) -> tuple[list[Generation], list[Generation]]:
+    """Which are to be removed, the one in use last, and which are kept besides it."""
+    if everything:
+        return [*found.others, *found.waiting, *([found.current] if found.current else [])], []
+    if keep == 0:
+        return [*found.others, *found.waiting], []
+    return [*found.others[keep:]], [*found.others[:keep], *found.waiting]  # those waiting may be being filled now
+
+
+def _baselines(meta: Mapping[str, Any], index: str) -> list[str]:
+    """The indices that an evaluation made to compare ``index`` with BM25."""
+    ours = (name for name, body in meta.items() if isinstance(body, Mapping) and BASELINE_META_KEY in body)
+    return sorted(name for name in ours if name.startswith(names.baseline_of(index)))

@@ -1,0 +1,1 @@
+"""Reading a checkpoint: weights, tokenizer, head settings, query weights."""

@@ -1,0 +1,200 @@
+"""The three rings of verification on a finished bundle; what ``osparse package`` runs is the same.
+
+(a) the packaged graphs against each other over lengths, batches and padding, (b) the twin of the server against the
+probes and against ``osparse.formula.weights``, (c) the server's own runtime against the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osparse.contracts.bundle import Bundle, Probe
+from osparse.contracts.model import Model
+from osparse.encoders.onnx_encoder import open_query_encoder, read_tokenizer
+from osparse.encoders.similarity import unlike
+from osparse.errors import CheckError, InputError
+from osparse.formula import weights as encoding
+from osparse.packager.checks import djl as server
+from osparse.packager.checks import lucene_emulator
+from osparse.packager.checks.emulator import ServerEncoder, ServerTokenizer
+from osparse.packager.checks.registry import Check, Ring, Subject, result
+from osparse.packager.compare import parity
+
+SCORE_TOLERANCE = 1e-6
+"""Relative; Lucene sums in float32."""
+
+
+def runtimes(subject: Subject) -> Iterable[Check]:
+    """Ring (a): padding never leaks, and every format gives what the first one gives."""
+    bundle = subject.bundle
+    for form in bundle.formats:
+        if form not in subject.runners:
+            hint = "its runtime is not installed here; pip install 'osparse[train]' brings torch"
+            yield Check(form, "not run", hint, "a")
+    cases = _cases(bundle) if subject.graphs else []
+    for form, run in subject.runners.items() if subject.graphs else ():
+        leak = parity.padding_leak(run, cases)
+        problems = [f"a padded text differs by {leak:.2g}"] if not leak <= bundle.tolerance else []
+        batches = sum(len(case.ids) > 1 for case in cases)
+        yield result(f"{form} padding", "a", problems, f"{batches} batches, largest difference {leak:.1e}")
+    first, *others = subject.runners or [""]
+    for form in others if subject.graphs else ():
+        wanted = [subject.runners[first](case.ids, case.mask) for case in cases]
+        yield _compared(f"{form} = {first}", "a", bundle, subject.runners[form], cases, wanted)
+
+
+def with_model(subject: Subject, model: Model) -> Iterable[Check]:
+    """Ring (a) against the model the bundle was made from, in torch as it was trained.
+
+    Raises :class:`InputError` for another model.
+    """
+    from osparse.packager.checkpoint.loaded import Source
+
+    bundle = subject.bundle
+    if model.fingerprint != bundle.model:
+        raise InputError(
+            f"{model.path} (fingerprint {model.fingerprint[:12]}) is not what {bundle.path} was made from "
+            f"({bundle.model[:12]}); pass that model"
+        )
+    source = Source.open(model)
+    cases = _cases(bundle)
+    wanted = [source.run(case.ids, case.mask) for case in cases]
+    for form, run in subject.runners.items():
+        yield _compared(f"{form} = model", "a", bundle, run, cases, wanted)
+
+
+def twin(subject: Subject) -> Iterable[Check]:
+    """Ring (b): documents, queries and the index, as a Python copy of the server makes them."""
+    bundle = subject.bundle
+    probes = bundle.probes()
+    for form, run in subject.runners.items():
+        encoder = ServerEncoder.open(bundle.zip_path(form), bundle.files[form].model_format, run)
+        words = [encoder.predict(probe.text) for probe in probes]
+        ids = [{int(i): w for i, w in encoder.predict(probe.text, "TOKEN_ID").items()} for probe in probes]
+        yield _documents(bundle, form, "b", words, ids)
+    tokenizer = ServerTokenizer.open(bundle.zip_path("tokenizer"))
+    yield _queries(bundle, "b", [tokenizer.predict(probe.text) for probe in probes])
+    yield _index(probes)
+
+
+def djl(subject: Subject) -> Iterable[Check]:
+    """Ring (c): what the server's own runtime answers; nothing unless it is asked for."""
+    if subject.runtime != "djl":
+        return
+    bundle = subject.bundle
+    cases = [case for case in _cases(bundle) if len(case.ids) == 1]
+    served = server.serve(bundle, [probe.text for probe in bundle.probes()], [case.ids[0].tolist() for case in cases])
+    for form, answer in served.encoders.items():
+        runtime = server.RUNTIMES[bundle.files[form].model_format]
+        yield _documents(bundle, form, "c", answer.words, answer.ids, f"; {runtime}")
+        if form in subject.runners:
+            run = subject.runners[form]
+            rows = list(_dense(answer.rows, run(cases[0].ids, cases[0].mask).shape[1]))
+            yield _compared(f"{form} rows", "c", bundle, run, cases, rows)
+    yield _queries(bundle, "c", served.queries, f"; {server.TOKENIZERS}")
+
+
+def _cases(bundle: Bundle) -> list[parity.Case]:
+    tokenizer, tokens, _ = read_tokenizer(bundle.zip_path(bundle.formats[0]))
+    masked = set(bundle.head.masked_ids)
+    ordinary = [i for i in range(len(tokens)) if i not in masked]
+    texts = [tokenizer.encode(probe.text).ids for probe in bundle.probes()]
+    # The graph's own limit is not in the manifest before parity is; the head's is always within it.
+    longest = max([bundle.head.max_length, *(row["longest"] for row in bundle.checks.get("parity", {}).values())])
+    cases = parity.make_cases(texts, ordinary, longest)
+    return parity.of_texts(cases) if bundle.quantization else cases
+
+
+def _compared(
+    name: str,
+    ring: Ring,
+    bundle: Bundle,
+    run: parity.Runner,
+    cases: Sequence[parity.Case],
+    wanted: Sequence[NDArray[np.float32]],
+) -> Check:
+    pairs = zip(cases, wanted, strict=True)
+    found = [parity.compare(case, run(case.ids, case.mask), w, bundle.head, bundle.tolerance) for case, w in pairs]
+    problems = [f"{d.case} differs by {d.largest:.2g}" for d in found if not d.ok]
+    longest = max(case.ids.shape[1] for case in cases)
+    worst = max(d.largest for d in found)
+    return result(name, ring, problems, f"{len(cases)} cases of 1 to {longest} ids, largest difference {worst:.1e}")
+
+
+def _documents(
+    bundle: Bundle,
+    form: str,
+    ring: Ring,
+    words: Sequence[Mapping[str, float]],
+    ids: Sequence[Mapping[int, float]],
+    runtime: str = "",
+) -> Check:
+    """Answers in WORD and TOKEN_ID against the probes: within 1e-4, the same tokens above 1e-3, nothing lost.
+
+    Of a quantised bundle: within its tolerance, and as like the probe's vector as ``package`` wants it.
+    """
+    tokens = read_tokenizer(bundle.zip_path("tokenizer"))[1]
+    problems, worst = [], 0.0
+    probes = bundle.probes()
+    for probe, found, by_id in zip(probes, words, ids, strict=True):
+        gap = parity.word_difference(found, probe.document)
+        lone = parity.lone_words(found, probe.document, max(parity.SET_FLOOR, bundle.tolerance))
+        worst = max(worst, gap)
+        named = {tokens[i] if i < len(tokens) else f"id {i}": weight for i, weight in by_id.items()}
+        if not gap <= bundle.tolerance:
+            problems.append(f"{probe.text[:30]!r} differs by {gap:.2g}")
+        elif bundle.quantization and (far := unlike(found, probe.document)):
+            problems.append(f"{probe.text[:30]!r} is another vector: {far}")
+        elif lone:
+            problems.append(f"{probe.text[:30]!r} has {lone[:3]} on one side only")
+        elif named != found:
+            problems.append(
+                f"{probe.text[:30]!r}: ids and words differ over {sorted(named.items() ^ found.items())[:2]}"
+            )
+    detail = f"{len(probes)} probe texts get their weights, largest difference {worst:.1e}{runtime}"
+    return result(form, ring, problems, detail)
+
+
+def _dense(answers: Sequence[Mapping[int, float]], width: int) -> Iterator[NDArray[np.float32]]:
+    """{id: weight} of each row -> (1, V)."""
+    for answer in answers:
+        row = np.zeros((1, width), np.float32)
+        row[0, list(answer)] = list(answer.values())
+        yield row
+
+
+def _queries(bundle: Bundle, ring: Ring, found: Sequence[Mapping[str, float]], runtime: str = "") -> Check:
+    """Answers of the tokenizer model against the probes and against ``osparse.formula.weights``."""
+    encoder = open_query_encoder(bundle.zip_path("tokenizer"))
+    probes = bundle.probes()
+    problems = []
+    for probe, weights in zip(probes, found, strict=True):
+        for other in (probe.query, encoder.encode(probe.text)):
+            gap = parity.word_difference(weights, other)
+            if gap > parity.TOLERANCE or weights.keys() != other.keys():
+                problems.append(f"{probe.text[:30]!r} differs by {gap:.2g}")
+                break
+    return result("queries", ring, problems, f"{len(probes)} probe texts get their query weights{runtime}")
+
+
+def _index(probes: Sequence[Probe]) -> Check:
+    """The index takes every document and query, and scores them as ``osparse.formula.weights`` does."""
+    problems: list[str] = []
+    pairs = 0
+    for document in probes:
+        try:
+            stored = lucene_emulator.rank_features(document.document)
+            for query in probes:
+                score, wanted = (
+                    lucene_emulator.score(query.query, stored),
+                    encoding.score(query.query, document.document),
+                )
+                pairs += 1
+                if abs(score - wanted) > SCORE_TOLERANCE * max(1.0, abs(wanted)):
+                    problems.append(f"{query.text[:20]!r} scores {document.text[:20]!r} {score:.6g}, not {wanted:.6g}")
+        except CheckError as refused:
+            problems.append(f"{document.text[:30]!r}: {refused}")
+    return result("index", "b", problems, f"{pairs} pairs of probes score as the formula does, stored as rank_features")

@@ -1,0 +1,1 @@
+"""Exporting an encoder: TorchScript, ONNX, quantisation, zips."""

@@ -1,0 +1,1 @@
+"""How a bundle suits a corpus and a cluster."""

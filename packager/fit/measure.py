@@ -1,0 +1,225 @@
+"""How a bundle's fit is measured: on a dataset's documents and queries, or on its own probes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from osparse.contracts.bundle import Bundle, read_member
+from osparse.encoders.onnx_encoder import read_tokenizer
+from osparse.errors import BundleError
+from osparse.formula.weights import up_to_tenth
+from osparse.packager.checks.emulator import ServerEncoder, ServerText, ServerTokenizer
+from osparse.packager.checks.lucene_emulator import FOLD, Seismic, to_bytes
+from osparse.packager.export import formats
+from osparse.packager.fit.fit import Fit
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from osparse.contracts.dataset import Dataset
+    from osparse.packager.compare.parity import Runner
+
+READ = 5_000
+"""Documents of a dataset that are tokenised."""
+ENCODED = 200
+"""Documents of a dataset that are encoded."""
+ASKED = 50
+"""Queries of a dataset that are scored against them."""
+OPENING = 8
+"""Words of a document's beginning that make a query where a dataset has none."""
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
+DEFAULT_CEILINGS = {"ingest": 3.0, "search": 16.0}
+"""Of a sparse_vector field that names none."""
+MARGINS = {"probes": 1.2, "dataset": 1.05}
+"""What the ingest ceiling leaves above the largest weight seen: other documents may have larger ones."""
+BYTES_PER_DOCUMENT = 50
+BYTES_PER_WEIGHT = 20.5
+"""Of a rank_features index with its _source, one merged segment: 4,000 documents of 25 to 200 weights took 47 bytes and
+17.4 to 21.6 for each weight on OpenSearch 3.8.0. Text fields come on top."""
+MEMORY = {"TORCH_SCRIPT": (175_000_000, 1.4), "ONNX": (20_000_000, 1.9)}
+"""``model_format`` -> bytes, and bytes for each of the zip: native code, weights, one text at work. Three models of
+11 to 69 MB took 190 to 274 MB (TorchScript) and 40 to 152 MB (ONNX) at their peak in DJL 0.31.1."""
+
+Vectors = list[dict[int, float]]
+"""{token id: weight} of each text."""
+
+
+def open_dataset(given: Dataset | Path | str) -> Dataset:
+    """The dataset itself, or its directory opened."""
+    from osparse.contracts.dataset import Dataset
+
+    return given if isinstance(given, Dataset) else Dataset.open(given)
+
+
+def measure(bundle: Bundle, dataset: Dataset | None = None, runners: Mapping[str, Runner] | None = None) -> Fit:
+    """Measure a bundle on a dataset's documents and queries, or on its own probes.
+
+    Raises:
+        BundleError: none of its encoders can run here, and a dataset has to be encoded.
+    """
+    text = ServerText.open(bundle.zip_path(bundle.formats[0]))
+    idf = _idf(bundle)
+    documents, queries, facts = (
+        _from_probes(bundle, text) if dataset is None else _from_dataset(bundle, dataset, runners)
+    )
+    weights = np.array([w for document in documents for w in document.values()], np.float32)
+    counts = np.array([len(document) for document in documents])
+    largest = float(weights.max(initial=0))
+    margin = MARGINS[facts["measured_on"]["texts"]]
+    ceilings = {"ingest": up_to_tenth(largest * margin), "search": up_to_tenth(max(idf.values(), default=1.0))}
+    mean = float(counts.mean())
+    return Fit(
+        **facts,
+        vocabulary=_vocabulary(bundle.vocabulary),
+        nonzeros={"mean": _short(mean), "p99": _short(_quantile(counts, 0.99)), "max": int(counts.max(initial=0))},
+        weights={name: _short(_quantile(weights, q)) for name, q in QUANTILES.items()},
+        ceilings=ceilings,
+        seismic={
+            "default": _seismic(documents, queries, weights, DEFAULT_CEILINGS),
+            "fitted": _seismic(documents, queries, weights, ceilings),
+        },
+        zip_bytes={part: file.size for part, file in bundle.files.items()},
+        server_memory_bytes={form: _memory(bundle, form) for form in bundle.formats},
+        index_bytes_per_million=int(_short((BYTES_PER_DOCUMENT + BYTES_PER_WEIGHT * mean) * 1e6)),
+    )
+
+
+def _from_probes(bundle: Bundle, text: ServerText) -> tuple[Vectors, Vectors, dict[str, Any]]:
+    probes = bundle.probes()
+    ids = {token: i for i, token in enumerate(read_tokenizer(bundle.zip_path("tokenizer"))[1])}
+    facts = {
+        "measured_on": {"texts": "probes", "read": len(probes), "encoded": len(probes)},
+        "truncated_share": None,
+        "unknown_share": _unknown(text, [(probe.lang, probe.text) for probe in probes])[1],
+    }
+    documents = [{ids[token]: w for token, w in probe.document.items()} for probe in probes]
+    return documents, [{ids[token]: w for token, w in probe.query.items()} for probe in probes if probe.query], facts
+
+
+def _from_dataset(
+    bundle: Bundle, dataset: Dataset, runners: Mapping[str, Runner] | None
+) -> tuple[Vectors, Vectors, dict[str, Any]]:
+    runners = formats.open_runners({f: bundle.zip_path(f) for f in bundle.formats}) if runners is None else runners
+    if not runners:
+        raise BundleError(f"{bundle.path}: no runtime for {', '.join(bundle.formats)} here; install osparse[train]")
+    form = next(iter(runners))
+    encoder = ServerEncoder.open(bundle.zip_path(form), bundle.files[form].model_format, runners[form])
+    tokenizer = ServerTokenizer.open(bundle.zip_path("tokenizer"))
+    read = _spread(dataset.documents.select("lang", "text"), READ)
+    encoded = [text for _, text in _spread(dataset.documents.select("lang", "text"), ENCODED)]
+    asked = [text for _, text in _spread(dataset.queries.select("lang", "text"), ASKED)]
+    if not asked:
+        asked = [" ".join(text.split()[:OPENING]) for text in encoded[:ASKED]]
+    truncated, unknown = _unknown(encoder.text, read)
+    facts = {
+        "measured_on": {
+            "texts": "dataset",
+            "fingerprint": dataset.fingerprint,
+            "read": len(read),
+            "encoded": len(encoded),
+        },
+        "truncated_share": truncated,
+        "unknown_share": unknown,
+    }
+    documents = [_by_id(encoder.predict(text, "TOKEN_ID")) for text in encoded]
+    return documents, [_by_id(tokenizer.predict(text, "TOKEN_ID")) for text in asked], facts
+
+
+def _spread(table: pl.LazyFrame, wanted: int) -> list[tuple[str, str]]:
+    """At most ``wanted`` rows, spread over the table."""
+    import polars as pl
+
+    rows = table.select(pl.len()).collect().item()
+    # At random, but always the same: languages may take turns in a dataset, which a fixed step would miss.
+    chosen = np.sort(np.random.default_rng(0).permutation(rows)[:wanted]).tolist()
+    return list(table.collect()[chosen].iter_rows())
+
+
+def _unknown(text: ServerText, rows: Sequence[tuple[str, str]]) -> tuple[float, dict[str, float]]:
+    """Share of texts that the cap cuts, and of unknown tokens per language; texts are read whole."""
+    whole = Tokenizer.from_str(text.tokenizer.to_str())
+    whole.no_truncation()
+    unknown = _unknown_id(whole)
+    tokens, missed, cut = Counter[str](), Counter[str](), 0
+    for (lang, _), encoding in zip(rows, whole.encode_batch([row for _, row in rows]), strict=True):
+        cut += len(encoding.ids) > text.length
+        tokens[lang] += len(encoding.ids) - sum(encoding.special_tokens_mask)
+        missed[lang] += encoding.ids.count(unknown) if unknown is not None else 0
+    # A special token in the mask may be the unknown one itself, so a language can have no other.
+    shares = {lang: _short(missed[lang] / max(tokens[lang], missed[lang], 1)) for lang in sorted(tokens)}
+    return _short(cut / max(1, len(rows))), {} if unknown is None else shares
+
+
+def _unknown_id(tokenizer: Tokenizer) -> int | None:
+    model = json.loads(tokenizer.to_str())["model"]
+    if isinstance(model.get("unk_id"), int):
+        return int(model["unk_id"])
+    token = model.get("unk_token")
+    return tokenizer.token_to_id(token) if isinstance(token, str) else None
+
+
+def _vocabulary(size: int) -> dict[str, int | float]:
+    past = max(0, size - FOLD)
+    slots = Counter(i % FOLD for i in range(size)) if past else Counter[int]()
+    sharing = sum(times for times in slots.values() if times > 1)
+    return {"size": size, "past_fold": past, "sharing": _short(sharing / max(1, size))}
+
+
+def _seismic(
+    documents: Vectors, queries: Vectors, weights: NDArray[np.float32], ceilings: Mapping[str, float]
+) -> dict[str, float]:
+    field = Seismic(ceilings["ingest"], ceilings["search"])
+    stored = to_bytes(weights, ceilings["ingest"])
+    kept = [field.store(document) for document in documents]
+    errors: list[float] = []
+    best: list[float] = []
+    for query in queries:
+        asked = field.store(query, ceilings["search"])
+        exact = [_dot(query, document) for document in documents]
+        found = [field.score_stored(asked, document) for document in kept]
+        errors += [abs(f - e) for f, e in zip(found, exact, strict=True) if e > 0]
+        best.append(max(exact))
+    return {
+        "clipped": _share(weights > ceilings["ingest"]),
+        "lost": _share(stored == 0),
+        "error": _short(_quantile(np.array(errors), 0.99) / float(np.mean(best))) if errors else 0.0,
+    }
+
+
+def _dot(query: Mapping[int, float], document: Mapping[int, float]) -> float:
+    return sum(weight * document[i] for i, weight in query.items() if i in document)
+
+
+def _memory(bundle: Bundle, form: str) -> int:
+    base, factor = MEMORY[bundle.files[form].model_format]
+    return int(_short(base + factor * bundle.files[form].size))
+
+
+def _idf(bundle: Bundle) -> dict[str, float]:
+    weights: dict[str, float] = json.loads(read_member(bundle.zip_path("tokenizer"), "idf.json"))
+    return weights
+
+
+def _by_id(weights: Mapping[str, float]) -> dict[int, float]:
+    return {int(i): weight for i, weight in weights.items()}
+
+
+def _share(kept: NDArray[np.bool_]) -> float:
+    return _short(float(kept.mean())) if kept.size else 0.0
+
+
+def _quantile(values: NDArray[Any], q: float) -> float:
+    return float(np.quantile(values, q, method="inverted_cdf")) if values.size else 0.0
+
+
+def _short(value: float) -> float:
+    """Three significant digits: the rest differs between machines and says nothing."""
+    return float(f"{value:.3g}")

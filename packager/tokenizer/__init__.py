@@ -1,0 +1,1 @@
+"""The packaged tokenizer.json: the library's tokenizer, document prompts, truncation."""

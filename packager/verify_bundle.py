@@ -1,0 +1,92 @@
+"""``verify``: a bundle is checked again, alone, wherever it is: hashes, zips, tokenizer, IDF, and three rings.
+
+The ONNX encoder runs everywhere (no torch needed); the TorchScript one where torch is installed; both run in the
+server's own runtime with ``runtime="djl"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from osparse.contracts.bundle import Bundle
+from osparse.errors import CheckError, InputError
+from osparse.packager.checks.registry import RUNTIMES, Check, Runtime, Subject, run_all, table
+
+if TYPE_CHECKING:
+    from osparse.contracts.dataset import Dataset
+    from osparse.contracts.model import Model
+    from osparse.packager.fit.fit import Fit
+
+__all__ = ["Check", "Verification", "verify"]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was checked in a bundle; every outcome is ``ok`` or ``not run``."""
+
+    bundle: Bundle
+    checks: tuple[Check, ...]
+    fit: Fit | None = None
+    """Of the dataset that was given."""
+
+    def table(self) -> str:
+        return table(self.checks)
+
+
+def verify(
+    path: Path | str,
+    *,
+    runtime: Runtime = "python",
+    model: Model | Path | str | None = None,
+    reference: Path | str | None = None,
+    dataset: Dataset | Path | str | None = None,
+    graphs: bool = True,
+) -> Verification:
+    """Check a bundle.
+
+    Args:
+        runtime: ``djl`` runs its zips in DJL 0.31.1 with libtorch 2.5.1 and ONNX Runtime 1.16.3 too: jars from Maven
+            Central, fetched once (222 MB), in a child process.
+        model: what it was made from, to compare its graphs with that too.
+        reference: another's checkpoint, to compare documents and queries with what sentence-transformers makes of it.
+        dataset: what to measure its fit on; the manifest's figures if None.
+        graphs: compare the packaged graphs with each other; not needed where each was just compared with its model.
+
+    Raises:
+        InputError: an unknown runtime, one that this machine cannot run, or another model.
+        BundleError: it is not a whole bundle, or a zip is unsafe.
+        CheckError: something in it does not hold; the message is the whole table.
+        MissingExtraError: ``reference`` is given, and sentence-transformers is not installed.
+        NodeError: the server's runtime could not be fetched or started.
+    """
+    if runtime not in RUNTIMES:
+        raise InputError(f"--runtime {runtime}: choose from {', '.join(RUNTIMES)}")
+    bundle = Bundle.open(path)
+    files = Check("files", "ok", f"{len(bundle.files) + 1} files have the manifest's sha256")
+    subject = Subject(bundle, runtime, graphs)
+    checks = [files, *run_all(subject)]
+    if model is not None and not _failed(checks):
+        from osparse.packager.checkpoint.checkpoints import open_model
+        from osparse.packager.checks.runtimes import with_model
+
+        checks += with_model(subject, open_model(model))
+    if reference is not None and not _failed(checks):
+        from osparse.packager.reference.checks import with_library
+
+        checks += with_library(subject, reference)
+    if _failed(checks):
+        raise CheckError(f"{bundle.path} does not hold:\n{table(checks)}\nmake it again with: osparse package")
+    return Verification(bundle, tuple(checks), None if dataset is None else _fit(subject, dataset))
+
+
+def _failed(checks: Sequence[Check]) -> bool:
+    return any(check.outcome == "failed" for check in checks)
+
+
+def _fit(subject: Subject, dataset: Dataset | Path | str) -> Fit:
+    from osparse.packager.fit.measure import measure, open_dataset
+
+    return measure(subject.bundle, open_dataset(dataset), subject.runners)

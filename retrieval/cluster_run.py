@@ -1,0 +1,94 @@
+"""Runs from a cluster: many queries at once by _msearch, the time of single ones, the size of its documents."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from osparse.contracts.deployment import stored_vectors
+from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.cluster.client import Cluster, reason_of
+from osparse.errors import ClusterError
+from osparse.io.progress import progress
+
+BATCH = 50
+"""Queries in one _msearch."""
+WARM_UP = 20
+TIMED = 200
+"""Queries timed one by one, after the warm-up."""
+SIZED = 20_000
+"""Documents looked at for the number of non-zeros."""
+PAGE = 1000
+"""Of them read together."""
+_LEAN = {"_source": False, "track_total_hits": False}
+_SHOWN = "responses.hits.hits._id,responses.hits.hits._score,responses.error,responses.status"
+
+
+def cluster_run(
+    cluster: Cluster, index: str, bodies: Mapping[str, dict[str, Any] | None], label: str
+) -> dict[str, list[str]]:
+    """Query id -> document ids by falling score, equal scores by id; a query without a body finds nothing.
+
+    Raises :class:`ClusterError` if the cluster refuses one of the queries.
+    """
+    run: dict[str, list[str]] = {query: [] for query in bodies}
+    asked = [(query, body) for query, body in bodies.items() if body is not None]
+    with progress(label, len(bodies), "queries") as bar:
+        bar.advance(len(bodies) - len(asked))
+        for start in range(0, len(asked), BATCH):
+            batch = asked[start : start + BATCH]
+            for (query, _), answer in zip(batch, _msearch(cluster, index, [b for _, b in batch]), strict=True):
+                run[query] = _ranking(query, answer)
+            bar.advance(len(batch))
+    return run
+
+
+def _msearch(cluster: Cluster, index: str, bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return ClusterApi(cluster).searches(index, [{**body, **_LEAN} for body in bodies], _SHOWN)
+
+
+def _ranking(query: str, answer: Mapping[str, Any]) -> list[str]:
+    if "error" in answer:
+        raise ClusterError(f"the cluster refused query {query} ({answer.get('status')}): {reason_of(dict(answer))}")
+    hits = answer.get("hits", {}).get("hits", [])
+    return [hit["_id"] for hit in sorted(hits, key=lambda hit: (-hit["_score"], hit["_id"]))]
+
+
+def latencies(systems: Mapping[str, Callable[[str], object]], texts: Sequence[str]) -> dict[str, dict[str, float]]:
+    """System -> p50 and p95 in ms of asking one text at a time; the systems take turns, so they share the weather."""
+    step = max(1, len(texts) // (TIMED + WARM_UP))
+    chosen = texts[::step][: TIMED + WARM_UP]
+    warm_up = min(WARM_UP, len(chosen) // 2)
+    spent: dict[str, list[float]] = {name: [] for name in systems}
+    for number, text in enumerate(chosen):
+        for name, ask in systems.items():
+            started = time.perf_counter()
+            ask(text)
+            if number >= warm_up:
+                spent[name].append((time.perf_counter() - started) * 1000)
+    return {
+        name: {"p50": float(np.percentile(ms, 50)), "p95": float(np.percentile(ms, 95))}
+        for name, ms in spent.items()
+        if ms
+    }
+
+
+def non_zeros(cluster: Cluster, index: str, field: str) -> dict[str, float]:
+    """mean and max weights per document, over the first :data:`SIZED` ``documents`` of the index."""
+    counts = np.fromiter(_sizes(cluster, index, field), np.int64)
+    if not len(counts):
+        return {"mean": 0.0, "max": 0.0, "documents": 0}
+    return {"mean": float(counts.mean()), "max": float(counts.max()), "documents": len(counts)}
+
+
+def _sizes(cluster: Cluster, index: str, field: str) -> Iterator[int]:
+    """Number of weights of each document."""
+    with closing(ClusterApi(cluster).pages(index, PAGE, {"includes": [field]})) as pages:
+        documents = (hit for hits in pages for hit in hits)
+        for hit in islice(documents, SIZED):
+            yield sum(map(len, stored_vectors(hit.get("_source", {}), field)))

@@ -1,0 +1,31 @@
+from .contracts.bundle import Bundle
+from .contracts.dataset import Dataset
+from .contracts.model import Model
+from .corpus import build_dataset
+from .deployer import deploy, index_documents, open_cluster
+from .encoders.torch_encoder import TextEncoder
+from .evaluation.measures import open_benchmark
+from .packager import package
+from .retrieval import evaluate_cluster, evaluate_model, explain, search
+from .trainer import train
+
+__version__: str
+
+__all__ = [
+    "__version__",
+    "Bundle",
+    "Dataset",
+    "Model",
+    "TextEncoder",
+    "build_dataset",
+    "deploy",
+    "evaluate_cluster",
+    "evaluate_model",
+    "explain",
+    "index_documents",
+    "open_benchmark",
+    "open_cluster",
+    "package",
+    "search",
+    "train",
+]

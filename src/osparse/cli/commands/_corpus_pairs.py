@@ -1,0 +1,97 @@
+"""``osparse corpus pairs`` and ``baseline``: pairs to train on, out of datasets or of whatever sources are present."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from osparse.cli.commands._common import FOLDER, echo
+from osparse.cli.commands._common import command as make_command
+
+KINDS = ("query-document", "title-summary", "title-paragraph", "aligned")
+
+
+@make_command(
+    "pairs",
+    examples="""osparse corpus pairs data/kowiki --kind title-summary --kind title-paragraph --output data/pairs
+osparse corpus pairs data/deb-koen data/qa --limit 10000 --output data/pairs""",
+)
+@click.argument("datasets", nargs=-1, required=True, type=FOLDER)
+@click.option("--output", required=True, type=FOLDER, help="The dataset directory to write.")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="Default: query-document, aligned.")
+@click.option("--paragraphs", default=3, show_default=True, help="Of an article beside its first.")
+@click.option("--mask", default=0.5, show_default=True, help="Share of title pairs whose text loses the title.")
+@click.option("--limit", type=int, help="Pairs in all, equal shares for the sources, whole groups.")
+@click.option("--query-characters", nargs=2, type=int, default=(2, 200), show_default=True, help="Fewest, most.")
+@click.option("--text-characters", nargs=2, type=int, default=(30, 5000), show_default=True, help="Fewest, most.")
+@click.option("--any-language", is_flag=True, help="Keep texts that are not in the language they are said to be.")
+@click.option("--boilerplate", default=20, show_default=True, help="Groups that open alike: a template; 0: keep.")
+@click.option("--near-duplicates", default=0.9, show_default=True, help="Jaccard similarity of copies; 0: keep.")
+@click.option("--seed", default=0, show_default=True, help="Draws the masked and the sampled, deals the splits.")
+@click.option("--overwrite", is_flag=True, help="Replace what is at --output.")
+def pairs(
+    datasets: tuple[Path, ...],
+    output: Path,
+    kinds: tuple[str, ...],
+    paragraphs: int,
+    mask: float,
+    limit: int | None,
+    query_characters: tuple[int, int],
+    text_characters: tuple[int, int],
+    any_language: bool,
+    boilerplate: int,
+    near_duplicates: float,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Cut and filter what DATASETS judge relevant into pairs; a title asks for its summary and paragraphs."""
+    from osparse.contracts.dataset import Dataset
+    from osparse.corpus.pairs.pair_filters import Filters
+    from osparse.corpus.pairs.pairs import PairRules, make_pairs
+
+    filters = Filters(
+        query_characters, text_characters, not any_language, boilerplate, near_duplicates
+    )  # fmt: skip
+    chosen = kinds or PairRules.kinds
+    rules = PairRules(chosen, paragraphs, mask, limit, filters, seed)
+    made = make_pairs([Dataset.open(path) for path in datasets], output, rules, overwrite=overwrite)
+    _say(made)
+
+
+@make_command(
+    "baseline",
+    examples="osparse corpus baseline data/sources --output data/baseline/dataset",
+)
+@click.argument("sources", type=FOLDER)
+@click.option("--output", required=True, type=FOLDER, help="The dataset directory to write; others go beside it.")
+@click.option("--pairs", default=10_000, show_default=True, help="At most so many, in equal shares.")
+@click.option("--overwrite", is_flag=True, help="Build everything again.")
+def baseline(sources: Path, output: Path, pairs: int, overwrite: bool) -> None:
+    """Make pairs of whatever lies in SOURCES/NAME/ (NAME as in corpus build) and of Debian's descriptions."""
+    from osparse.corpus.pairs.baseline import prepare_baseline
+
+    _say(prepare_baseline(sources, output, pairs=pairs, overwrite=overwrite))
+
+
+def _say(made: Any) -> None:
+    """The figures before and after each filter, and what was written."""
+    notes = made.manifest.notes["pairs"]
+    counts = made.manifest.counts
+    result = {"path": str(made.path), "fingerprint": made.fingerprint, "counts": counts, "pairs": notes}
+    lines = [str(made.path)]
+    for name, found in notes.items():
+        if name != "masking":
+            kinds = ", ".join(f"{rows:,} {kind}" for kind, rows in found["kinds"].items())
+            lines.append(f"  {name:<16} {found['pairs']:>9,}  {kinds}")
+    masking = notes["masking"]
+    lines.append(
+        f"  {masking['masked']:,} texts lost their title; query words found in the text: "
+        f"{masking['query_words_in_text_before']:.1%} before, {masking['query_words_in_text_after']:.1%} after"
+    )
+    lines += [f"  {name.removesuffix('.arrow'):<17} {rows:>9,}" for name, rows in counts.items()]
+    echo(result, "\n".join(lines))
+
+
+COMMANDS = (pairs, baseline)

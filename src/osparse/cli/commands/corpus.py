@@ -1,0 +1,221 @@
+"""``osparse corpus``: build a dataset, look at it, fit a tokenizer on it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from osparse.cli.commands import _corpus_candidates, _corpus_pairs, _corpus_words
+from osparse.cli.commands._common import FOLDER, echo
+from osparse.cli.commands._common import command as make_command
+from osparse.errors import CheckError, InputError
+
+log = logging.getLogger("osparse.cli.commands.corpus")
+EPILOG = """\b
+Examples:
+  osparse corpus build --source debian --output data/deb-koen
+  osparse corpus stats data/deb-koen
+"""
+
+
+@click.group("corpus", epilog=EPILOG)
+def command() -> None:
+    """Build and inspect datasets from raw text."""
+
+
+for part in (*_corpus_candidates.COMMANDS, *_corpus_words.COMMANDS, *_corpus_pairs.COMMANDS):
+    command.add_command(part)
+
+
+@make_command(
+    "build",
+    group=command,
+    examples="""osparse corpus build --source debian --output data/deb-koen
+osparse corpus build --source jsonl examples/sample_corpus.jsonl --output data/sample
+osparse corpus build --source beir scifact/ --output data/scifact
+osparse corpus build --source wikipedia kowiki-latest-pages-articles-multistream.xml.bz2 --output data/kowiki
+osparse corpus build --source parquet --option columns=query=question,pos=answer qa.parquet --output data/qa
+osparse corpus build --source squad=KorQuAD_v1.0_train.json --source gooaq=gooaq.jsonl --output data/qa""",
+)
+@click.argument("paths", nargs=-1, type=FOLDER)
+@click.option(
+    "--source",
+    "sources",
+    required=True,
+    multiple=True,
+    metavar="NAME[=PATH]",
+    help="What is read; several with a path each make one dataset.",
+)
+@click.option("--output", required=True, type=FOLDER, help="The dataset directory to write.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="One of the reader's own; see below.")
+@click.option("--seed", default=0, show_default=True, help="Another seed deals the groups to the splits another way.")
+@click.option("--strict", is_flag=True, help="Refuse judgements of a missing or empty text; else they are dropped.")
+@click.option("--overwrite", is_flag=True, help="Replace what is at --output; fetches Debian's lists again.")
+def build(
+    paths: tuple[Path, ...],
+    sources: tuple[str, ...],
+    output: Path,
+    options: tuple[str, ...],
+    seed: int,
+    strict: bool,
+    overwrite: bool,
+) -> None:
+    """Read raw text and write a dataset: documents, queries, qrels by split, and candidates where the source has them.
+
+    \b
+    debian       this machine's apt sources (no PATH, no root), or a folder of lists
+                 english=true adds the descriptions without Korean
+    wikipedia    XML dumps; min_characters=100, langlinks=FILE groups translations
+    namuwiki     a dump as JSON array or Parquet; min_characters=100
+    modu         Modu corpus JSON files or folders; min_characters=100
+    msmarco      a folder of collection, queries, qrels, hard negatives; or triples
+                 negatives=30 per system
+    s2orc        title and abstract, or pairs of texts, as JSON lines
+    wikianswers  sets of questions; others=3 beside the first
+    gooaq        questions and answers as JSON lines
+    squad        SQuAD, KorQuAD 1.0, KLUE-MRC: what can be answered
+    beir         a folder with corpus.jsonl, queries.jsonl and qrels/
+    jsonl        {"id","text","title","lang","group"}, {"query","pos","neg"} or
+                 {"query","docs","scores"}
+    parquet      Parquet or Arrow with jsonl's columns; columns=query=question,pos=answer
+    hf           folders made by datasets' save_to_disk; columns as parquet
+
+    Files may be compressed (gzip, bzip2, xz, zstd). An interrupted build goes on with the files it had not read.
+    """
+    from osparse.corpus.builder.build import build_from
+
+    dataset = build_from(_inputs(sources, paths, options), output, seed=seed, overwrite=overwrite, strict=strict)
+    manifest = dataset.manifest
+    result = {"path": str(output), "fingerprint": dataset.fingerprint, "counts": manifest.counts, **_sources(manifest)}
+    echo(result, lambda: _build_text(output, manifest))
+
+
+def _inputs(sources: tuple[str, ...], paths: tuple[Path, ...], options: tuple[str, ...]) -> list[Any]:
+    """``--source NAME PATHS``, or ``--source NAME=PATH`` once or more; a name given again adds to it."""
+    from osparse.corpus.builder.build import Input
+
+    chosen = dict(_parted(option, "--option NAME=VALUE") for option in options)
+    if len(sources) == 1 and "=" not in sources[0]:
+        return [Input(sources[0], paths, chosen)]
+    if paths or chosen:
+        raise InputError("with several sources give each its path, --source NAME=PATH, and no PATH or --option beside")
+    found: dict[str, tuple[Path, ...]] = {}
+    for source in sources:
+        name, path = _parted(source, "--source NAME=PATH") if "=" in source else (source, "")
+        found[name] = (*found.get(name, ()), *([Path(path)] if path else []))
+    return [Input(name, mine) for name, mine in found.items()]
+
+
+def _parted(text: str, wanted: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name or not value:
+        raise InputError(f"wanted {wanted}, found {text!r}")
+    return name, value
+
+
+@make_command(
+    "stats",
+    group=command,
+    examples="osparse corpus stats data/deb-koen --json\nosparse corpus stats data/deb-koen --plots data/plots",
+)
+@click.argument("dataset", type=FOLDER)
+@click.option("--plots", type=FOLDER, help="A folder for pictures (PNG) of lengths, languages, dates and filters.")
+def stats(dataset: Path, plots: Path | None) -> None:
+    """Show a DATASET's counts, lengths, languages and dates, and check that its splits are apart (else exit 3)."""
+    from osparse.contracts.dataset import Dataset
+    from osparse.corpus import dataset_stats
+
+    opened = Dataset.open(dataset)
+    found = dataset_stats(opened)
+    if plots is not None:
+        from osparse.corpus.builder.plots import draw
+
+        for path in draw(opened, plots):
+            log.info("wrote %s", path)
+    if not found.shared_groups:
+        echo(asdict(found), lambda: _stats_text(found.splits, found.overlap))
+        return
+    message = f"{dataset}: {found.shared_groups} groups are in more than one split; rebuild the dataset"
+    failed = {"error": message, "exit_code": CheckError.exit_code}
+    echo({**asdict(found), **failed}, lambda: _stats_text(found.splits, found.overlap))
+    click.echo(f"osparse: {message}", err=True)  # not raised: the command line would print a second JSON result
+    click.get_current_context().exit(CheckError.exit_code)
+
+
+@make_command(
+    "tokenizer",
+    group=command,
+    examples="osparse corpus tokenizer data/deb-koen --output data/tokenizer --vocab-size 16000\n"
+    "osparse corpus tokenizer data/deb-koen --output data/unigram --kind unigram --vocab-size 12000",
+)
+@click.argument("dataset", type=FOLDER)
+@click.option("--output", required=True, type=FOLDER, help="The Hugging Face tokenizer folder to write.")
+@click.option("--vocab-size", default=16_000, show_default=True, help="Tokens, at most 32,768.")
+@click.option(
+    "--kind",
+    type=click.Choice(["wordpiece", "unigram", "bpe"]),
+    default="wordpiece",
+    show_default=True,
+    help="unigram cuts Korean nearer to its morphemes.",
+)
+@click.option("--split", help="What it is fitted on, or all; by default train where the DATASET has it, else all.")
+@click.option("--lowercase/--cased", default=True, show_default=True, help="Fold letter case.")
+@click.option("--overwrite", is_flag=True, help="Replace what is at --output.")
+def tokenizer(
+    dataset: Path,
+    output: Path,
+    vocab_size: int,
+    kind: Literal["wordpiece", "unigram", "bpe"],
+    split: str | None,
+    lowercase: bool,
+    overwrite: bool,
+) -> None:
+    """Fit a Korean-English tokenizer on one split of a DATASET."""
+    from osparse.contracts.dataset import Dataset
+    from osparse.corpus import train_tokenizer
+
+    opened = Dataset.open(dataset)
+    made = train_tokenizer(
+        opened, output, vocab_size=vocab_size, split=split, lowercase=lowercase, kind=kind, overwrite=overwrite
+    )
+    lines = [f"{output}: {made.vocabulary:,} tokens"] + [
+        f"  {where}: {made.unknown_share[where]:.3%} unknown, {made.pieces_per_word[where]:.2f} pieces per word"
+        for where in made.unknown_share
+    ]
+    echo({**asdict(made), "path": str(output)}, "\n".join(lines))
+
+
+def _sources(manifest: Any) -> dict[str, Any]:
+    removed = manifest.notes.get("judgements_removed", {})
+    return {"sources": [asdict(source) for source in manifest.sources], "judgements_removed": removed}
+
+
+def _build_text(output: Path, manifest: Any) -> str:
+    lines = [f"{output}"]
+    for source in manifest.sources:
+        lines.append(f"  {source.name}: {source.rows_kept:,} of {source.rows_in:,} rows kept")
+        lines += [f"    dropped {rows:,}: {reason}" for reason, rows in source.dropped.items()]
+    removed = manifest.notes.get("judgements_removed", {})
+    lines += [f"  judgements removed {rows:,}: {reason}" for reason, rows in removed.items()]
+    lines += [f"  {name.removesuffix('.arrow'):<17} {rows:>9,}" for name, rows in manifest.counts.items()]
+    return "\n".join(lines)
+
+
+def _stats_text(splits: dict[str, dict[str, Any]], overlap: dict[str, dict[str, int]]) -> str:
+    lines = [f"{'split':<11} {'what':<10} {'lang':<5} {'rows':>9} {'mean':>8} {'p50':>6} {'p99':>6}  (characters)"]
+    for split, part in splits.items():
+        for what in ("documents", "queries"):
+            lines += [
+                f"{split:<11} {what:<10} {lang:<5} {n['rows']:>9,} {n['mean']:>8} {n['p50']:>6.0f} {n['p99']:>6.0f}"
+                for lang, n in part[what].items()
+            ]
+        judged = ", ".join(f"{rows:,} {origin}" for origin, rows in part["judgements"].items()) or "none"
+        dates = f", dated {part['dates'][0]} to {part['dates'][1]}" if part["dates"][0] else ""
+        lines.append(f"{split:<11} {part['groups']:,} groups, judgements: {judged}{dates}")
+    for pair, shared in overlap.items():
+        lines.append(f"shared by {pair}: {', '.join(f'{n} {kind}' for kind, n in shared.items())}".replace("_", " "))
+    return "\n".join(lines)

@@ -1,0 +1,56 @@
+"""osparse index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from osparse.cli.commands._cluster import cluster_options
+from osparse.cli.commands._common import FOLDER, command, echo
+
+if TYPE_CHECKING:
+    from osparse.deployer import Cluster
+
+EXAMPLES = """
+osparse index --cluster http://localhost:9210 --index products documents.jsonl
+osparse index --cluster http://localhost:9210 --index products build/dataset --workers 4
+osparse index --cluster http://localhost:9210 --index products --delete withdrawn-ids.txt
+zcat dump.jsonl.gz | osparse index --cluster http://localhost:9210 --index products --id-field sku --text-field body -
+"""
+
+
+@command("index", examples=EXAMPLES)
+@click.argument("documents", type=FOLDER, nargs=-1)
+@cluster_options
+@click.option("--index", required=True, help="The name it was deployed under, or a concrete index, name-fingerprint.")
+@click.option("--delete", type=FOLDER, multiple=True, metavar="FILE",
+              help="Ids to delete, one per line (or a .jsonl with id). Can be given several times.")  # fmt: skip
+@click.option("--id-field", metavar="NAME", help="What the rows call the id.  [default: id or _id]")
+@click.option("--text-field", metavar="NAME", help="What the rows call the text.  [default: text]")
+@click.option("--batch", type=click.IntRange(1),
+              help="Documents sent together.  [default: 16 in mode ml-commons, else 256]")  # fmt: skip
+@click.option("--workers", type=click.IntRange(1),
+              help="Processes that encode, in mode client.  [default: one per core]")  # fmt: skip
+@click.option("--force", is_flag=True,
+              help="Encode and send documents that are there unchanged too.")  # fmt: skip
+@click.option("--failures", type=FOLDER, default=Path("failed.jsonl"), show_default=True,
+              help="Lists the documents that failed, if any do.")  # fmt: skip
+def index_command(documents: tuple[Path, ...], cluster: Cluster, index: str, **options: Any) -> None:
+    """Load DOCUMENTS (JSON lines, Parquet or Arrow, or a dataset directory) into a deployed index.
+
+    Files may be compressed (gzip, bzip2, xz, zstd); - is standard input. A row has id and text, and may have any other
+    fields, title, lang, date and source among them; {"id": ..., "_op": "delete"} deletes. What a document has beside
+    the row's fields stays. Documents that are there unchanged are skipped, so after an interruption the same command
+    continues where it was.
+    """
+    from osparse.deployer import index_documents
+
+    result = index_documents(cluster, index, documents, **options)
+    echo(result.to_json(), lambda: str(result))
+    if result.failed:
+        click.get_current_context().exit(1)
+
+
+command = index_command

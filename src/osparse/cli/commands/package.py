@@ -1,0 +1,111 @@
+"""``osparse package``: a model in, a proved bundle out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from osparse.cli.commands._common import FOLDER, echo
+from osparse.cli.commands._common import command as make_command
+from osparse.contracts.bundle import Bundle
+from osparse.io.files import read_json
+
+
+@make_command(
+    "package",
+    examples="""
+osparse package build/quickstart/model --output build/quickstart/bundle
+osparse package MODEL --output BUNDLE --format onnx --quantize int8 --name products-v2
+osparse package opensearch-project/opensearch-neural-sparse-encoding-doc-v2-mini --output BUNDLE --target 2.19
+osparse package splade-folder --idf idf.json --output BUNDLE
+""",
+)
+@click.argument("model", type=FOLDER)
+@click.option("--output", type=FOLDER, required=True, help="Bundle directory to make.")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    help="Encoder format: torchscript, onnx, or a plug-in's; give it twice for both, which is the default.",
+)
+@click.option("--name", help="Name of the models on the cluster; default: MODEL's folder name.")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    help="OpenSearch version it must run on, 2.15 to 3.8, or 2.x or 3.x (the default); give it again for another.",
+)
+@click.option(
+    "--quantize", type=click.Choice(["int8"]), help="Smaller encoder with other weights; what it loses is printed."
+)
+@click.option("--idf", type=FOLDER, help="Query weights of another's checkpoint, written by osparse idf.")
+@click.option(
+    "--activation",
+    type=click.Choice(["log1p_relu", "log1p_log1p_relu"]),
+    help="Of another's checkpoint that does not say how logits become weights.",
+)
+@click.option("--max-length", type=int, help="Ids per document of another's checkpoint, 2 to 512.")
+@click.option(
+    "--ignore",
+    multiple=True,
+    metavar="KEY",
+    help="Setting of another's checkpoint that osparse does not know and is not to obey; repeat it for another.",
+)
+@click.option("--dataset", type=FOLDER, help="Measure how the bundle fits this dataset; else its own probes.")
+@click.option("--overwrite", is_flag=True, help="Replace a bundle made from another model.")
+def command(
+    model: Path,
+    output: Path,
+    formats: tuple[str, ...],
+    name: str | None,
+    targets: tuple[str, ...],
+    quantize: str | None,
+    idf: Path | None,
+    activation: str | None,
+    max_length: int | None,
+    ignore: tuple[str, ...],
+    dataset: Path | None,
+    overwrite: bool,
+) -> None:
+    """Turn MODEL into zips that OpenSearch accepts, written only if they give the model's weights.
+
+    MODEL is a model directory of osparse, another sparse masked-LM folder (OpenSearch's, SPLADE, a
+    sentence-transformers SparseEncoder), or a Hugging Face hub id.
+    """
+    from osparse.packager import package
+
+    bundle = package(
+        model,
+        output,
+        formats or ("torchscript", "onnx")[1 if quantize else 0 :],
+        name,
+        target=targets or "3.x",
+        quantize="int8" if quantize else None,
+        idf=idf,
+        activation=activation,
+        max_length=max_length,
+        ignore=ignore,
+        dataset=dataset,
+        overwrite=overwrite,
+    )
+    result = {"bundle": str(bundle.path), **read_json(bundle.path / "manifest.json")}
+    echo(result, lambda: _text(bundle))
+
+
+def _text(bundle: Bundle) -> str:
+    from osparse.packager.compare.parity import table
+    from osparse.packager.fit.fit import Fit
+
+    lines = [f"{bundle.path}: {bundle.name}, fingerprint {bundle.short}"]
+    for key, file in bundle.files.items():
+        proof = bundle.checks.get("parity", {}).get(key, {})
+        said = f", within {proof['largest_difference_below']:g} of the model" if proof else ""
+        lines.append(f"  {file.name:26}{file.size / 1e6:8.1f} MB{said}")
+    lines.append(f"  for OpenSearch {', '.join(bundle.checks.get('targets', {}))}")
+    if bundle.quantization:
+        loss = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in bundle.quantization.items())
+        lines.append(f"  quantised: {loss}")
+    lines.append(table(Fit(**bundle.fit).rows()))
+    lines.append(f"next: osparse deploy {bundle.path} --cluster URL --index NAME")
+    return "\n".join(lines)

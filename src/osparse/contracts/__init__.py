@@ -1,0 +1,1 @@
+"""What the stages exchange: dataset, model and bundle directories, and the deployment in a cluster."""

@@ -1,0 +1,234 @@
+"""The bundle directory: zips that OpenSearch ML Commons accepts, what they are, and how that was proved.
+
+    manifest.json
+    encoder.torchscript.zip and/or encoder.onnx.zip    model file, tokenizer.json, idf.json, LICENSE at the root
+    tokenizer.zip                                      tokenizer.json, idf.json
+    probes.jsonl                                       texts with the weights they must get
+
+The same model gives the same bytes: no dates, paths or machine names are in any of these files.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from osparse.errors import BundleError
+from osparse.formula.weights import Head
+from osparse.io.files import fingerprint, pretty_json, read_json, read_jsonl, sha256_file
+from osparse.io.settings import checked, setting
+
+SCHEMA_VERSION = 1
+MAX_NAME = 80
+"""Characters; the server makes file names of '<name>-<fingerprint>-<part>', which must stay within 120."""
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+MAX_UNPACKED = 4_000_000_000
+"""Bytes one zip may unpack to; the server refuses models of 4 GB."""
+MAX_RATIO = 100
+"""Times its own size that one zip may unpack to; osparse writes its own uncompressed, others' hardly shrink."""
+
+
+@dataclass(frozen=True)
+class BundleFile:
+    """One zip of the bundle."""
+
+    name: str
+    sha256: str
+    size: int
+    """Bytes."""
+    function_name: Literal["SPARSE_ENCODING", "SPARSE_TOKENIZE"]
+    model_format: str
+    """TORCH_SCRIPT or ONNX, as the server calls it."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A text and the weights that the served models must give it."""
+
+    text: str
+    lang: str
+    document: dict[str, float]
+    query: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle directory that was opened; every file has the size and sha256 its manifest says."""
+
+    path: Path
+    name: str
+    model: str
+    """Fingerprint of the model it was made from."""
+    idf_version: str
+    head: Head
+    vocabulary: int
+    files: dict[str, BundleFile]
+    """``torchscript``, ``onnx`` (or another format; one at least) and ``tokenizer`` -> its zip."""
+    probes_sha256: str
+    checks: dict[str, Any] = field(default_factory=dict)
+    """What was proved before it was written: parity per format, tokenizer losslessness."""
+    targets: tuple[str, ...] = ()
+    """OpenSearch versions it is proved for."""
+    quantization: dict[str, Any] = field(default_factory=dict)
+    """``scheme`` (int8) and what it loses against the unquantised encoder; {} for fp32."""
+    tolerance: float = setting(1e-4, low=0)
+    """Largest difference of a served document weight from ``probes.jsonl`` that is not a fault."""
+    source: dict[str, Any] = field(default_factory=dict)
+    """What was packaged: kind of folder, name, architecture, licence, where the query weights are from."""
+    fit: dict[str, Any] = field(default_factory=dict)
+    """How it suits a corpus and a cluster; ``ceilings`` are what a SEISMIC index should be given."""
+
+    @classmethod
+    def open(cls, path: Path | str) -> Bundle:
+        """Open and check every file against the manifest; raises :class:`BundleError` naming what differs."""
+        path = Path(path)
+        if not (path / "manifest.json").is_file():
+            raise BundleError(f"{path} is not a bundle: it has no manifest.json; make one with: osparse package")
+        raw = read_json(path / "manifest.json", BundleError)
+        if not isinstance(raw, dict) or raw.get("schema") != SCHEMA_VERSION or "probes_sha256" not in raw:
+            raise BundleError(
+                f"{path}/manifest.json is not a bundle manifest (schema {SCHEMA_VERSION}); run: osparse package"
+            )
+        own = {key: value for key, value in raw.items() if key not in ("schema", "fingerprint")}
+        bundle, problems = checked(cls, {**own, "path": str(path)})  # this manifest may be anyone's
+        if bundle is None:
+            listed = [f"  - {problem}" for problem in problems]
+            raise BundleError(
+                "\n".join([f"{path}/manifest.json is not a bundle manifest; run: osparse package", *listed])
+            )
+        check_name(bundle.name)
+        bundle._check_files(raw)
+        return bundle
+
+    def problems(self) -> list[str]:
+        """What no manifest may say, for :func:`osparse.io.settings.checked`."""
+        return [] if self.vocabulary >= 1 else [f"vocabulary must be at least 1, got {self.vocabulary}"]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Names the content: equal files, equal fingerprint."""
+        return fingerprint({**{key: file.sha256 for key, file in self.files.items()}, "probes": self.probes_sha256})
+
+    @property
+    def short(self) -> str:
+        """The twelve hex digits that go into names on the cluster."""
+        return self.fingerprint[:12]
+
+    @property
+    def formats(self) -> list[str]:
+        """Names of the encoder formats; the first is the one a server is given."""
+        return [key for key in self.files if key != "tokenizer"]
+
+    def zip_path(self, key: str) -> Path:
+        """Path of ``torchscript``, ``onnx`` or ``tokenizer``; raises :class:`BundleError` if the bundle lacks it."""
+        if key not in self.files:
+            raise BundleError(
+                f"{self.path} has no {key} part, only {', '.join(self.files)}; "
+                f"run: osparse package MODEL --format {key}"
+            )
+        return self.path / self.files[key].name
+
+    def probes(self) -> list[Probe]:
+        """Raises :class:`BundleError` naming the line that is not a probe."""
+        path, read = self.path / "probes.jsonl", list[Probe]()
+        for number, row in read_jsonl(path, BundleError):
+            probe, problems = checked(Probe, row)
+            if probe is None:
+                raise BundleError(f"{path}:{number} is not a probe: {'; '.join(problems)}; run: osparse package")
+            read.append(probe)
+        return read
+
+    def _check_files(self, raw: Mapping[str, Any]) -> None:
+        expected = {file.name: file.sha256 for file in self.files.values()} | {"probes.jsonl": self.probes_sha256}
+        sizes = {file.name: file.size for file in self.files.values()}
+        problems = []
+        for name, sha256 in expected.items():
+            path = self.path / name
+            if PurePosixPath(name).name != name:
+                problems.append(f"  - {name!r} is not a plain file name")
+            elif path.is_symlink():
+                problems.append(f"  - {name} is a symbolic link, which may lead anywhere; put the file itself there")
+            elif not path.is_file():
+                problems.append(f"  - {name} is missing")
+            elif (found := sha256_file(path)) != sha256:
+                problems.append(f"  - {name}: sha256 {found[:12]}.. does not match the manifest's {sha256[:12]}..")
+            elif (size := path.stat().st_size) != sizes.get(name, size):
+                problems.append(f"  - {name} has {size:,} bytes, the manifest says {sizes[name]:,}")
+        if not problems and raw.get("fingerprint") != self.fingerprint:
+            problems.append("  - the manifest's fingerprint is not that of its files")
+        if problems:
+            raise BundleError("\n".join([f"{self.path} is not a whole bundle; run: osparse package", *problems]))
+
+
+def write_manifest(folder: Path, **values: Any) -> None:
+    """Write manifest.json for the files already in ``folder``; ``values`` are the fields of :class:`Bundle`."""
+    bundle = Bundle(path=folder, probes_sha256=sha256_file(folder / "probes.jsonl"), **values)
+    raw = {k: v for k, v in asdict(bundle).items() if k != "path"}
+    (folder / "manifest.json").write_text(
+        pretty_json({"schema": SCHEMA_VERSION, "fingerprint": bundle.fingerprint, **raw}), encoding="utf-8"
+    )
+
+
+def rewrite_manifest(bundle: Bundle, **changes: Any) -> Bundle:
+    """Write manifest.json again with other fields; the files, and so the fingerprint, stay."""
+    changed = replace(bundle, **changes)
+    kept = {f.name: getattr(changed, f.name) for f in fields(changed) if f.name not in ("path", "probes_sha256")}
+    write_manifest(bundle.path, **kept)
+    return changed
+
+
+def check_name(name: str) -> str:
+    """A bundle name the server can make file names of; raises :class:`BundleError` saying what may be in it."""
+    if not _NAME.fullmatch(name) or ".." in name or len(name) > MAX_NAME:
+        raise BundleError(
+            f"the bundle name {name!r} becomes a file name on the server: use at most {MAX_NAME} of a-z 0-9 . _ - "
+            "(a letter or digit first, no '..'); pass --name"
+        )
+    return name
+
+
+def read_member(archive: Path, name: str) -> bytes:
+    """One file at the root of a zip of the bundle; raises :class:`BundleError` for anything unsafe or broken."""
+    with open_zip(archive) as opened:
+        try:
+            return opened.read(name)
+        except KeyError:
+            raise BundleError(f"{archive} has no {name}; run: osparse package") from None
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as problem:
+            # RuntimeError: encrypted, or compressed in a way zipfile does not know
+            raise BundleError(f"{archive} is corrupt: {problem}; run: osparse package") from None
+
+
+def open_zip(archive: Path) -> zipfile.ZipFile:
+    """Open a zip whose members are plain files at its root and unpack to a sane size."""
+    try:
+        opened = zipfile.ZipFile(archive)
+    except (zipfile.BadZipFile, OSError) as problem:
+        raise BundleError(f"{archive} is not a readable zip: {problem}; run: osparse package") from None
+    infos = opened.infolist()
+    unsafe = [i.filename for i in infos if not _is_plain(i)]
+    names = [i.filename for i in infos]
+    unsafe += sorted(name for name, times in Counter(names).items() if times > 1)
+    if unsafe:
+        opened.close()
+        raise BundleError(f"{archive}: only plain files at the root, each once, are allowed; found {unsafe[:3]}")
+    size = sum(i.file_size for i in infos)
+    if size > min(MAX_UNPACKED, MAX_RATIO * archive.stat().st_size):
+        opened.close()
+        raise BundleError(
+            f"{archive} would unpack to {size:,} bytes, more than {MAX_UNPACKED:,} or {MAX_RATIO} times its own size"
+        )
+    return opened
+
+
+def _is_plain(info: zipfile.ZipInfo) -> bool:
+    name = info.filename
+    link = (info.external_attr >> 16) & 0o170000 == 0o120000
+    return PurePosixPath(name).name == name and name != ".." and not link and not any(c in name for c in "\\:")

@@ -1,0 +1,164 @@
+"""Encode texts with a bundle's ONNX zip: tokenizers and ONNX Runtime, no torch. The deploy side's document encoder.
+
+encoder = OnnxEncoder.open("build/bundle")
+encoder.encode(["배나무는 봄에 하얀 꽃이 핀다"])   # [{"배": 1.21, ...}]
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from osparse.contracts.bundle import Bundle, read_member
+from osparse.encoders.onnx_nodes import INTEGER, operators
+from osparse.errors import BundleError, ModelError
+from osparse.formula.lexicon import Lexicon, check_idf, parse_tokenizer, vocabulary_of
+from osparse.formula.weights import SERVER_MAX_TOKENS, QueryEncoder, sparse_dict
+from osparse.io.files import parse_json
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+INPUTS = ("input1.input_ids", "input1.attention_mask")
+STEP = 8
+"""Ids; the lengths that texts are padded to are this far apart."""
+
+
+class OnnxEncoder:
+    """Texts -> document vectors, as the served encoder gives them."""
+
+    def __init__(
+        self, session: InferenceSession, tokenizer: Tokenizer, tokens: tuple[str, ...], *, alone: bool = False
+    ) -> None:
+        """``tokenizer`` truncates by itself and does not pad; ``tokens`` are the raw tokens by id.
+
+        ``alone`` runs each text by itself and without padding, as the server does.
+        """
+        self.tokens = tokens
+        self._alone = alone
+        self._session = session
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def open(cls, source: Bundle | Path | str, *, threads: int | None = None) -> OnnxEncoder:
+        """Open a bundle directory, or an encoder.onnx.zip; ``threads`` defaults to every core this process may use.
+
+        Raises :class:`BundleError` for a bundle without ONNX and a zip that is unsafe, broken or not an encoder.
+        """
+        archive = source if isinstance(source, Path | str) and Path(source).is_file() else None
+        if archive is None:
+            bundle = source if isinstance(source, Bundle) else Bundle.open(source)
+            archive = bundle.zip_path("onnx")
+        archive = Path(archive)
+        tokenizer, tokens, _ = read_tokenizer(archive)
+        model = read_member(archive, "model.onnx")
+        session = open_session(model, str(archive), threads)
+        return cls(session, tokenizer, tokens, alone=bool(operators(model) & INTEGER))
+
+    def encode(self, texts: Sequence[str], batch_size: int = 32) -> list[dict[str, float]]:
+        """{raw token: weight} of each text, in the order given."""
+        found: list[dict[str, float]] = [{} for _ in texts]
+        for rows, weights in self.batches(texts, batch_size):
+            for row, vector in zip(rows, weights, strict=True):
+                found[row] = sparse_dict(vector, self.tokens)
+        return found
+
+    def batches(self, texts: Sequence[str], batch_size: int = 32) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        """Yield (positions in ``texts``, (B, V) weights), longest texts first.
+
+        A text is padded to the next multiple of :data:`STEP` whatever the others are, and meets only texts padded
+        alike: with one thread its weights are the same to the last bit in any company. An int8 encoder has each text
+        alone: all that it runs together shares one scale.
+        """
+        batch_size = 1 if self._alone else batch_size
+        rows_of_ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+        widths = [self._width(len(ids)) for ids in rows_of_ids]
+        order = sorted(range(len(texts)), key=lambda i: (-len(rows_of_ids[i]), i))
+        for width, alike in groupby(order, key=widths.__getitem__):
+            group = list(alike)
+            for start in range(0, len(group), batch_size):
+                rows = group[start : start + batch_size]
+                ids, mask = pad([rows_of_ids[i] for i in rows], width)
+                yield rows, self.run(ids, mask)
+
+    def _width(self, length: int) -> int:
+        """Ids a text is padded to: a multiple of :data:`STEP`, or what the tokenizer cuts at."""
+        if self._alone:
+            return length
+        limit: int = (self._tokenizer.truncation or {}).get("max_length", SERVER_MAX_TOKENS)
+        return max(length, min(-(-length // STEP) * STEP, limit))
+
+    def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(B, T), (B, T) -> (B, V); ids past the vocabulary are left out, as the server leaves them out."""
+        weights: NDArray[np.float32] = self._session.run(None, dict(zip(INPUTS, (ids, mask), strict=True)))[0]
+        if weights.shape[1] < len(self.tokens):
+            raise BundleError(
+                f"the encoder gives {weights.shape[1]} weights, its tokenizer has {len(self.tokens)} tokens; they do "
+                "not belong together; run: osparse package"
+            )
+        return weights[:, : len(self.tokens)]
+
+
+def open_query_encoder(tokenizer_zip: Path | str) -> QueryEncoder:
+    """The query encoder of a bundle's tokenizer.zip, truncating where its tokenizer.json says."""
+    archive = Path(tokenizer_zip)
+    tokenizer, _, length = read_tokenizer(archive)
+    content = read_member(archive, "idf.json")
+    try:
+        weights = check_idf(parse_json(content, "idf.json", ModelError), "idf.json")
+        lexicon = Lexicon.build(*vocabulary_of(tokenizer), weights, source="idf.json")
+    except ModelError as problem:
+        raise BundleError(f"{archive}: {problem}") from None
+    tokenizer.no_truncation()
+    return QueryEncoder(tokenizer, lexicon, max_length=length)
+
+
+def read_tokenizer(archive: Path) -> tuple[Tokenizer, tuple[str, ...], int]:
+    """A zip's tokenizer with its truncation and no padding, the raw token of each id, and the truncation length."""
+    try:
+        tokenizer = parse_tokenizer(read_member(archive, "tokenizer.json"), "tokenizer.json")
+    except ModelError as problem:
+        raise BundleError(f"{archive}: {problem}") from None
+    length = min((tokenizer.truncation or {}).get("max_length", SERVER_MAX_TOKENS), SERVER_MAX_TOKENS)
+    tokenizer.enable_truncation(length)
+    tokenizer.no_padding()
+    return tokenizer, vocabulary_of(tokenizer)[0], length
+
+
+def open_session(model: bytes, source: str, threads: int | None = None) -> InferenceSession:
+    """An ONNX Runtime session on the CPU; raises :class:`BundleError` for a file it, or the server, cannot use."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or _cores()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as problem:  # noqa: BLE001 - onnxruntime raises its own classes, all bare Exceptions
+        raise BundleError(f"{source}: ONNX Runtime cannot load the model: {problem}; run: osparse package") from None
+    names = {i.name for i in session.get_inputs()}
+    if names != set(INPUTS):
+        raise BundleError(f"{source}: the model's inputs are {sorted(names)}, not {list(INPUTS)}; run: osparse package")
+    return session
+
+
+def pad(rows: Sequence[Sequence[int]], width: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ids of several texts -> (B, T) ids padded with 0 to at least ``width``, and the (B, T) mask of the real ones."""
+    longest = max(width, *map(len, rows))
+    ids = np.zeros((len(rows), longest), np.int64)
+    mask = np.zeros_like(ids)
+    for number, row in enumerate(rows):
+        ids[number, : len(row)] = row
+        mask[number, : len(row)] = 1
+    return ids, mask
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,213 @@
+"""The document encoder in torch: a masked-LM's body and transform, then the sparse head. Imported late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from osparse.contracts.model import Model
+from osparse.encoders.lexical_table import LexicalTable, read_table
+from osparse.encoders.onnx_encoder import pad
+from osparse.encoders.screen import Screen, pays
+from osparse.encoders.sparse_head import max_over_tokens
+from osparse.encoders.threads import side_by_side
+from osparse.errors import ModelError
+from osparse.formula.lexicon import load_tokenizer, vocabulary_of
+from osparse.formula.weights import Head, sparse_dict
+from osparse.masked_lm.architectures import find
+from osparse.masked_lm.load import load_masked_lm
+
+TOKENS = 2_048
+"""Padded tokens of a batch of texts: what its layers hold stays in the processor's cache."""
+
+
+def positions(mlm: Any) -> int:
+    """Ids that a text may have, special ones included, by the model's position embeddings."""
+    return find(mlm.config.model_type).positions(mlm.config)
+
+
+def decoder_rows(mlm: Any) -> int:
+    """Rows of the masked-LM's decoder: the vocabulary, and what its author left unused."""
+    return int(find(mlm.config.model_type).decoder(mlm).weight.shape[0])
+
+
+class SparseEncoder(nn.Module):
+    """(B, T) ids and mask -> (B, V) document weights; the formula of ``osparse.formula.weights``, differentiable."""
+
+    keep: Tensor
+    """(V,) 1.0, and 0.0 for masked ids."""
+    training_dtype: torch.dtype | None = None
+    """What the body computes in while it is trained (torch.autocast); None leaves it in fp32."""
+
+    def __init__(self, mlm: Any, head: Head, lexical: LexicalTable | None = None) -> None:
+        """``lexical``: what a document's own tokens add to the weights."""
+        super().__init__()
+        self.architecture = find(mlm.config.model_type)
+        self.mlm = mlm
+        self.head = head
+        self.lexical = lexical
+        rows = decoder_rows(mlm)
+        if max(head.masked_ids, default=-1) >= rows:
+            raise ModelError(
+                f"head.masked_ids has {max(head.masked_ids)}, the decoder {rows} rows; they do not belong together"
+            )
+        keep = torch.ones(rows)
+        keep[list(head.masked_ids)] = 0.0
+        self.register_buffer("keep", keep, persistent=False)
+
+    @property
+    def decoder(self) -> nn.Linear:
+        return self.architecture.decoder(self.mlm)
+
+    def hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(B, T) -> (B, T, H) transformed hidden states, one matrix product short of the logits."""
+        if self.training and self.training_dtype is not None:
+            with torch.autocast(input_ids.device.type, self.training_dtype):
+                return self._hidden(input_ids, attention_mask).float()
+        return self._hidden(input_ids, attention_mask)
+
+    def _hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        states = self.architecture.states(self.mlm, input_ids, attention_mask)
+        return self.architecture.transform(self.mlm)(states)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, columns: Tensor | None = None) -> Tensor:
+        """(B, T) int64 ids and mask -> (B, V) fp32 weights >= 0, before pruning.
+
+        With ``columns`` (C,) only those vocabulary ids are computed: (B, C). A ranking loss needs no others, since a
+        query touches its own tokens alone.
+        """
+        decoder = self.decoder
+        weight: Tensor = decoder.weight
+        bias: Tensor = decoder.bias if decoder.bias is not None else weight.new_zeros(weight.shape[0])
+        if columns is not None:
+            weight, bias = weight.index_select(0, columns), bias.index_select(0, columns)
+        hidden = self.hidden(input_ids, attention_mask).float()
+        peak = max_over_tokens(hidden, attention_mask.bool(), weight.float(), bias.float())
+        return self.with_lexical(self.activate(peak, columns), input_ids, attention_mask, columns)
+
+    def activate(self, peak: Tensor, columns: Tensor | None = None) -> Tensor:
+        """(B, V) or (B, C) largest relu-ed logits -> the network's weights, masked ids zero."""
+        weights = torch.log1p(peak)
+        if self.head.activation == "log1p_log1p_relu":
+            weights = torch.log1p(weights)
+        return weights * (self.keep if columns is None else self.keep[columns])
+
+    def with_lexical(
+        self, weights: Tensor, input_ids: Tensor, attention_mask: Tensor, columns: Tensor | None = None
+    ) -> Tensor:
+        """(B, V) or (B, C) the network's weights -> the document's: with what its lexical table adds, if it has one.
+
+        Not in training mode: a table of the training texts' own translations would answer for the network there.
+        """
+        if self.lexical is None or self.training:
+            return weights
+        added = torch.as_tensor(self.lexical(input_ids, attention_mask)) * self.keep
+        return weights + (added if columns is None else added.index_select(1, columns))
+
+    def prune(self, weights: Tensor) -> Tensor:
+        """(B, V) -> (B, V): drop what is at most prune_ratio x the row's largest, keep the top_k largest.
+
+        Ties with the k-th weight are kept, so a row may keep more than top_k.
+        """
+        kept = weights * (weights > self.head.prune_ratio * weights.amax(1, keepdim=True))
+        if self.head.top_k is not None and self.head.top_k < kept.shape[1]:
+            kept = kept * (kept >= kept.topk(self.head.top_k, dim=1).values[:, -1:])
+        return kept
+
+
+class TextEncoder:
+    """Texts -> document vectors with a trained model: tokenise, batch by length, encode, prune.
+
+    On a CPU each thread that torch has encodes batches of its own, one thread each: that costs no waiting for each
+    other within a batch.
+    """
+
+    def __init__(self, encoder: SparseEncoder, tokenizer: Path) -> None:
+        self.encoder = encoder.eval()
+        self._tokenizer = load_tokenizer(tokenizer)
+        self.tokens, _ = vocabulary_of(self._tokenizer)
+        self._tokenizer.enable_truncation(encoder.head.max_length)
+        self._screens: dict[tuple[int | None, ...], Screen] = {}
+
+    @classmethod
+    def open(cls, model: Model | Path | str, *, device: str = "cpu", attention: str = "sdpa") -> TextEncoder:
+        """Load a model directory; ``attention`` as transformers names it: sdpa is quicker, eager can be traced.
+
+        Raises :class:`ModelError` if its weights are not whole or do not fit.
+        """
+        model = model if isinstance(model, Model) else Model.open(model)
+        mlm = load_masked_lm(model.path, attention)
+        encoder = SparseEncoder(mlm, model.head, read_table(model.path, decoder_rows(mlm))).to(device)
+        if encoder.decoder.weight.shape[0] < len(model.lexicon.tokens):
+            raise ModelError(
+                f"{model.path}: the decoder has {encoder.decoder.weight.shape[0]} rows, "
+                f"the tokenizer {len(model.lexicon.tokens)} tokens; they do not belong together"
+            )
+        return cls(encoder, model.path / "tokenizer.json")
+
+    def batches(self, texts: Sequence[str], batch_size: int = 32) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        """Yield (positions in ``texts``, (B, V) pruned weights), longest texts first; B <= batch_size."""
+        ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+        encode = partial(self._encode, ids, self._screen())
+        groups = list(grouped([len(i) for i in ids], batch_size, TOKENS))
+        threads = torch.get_num_threads() if self.encoder.keep.is_cpu else 1
+        yield from zip(groups, side_by_side(encode, groups, threads), strict=True)
+
+    def encode(self, texts: Sequence[str], batch_size: int = 32) -> list[dict[str, float]]:
+        """{raw token: weight} of each text, in the order given."""
+        found: list[dict[str, float]] = [{} for _ in texts]
+        for rows, weights in self.batches(texts, batch_size):
+            for row, vector in zip(rows, weights, strict=True):
+                found[row] = sparse_dict(vector, self.tokens)
+        return found
+
+    def _screen(self) -> Screen | None:
+        """The screen of the decoder's present weights; None where the plain product is as quick or means another."""
+        decoder, encoder = self.encoder.decoder, self.encoder
+        if not pays(decoder.weight) or type(encoder).forward is not SparseEncoder.forward:
+            return None
+        bias = decoder.bias if decoder.bias is not None else encoder.keep.new_zeros(len(encoder.keep))
+        versions = [getattr(tensor, "_version", None) for tensor in (decoder.weight, bias)]
+        if None in versions:  # a torch that does not count changes: the screen might be of other weights
+            return None
+        state = (decoder.weight.data_ptr(), bias.data_ptr(), *versions)
+        if state not in self._screens:
+            self._screens = {state: Screen(decoder.weight.detach(), bias.detach(), encoder.keep)}
+        return self._screens[state]
+
+    def _encode(self, ids: Sequence[list[int]], screen: Screen | None, group: list[int]) -> NDArray[np.float32]:
+        """(B, V) pruned weights of the texts in ``group``."""
+        padded, mask = pad([ids[i] for i in group])
+        device = self.encoder.keep.device
+        with torch.inference_mode():
+            inputs = torch.from_numpy(padded).to(device), torch.from_numpy(mask).to(device)
+            if screen is None:
+                weights: NDArray[np.float32] = self.encoder.prune(self.encoder(*inputs)).float().cpu().numpy()
+                return weights
+            rows = self.encoder.hidden(*inputs).float()[inputs[1].bool()]  # (N, H)
+            found = torch.zeros(len(group), len(screen.weight))
+            table = self.encoder.lexical is not None
+            for row, (terms, peak) in enumerate(screen.peaks(rows, [len(ids[i]) for i in group])):
+                if len(terms):
+                    active = self.encoder.activate(peak[None], terms)
+                    found[row, terms] = (active if table else self.encoder.prune(active))[0]
+            weights = (self.encoder.prune(self.encoder.with_lexical(found, *inputs)) if table else found).numpy()
+            return weights
+
+
+def grouped(lengths: Sequence[int], most: int, tokens: int) -> Iterator[list[int]]:
+    """Positions of texts to encode together, longest first: at most ``most``, and ``tokens`` with the padding."""
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    start = 0
+    while start < len(order):
+        longest = max(1, lengths[order[start]])
+        size = max(1, min(most, tokens // longest))
+        yield order[start : start + size]
+        start += size

@@ -1,0 +1,1 @@
+"""Judged queries, ranking measures, exact search and significance tests."""

@@ -1,0 +1,113 @@
+"""A BEIR folder (corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv): its rules, and reading it as it lies to measure on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from osparse.errors import DatasetError
+from osparse.io.files import fingerprint, sha256_file
+from osparse.io.ids import id_of, plain_id
+from osparse.io.streams import decoded, find, json_rows, lines
+
+NO_LANGUAGE = "und"
+"""Language tag of a text whose source names none (ISO 639: undetermined)."""
+
+
+MAX_SCORE = float(np.finfo(np.float32).max)
+"""Scores are stored in 32 bits."""
+
+
+class Qrel(NamedTuple):
+    """One row of a qrels file."""
+
+    where: str
+    """path:line"""
+    query_id: str
+    document_id: str
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class BeirFolder:
+    documents: pl.LazyFrame
+    """Columns id, text, lang; the text is title and text joined by a space, as BEIR encodes them."""
+    queries: pl.LazyFrame
+    """Columns id, text, lang."""
+    qrels: pl.DataFrame
+    """Columns query_id, document_id, score."""
+    fingerprint: str
+    """Of the three files."""
+
+
+def read_beir(path: Path, split: str) -> BeirFolder:
+    """Read one split; raises :class:`DatasetError` naming the file and line that cannot be used."""
+    qrels_file = find(path / "qrels", f"{split}.tsv")
+    if qrels_file is None:
+        there = ", ".join(sorted({file.name.split(".tsv")[0] for file in (path / "qrels").glob("*.tsv*")})) or "none"
+        raise DatasetError(f"{path} has no {split} qrels; it has: {there}; choose one with --split")
+    files = [*(find(path, name) or path / name for name in ("corpus.jsonl", "queries.jsonl")), qrels_file]
+    documents, queries = (_texts(file) for file in files[:2])
+    return BeirFolder(documents, queries, _qrels(qrels_file), fingerprint([sha256_file(file) for file in files]))
+
+
+def _texts(path: Path) -> pl.LazyFrame:
+    columns = {"id": pl.String, "text": pl.String, "lang": pl.String}
+    return pl.DataFrame(list(_rows(path)), schema=columns, orient="row").lazy()
+
+
+def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
+    """(id, text, language)."""
+    for where, row in json_rows(path, bar=False):
+        name = plain_id(id_of(row))
+        if name is None or not isinstance(row.get("text"), str):
+            raise DatasetError(f'{where}: expected {{"_id": "..", "text": ".."}}, found keys {list(row)}')
+        yield name, f"{row.get('title') or ''} {row['text']}".strip(), row_language(row, where)
+
+
+def row_language(row: Mapping[str, Any], where: str) -> str:
+    """The row's ``lang``, else that of its ``metadata``, else :data:`NO_LANGUAGE`.
+
+    Never guessed from the text: a corpus of one language would fall into pieces that are ranked apart.
+    """
+    metadata = row.get("metadata")
+    lang = row.get("lang") or (metadata.get("lang") if isinstance(metadata, dict) else None) or NO_LANGUAGE
+    if not isinstance(lang, str):
+        raise DatasetError(f"{where}: lang must be a string, found {type(lang).__name__}")
+    return lang
+
+
+def read_qrels(path: Path) -> Iterator[Qrel]:
+    """The judgements of a qrels file: query-id, corpus-id and score between tabs; a header line may come first.
+
+    Raises :class:`DatasetError` with path:line for a row that is not UTF-8, not of that shape, or of no finite score.
+    """
+    for where, raw in lines(path, may_be_empty=True, bar=False):
+        line = decoded(raw, where)
+        if not (where.endswith(":1") and line.startswith("query-id\t")):
+            yield _qrel(line, where)
+
+
+def _qrel(line: str, where: str) -> Qrel:
+    cells = line.split("\t")
+    try:
+        query, document, score = cells[0], cells[1], float(cells[2])
+    except (IndexError, ValueError):
+        query = ""
+    if not query or not document or len(cells) != 3:
+        raise DatasetError(
+            f"{where}: expected query-id, corpus-id and a number as score between tabs, found {line[:80]!r}"
+        )
+    if not abs(score) <= MAX_SCORE:
+        raise DatasetError(f"{where}: the score must be a finite number, found {cells[2]!r}")
+    return Qrel(where, query, document, score)
+
+
+def _qrels(path: Path) -> pl.DataFrame:
+    columns = {"query_id": pl.String, "document_id": pl.String, "score": pl.Float32}
+    return pl.DataFrame([row[1:] for row in read_qrels(path)], schema=columns, orient="row")

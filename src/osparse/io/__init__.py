@@ -1,0 +1,1 @@
+"""Files, locks, Arrow tables, streams of rows, configuration files and progress bars."""

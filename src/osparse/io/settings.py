@@ -1,0 +1,239 @@
+"""A run's configuration: one YAML file and ``--set key=value`` overrides, read into a frozen dataclass.
+
+Every problem is collected and reported together: unknown and repeated keys, missing keys, wrong types, values out of
+range. A field without a default must be given; nothing is guessed. A field states its range with :func:`setting`, and
+a dataclass states rules between its fields with a method ``problems() -> list[str]``.
+
+    @dataclass(frozen=True)
+    class Optimiser:
+        lr: float = setting(low=0, above=True)
+        \"\"\"Peak learning rate, per step.\"\"\"
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union
+
+import yaml
+
+from osparse.errors import ConfigError
+from osparse.io.files import read_text
+
+T = TypeVar("T")
+TAG = "task"
+"""The key that tells which of several dataclasses a list's item is."""
+_MISSING = dataclasses.MISSING
+
+
+def setting(
+    default: Any = _MISSING, *, low: float | None = None, high: float | None = None, above: bool = False
+) -> Any:
+    """A dataclass field within [low, high], or (low, high] with ``above``."""
+    metadata = {"low": low, "high": high, "above": above}
+    return (
+        dataclasses.field(metadata=metadata)
+        if default is _MISSING
+        else dataclasses.field(default=default, metadata=metadata)
+    )
+
+
+def read_settings(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
+    """Read ``path``, apply the overrides in order, check all of it.
+
+    An override is ``key.inner=value`` with a YAML value; an item of a list is named by its position or by its task.
+
+    Raises:
+        ConfigError: with every problem found.
+    """
+    problems: list[str] = []
+    raw = _read_yaml(path, problems)
+    for override in overrides:
+        _override(raw, override, problems)
+    made = _make(kind, raw, "", problems)
+    if problems:
+        raise ConfigError(str(path), problems)
+    return typing.cast(T, made)
+
+
+def checked(kind: type[T], raw: Any) -> tuple[T | None, list[str]]:
+    """``raw`` (dicts, lists and scalars, as JSON has them) as a ``kind``, and every problem; None if there is any."""
+    problems: list[str] = []
+    made = _make(kind, raw, "", problems)
+    return (None if problems else typing.cast(T, made)), problems
+
+
+def to_plain(value: Any) -> Any:
+    """A settings object as JSON-ready dicts, lists and scalars."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [to_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 numbers (``1e-4`` is one) and no repeated keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if twice:
+            raise yaml.MarkedYAMLError(problem=f"given twice: {', '.join(twice)}", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d+)$|^[-+]?(\d+\.\d*|\.\d+)$|^[-+]?\.(inf|Inf)$|^\.(nan|NaN)$"),
+    list("-+0123456789."),
+)
+
+
+def _read_yaml(path: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        raw = yaml.load(read_text(path), _Loader)
+    except FileNotFoundError:
+        raise ConfigError(str(path), ["the file does not exist; see configs/ for examples"]) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
+        raise ConfigError(str(path), [f"not readable as YAML: {problem}"]) from None
+    if not isinstance(raw, dict):
+        problems.append(f"a mapping of settings was wanted, {type(raw).__name__} found")
+        return {}
+    return raw
+
+
+def _override(raw: dict[str, Any], override: str, problems: list[str]) -> None:
+    name, equals, text = override.partition("=")
+    if not equals or not name:
+        problems.append(f"--set {override}: key=value was wanted")
+        return
+    try:
+        value = yaml.load(text, _Loader)
+    except yaml.YAMLError:
+        problems.append(f"--set {override}: the value is not YAML")
+        return
+    *parents, last = name.split(".")
+    place: Any = raw
+    for part in parents:
+        place = _step(place, part)
+    if isinstance(place, list):
+        last, place = _position(place, last), place
+    if isinstance(place, list) and isinstance(last, int):
+        place[last] = value
+    elif isinstance(place, dict):
+        place[last] = value
+    else:
+        problems.append(f"--set {override}: there is no {name} in the file")
+
+
+def _step(place: Any, part: str) -> Any:
+    if isinstance(place, dict):
+        return place.setdefault(part, {})
+    if isinstance(place, list):
+        position = _position(place, part)
+        return place[position] if position is not None else None
+    return None
+
+
+def _position(items: list[Any], part: str) -> Any:
+    """Index of a list's item by number, or by its task where one item alone has it; None if there is none."""
+    if part.isdigit() and int(part) < len(items):
+        return int(part)
+    named = [i for i, item in enumerate(items) if isinstance(item, dict) and item.get(TAG) == part]
+    return named[0] if len(named) == 1 else None
+
+
+def _make(kind: Any, raw: Any, where: str, problems: list[str]) -> Any:
+    """``raw`` as a ``kind``; appends to ``problems`` and returns None if it cannot be."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (Union, types.UnionType):
+        return _make_union(inner, raw, where, problems)
+    if origin is Literal:
+        return (
+            raw
+            if raw in inner and type(raw) in map(type, inner)
+            else _wrong(where, f"one of {', '.join(map(repr, inner))}", raw, problems)
+        )
+    if origin is tuple:
+        if not isinstance(raw, list):
+            return _wrong(where, "a list", raw, problems)
+        kinds = [inner[0]] * len(raw) if inner[1:] == (Ellipsis,) else inner
+        if len(kinds) != len(raw):
+            return _wrong(where, f"a list of {len(kinds)}", raw, problems)
+        items = enumerate(zip(kinds, raw, strict=True))
+        return tuple(_make(item_kind, item, f"{where}.{i}", problems) for i, (item_kind, item) in items)
+    if origin is dict:
+        return _make_dict(inner[1], raw, where, problems)
+    if kind is Any:
+        return raw
+    if dataclasses.is_dataclass(kind):
+        return _make_dataclass(kind, raw, where, problems)
+    if kind is float and type(raw) is int:
+        return float(raw)
+    if kind is Path and isinstance(raw, str) and raw:
+        return Path(raw)
+    return raw if type(raw) is kind else _wrong(where, kind.__name__, raw, problems)
+
+
+def _make_dict(kind: Any, raw: Any, where: str, problems: list[str]) -> Any:
+    if not isinstance(raw, Mapping) or not all(isinstance(key, str) for key in raw):
+        return _wrong(where, "a mapping", raw, problems)
+    return {key: _make(kind, item, f"{where}.{key}" if where else key, problems) for key, item in raw.items()}
+
+
+def _make_union(choices: tuple[Any, ...], raw: Any, where: str, problems: list[str]) -> Any:
+    rest = [choice for choice in choices if choice is not type(None)]
+    if raw is None and len(rest) < len(choices):
+        return None
+    if len(rest) == 1:
+        return _make(rest[0], raw, where, problems)
+    tasks = {typing.get_args(typing.get_type_hints(choice)[TAG])[0]: choice for choice in rest}
+    found = raw.get(TAG) if isinstance(raw, Mapping) else None
+    if found not in tasks:
+        return _wrong(f"{where}.{TAG}", f"one of {', '.join(tasks)}", found, problems)
+    return _make(tasks[found], raw, where, problems)
+
+
+def _make_dataclass(kind: Any, raw: Any, where: str, problems: list[str]) -> Any:
+    if not isinstance(raw, Mapping):
+        return _wrong(where or "the file", "a mapping of settings", raw, problems)
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    hints = typing.get_type_hints(kind)
+    prefix = f"{where}." if where else ""
+    before = len(problems)
+    for key in raw:
+        if key not in fields:
+            problems.append(f"{prefix}{key}: unknown; known here: {', '.join(sorted(fields))}")
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name in raw:
+            values[name] = _make(hints[name], raw[name], prefix + name, problems)
+            _check_range(values[name], field, prefix + name, problems)
+        elif field.default is _MISSING and field.default_factory is _MISSING:
+            problems.append(f"{prefix}{name}: missing; it has no default")
+    if len(problems) > before:
+        return None
+    made = kind(**values)
+    problems += [f"{prefix}{problem}" for problem in getattr(made, "problems", list)()]
+    return made
+
+
+def _check_range(value: Any, field: dataclasses.Field[Any], where: str, problems: list[str]) -> None:
+    low, high, above = (field.metadata.get(key) for key in ("low", "high", "above"))
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or (low is None and high is None):
+        return
+    too_low = low is not None and not (value > low if above else value >= low)
+    if too_low or (high is not None and not value <= high) or value != value:
+        left = "(" if above or low is None else "["
+        bounds = f"{left}{'-inf' if low is None else low:}, {'inf)' if high is None else f'{high}]'}"
+        problems.append(f"{where}: {value} is not within {bounds}")
+
+
+def _wrong(where: str, wanted: str, raw: Any, problems: list[str]) -> None:
+    problems.append(f"{where}: {wanted} wanted, {raw!r} found")

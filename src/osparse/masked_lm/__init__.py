@@ -1,0 +1,1 @@
+"""Masked language models of transformers: loading, architectures, and GTE by own code."""

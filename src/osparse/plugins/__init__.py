@@ -1,0 +1,1 @@
+"""Code of other packages: extras, entry points and dotted paths."""

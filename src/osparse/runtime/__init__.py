@@ -1,0 +1,1 @@
+"""Java, jars and OpenMP: what must be set up outside Python."""

@@ -1,0 +1,303 @@
+"""The search side of the test server: indices with their documents, and the queries osparse sends."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from mlcommons_settings import flat_settings, nested_settings
+
+from osparse.formula.weights import quantise
+
+MIN_NORMAL = 1.1754944e-38
+
+
+class Refused(Exception):
+    """An error answer: status, type, reason, maybe a cause, and the ``details`` that stand beside the reason."""
+
+    def __init__(
+        self, status: int, kind: str, reason: str, cause: tuple[str, str] | None = None, **details: str
+    ) -> None:
+        super().__init__(reason)
+        self.status, self.kind, self.reason, self.cause, self.details = status, kind, reason, cause, details
+
+    def error(self) -> dict[str, Any]:
+        """As a bulk item holds it."""
+        head: dict[str, Any] = {"type": self.kind, "reason": self.reason, **self.details}
+        if self.cause:
+            head["caused_by"] = {"type": self.cause[0], "reason": self.cause[1]}
+        return head
+
+    def with_root(self) -> dict[str, Any]:
+        root = {"type": self.kind, "reason": self.reason, **self.details}
+        return {"root_cause": [root], **self.error()}
+
+    def body(self) -> dict[str, Any]:
+        return {"error": self.with_root(), "status": self.status}
+
+
+class QueryRefused(Refused):
+    """A query that fails on the shard."""
+
+    def __init__(self, reason: str, index: str) -> None:
+        super().__init__(400, "query_shard_exception", f"failed to create query: {reason}")
+        self.index, self.bare = index, reason
+
+    def body(self) -> dict[str, Any]:
+        root = {"type": self.kind, "reason": self.reason, "index": self.index, "index_uuid": "uuid"}
+        cause = {"type": "illegal_argument_exception", "reason": self.bare}
+        shard = {"shard": 0, "index": self.index, "node": "node", "reason": {**root, "caused_by": cause}}
+        error = {"root_cause": [root], "type": "search_phase_execution_exception", "reason": "all shards failed",
+                 "phase": "query", "grouped": True, "failed_shards": [shard]}  # fmt: skip
+        return {"error": error, "status": 400}
+
+
+def no_such_index(name: str) -> Refused:
+    return Refused(404, "index_not_found_exception", f"no such index [{name}]", index=name, index_uuid="_na_")
+
+
+def index_closed(name: str) -> Refused:
+    return Refused(400, "index_closed_exception", "closed", index=name, index_uuid="uuid")
+
+
+def document_missing(index: str, document_id: str) -> Refused:
+    reason = f"[{document_id}]: document missing"
+    return Refused(404, "document_missing_exception", reason, index=index, shard="0", index_uuid="uuid")
+
+
+class Index:
+    """One index: its definition and its documents, visible at once."""
+
+    def __init__(self, name: str, body: dict[str, Any]) -> None:
+        self.name = name
+        self.settings: dict[str, Any] = flat_settings(body.get("settings", {}))
+        self.mappings: dict[str, Any] = body.get("mappings", {})
+        self.aliases: dict[str, Any] = dict(body.get("aliases", {}))
+        self.created = time.time_ns() // 1000  # finer than the server's milliseconds, so that order is certain
+        self.documents: dict[str, dict[str, Any]] = {}
+        self.versions: dict[str, int] = {}
+        self.seq_nos: dict[str, int] = {}
+        self.writes = 0
+        self.closed = False
+        self.postings: dict[str, str] = {}
+
+    def fields(self, kind: str) -> set[str]:
+        return {name for name, p in self.mappings.get("properties", {}).items() if p.get("type") == kind}
+
+    def put(self, document_id: str, source: dict[str, Any]) -> int:
+        """Store it; returns the version. Raises :class:`Refused` for a feature the field cannot hold."""
+        unknown = sorted(source.keys() - self.mappings.get("properties", {}).keys())
+        if unknown and self.mappings.get("dynamic") == "strict":
+            reason = f"mapping set to strict, dynamic introduction of [{unknown[0]}] within [_doc] is not allowed"
+            raise Refused(400, "strict_dynamic_mapping_exception", reason)
+        if self.mappings.get("_routing", {}).get("required"):
+            reason = f"routing is required for [{self.name}]/[{document_id}]"
+            raise Refused(400, "routing_missing_exception", reason)
+        for field in self.fields("rank_features") & source.keys():
+            for token, weight in source[field].items():
+                cause = _wrong_weight(field, token, weight)
+                if cause:
+                    raise Refused(
+                        400, "mapper_parsing_exception", "failed to parse", ("illegal_argument_exception", cause)
+                    )
+        for field in self.fields("sparse_vector") & source.keys():
+            for token, weight in source[field].items():
+                cause = _wrong_vector(field, token, weight)
+                if cause:
+                    reason = (
+                        f"failed to parse field [{field}] of type [sparse_vector] in document with id '{document_id}'. "
+                        f"Preview of field's value: '{weight}'"
+                    )
+                    raise Refused(400, "mapper_parsing_exception", reason, ("illegal_argument_exception", cause))
+            self._check_options(field, source[field])
+        self.documents[document_id] = source
+        self.versions[document_id] = self.versions.get(document_id, 0) + 1
+        self.seq_nos[document_id] = self.writes = self.writes + 1
+        return self.versions[document_id]
+
+    def _check_options(self, field: str, vector: dict[str, float]) -> None:
+        """A field of an index has one kind of postings, which its first value decides: an empty vector has none."""
+        options = "DOCS_AND_FREQS" if vector else "NONE"
+        expected = self.postings.setdefault(field, options)
+        if options != expected:
+            reason = (
+                f"Inconsistency of field data structures across documents for field [{field}] of doc "
+                f"[{len(self.documents)}]. index options: expected '{expected}', but it has '{options}'."
+            )
+            raise Refused(400, "illegal_argument_exception", reason)
+
+    def check_version(self, action: dict[str, Any]) -> None:
+        """Raises :class:`Refused` if the action is for another state of its document than the stored one."""
+        wanted, there = action.get("if_seq_no"), self.seq_nos.get(action["_id"])
+        if wanted is not None and wanted != there:
+            reason = (
+                f"[{action['_id']}]: version conflict, required seqNo [{wanted}], current document has seqNo [{there}]"
+            )
+            raise Refused(409, "version_conflict_engine_exception", reason)
+
+    def shown_by(self, expand: str) -> bool:
+        """Whether a wildcard names it: ``expand`` is the request's expand_wildcards."""
+        states = set(expand.split(","))
+        hidden = str(self.settings.get("hidden", "false")).lower() == "true"
+        state = "closed" if self.closed else "open"
+        return "all" in states or (state in states and (not hidden or "hidden" in states))
+
+    def models_named(self) -> dict[str, Any]:
+        """By its semantic fields."""
+        fields = self.mappings.get("properties", {}).items()
+        return {name: {k: v for k, v in f.items() if k in ("model_id", "search_model_id")} for name, f in fields}
+
+    def change_settings(self, body: dict[str, Any]) -> None:
+        for name, value in flat_settings(body).items():
+            self.settings.pop(name, None)
+            if value is not None:
+                self.settings[name] = value
+
+    def all_settings(self) -> dict[str, Any]:
+        """With those that the server adds."""
+        closed = {"verified_before_close": "true"} if self.closed else {}
+        return {**self.settings, **closed, "creation_date": self.created}
+
+    def describe(self) -> dict[str, Any]:
+        settings = nested_settings(self.all_settings())
+        return {"aliases": self.aliases, "mappings": dict(self.mappings), "settings": settings}
+
+
+def _wrong_weight(field: str, token: str, weight: float) -> str:
+    if weight >= MIN_NORMAL:
+        return ""
+    return (
+        f"featureValue must be a positive normal float, got: {float(weight)} for feature {token} on "
+        f"field {field} which is less than the minimum positive normal float: 1.1754944E-38"
+    )
+
+
+def _wrong_vector(field: str, token: str, weight: float) -> str:
+    if not re.fullmatch(r"-?\d+", token):
+        return "[sparse_vector] fields should be valid integer"
+    if token.startswith("-"):
+        return "[sparse_vector] fields should be text of non-negative integer"
+    return _wrong_weight(field, token, weight)
+
+
+Tokens = Callable[[dict[str, Any]], dict[str, float]]
+"""A neural_sparse clause -> its query tokens; knows the models and the search pipeline."""
+
+
+def search(index: Index, body: dict[str, Any], tokens: Tokens) -> dict[str, Any]:
+    """Score every document; ties by id."""
+    scores = _scores(index, body.get("query", {"match_all": {}}), tokens)
+    ranked = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
+    if body.get("sort") == [{"_seq_no": "desc"}]:
+        ranked.sort(key=lambda pair: -index.seq_nos[pair[0]])
+    total, size = len(ranked), body.get("size", 10)
+    chosen = body["_source"] if isinstance(body.get("_source"), dict) else {}
+    includes, excludes = chosen.get("includes"), chosen.get("excludes", [])
+    hits = [
+        {"_index": index.name, "_id": i, "_score": score,
+         "_source": {k: v for k, v in index.documents[i].items()
+                     if k not in excludes and (includes is None or k in includes)}}
+        for i, score in ranked[body.get("from", 0) : body.get("from", 0) + size]
+    ]  # fmt: skip
+    top = ranked[0][1] if ranked else None
+    return {
+        "took": 1, "timed_out": False, "_shards": {"total": 1, "successful": 1, "skipped": 0, "failed": 0},
+        "hits": {"total": {"value": total, "relation": "eq"}, "max_score": top, "hits": hits},
+    }  # fmt: skip
+
+
+def merged(answers: list[dict[str, Any]], size: int) -> dict[str, Any]:
+    """One answer of the answers of several indices."""
+    if len(answers) == 1:
+        return answers[0]
+    hits = sorted((hit for answer in answers for hit in answer["hits"]["hits"]), key=lambda hit: -hit["_score"])
+    total = {"value": sum(answer["hits"]["total"]["value"] for answer in answers), "relation": "eq"}
+    shards = {"total": len(answers), "successful": len(answers), "skipped": 0, "failed": 0}
+    top = hits[0]["_score"] if hits else (None if answers else 0.0)
+    found = {"total": total, "max_score": top, "hits": hits[:size]}
+    return {"took": 1, "timed_out": False, "_shards": shards, "hits": found}
+
+
+def _scores(index: Index, query: dict[str, Any], tokens: Tokens) -> dict[str, float]:
+    ((kind, clause),) = query.items()
+    if kind in ("match_all", "function_score"):
+        return dict.fromkeys(index.documents, 1.0)
+    if kind == "ids":
+        return {i: 1.0 for i in clause["values"] if i in index.documents}
+    if kind == "term":
+        ((name, value),) = clause.items()
+        return {i: 1.0 for i, source in index.documents.items() if source.get(name) == value}
+    if kind == "neural_sparse":
+        return _neural_sparse(index, clause, tokens)
+    if kind in ("multi_match", "match"):
+        return _words(index, clause)
+    if kind == "nested":
+        return _scores(index, clause["query"], tokens)
+    if kind == "hybrid":
+        parts = [_scores(index, one, tokens) for one in clause["queries"]]
+        return {i: sum(part.get(i, 0.0) for part in parts) for i in set().union(*parts)}
+    if kind == "rank_feature":
+        field, _, feature = clause["field"].rpartition(".")
+        return _linear(index, field, {feature: clause.get("boost", 1.0)})
+    if kind == "bool":
+        return _bool(index, clause, tokens)
+    raise Refused(400, "parsing_exception", f"unknown query [{kind}]")
+
+
+def _words(index: Index, clause: dict[str, Any]) -> dict[str, float]:
+    """The number of the query's words in a document's text."""
+    words = set(str(clause["query"] if "query" in clause else next(iter(clause.values()))).lower().split())
+    counts = {i: len(words & set(str(source.get("text")).lower().split())) for i, source in index.documents.items()}
+    return {i: float(count) for i, count in counts.items() if count}
+
+
+def _neural_sparse(index: Index, clause: dict[str, Any], tokens: Tokens) -> dict[str, float]:
+    clause = {k: v for k, v in clause.items() if k != "boost"}
+    ((field, body),) = clause.items()
+    if "query_text" not in body and "query_tokens" not in body:
+        reason = "either query_text field or query_tokens field must be provided for [neural_sparse] query"
+        raise Refused(400, "illegal_argument_exception", reason)
+    if body.get("query_text") == "":
+        raise Refused(400, "illegal_argument_exception", "query_text field can not be empty")
+    if body.get("model_id") and body.get("analyzer"):
+        raise Refused(400, "illegal_argument_exception", f"Cannot use both [model_id: {body['model_id']}] and [analyzer: "
+                      f"{body['analyzer']}] for neural sparse query tokenization.")  # fmt: skip
+    found = body["query_tokens"] if "query_tokens" in body else tokens({"field": field, **body})
+    if field in index.fields("sparse_vector") and not all(token.isdecimal() for token in found):
+        raise QueryRefused("Query tokens should be valid integer", index.name)
+    if field not in index.fields("rank_features") | index.fields("sparse_vector"):
+        raise QueryRefused("[neural_sparse] query only works on [rank_features] fields", index.name)
+    for weight in found.values():
+        if not 0 < np.float32(weight) <= 64:
+            raise QueryRefused(f"weight must be in (0, 64.0], got: {np.float32(weight)}", index.name)
+    boost = body.get("boost", 1.0)
+    return _linear(index, field, {token: weight * boost for token, weight in found.items()})
+
+
+def _linear(index: Index, field: str, query: dict[str, float]) -> dict[str, float]:
+    """w * S summed over the features, S as FeatureField stores it."""
+    scores = {}
+    for i, source in index.documents.items():
+        stored = source.get(field) or {}
+        shared = [token for token in query if token in stored]
+        if shared:
+            kept = quantise(np.array([stored[t] for t in shared], np.float32))
+            scores[i] = float(
+                np.float32(sum(float(np.float32(query[t])) * float(s) for t, s in zip(shared, kept, strict=True)))
+            )
+    return scores
+
+
+def _bool(index: Index, clause: dict[str, Any], tokens: Tokens) -> dict[str, float]:
+    def many(name: str) -> list[dict[str, float]]:
+        given = clause.get(name, [])
+        return [_scores(index, one, tokens) for one in (given if isinstance(given, list) else [given])]
+
+    should, must = many("should"), many("must") + [dict.fromkeys(found, 0.0) for found in many("filter")]
+    ids = set(index.documents) if must else set().union(*should) if should else set()
+    for found in must:
+        ids &= found.keys()
+    return {i: sum(found.get(i, 0.0) for found in [*should, *must]) for i in ids}

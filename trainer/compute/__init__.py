@@ -1,0 +1,1 @@
+"""Processes, precision, gradient caching, optimiser, memory and signals."""

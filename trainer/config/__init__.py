@@ -1,0 +1,1 @@
+"""The YAML schema of a run, and its inputs."""

@@ -1,0 +1,237 @@
+"""What a training run is made of: the YAML's schema. See configs/ for commented examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from osparse.formula.weights import SERVER_MAX_TOKENS, Activation
+from osparse.io.settings import setting
+from osparse.trainer.config.stage_config import Distillation, MaskedLm, Mixing, Ranking, SourceCap, Teacher, WarmStart
+
+__all__ = [
+    "Alarms",
+    "DfFlops",
+    "Distillation",
+    "EncoderConfig",
+    "HeadConfig",
+    "LexicalConfig",
+    "LoopConfig",
+    "MaskedLm",
+    "Mixing",
+    "Ranking",
+    "SourceCap",
+    "SparsityConfig",
+    "Teacher",
+    "TrainConfig",
+    "ValidationConfig",
+    "WarmStart",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """A new BERT of this size, or a masked-LM checkpoint to start from."""
+
+    start: Path | None = None
+    """Folder of a Hugging Face masked-LM; its sizes then count and the others must be left out."""
+    factory: str | None = None
+    """``module:function`` of your own that makes the masked-LM; see docs/training.md."""
+    layers: int = setting(0, low=0, high=48)
+    """Transformer layers of a new BERT."""
+    hidden: int = setting(0, low=0, high=8192)
+    """Width; also the rank of the logits."""
+    heads: int = setting(0, low=0, high=128)
+    """Attention heads; they divide the width."""
+    feed_forward: int = setting(0, low=0, high=65536)
+    """Inner width of a layer's feed-forward network."""
+    dropout: float = setting(0.0, low=0, high=0.9)
+    """Share of states and attention weights dropped in training."""
+
+    def problems(self) -> list[str]:
+        sizes = (self.layers, self.hidden, self.heads, self.feed_forward)
+        given = any(sizes) or self.dropout > 0
+        if self.start is not None and self.factory is not None:
+            return ["start, factory: the masked-LM comes from one of them; leave the other out"]
+        if self.start is not None:
+            return ["start: a checkpoint has its own sizes and dropout; leave them out"] if given else []
+        if self.factory is not None:
+            return ["factory: what it makes has its own sizes and dropout; leave them out"] if given else []
+        if not all(sizes):
+            return [
+                "layers, hidden, heads, feed_forward: all wanted for a new encoder (or start: a checkpoint, "
+                "or factory: a function)"
+            ]
+        return [f"hidden: {self.hidden} is not a multiple of heads {self.heads}"] if self.hidden % self.heads else []
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """How logits become weights; see osparse.formula.weights.Head."""
+
+    activation: Activation
+    max_length: int = setting(low=2, high=SERVER_MAX_TOKENS)
+    """Ids per document when encoding, special ones included."""
+    top_k: int | None = setting(None, low=1)
+    """At most this many non-zeros per document."""
+    prune_ratio: float = setting(0.0, low=0, high=0.99)
+    """Share of the document's largest weight below which weights are dropped."""
+    nonzeros: int | None = setting(None, low=1)
+    """Mean non-zeros per document that prune_ratio is set for, anew at each validation, on its documents."""
+
+    def problems(self) -> list[str]:
+        if self.nonzeros is not None and self.prune_ratio > 0:
+            return ["nonzeros, prune_ratio: the one sets the other; leave one out"]
+        if self.nonzeros is not None and self.top_k is not None and self.nonzeros >= self.top_k:
+            return [f"nonzeros: top_k {self.top_k} cuts below a mean of {self.nonzeros}; raise top_k or leave it out"]
+        return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class LexicalConfig:
+    """What a document's own tokens give it beside the network; see osparse.encoders.lexical_table."""
+
+    own: float = setting(low=0, high=100)
+    """Weight of a token that the document holds, times its saturated frequency."""
+    translated: float = setting(low=0, high=100)
+    """Weight of its translations, times their probability and the same frequency; 0 estimates none."""
+    entries: int = setting(12, low=1, high=1000)
+    """Translations of a token at most."""
+    floor: float = setting(0.05, low=0, above=True, high=1)
+    """Probability below which a translation is left out."""
+    k1: float = setting(1.2, low=0)
+    """BM25's saturation of the frequency."""
+    b: float = setting(0.75, low=0, high=1)
+    """BM25's normalisation by length."""
+
+    def problems(self) -> list[str]:
+        return [] if self.own or self.translated else ["own, translated: both 0, so the table would do nothing"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DfFlops:
+    """DF-FLOPS: terms of many documents are pressed harder (arXiv 2505.15070)."""
+
+    half: float = setting(low=0, above=True, high=0.99)
+    """a: the share of documents at which a term's penalty is half its full one."""
+    steepness: float = setting(low=0, above=True)
+    """b: how sharply the penalty rises around it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alarms:
+    """What is not a useful model any more, and what to do about it."""
+
+    empty: float = setting(low=0, above=True, high=1)
+    """Share of all-zero documents above which the model is called collapsed."""
+    nonzeros: float = setting(low=1)
+    """Mean non-zeros per document, once lambda is at its full value, above which it is called dense."""
+    action: Literal["stop", "back_off", "warn"]
+    """stop with a checkpoint; halve (collapsed) or double (dense) lambda; or only say so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparsityConfig:
+    """FLOPS regularisation of the ranking stage: lambda(t) = weight * (floor + (1 - floor) * min(1, t / warm-up)^2)."""
+
+    weight: float = setting(low=0)
+    """lambda."""
+    warmup: float = setting(low=0, high=1)
+    """Share of the ranking steps over which lambda rises quadratically."""
+    columns: int = setting(low=0)
+    """Vocabulary columns drawn per step for an unbiased estimate of FLOPS; 0 takes all."""
+    floor: float = setting(0.0, low=0, high=1)
+    """Share of lambda that is there from the first step."""
+    threshold: int | None = setting(None, low=0)
+    """With it, only documents with more non-zeros than this count (l0 mask); needs columns 0."""
+    grouped: bool = False
+    """FLOPS within the languages' positives and each place of hard negatives, summed, instead of over all documents."""
+    idf_weighted: bool = False
+    """Weights times IDF inside FLOPS: a variant of the l0 mask."""
+    df: DfFlops | None = None
+    idf_penalty: float = setting(0.0, low=0)
+    """Weight, relative to lambda, of an L1 divided by each token's IDF."""
+    target_nonzeros: int | None = setting(None, low=1)
+    """Mean non-zeros per training document that lambda is steered to; ``weight`` is then where it starts."""
+    alarms: Alarms | None = None
+
+    def problems(self) -> list[str]:
+        found = []
+        if self.threshold is not None and self.columns:
+            found.append("threshold: non-zeros are only known with columns: 0")
+        if self.df is not None and self.idf_weighted:
+            found.append("df and idf_weighted: both weigh the terms of FLOPS; choose one")
+        if self.target_nonzeros is not None and not self.weight:
+            found.append("target_nonzeros: lambda cannot be steered from weight 0")
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationConfig:
+    every: int = setting(low=1)
+    """Ranking steps between two measurements; the end of training is always measured."""
+    documents: int = setting(low=0)
+    """Training documents per language added to the validation documents as distractors."""
+    trained_on: bool = False
+    """Learn from the validation split too: for a last model, all settings chosen. What is then measured on it is no
+    measure, so the last step is kept and not the best."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """How steps are computed and kept."""
+
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the transformer body while training; its parameters, scores and losses stay fp32. fp16 needs a GPU."""
+    micro_batch: int | None = setting(None, low=1)
+    """Documents whose activations are held at a time, in each process; None: all of a step's. Gradients stay those of
+    the whole batch, up to rounding: by gradient caching in ranking stages, by accumulation in masked-LM stages."""
+    gradient_checkpointing: bool = False
+    """Keep one activation per layer and compute the others again: about a third more time for a fraction of memory."""
+    compile: bool = False
+    """torch.compile the transformer body; needs a C++ compiler (CPU) or Triton (GPU)."""
+    checkpoints_keep: int = setting(1, low=1, high=1000)
+    """Newest checkpoints kept while a run lasts."""
+    tensorboard: bool = False
+    """Also write the metrics as TensorBoard events, to OUTPUT.run/tensorboard."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run. Paths are relative to the working directory."""
+
+    seed: int = setting(low=0)
+    """Equal seeds give equal weights."""
+    tokenizer: Path
+    """Folder with tokenizer.json."""
+    idf: Path
+    """idf.json of that tokenizer."""
+    encoder: EncoderConfig
+    head: HeadConfig
+    stages: tuple[WarmStart | MaskedLm | Ranking, ...]
+    """Run in order."""
+    sparsity: SparsityConfig
+    validation: ValidationConfig
+    lexical_table: LexicalConfig | None = None
+    """Added when documents are encoded to be measured or served, not in the losses; None: no table, or start's."""
+    checkpoint_every: int = setting(low=1)
+    """Steps between two checkpoints; the end of a stage and an interruption always write one."""
+    loop: LoopConfig = LoopConfig()
+    threads: int | None = setting(None, low=1, high=1024)
+    """CPU threads; equal weights from equal seeds are promised for an equal number. None: as the machine says."""
+
+    def problems(self) -> list[str]:
+        found = []
+        tasks = [stage.task for stage in self.stages]
+        if not tasks:
+            found.append("stages: none; at least one is wanted")
+        if "warm_start" in tasks[1:]:
+            found.append("stages: warm_start must come first, it replaces the embeddings")
+        for key in ("start", "factory"):
+            if "warm_start" in tasks and getattr(self.encoder, key) is not None:
+                found.append(f"stages: warm_start is for a new BERT, and encoder.{key} is given")
+        longest = max((s.max_length for s in self.stages if isinstance(s, MaskedLm | Ranking)), default=0)
+        if longest > self.head.max_length:
+            found.append(f"stages: max_length {longest} is above head.max_length {self.head.max_length}")
+        return found

@@ -1,0 +1,1 @@
+"""Training records, candidates, and how batches are made of them."""

@@ -1,0 +1,92 @@
+"""From the configuration's list of stages to what makes each: data, teachers and losses, checked before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from osparse.contracts.dataset import Dataset
+from osparse.encoders.torch_encoder import SparseEncoder
+from osparse.errors import ConfigError
+from osparse.formula.lexicon import Lexicon
+from osparse.plugins.dotted_paths import load_dotted
+from osparse.trainer.config.run_config import MaskedLm, Ranking, Teacher, TrainConfig, WarmStart
+from osparse.trainer.data.batch_sampler import require_groups
+from osparse.trainer.data.candidates import with_candidates
+from osparse.trainer.data.padding import Frame
+from osparse.trainer.data.record_reader import read_records
+from osparse.trainer.data.records import Records
+from osparse.trainer.losses.losses import info_nce
+from osparse.trainer.stages.base import Stage
+from osparse.trainer.stages.masked_lm import MaskedLmStage, require_bias, require_mask
+from osparse.trainer.stages.ranking import RankingStage
+from osparse.trainer.stages.teachers import Scorer, make_scorer
+
+Makers = list[tuple[MaskedLm | Ranking, Callable[[], Stage]]]
+
+
+def training_records(
+    config: TrainConfig, dataset: Dataset, tokenizer: Path, lexicon: Lexicon, cache: Path | None = None
+) -> Records:
+    """What is trained on, with its candidates where a stage uses hard negatives or a teacher's scores of them.
+
+    ``cache``: folder for the token ids; None keeps them in memory.
+    """
+    splits = ("train", "validation") if config.validation.trained_on else ("train",)
+    records = read_records(dataset, tokenizer, lexicon, splits, cache)
+    if any(_uses_candidates(stage) for stage in config.stages if isinstance(stage, Ranking)):
+        return with_candidates(records, dataset, tokenizer, lexicon, splits, cache)
+    return records
+
+
+def _uses_candidates(stage: Ranking) -> bool:
+    taught = stage.distillation.teachers if stage.distillation else ()
+    return stage.negatives > 0 or any(teacher.kind == "dataset" for teacher in taught)
+
+
+def stage_makers(
+    config: TrainConfig,
+    dataset: Dataset,
+    encoder: SparseEncoder,
+    records: Records,
+    lexicon: Lexicon,
+    frame: Frame,
+    device: torch.device,
+) -> Makers:
+    """Each stage but the warm start, and what makes it when it is its turn; raises now what it would raise then."""
+    teachers: dict[Teacher, Scorer] = {}
+    makers: Makers = []
+    for number, stage in enumerate(config.stages):
+        if isinstance(stage, WarmStart):
+            continue
+        require_groups(records.groups)
+        seed = 1000 * config.seed + number  # a task may come twice
+        if isinstance(stage, MaskedLm):
+            require_mask(stage, frame)
+            require_bias(encoder)
+            micro_batch = config.loop.micro_batch
+            makers.append(
+                (stage, partial(MaskedLmStage, encoder, stage, records, frame, seed, micro_batch=micro_batch))
+            )
+            continue
+        if stage.translated_queries and len(records.languages) < 2:
+            problem = f"translated_queries: the training records are all in {records.languages[0]!r}; set it to 0"
+            raise ConfigError("stages.ranking", [problem])
+        for teacher in stage.distillation.teachers if stage.distillation else ():
+            if teacher not in teachers:
+                teachers[teacher] = make_scorer(teacher, dataset, records, device)
+        mine = [teachers[teacher] for teacher in stage.distillation.teachers] if stage.distillation else []
+        loss = load_dotted(stage.loss, f"stages.{number}.loss") if stage.loss else info_nce
+        makers.append(
+            (
+                stage,
+                partial(
+                    RankingStage, encoder, stage, config.sparsity, records, lexicon.idf, frame, seed,
+                    teachers=mine, micro_batch=config.loop.micro_batch, loss=loss,
+                ),
+            )
+        )  # fmt: skip
+    return makers

@@ -1,0 +1,161 @@
+"""nDCG@10 of the model as it is served: pruned document vectors, queries by IDF lookup, exact ranking.
+
+The corpus is the split's judged documents and a fixed draw of training documents as distractors, so that a measurement
+takes seconds. It selects a checkpoint; it is no result, and the test split is never read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import sparse
+
+from osparse.contracts.dataset import Dataset
+from osparse.encoders.torch_encoder import SparseEncoder, TextEncoder
+from osparse.evaluation.exact_search import InvertedIndex
+from osparse.evaluation.measures import NDCG, JudgedSet, judged_sets, measure
+from osparse.formula.lexicon import Lexicon, load_tokenizer
+from osparse.formula.weights import Head, QueryEncoder, prune
+
+DEPTH = 11
+"""Documents ranked for nDCG@10: one more, since the query's own is passed over."""
+
+
+@dataclass(frozen=True)
+class _Corpus:
+    ids: list[str]
+    texts: list[str]
+
+
+class Validation:
+    """Everything that does not change between two measurements."""
+
+    def __init__(
+        self, dataset: Dataset, tokenizer: Path, lexicon: Lexicon, *, distractors: int, seed: int,
+        nonzeros: int | None = None,
+    ) -> None:  # fmt: skip
+        """``nonzeros``: mean per document that the prune ratio is set for; None leaves the head's.
+
+        Raises :class:`DatasetError` if the dataset has no validation judgements.
+        """
+        self.tokenizer = tokenizer
+        self.sets = judged_sets(dataset, "validation")
+        self.corpora = _corpora(dataset, self.sets, distractors, seed)
+        queries = QueryEncoder(load_tokenizer(tokenizer), lexicon)
+        self.idf, self.nonzeros = lexicon.idf, nonzeros
+        self.queries = {name: queries.ids(text) for judged in self.sets for name, text in judged.queries.items()}
+
+    def measure(self, encoder: SparseEncoder) -> dict[str, Any]:
+        """``ndcg`` (mean over directions, what selects) and each direction's; what an index of the model would cost.
+
+        ``nonzeros`` per document, ``posting_max`` the share of documents in the longest posting list, ``flops`` the
+        expected number of products of a query and a document, sum_j P(q_j > 0) P(d_j > 0) (arXiv 2004.05665), ``empty``
+        the share of documents without a weight. Learnt query weights count where the encoder has them. Leaves training
+        mode on.
+        """
+        learnt = getattr(encoder, "log_idf", None)
+        idf = self.idf if learnt is None else learnt.detach().float().exp().cpu().numpy()
+        indices = {lang: InvertedIndex() for lang in self.corpora}
+        encoded, ratio = self._encode(encoder)
+        for lang, names, weights in encoded:
+            by_ratio = Head(prune_ratio=ratio)
+            indices[lang].add(names, np.stack([prune(row, by_ratio) for row in weights.toarray()]))
+        encoder.train()
+        counts = np.concatenate([index.non_zeros() for index in indices.values()])
+        frequencies = [(index.document_frequencies(), index) for index in indices.values()]
+        directions: dict[str, float] = {}
+        for judged in self.sets:
+            found = measure(
+                judged.qrels, {name: self._search(indices[judged.document_lang], name, idf) for name in judged.qrels}
+            )
+            directions[judged.direction] = round(found.mean(NDCG), 4)
+            if judged.no_shared:
+                directions[f"{judged.direction}, no shared word"] = round(found.subset(judged.no_shared).mean(NDCG), 4)
+        main = [value for name, value in directions.items() if "," not in name]
+        return {
+            "ndcg": round(float(np.mean(main)), 4),
+            "directions": directions,
+            "nonzeros": round(float(counts.mean()), 1),
+            "nonzeros_max": int(counts.max()),
+            "posting_max": round(float(max(f.max(initial=0) / len(i) for f, i in frequencies)), 4),
+            "flops": round(self._flops(frequencies), 3),
+            "empty": round(float((counts == 0).mean()), 4),
+            "prune_ratio": ratio,
+            "documents": len(counts),
+        }
+
+    def _encode(self, encoder: SparseEncoder) -> tuple[list[tuple[str, list[str], sparse.csr_matrix]], float]:
+        """(language, document ids, weights (B, V)) of all corpora, and the share of the largest weight to prune by."""
+        head = encoder.head
+        if self.nonzeros is not None:
+            encoder.head = replace(head, prune_ratio=0.0)
+        try:
+            reader = TextEncoder(encoder, self.tokenizer)
+            encoded = [
+                (lang, [corpus.ids[row] for row in rows], sparse.csr_matrix(weights))
+                for lang, corpus in self.corpora.items()
+                for rows, weights in reader.batches(corpus.texts)
+            ]
+        finally:
+            encoder.head = head
+        if self.nonzeros is None:
+            return encoded, head.prune_ratio
+        return encoded, prune_ratio([weights for _, _, weights in encoded], self.nonzeros)
+
+    def _search(self, index: InvertedIndex, query: str, idf: NDArray[np.float32]) -> Sequence[str]:
+        ids = self.queries[query]
+        return [document for document, _ in index.search(ids, idf[ids], DEPTH)]
+
+    def _flops(self, frequencies: list[tuple[NDArray[np.int64], InvertedIndex]]) -> float:
+        """Mean over the languages' indices."""
+        asked = np.zeros(len(self.idf))
+        for ids in self.queries.values():
+            asked[ids] += 1 / len(self.queries)
+        return float(np.mean([asked[: len(f)] @ (f[: len(asked)] / len(index)) for f, index in frequencies]))
+
+
+def prune_ratio(parts: Sequence[sparse.csr_matrix], nonzeros: int) -> float:
+    """The least share of a document's largest weight, in thousandths, above which at most ``nonzeros`` lie on average.
+
+    ``parts`` hold weights (B, V). 0.999 where even that leaves more.
+    """
+    shares = np.concatenate([part.data / np.repeat(_peaks(part), np.diff(part.indptr)) for part in parts])
+    allowed = nonzeros * sum(part.shape[0] for part in parts)
+    steps = np.arange(1000) / 1000
+    above = len(shares) - np.searchsorted(np.sort(shares), steps, side="right")  # rising steps, falling counts
+    return float(steps[min(999, int((above > allowed).sum()))])
+
+
+def _peaks(weights: sparse.csr_matrix) -> NDArray[np.float32]:
+    """(B,) largest weight of each document."""
+    found: NDArray[np.float32] = weights.max(axis=1).toarray().ravel()
+    return found
+
+
+def _corpora(dataset: Dataset, sets: list[JudgedSet], distractors: int, seed: int) -> dict[str, _Corpus]:
+    judged = pl.Series("id", sorted({name for one in sets for found in one.qrels.values() for name in found}))
+    own = dataset.split_documents("validation").select("id", "lang").collect()
+    training = dataset.split_documents("train").select("id", "lang").collect()
+    corpora = {}
+    for lang in sorted({one.document_lang for one in sets}):
+        here = own.filter(pl.col("id").is_in(judged.implode()), lang=lang).sort("id")["id"]
+        others = training.filter(~pl.col("id").is_in(judged.implode()), lang=lang).sort("id")["id"]
+        drawn = np.random.default_rng([seed, 3]).permutation(len(others))[:distractors]
+        corpora[lang] = _corpus(dataset, pl.concat([here, others[drawn]]))
+    return {one.document_lang: corpora[one.document_lang] for one in sets}
+
+
+def _corpus(dataset: Dataset, ids: pl.Series) -> _Corpus:
+    """The documents of the ids, in their order."""
+    chosen = (
+        ids.to_frame("id")
+        .lazy()
+        .join(dataset.documents.select("id", "text"), on="id", how="left", maintain_order="left")
+    )
+    return _Corpus(ids.to_list(), chosen.collect(engine="streaming")["text"].to_list())

@@ -1,0 +1,1 @@
+"""What a run writes: its log, curves, and the model directory."""

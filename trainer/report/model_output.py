@@ -1,0 +1,120 @@
+"""The trained model as a model directory, with its card."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers.utils import logging as transformers_logging
+
+import osparse
+from osparse.contracts.model import Model, save_model
+from osparse.encoders.torch_encoder import SparseEncoder
+from osparse.formula.lexicon import Lexicon
+from osparse.io.files import pretty_json
+from osparse.trainer.report.curves import CURVES, draw_curves
+from osparse.trainer.report.run_log import read_log
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
+
+
+def write_model(
+    output: Path,
+    encoder: SparseEncoder,
+    *,
+    tokenizer: Path,
+    lexicon: Lexicon,
+    idf: Mapping[str, Any],
+    training: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    log: Path,
+    overwrite: bool,
+) -> Model:
+    """Save weights, tokenizer, IDF table, head and card in one step.
+
+    ``tokenizer`` is a folder, ``idf`` its provenance, ``log`` the run folder.
+    """
+    rows = read_log(log)
+
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # osparse shows its own
+
+    def write_weights(folder: Path) -> None:
+        encoder.mlm.save_pretrained(folder)
+        if encoder.lexical is not None:
+            encoder.lexical.write(folder)
+        draw_curves(rows, folder / CURVES)
+        for name in TOKENIZER_FILES:
+            if (tokenizer / name).is_file():
+                shutil.copyfile(tokenizer / name, folder / name)
+        if not (tokenizer / "tokenizer_config.json").is_file():
+            (folder / "tokenizer_config.json").write_text(
+                pretty_json({"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}),
+                encoding="utf-8",
+            )
+
+    return save_model(
+        output,
+        write_weights=write_weights,
+        lexicon=lexicon,
+        head=encoder.head,
+        idf=idf,
+        training=training,
+        metrics=metrics,
+        card=card(output.name, encoder, training, metrics),
+        overwrite=overwrite,
+    )
+
+
+def _role(metrics: Mapping[str, Any]) -> str:
+    """What the validation split was for."""
+    step = f"step {metrics['step']} of {metrics['stage']}"
+    if metrics["trained_on"]:
+        return f"**it was trained on too**, so this is no measure, and the last step was kept ({step})"
+    return f"it chose the checkpoint ({step})"
+
+
+def card(name: str, encoder: SparseEncoder, training: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    """README.md of the model directory."""
+    config, head = encoder.mlm.config, encoder.head
+    rows = "\n".join(f"| {direction} | {value:.3f} |" for direction, value in metrics["directions"].items())
+    parameters = sum(p.numel() for p in encoder.parameters())
+    return f"""---
+library_name: osparse
+tags: [sparse-encoder, learned-sparse-retrieval, opensearch, inference-free]
+---
+# {name}
+
+An inference-free sparse encoder trained by osparse {osparse.__version__}: a document becomes weighted tokens by this
+network, a query is tokenised and looked up in `idf.json`. Serve it with `osparse package`, `osparse deploy`.
+
+- {config.model_type}, {parameters:,} parameters, {config.num_hidden_layers} layers, width {config.hidden_size},
+  vocabulary {config.vocab_size:,}
+- activation {head.activation}, at most {head.max_length} tokens in,
+  at most {head.top_k or "any number of"} non-zeros out
+- trained for {training["steps"]} steps in {training["seconds"]:.0f} s
+
+## Validation
+
+nDCG@10 on the validation split against {metrics["documents"]:,} documents (its own and a draw of training documents):
+{_role(metrics)}. Measure the held-back test split with
+`osparse evaluate --model`.
+
+| direction | nDCG@10 |
+|---|---|
+{rows}
+
+Non-zeros per document: {metrics["nonzeros"]:.1f} on average, {metrics["nonzeros_max"]} at most.
+
+![Loss parts, validation nDCG@10 and non-zeros over the steps]({CURVES})
+
+## Configuration
+
+As `osparse train` ran it, changes by `--set` included; folders and files by their names.
+
+```yaml
+{yaml.safe_dump(training["config"], sort_keys=False, allow_unicode=True).strip()}
+```
+"""

@@ -1,0 +1,79 @@
+"""The lexical table of a run: each token itself, and its translations by IBM Model 1 over the training records."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+from osparse.encoders.lexical_table import LexicalTable
+from osparse.errors import ConfigError
+from osparse.trainer.config.run_config import LexicalConfig
+from osparse.trainer.data.padding import Frame
+from osparse.trainer.data.records import Records
+from osparse.trainer.data.token_translation import above, estimate
+
+log = logging.getLogger("osparse.trainer.stages.lexical")
+
+
+def lexical_table(config: LexicalConfig, records: Records, rows: int, frame: Frame, limit: int) -> LexicalTable:
+    """The table of :class:`LexicalTable` for a decoder of ``rows`` rows; documents have at most ``limit`` ids.
+
+    Raises :class:`ConfigError` if translations are wanted and the records have none.
+    """
+    if config.translated and len(records.languages) < 2:
+        raise ConfigError(
+            "lexical_table",
+            [f"translated: the training records are all in {records.languages[0]!r}; set translated: 0"],
+        )
+    lengths = [min(len(d.ids) + frame.size, limit) for record in records.records for d in record.documents]
+    matrix = config.translated * translations(config, records, rows, limit) if config.translated else None
+    if matrix is not None and not matrix.nnz:
+        problem = "translated: no record has texts in two languages to learn translations from; set translated: 0"
+        raise ConfigError("lexical_table", [problem])
+    targets, weights = _entries(matrix, rows, config.own)
+    log.info("lexical table: %d translations of %d tokens", int((weights[:, 1:] > 0).sum()), rows)
+    return LexicalTable(
+        torch.from_numpy(targets), torch.from_numpy(weights), k1=config.k1, b=config.b, average=float(np.mean(lengths))
+    )
+
+
+def translations(config: LexicalConfig, records: Records, rows: int, limit: int) -> sparse.csr_matrix:
+    """(rows, rows) t(document token | query token) at [document token, query token], the largest of each row.
+
+    A document token e answers a query token k of another language as far as k is translated by e.
+    """
+    found = sparse.csr_matrix((rows, rows), dtype=np.float64)
+    for asked in records.languages:
+        for answered in records.languages:
+            if asked != answered:
+                table = above(estimate(records, asked, answered, rows, limit), config.floor)
+                found = found.maximum(table.T.tocsr())
+    found.setdiag(0)
+    found.eliminate_zeros()
+    return _largest(found, config.entries)
+
+
+def _largest(matrix: sparse.csr_matrix, entries: int) -> sparse.csr_matrix:
+    """At most ``entries`` of each row, the largest; equal ones by column."""
+    row = matrix.tocoo().row
+    order = np.lexsort((matrix.indices, -matrix.data, row))  # a row's entries stay where the row is
+    rank = np.arange(len(order)) - matrix.indptr[row]
+    kept = order[rank < entries]
+    return sparse.csr_matrix((matrix.data[kept], (row[kept], matrix.indices[kept])), shape=matrix.shape)
+
+
+def _entries(matrix: sparse.csr_matrix | None, rows: int, own: float) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """(rows, 1 + K) targets and weights: first the token itself, then its translations; rest the token with 0."""
+    size = 0 if matrix is None else int(np.diff(matrix.indptr).max(initial=0))
+    targets = np.repeat(np.arange(rows)[:, None], 1 + size, axis=1)
+    weights = np.zeros((rows, 1 + size), np.float32)
+    weights[:, 0] = own
+    if matrix is not None:
+        row = matrix.tocoo().row
+        place = 1 + np.arange(len(row)) - matrix.indptr[row]
+        targets[row, place], weights[row, place] = matrix.indices, matrix.data
+    return targets, weights

@@ -1,0 +1,201 @@
+"""The ranking stage: documents through the encoder, queries looked up in the IDF table, losses between them.
+
+A query is its distinct tokens and their IDF, so it costs no forward pass, and the losses need the document weights of
+those tokens alone: only their columns of the vocabulary are computed, and a random few for FLOPS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from osparse.encoders.torch_encoder import SparseEncoder
+from osparse.trainer.compute.distributed import gather_rows, replicated, share
+from osparse.trainer.compute.gradient_cache import cached_weights, random_state, set_random_state
+from osparse.trainer.config.run_config import Distillation, Ranking, SparsityConfig
+from osparse.trainer.data.batch import Batch, BatchMaker
+from osparse.trainer.data.batch_sampler import BatchSampler, nearest, shares
+from osparse.trainer.data.padding import Frame, Ids, buckets
+from osparse.trainer.data.records import Records
+from osparse.trainer.data.token_translation import pairwise
+from osparse.trainer.losses.losses import (
+    idf_scores,
+    info_nce,
+    kl_distillation,
+    margin_mse,
+    normalised_teachers,
+    ranknet,
+)
+from osparse.trainer.stages.base import StepResult
+from osparse.trainer.stages.sparsity import Sparsity
+from osparse.trainer.stages.teachers import Scorer
+
+ContrastiveLoss = Callable[..., Tensor]
+"""(scores (Q, D), target (Q,), *, temperature, candidates (Q, D), weight (Q,)) -> scalar; see :func:`info_nce`."""
+
+
+class RankingStage:
+    """Computes the gradients of one step at a time."""
+
+    def __init__(
+        self, encoder: SparseEncoder, config: Ranking, sparsity: SparsityConfig, records: Records,
+        idf: NDArray[np.float32], frame: Frame, seed: int, *,
+        teachers: Sequence[Scorer] = (), micro_batch: int | None = None, loss: ContrastiveLoss = info_nce,
+    ) -> None:  # fmt: skip
+        """Args:
+        idf: (V,) query weights; where the encoder has a parameter ``log_idf`` it counts instead.
+        teachers: Of ``config.distillation``.
+        micro_batch: Documents encoded at a time; None takes all at once.
+        loss: The contrastive one.
+        """
+        self.encoder, self.config, self.records, self.frame = encoder, config, records, frame
+        self.idf = torch.from_numpy(idf)
+        self.seed = (seed, 2)
+        self.teachers, self.micro_batch, self.loss = teachers, micro_batch, loss
+        similar = nearest(records, idf, config.neighbours) if config.neighbours else None
+        sampler = BatchSampler(records.groups, config.batch, (*self.seed, 0), similar, shares(records, config.mixing))
+        vocabulary, limit = encoder.decoder.weight.shape[0], encoder.head.max_length
+        translations = pairwise(records, vocabulary, limit) if config.translated_queries else None
+        self.batches = BatchMaker(records, sampler, config, config.max_length - frame.size, translations)
+        self.sparsity = Sparsity(sparsity, config.steps, idf, vocabulary)
+        set_dropout(encoder, config.dropout)
+
+    def backward(self, step: int, scale: float = 1.0) -> StepResult:
+        """Accumulate the gradients of scale x step's loss: contrastive + distillation + lambda(step) x FLOPS.
+
+        Raises :class:`CheckError` if the documents collapsed, or are dense, and the configuration asks to stop.
+        """
+        generator = np.random.default_rng([*self.seed, 1, step])
+        batch = self.batches.at(step, generator)
+        queries = [query.ids for query in batch.queries]
+        asked = np.unique(np.concatenate(queries))  # (C,) sorted
+        drawn = self.sparsity.columns(generator)
+        inputs = [column.ids for column in batch.columns]
+        weights = self._encode(inputs, np.concatenate([asked, drawn]))  # (D, C + drawn)
+        sampled = weights[:, len(asked) :]
+        ranking = self._ranking(batch, idf_scores(self._query_matrix(queries, asked), weights[:, : len(asked)]))
+        flops, penalty = self.sparsity.penalty(sampled, drawn, [column.slot for column in batch.columns])
+        weight = self.sparsity.weight(step)
+        loss = torch.stack(list(ranking.values())).sum() + weight * penalty
+        (loss * scale).backward()  # type: ignore[no-untyped-call]
+        active = weights.detach() > 0
+        nonzeros = float(active[:, len(asked) :].sum()) * self.sparsity.rows / len(drawn) / len(batch.columns)
+        self.sparsity.observe(step, nonzeros, self._empty(inputs, active.any(1)))
+        parts = {
+            "loss": float(loss.detach()),
+            **{name: float(value.detach()) for name, value in ranking.items()},
+            "flops": float(flops.detach()),
+            "lambda": weight,
+            "nonzeros": nonzeros,
+        }
+        return StepResult(parts, batch.names)
+
+    def finish(self) -> None:
+        """Nothing is left to do."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.sparsity.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.sparsity.load_state_dict(state)
+
+    def _ranking(self, batch: Batch, scores: Tensor) -> dict[str, Tensor]:
+        """The weighted ranking losses by name; ``scores`` is (Q, D)."""
+        target = torch.tensor([query.target for query in batch.queries], device=scores.device)
+        weight = torch.tensor([query.weight for query in batch.queries], device=scores.device)
+        pools = batch.pools(self.config.pool)
+        found = {}
+        if self.config.contrastive:
+            candidates = pools.softmax.to(scores.device)
+            found["ranking"] = self.config.contrastive * self.loss(
+                scores, target, temperature=self.config.temperature, candidates=candidates, weight=weight
+            )
+        if self.config.distillation is not None:
+            kept = pools.slate if self.config.distillation.over == "own" else pools.candidates
+            taught = torch.stack([self._taught(teacher, batch) for teacher in self.teachers])  # (M, Q, D)
+            kept = kept & ~taught.isnan().any(0)
+            found["distillation"] = self.config.distillation.weight * distil(
+                self.config.distillation, scores, taught.to(scores.device), kept.to(scores.device), target, weight
+            )
+        return found
+
+    def _taught(self, teacher: Scorer, batch: Batch) -> Tensor:
+        """(Q, D) of one teacher, each process scoring its share of the documents."""
+        scores = torch.from_numpy(teacher.scores(batch, share(len(batch.columns))))
+        device = self.encoder.keep.device
+        return gather_rows(scores.T.contiguous().to(device), len(batch.columns)).T.cpu()
+
+    def _encode(self, inputs: list[Ids], columns: NDArray[np.int64]) -> Tensor:
+        """(D, C) weights of the columns, in the order of ``inputs``; this process encodes its share of them."""
+        device = self.encoder.keep.device
+        chosen = torch.from_numpy(columns).to(device)
+
+        def encode(part: Sequence[Ids]) -> Tensor:
+            parts, order = [], []
+            for rows, ids, mask in buckets(part, self.frame):
+                parts.append(self.encoder(ids.to(device), mask.to(device), chosen))
+                order.append(rows)
+            return torch.cat(parts)[torch.from_numpy(np.argsort(np.concatenate(order))).to(device)]
+
+        mine = inputs[share(len(inputs))]
+        local = cached_weights(encode, mine, self.micro_batch) if mine else torch.zeros(0, len(columns), device=device)
+        return gather_rows(local, len(inputs))
+
+    def _empty(self, inputs: list[Ids], active: Tensor) -> float:
+        """Share of the documents without a weight, for the alarms; ``active`` (D,): one in the step's columns.
+
+        Those without one in these are encoded again, in all columns and with the random state left as it was.
+        """
+        suspects = [inputs[i] for i in (~active).nonzero().flatten().tolist()] if self.sparsity.config.alarms else []
+        if not suspects:
+            return 0.0
+        state = random_state()
+        with torch.no_grad():
+            weights = self._encode(suspects, np.arange(self.sparsity.rows))
+        set_random_state(state)
+        return float((~(weights > 0).any(1)).sum()) / len(inputs)
+
+    def _query_matrix(self, queries: list[Ids], columns: Ids) -> Tensor:
+        """(Q, C) idf(t) where the query holds t; learnable where the encoder has ``log_idf``."""
+        learnt = getattr(self.encoder, "log_idf", None)
+        rows = np.repeat(np.arange(len(queries)), [len(ids) for ids in queries])
+        places = np.searchsorted(columns, np.concatenate(queries))
+        holds = torch.zeros(len(queries), len(columns))
+        holds[torch.from_numpy(rows), torch.from_numpy(places)] = 1.0
+        chosen = torch.from_numpy(columns)
+        if learnt is None:
+            return (holds * self.idf[chosen]).to(self.encoder.keep.device)
+        return holds.to(learnt.device) * replicated(learnt)[chosen.to(learnt.device)].exp()
+
+
+def set_dropout(encoder: nn.Module, share: float | None) -> None:
+    """Drop so many of the hidden states from now on; None leaves the encoder as it is."""
+    for name, module in encoder.named_modules():
+        if share is not None and isinstance(module, nn.Dropout) and ".attention.self." not in name:
+            module.p = share
+
+
+def distil(
+    config: Distillation, scores: Tensor, taught: Tensor, candidates: Tensor, target: Tensor, weight: Tensor
+) -> Tensor:
+    """The configured distillation loss.
+
+    Args:
+        scores: (Q, D). taught: (M, Q, D) of M teachers. candidates: (Q, D) bool, what every teacher scored.
+        target: (Q,). weight: (Q,).
+    """
+    taught = taught.masked_fill(~candidates, 0.0)
+    if config.scale is not None:
+        teacher = normalised_teachers(taught, candidates, scale=config.scale)
+    else:
+        teacher = taught[0]
+    if config.loss == "margin_mse":
+        return margin_mse(scores, teacher, candidates, target, weight=weight)
+    if config.loss == "ranknet":
+        return ranknet(scores, teacher, candidates, weight=weight)
+    return kl_distillation(scores, teacher, candidates, temperature=config.temperature, weight=weight)
