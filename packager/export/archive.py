@@ -48,4 +48,4 @@ def write_tokenizer(folder: Path, shared: Mapping[str, bytes]) -> BundleFile:
 
 def license_text() -> bytes:
     """Apache-2.0, which comes with osparse."""
-    return (files("osparse.packager") / "LICENSE").read_bytes()
+    return (files("osparse.packager.export") / "LICENSE").read_bytes()

@@ -21,7 +21,9 @@ OsparseError
     except osparse.errors.OsparseError as error:
         log.error("%s", error)
 
-A message holds three things: what was found, what was wanted, what to do next.
+A message holds three things: what was found, what is required, what to do next. It names a parameter of a function in
+backticks, with the value to pass where there is one: "pass `overwrite=True` to replace it"; the command line shows the
+flag in its place (osparse.cli.parameter_names).
 """
 
 from __future__ import annotations

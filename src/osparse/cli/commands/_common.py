@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 from osparse.cli.main import setup_logging
+from osparse.cli.parameter_names import with_flags
+from osparse.errors import OsparseError
 
 FOLDER = click.Path(path_type=Path)
 """A path whose kind the contract's ``open`` checks, so that the message names the command that makes it."""
@@ -33,7 +35,11 @@ def command(
             for flag, key in _GLOBAL.items():
                 options[key] = arguments.pop(flag) or options[key]
             setup_logging(options)
-            return function(**arguments)
+            try:
+                return function(**arguments)
+            except OsparseError as error:
+                error.args = (with_flags(str(error), click.get_current_context().command.params),)
+                raise
 
         for flag, key in reversed(_GLOBAL.items()):
             run = click.option(f"--{key}", flag, is_flag=True, hidden=True)(run)
