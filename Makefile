@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BASE := .venv-base
+TOOLS := .venv-tools
 BIN := $(VENV)/bin
 CLUSTER ?= http://127.0.0.1:9210
 INDEX ?= quickstart
@@ -14,7 +15,7 @@ need = $(or $($(1)),$(error say which: make $(MAKECMDGOALS) $(1)=...))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-base links quickstart test lint unit e2e prepare-baseline train-baseline train-pretrain \
-	train-finetune package node-up node-down deploy bench monitor info notebook clean
+	train-finetune package node-up node-down deploy bench monitor info notebook docs release clean
 
 help: ## list every target
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +30,12 @@ $(BASE)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(BASE)
 	$(BASE)/bin/python -m pip install --quiet --upgrade pip
 	PYTHONWARNINGS=ignore $(BASE)/bin/python -m pip install --quiet -e '.[node]'
+	touch $@
+
+$(TOOLS)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --upgrade pip
+	PYTHONWARNINGS=ignore $(TOOLS)/bin/python -m pip install --quiet -e '.[docs,release]'
 	touch $@
 
 setup: $(VENV)/.installed ## make .venv with osparse and every extra (torch: about 3 GB, once)
@@ -96,6 +103,18 @@ notebook: setup ## run examples/quickstart.ipynb and write it with its pictures 
 	mkdir -p build/notebook
 	$(BIN)/python -m nbclient.cli --output build/notebook/quickstart.ipynb examples/quickstart.ipynb
 
+docs: links $(TOOLS)/.installed ## the documentation with the Python API, in build/site; open build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(TOOLS)/bin/mkdocs build --quiet
+
+release: $(TOOLS)/.installed ## build the wheel and the sdist into dist/, check them, run the installed command
+	rm -rf dist build/release
+	$(TOOLS)/bin/python -m build --outdir dist
+	$(TOOLS)/bin/twine check --strict dist/*
+	$(TOOLS)/bin/python .ci/check_release.py dist
+	$(PYTHON) -m venv build/release
+	build/release/bin/python -m pip install --quiet dist/*.whl
+	cd build/release && bin/osparse --version && bin/osparse --help >/dev/null && bin/osparse node --help >/dev/null
+
 clean: ## stop the quickstart's node and remove build/ and the virtual environments
 	-test -x $(BIN)/osparse && $(BIN)/osparse node down --home $(BUILD)/node
-	rm -rf build $(VENV) $(BASE)
+	rm -rf build dist $(VENV) $(BASE) $(TOOLS)

@@ -79,7 +79,8 @@ class Cluster:
         credentials: Taken from the environment when None.
         ca_file: PEM bundle to check the cluster's certificate with.
         insecure: Do not check the certificate.
-        client_cert, client_key: PEM files to show the cluster; one file may hold both.
+        client_cert: PEM file to show the cluster; it may hold the key too.
+        client_key: PEM file of the key.
         retries: How often a request that can be repeated is repeated (429, 503, a dropped connection).
         backoff: Seconds before the first repetition; doubles each time.
     """
@@ -143,7 +144,10 @@ class Cluster:
                 not be sent twice is only repeated after 429, which says that it was not begun.
 
         Raises:
-            ClusterUnreachableError, AccessError, ClusterBusyError, ClusterError.
+            ClusterUnreachableError: nothing answers.
+            AccessError: the credentials are missing or refused.
+            ClusterBusyError: it still refuses work after the last repetition.
+            ClusterError: any other error status.
         """
         repeatable = method != "POST" if repeatable is None else repeatable
         tries = 0

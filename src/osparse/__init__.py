@@ -12,7 +12,7 @@ import lazy_loader
 
 from osparse.runtime.openmp import wait_without_spinning
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 wait_without_spinning()
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

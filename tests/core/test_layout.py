@@ -148,9 +148,11 @@ def test_every_command_has_help_with_an_example_and_loads_nothing_heavy(name: st
 
 
 def test_changelog_and_version_agree() -> None:
-    found = re.search(r"^## \[(\d[^\]]*)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert found and found[1] == osparse.__version__
-    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == osparse.__version__
+    newest = re.search(r"^## \[(\d[^\]]*)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest and newest[1] == osparse.__version__
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "version" in pyproject["project"]["dynamic"]
+    assert pyproject["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "osparse.__version__"}
 
 
 ARRAYS = ("ndarray", "NDArray", "Tensor", "pl.LazyFrame", "pl.DataFrame", "Ids", "csr_matrix", "csr_array")
