@@ -40,12 +40,12 @@ $(TOOLS)/.installed: pyproject.toml
 
 setup: $(VENV)/.installed ## make .venv with osparse and every extra (torch: about 3 GB, once)
 
-setup-base: $(BASE)/.installed ## make .venv-base, the deploy side without torch (the tests use it)
+setup-base: $(BASE)/.installed ## make .venv-base, the deploying side without torch (the tests use it)
 
 links: ## the git-ignored links that mypy, pyright and editors read
 	@for d in corpus trainer packager deployer retrieval opensearch_templates; do ln -sfn ../../$$d src/osparse/$$d; done
 
-quickstart: setup ## the whole road on real text: dataset, model, bundle, real OpenSearch, answers, table
+quickstart: setup ## every step on real text: dataset, model, bundle, real OpenSearch, search, evaluation
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/quickstart.sh
 
 test: setup setup-base lint unit e2e ## lint, types and all tests, the real node included
@@ -74,7 +74,7 @@ train-pretrain: setup ## train configs/pretrain_korean.yaml on your pairs: make 
 	$(BIN)/osparse train configs/pretrain_korean.yaml --dataset $(call need,DATASET) --output build/pretrain/model \
 		--set encoder.start=$(call need,START) --set tokenizer=$(START) --set idf=$(call need,IDF)
 
-train-finetune: setup ## go on from a model: make train-finetune DATASET=dir START=model
+train-finetune: setup ## continue from a model: make train-finetune DATASET=dir START=model
 	$(BIN)/osparse train configs/finetune_msmarco.yaml --dataset $(call need,DATASET) --output build/finetune/model \
 		--set encoder.start=$(call need,START) --set tokenizer=$(START) --set idf=$(START)/idf.json
 

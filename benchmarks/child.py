@@ -29,7 +29,7 @@ def forget_peak() -> None:
 
 
 def serve(work: Callable[[], Any], output: Path | None = None) -> None:
-    """The child's side: time ``work`` for each line of stdin; what it last returned goes to ``output`` as JSON.
+    """In the child: time ``work`` for each line of stdin; what it last returned goes to ``output`` as JSON.
 
     A dict that it returns holds figures, in place of those taken here.
     """
@@ -52,7 +52,7 @@ def serve(work: Callable[[], Any], output: Path | None = None) -> None:
 
 
 class Child:
-    """The parent's side."""
+    """A child process, as its parent sees it."""
 
     def __init__(self, command: Sequence[str], environment: dict[str, str]) -> None:
         pipe = subprocess.PIPE

@@ -4,7 +4,8 @@
     python benchmarks/corpus.py topk
     python benchmarks/corpus.py wikipedia --folder build/bench
 
-Every side runs in a process of its own; memory is the kernel's peak resident size of that process (mapped pages count).
+Every contender runs in a process of its own; memory is the kernel's peak resident size of that process (mapped pages
+count).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 
 CANDIDATES = 8
 BATCH, BATCHES = 32, 200
-SIDES = Path(__file__).with_name("corpus_sides.py")
+CONTENDERS = Path(__file__).with_name("corpus_contenders.py")
 
 
 def make_dataset(path: Path, documents: int, queries: int) -> None:
@@ -76,9 +77,9 @@ def make_dataset(path: Path, documents: int, queries: int) -> None:
     )
 
 
-def side(name: str, *arguments: object, python: str = sys.executable) -> dict[str, Any]:
-    """Run one side of a comparison; its last line is JSON."""
-    command = [python, str(SIDES), name, *map(str, arguments)]
+def contender(name: str, *arguments: object, python: str = sys.executable) -> dict[str, Any]:
+    """Run one contender of a comparison; its last line is JSON."""
+    command = [python, str(CONTENDERS), name, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
@@ -93,16 +94,16 @@ def loader(folder: Path, scale: float, trove: str | None) -> None:
     make_dataset(large, 2 * documents, queries)
     large_rows = f"{2 * documents:,} documents"
     found = {
-        "dictionaries": side("dictionaries", small),
-        "osparse, nothing cached": side("osparse", small, folder / "cache-small"),
-        "osparse, cached": side("osparse", small, folder / "cache-small"),
-        f"osparse, nothing cached, {large_rows}": side("osparse", large, folder / "cache-large"),
-        f"osparse, cached, {large_rows}": side("osparse", large, folder / "cache-large"),
+        "dictionaries": contender("dictionaries", small),
+        "osparse, nothing cached": contender("osparse", small, folder / "cache-small"),
+        "osparse, cached": contender("osparse", small, folder / "cache-small"),
+        f"osparse, nothing cached, {large_rows}": contender("osparse", large, folder / "cache-large"),
+        f"osparse, cached, {large_rows}": contender("osparse", large, folder / "cache-large"),
     }
     if trove:
-        side("export", small, folder / "trove-files")
+        contender("export", small, folder / "trove-files")
         for name in ("Trove, first run", "Trove, cached"):
-            found[name] = side("trove", folder / "trove-files", folder / "trove-cache", python=trove)
+            found[name] = contender("trove", folder / "trove-files", folder / "trove-cache", python=trove)
     print(f"{queries:,} queries x {CANDIDATES} candidates over {documents:,} documents; batches of {BATCH} queries\n")
     print("| loader | peak, GB | private at the end, GB | open, CPU s (wall) | first batch, CPU s | texts per CPU s |")
     print("|---|---|---|---|---|---|")
@@ -219,7 +220,7 @@ def wikipedia(folder: Path, count: int = 6000) -> None:
     print(f"{count:,} generated articles, {size / 1e6:.1f} MB compressed\n")
     print("| cleaning | compressed MB/s of one core | articles/s | peak memory, GB |\n|---|---|---|---|")
     for name in ("none", "osparse", "mwparserfromhell"):
-        found = side("wikipedia", path, name)
+        found = contender("wikipedia", path, name)
         print(
             f"| {name} | {size / 1e6 / found['cpu']:.2f} | {found['articles'] / found['cpu']:,.0f} "
             f"| {found['peak'] / 1e9:.2f} |"

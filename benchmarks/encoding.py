@@ -2,9 +2,10 @@
 
     python benchmarks/encoding.py --dataset build/quickstart/dataset [--documents 1000] [--rounds 3]
 
-Every side is a child process in its own environment (benchmarks/peers.py makes the peers'), alive during the whole run;
-in a round each encodes all texts once, one side after the other, so that a busy machine is busy for all. Prints medians
-over the rounds, ratios within this run, and how far the vectors are from osparse's. CPU seconds are all threads'.
+Every contender is a child process in its own environment (benchmarks/peers.py makes the peers'), alive during the whole
+run; in a round each encodes all texts once, one contender after the other, so that a busy machine is busy for all.
+Prints medians over the rounds, ratios within this run, and how far the vectors are from osparse's. CPU seconds are all
+threads'.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import peers
 import workload
 from child import Child
 
-SIDES = Path(__file__).with_name("encoding_sides.py")
+CONTENDERS = Path(__file__).with_name("encoding_contenders.py")
 PEERS = {"sentence_transformers": "sentence-transformers", "opensearch_py_ml": "opensearch-py-ml"}
 NAMES = {
     "osparse": "osparse", "osparse_plain": "osparse, no int8 screen",
@@ -28,9 +29,9 @@ NAMES = {
 MIB = 1 << 20
 
 
-def start(side: str, work: Path, model: Path, texts: Path, batch: int, threads: int) -> Child:
-    interpreter = peers.python(PEERS[side]) if side in PEERS else Path(sys.executable)
-    command = [interpreter, SIDES, side, model, texts, batch, threads, work / f"{side}.json"]
+def start(contender: str, work: Path, model: Path, texts: Path, batch: int, threads: int) -> Child:
+    interpreter = peers.python(PEERS[contender]) if contender in PEERS else Path(sys.executable)
+    command = [interpreter, CONTENDERS, contender, model, texts, batch, threads, work / f"{contender}.json"]
     return Child([str(part) for part in command], peers.environment(threads))
 
 
@@ -54,31 +55,34 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sides", nargs="+", default=list(NAMES), choices=list(NAMES))
+    parser.add_argument("--contenders", nargs="+", default=list(NAMES), choices=list(NAMES))
     parser.add_argument("--work", type=Path, default=Path("build/bench"))
     given = parser.parse_args()
     made, texts = workload.write(given.work, given.dataset, given.documents, given.length)
     model = given.model or made
-    children = {side: start(side, given.work, model, texts, given.batch, given.threads) for side in given.sides}
-    rounds = [{side: child.once() for side, child in children.items()} for _ in range(given.rounds)]
+    children = {
+        contender: start(contender, given.work, model, texts, given.batch, given.threads)
+        for contender in given.contenders
+    }
+    rounds = [{contender: child.once() for contender, child in children.items()} for _ in range(given.rounds)]
     for child in children.values():
         child.end()
     special = set(json.loads((model / "tokenizer_config.json").read_text()).get("added_tokens_decoder", {}))
     special |= {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}
-    vectors = {side: json.loads((given.work / f"{side}.json").read_text()) for side in given.sides}
+    vectors = {contender: json.loads((given.work / f"{contender}.json").read_text()) for contender in given.contenders}
     print(
         "| | docs/s | CPU s | MB above the model | osparse is faster | CPU s ratio | memory ratio | vectors differ by |"
     )
     print("|---|---|---|---|---|---|---|---|")
-    first = given.sides[0]
-    for side in given.sides:
-        middle = {key: statistics.median(r[side][key] for r in rounds) for key in ("wall", "cpu")}
-        peak = max(r[side]["peak"] for r in rounds)
-        ratios = [statistics.median(r[side][key] / r[first][key] for r in rounds) for key in ("wall", "cpu")]
+    first = given.contenders[0]
+    for contender in given.contenders:
+        middle = {key: statistics.median(r[contender][key] for r in rounds) for key in ("wall", "cpu")}
+        peak = max(r[contender]["peak"] for r in rounds)
+        ratios = [statistics.median(r[contender][key] / r[first][key] for r in rounds) for key in ("wall", "cpu")]
         memory = peak / max(r[first]["peak"] for r in rounds)
-        largest, missed = difference(vectors[first], vectors[side], special)
+        largest, missed = difference(vectors[first], vectors[contender], special)
         print(
-            f"| {NAMES[side]} | {given.documents / middle['wall']:.0f} | {middle['cpu']:.2f} | {peak / MIB:.0f} "
+            f"| {NAMES[contender]} | {given.documents / middle['wall']:.0f} | {middle['cpu']:.2f} | {peak / MIB:.0f} "
             f"| {ratios[0]:.1f}x | {ratios[1]:.1f}x | {memory:.1f}x | {largest:.1e}, {missed} non-zeros |",
             flush=True,
         )

@@ -4,7 +4,7 @@
 
 About 61,000 documents, fetched like `osparse corpus build --source debian` fetches them; nothing of them is shipped. A
 proxy answers 429 or 503, or resets the connection before or after the server did its work, in that share of all calls.
-The first load is killed (SIGKILL) when it is about 40 % through; the next goes on; a third finds nothing to do. Then
+The first load is killed (SIGKILL) when it is about 40 % through; the next resumes; a third finds nothing to do. Then
 every document's stored content hash is compared with the file's. Without --bundle a small encoder made for tests is
 used: the network, not the model, is on trial. Exits 3 unless every document is there exactly once, with its content.
 """

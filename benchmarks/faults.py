@@ -1,6 +1,6 @@
 """Strike a deploy, a load and an undeploy with each kind of fault at each call, run again, compare with a clean run.
 
-    python benchmarks/faults.py [--every 3] [--ground twin|node|both] [--home build/faults-node]
+    python benchmarks/faults.py [--every 3] [--ground emulator|node|both] [--home build/faults-node]
 
 Kinds: dropped before sending, done but the answer lost, answered 429, 500, 503, garbage, late, and the process killed
 (SIGKILL) before and after the call. The grounds: a server that answers as ML Commons does (of tests/support),
@@ -40,8 +40,8 @@ from osparse.io.progress import track  # noqa: E402
 def grounds(wanted: str, home: Path) -> Iterator[tuple[str, Ground]]:
     if wanted != "node":
         with mlcommons_server() as server:
-            yield "ML Commons (twin)", TwinGround(server)
-    if wanted != "twin":
+            yield "ML Commons (emulator)", TwinGround(server)
+    if wanted != "emulator":
         try:
             yield "OpenSearch 3.8.0, mode client", NodeGround(str(node_up(home, port=0, tied=True).url))
         finally:
@@ -92,7 +92,7 @@ def measure(where: str, ground: Ground, folder: Path, every: int) -> list[Trial]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, default=3, help="strike every n-th call with each kind")
-    parser.add_argument("--ground", choices=["twin", "node", "both"], default="both")
+    parser.add_argument("--ground", choices=["emulator", "node", "both"], default="both")
     parser.add_argument("--home", type=Path, default=Path("build/faults-node"))
     given = parser.parse_args()
     started, found = time.monotonic(), list[Trial]()

@@ -1,4 +1,4 @@
-"""Client-side loads into the real embedded OpenSearch: documents per second, and what they are spent on.
+"""Loads in client mode into the real embedded OpenSearch: documents per second, and what they are spent on.
 
     python benchmarks/indexing.py [--bundle build/quickstart/bundle|lookup] [--dataset build/quickstart/dataset]
 
@@ -182,7 +182,7 @@ def _children_cpu() -> float:
 
 def deploys(node: Node, runs: int) -> None:
     print("\n| `osparse deploy` | wall s | server s | the rest s | processor s of osparse |\n|---|---|---|---|---|")
-    for what, url in (("fresh, mode client, real node", node.cluster.url), ("fresh, ML Commons (twin)", "")):
+    for what, url in (("fresh, mode client, real node", node.cluster.url), ("fresh, ML Commons (emulator)", "")):
         rows = []
         for _ in range(runs):
             if url:

@@ -4,9 +4,9 @@
     python benchmarks/interop.py MODEL                    # a model of yours too, one without a lexical table
 
 Two ways: a model directory of osparse is encoded by SparseEncoder as it is; and folders that SparseEncoder saves (a
-symmetric one, and a Router with an inference-free query side) are opened as ``osparse package`` opens them. Special
+symmetric one, and a Router with an inference-free query encoder) are opened as ``osparse package`` opens them. Special
 tokens, which osparse never gives weight, and pruning, which sentence-transformers does not know, are left out. The
-peer's side runs in its own environment (benchmarks/peers.py). Exit code 1 if a weight differs by more than 1e-4.
+peer runs in its own environment (benchmarks/peers.py). Exit code 1 if a weight differs by more than 1e-4.
 """
 
 from __future__ import annotations

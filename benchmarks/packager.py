@@ -28,7 +28,7 @@ from child import Child
 
 from osparse.contracts.bundle import Bundle, read_member
 
-SIDES = Path(__file__).with_name("packager_sides.py")
+CONTENDERS = Path(__file__).with_name("packager_contenders.py")
 PEER = "opensearch-py-ml"
 LENGTH = 256
 CASES = {"one text": (1, 10), "32 texts": (32, 1)}
@@ -57,8 +57,10 @@ def package(model: Path, output: Path, times: int) -> tuple[list[float], list[fl
 
 
 def difference(work: Path, case: str, special: list[int]) -> float:
-    """Largest difference of a weight between the two sides over the ordinary ids."""
-    ours, theirs = (np.array(json.loads((work / f"{side}.{case}.json").read_text())) for side in ("osparse", "peer"))
+    """Largest difference of a weight between the two contenders, over the ordinary ids."""
+    ours, theirs = (
+        np.array(json.loads((work / f"{contender}.{case}.json").read_text())) for contender in ("osparse", "peer")
+    )
     gap = np.abs(ours - theirs)
     gap[:, special] = 0
     return float(gap.max())
@@ -76,28 +78,29 @@ def main() -> None:
     weights = (model / "model.safetensors").stat().st_size
     walls, cpus = package(model, work / "bundle", given.packagings)
     seconds = f"wall {min(walls):.1f} s, processor {min(cpus):.1f} s"
-    print(f"osparse package of {weights / 1e6:.1f} MB, rings (a) and (b): {seconds}", flush=True)
+    print(f"osparse package of {weights / 1e6:.1f} MB, graphs and emulator checked: {seconds}", flush=True)
     bundle = Bundle.open(work / "bundle")
     (work / "osparse.pt").write_bytes(read_member(bundle.zip_path("torchscript"), "model.pt"))
     python = str(peers.python(PEER))
-    subprocess.run([python, str(SIDES), "export", str(model), str(work)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([python, str(CONTENDERS), "export", str(model), str(work)], check=True, stdout=subprocess.DEVNULL)
     print(f"peer: {peers.versions(PEER)}\n")
-    print("| case | side | processor time per text | peak above the loaded model | largest difference |")
+    print("| case | contender | processor time per text | peak above the loaded model | largest difference |")
     print("|---|---|---|---|---|")
     for case, (batch, calls) in CASES.items():
         children = {}
-        for side in ("osparse", "peer"):
-            told = (f"{work}/{side}.pt", str(batch), str(LENGTH), str(calls), f"{work}/{side}.{case}.json")
-            children[side] = Child([python, str(SIDES), "run", *told], peers.environment(1))
-        rounds = [{side: child.once() for side, child in children.items()} for _ in range(given.rounds + 1)]
+        for contender in ("osparse", "peer"):
+            told = (f"{work}/{contender}.pt", str(batch), str(LENGTH), str(calls), f"{work}/{contender}.{case}.json")
+            children[contender] = Child([python, str(CONTENDERS), "run", *told], peers.environment(1))
+        rounds = [{contender: child.once() for contender, child in children.items()} for _ in range(given.rounds + 1)]
         for child in children.values():
             child.end()
         gap = difference(work, case, list(bundle.head.masked_ids))
         time_of, peak_of = {}, {}
-        for side in children:
-            time_of[side] = statistics.median(r[side]["cpu"] for r in rounds[1:]) / (batch * calls)
-            peak_of[side] = max(r[side]["peak"] for r in rounds)
-            print(f"| {case} | {side} | {time_of[side] * 1e3:.1f} ms | {peak_of[side] / MIB:.1f} MiB | {gap:.1e} |")
+        for contender in children:
+            time_of[contender] = statistics.median(r[contender]["cpu"] for r in rounds[1:]) / (batch * calls)
+            peak_of[contender] = max(r[contender]["peak"] for r in rounds)
+            milliseconds, mebibytes = time_of[contender] * 1e3, peak_of[contender] / MIB
+            print(f"| {case} | {contender} | {milliseconds:.1f} ms | {mebibytes:.1f} MiB | {gap:.1e} |")
         times, peaks = time_of["osparse"] / time_of["peer"], peak_of["osparse"] / peak_of["peer"]
         print(f"| {case} | **ratio** | **{times:.2f}** | **{peaks:.3f}** | |", flush=True)
 

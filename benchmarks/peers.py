@@ -4,8 +4,8 @@
     python benchmarks/peers.py sentence-transformers    # only this one
 
 In a benchmark: ``peers.python("opensearch-py-ml")`` is that environment's interpreter, made on the first call (about
-two minutes and 4 GB of disk each, most of it torch) under build/peers/<name>; run the peer's side as a child process of
-it: ``subprocess.run([python(name), "side.py", ...])``. ``versions(name)`` says what was measured. An environment is
+two minutes and 4 GB of disk each, most of it torch) under build/peers/<name>; run the peer as a child process of
+it: ``subprocess.run([python(name), "script.py", ...])``. ``versions(name)`` says what was measured. An environment is
 whole when it holds ``.installed``; one that was cut off, or made for other requirements, is made again.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 
 HOME = Path(__file__).resolve().parents[1] / "build" / "peers"
 TORCH = "torch==2.15.0"
-"""The same on both sides of every comparison: the torch of osparse's own environment when these were measured."""
+"""The same for both contenders of every comparison: the torch of osparse's own environment when these were measured."""
 REQUIREMENTS = {
     "sentence-transformers": ("sentence-transformers[train]==6.2.0", "transformers==5.23.0", TORCH),
     # It requires none of these, and imports what transformers 5 no longer has.

@@ -3,7 +3,7 @@
     python benchmarks/training.py --dataset build/quickstart/dataset [--batch 32] [--steps 3] [--rounds 2]
 
 Both are inference-free: documents of 128 tokens through the model, queries looked up. A step is forward, backward,
-clipping and AdamW. The sides run in turns; medians over steps, then rounds. With --memory GB it also estimates the
+clipping and AdamW. The contenders run in turns; medians over steps, then rounds. With --memory GB it also estimates the
 largest batch of the peer that fits, from its peaks at --batch and twice that, and trains osparse at ten times it.
 """
 
@@ -18,7 +18,7 @@ import peers
 import workload
 from child import Child
 
-SIDES = Path(__file__).with_name("training_sides.py")
+CONTENDERS = Path(__file__).with_name("training_contenders.py")
 MIB = 1 << 20
 PEER, CACHED = "SparseEncoderTrainer", "SparseEncoderTrainer, CachedSpladeLoss"
 
@@ -27,8 +27,8 @@ def start(given: argparse.Namespace, peer: bool, batch: int, steps: int, columns
     model = workload.make_model(given.work / "model-128", given.dataset, 128)
     dataset, pairs = workload.make_pairs(given.work, given.dataset, given.pairs)
     interpreter = peers.python("sentence-transformers") if peer else Path(sys.executable)
-    side = "sentence_transformers" if peer else "osparse"
-    command = [interpreter, SIDES, side, model, dataset, pairs, given.threads, batch, steps, columns, micro]
+    contender = "sentence_transformers" if peer else "osparse"
+    command = [interpreter, CONTENDERS, contender, model, dataset, pairs, given.threads, batch, steps, columns, micro]
     return Child([str(part) for part in command], peers.environment(given.threads))
 
 

@@ -1,4 +1,4 @@
-"""What every side of a speed benchmark is given: the same texts, and the same weights in a Hugging Face folder.
+"""What every contender of a speed benchmark is given: the same texts, and the same weights in a Hugging Face folder.
 
 The weights are random, shaped so that a document has about as many non-zeros as a trained model's: embeddings (tied to
 the decoder) drawn with a standard deviation of 0.2, and one number taken from every decoder bias, the quantile of the
@@ -82,7 +82,7 @@ def make_model(folder: Path, dataset: Path, length: int, seed: int = 0) -> Path:
 
 
 def write(folder: Path, dataset: Path, documents: int, length: int) -> tuple[Path, Path]:
-    """(model directory, texts.json) for the sides."""
+    """(model directory, texts.json) for the contenders."""
     model = make_model(folder / f"model-{length}", dataset, length)
     texts = folder / "texts.json"
     texts.write_text(json.dumps(texts_of(dataset, documents), ensure_ascii=False))

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The whole road in order: text -> dataset -> tokenizer and IDF -> model -> bundle -> OpenSearch -> answers -> table.
-# Each step is one osparse command; one whose output is there and made from the same inputs says so and returns at once.
+# Every step in order: text -> dataset -> tokenizer and IDF -> model -> bundle -> OpenSearch -> search -> evaluation.
+# Each step is one osparse command; where its output was made from the same inputs before, it says so and returns.
 set -eu
 
 OUT=${OUT:-build/quickstart}
@@ -30,7 +30,7 @@ fi
 osparse train configs/quickstart.yaml --dataset "$OUT/dataset" --output "$OUT/model" \
   --set "tokenizer=$OUT/tokenizer" --set "idf=$OUT/idf.json" $RESUME
 
-say "4/8 package it for OpenSearch, proved equal to the model"
+say "4/8 package it for OpenSearch and check that the results equal the model's"
 osparse package "$OUT/model" --output "$OUT/bundle" --name quickstart
 
 say "5/8 start a real OpenSearch on $CLUSTER"
@@ -40,13 +40,13 @@ say "6/8 deploy the bundle and load the documents"
 osparse deploy "$OUT/bundle" --cluster "$CLUSTER" --index "$INDEX"
 osparse index --cluster "$CLUSTER" --index "$INDEX" "$OUT/dataset"
 
-say "7/8 ask it"
+say "7/8 search"
 for text in "동영상 편집기" "파이썬 웹 프레임워크" "네트워크 패킷 분석 도구" \
   "play chess against the computer" "library for reading PDF files" "fonts for Korean text"; do
   osparse search --cluster "$CLUSTER" --index "$INDEX" --top 3 --explain "$text"
 done
 
-say "8/8 measure it on the held-back test queries, beside BM25 as a user would set it up on this node"
+say "8/8 measure it on the held-back test queries, beside BM25 with OpenSearch's own analyzers"
 osparse evaluate --dataset "$OUT/dataset" --split test --cluster "$CLUSTER" --index "$INDEX" --baseline bm25 \
   --output "$OUT/report.json"
 

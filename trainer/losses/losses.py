@@ -125,7 +125,8 @@ def margin_mse(
     """Mean over queries and their negatives of ((s+ - s-) - (t+ - t-))^2 (arXiv 2010.02666).
 
     Args:
-        scores: (Q, D). teacher: (Q, D). candidates: (Q, D) bool, the target among them. target: (Q,) column of the positive.
+        scores: (Q, D). teacher: (Q, D). target: (Q,) column of the positive.
+        candidates: (Q, D) bool, the target among them.
         weight: (Q,) >= 0, relative weight of each query.
 
     Returns:

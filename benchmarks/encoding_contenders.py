@@ -1,4 +1,4 @@
-"""The sides of benchmarks/encoding.py, each run as a child in its own environment; see there."""
+"""The contenders of benchmarks/encoding.py, each run as a child in its own environment; see there."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ def opensearch_py_ml(model: str, texts: list[str], batch: int) -> Callable[[], V
 
 
 def main() -> None:
-    side, model, texts, batch, threads, output = sys.argv[1:]
+    contender, model, texts, batch, threads, output = sys.argv[1:]
     import torch
 
     torch.set_num_threads(int(threads))
-    serve(globals()[side](model, json.loads(Path(texts).read_text(encoding="utf-8")), int(batch)), Path(output))
+    serve(globals()[contender](model, json.loads(Path(texts).read_text(encoding="utf-8")), int(batch)), Path(output))
 
 
 if __name__ == "__main__":

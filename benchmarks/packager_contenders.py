@@ -1,7 +1,7 @@
 """The children of benchmarks/packager.py, run by the peer's interpreter: it needs torch and the peer, not osparse.
 
-packager_sides.py export MODEL FOLDER             opensearch-py-ml's save_as_pt, into FOLDER/peer.pt
-packager_sides.py run FILE BATCH LENGTH CALLS OUT one line per line of stdin: CALLS forward passes of one thread
+packager_contenders.py export MODEL FOLDER             opensearch-py-ml's save_as_pt, into FOLDER/peer.pt
+packager_contenders.py run FILE BATCH LENGTH CALLS OUT one line per line of stdin: CALLS forward passes of one thread
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The sides of benchmarks/training.py, each run as a child in its own environment; see there."""
+"""The contenders of benchmarks/training.py, each run as a child in its own environment; see there."""
 
 from __future__ import annotations
 
@@ -126,11 +126,11 @@ def sentence_transformers(
 
 
 def main() -> None:
-    side, model, dataset, pairs, threads, *numbers = sys.argv[1:]
+    contender, model, dataset, pairs, threads, *numbers = sys.argv[1:]
     import torch
 
     torch.set_num_threads(int(threads))
-    serve(globals()[side](model, dataset, pairs, *map(int, numbers)))
+    serve(globals()[contender](model, dataset, pairs, *map(int, numbers)))
 
 
 if __name__ == "__main__":

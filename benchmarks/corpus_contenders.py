@@ -1,4 +1,4 @@
-"""One side of a comparison of benchmarks/corpus.py, in a process of its own; prints one line of JSON."""
+"""One contender of a comparison of benchmarks/corpus.py, in a process of its own; prints one line of JSON."""
 
 from __future__ import annotations
 
