@@ -45,12 +45,9 @@ def group_of(bundle: str) -> str:
     return f"osparse-{bundle}"
 
 
-def encoder_model(bundle: Bundle) -> str:
-    return f"{bundle.name}-{bundle.short}-encoder"
-
-
-def tokenizer_model(bundle: Bundle) -> str:
-    return f"{bundle.name}-{bundle.short}-tokenizer"
+def model_of(bundle: Named, part: str) -> str:
+    """The model of a part (``encoder``, ``tokenizer``) of a bundle."""
+    return f"{bundle.name}-{bundle.short}-{part}"
 
 
 class Named(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import Deployment, feature_name
@@ -13,7 +13,7 @@ from osparse.deployer.index.copy import TEXT_FIELD, copy_documents
 from osparse.deployer.index.generations import Generation, alias_note, foreign_aliases, move_alias
 from osparse.deployer.load.bundle_store import fetch_part
 from osparse.deployer.mlcommons.proof import TOLERANCE, check_weights
-from osparse.deployer.plan import Finding
+from osparse.deployer.plan import Finding, Made
 from osparse.errors import CheckError
 
 log = logging.getLogger("osparse.deployer.index.switch")
@@ -36,23 +36,24 @@ class Gate:
     margin: float = MARGIN
 
 
-@dataclass
-class Documents:
+@dataclass(frozen=True)
+class CopiedDocuments:
     """Step: the new index holds what the old one holds."""
 
     api: ClusterApi
     old: Generation
     new: str
     deployment: Deployment
+    takes = ()
 
-    def inspect(self) -> Finding:
+    def inspect(self, made: Made) -> Finding:
         """Only the copy itself can tell whether every document is there with its last content."""
         what = f"documents of {self.old.index} in {self.new}"
         there = self.api.count(self.old.index)
         here = self.api.count(self.new) if self.api.get_mapping(self.new) is not None else 0
         return Finding("change", what, f"{there:,} there, {here:,} here: those missing or changed are copied")
 
-    def apply(self) -> None:
+    def apply(self, made: Made) -> Made:
         for _ in range(LOOKS):
             self.api.refresh(self.old.index)  # or what was written last, also while the look before ran, is not found
             total = self.api.count(self.old.index)
@@ -60,9 +61,10 @@ class Documents:
             log.info("%s: %d documents copied, %d were there", self.new, copied.indexed, copied.unchanged)
             if not copied.indexed:
                 break
+        return Made()
 
 
-@dataclass
+@dataclass(frozen=True)
 class Switch:
     """Step: the name stands on the new index, which has passed the gate."""
 
@@ -75,12 +77,9 @@ class Switch:
     gate: Gate | None
     carry_aliases: bool = False
     """Move the aliases that others put on the old index along."""
-    report: list[str] = field(default_factory=list)
-    """What the gate found, for the result."""
-    notes: list[str] = field(default_factory=list)
-    """What else became of the old index, for the result."""
+    takes = ()
 
-    def inspect(self) -> Finding:
+    def inspect(self, made: Made) -> Finding:
         checks = ["the served weights are the probes'", "no fewer documents"]
         if self.gate is not None:
             checks.append(f"nDCG@10 on {self.gate.dataset} not lower by more than {self.gate.margin:g}")
@@ -88,14 +87,14 @@ class Switch:
         why = [f"once the gate holds: {'; '.join(checks)}", *self._aliases()]
         return Finding("change", what, ". ".join(why))
 
-    def apply(self) -> None:
+    def apply(self, made: Made) -> Made:
         """Raises :class:`CheckError` and leaves the alias alone if the gate does not hold."""
-        self.report.append(self._weights())
-        self.report.append(self._documents())
+        report = [self._weights(), self._documents()]
         if self.gate is not None:
-            self.report.append(self._quality(self.gate))
-        self.notes += self._aliases()
+            report.append(self._quality(self.gate))
+        notes = self._aliases()
         move_alias(self.api, self.alias, self.old.index, self.new, carry=self.carry_aliases)
+        return Made(gate=tuple(report), notes=tuple(notes))
 
     def _aliases(self) -> list[str]:
         """What becomes of the aliases that others put on the old index; nothing where there are none."""

@@ -11,8 +11,8 @@ from typing import Any
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.facts import Facts
 from osparse.deployer.mlcommons.api import MLCommons
-from osparse.deployer.mlcommons.model_steps import ServedModel
-from osparse.deployer.plan import Finding
+from osparse.deployer.mlcommons.model_steps import ModelCopies
+from osparse.deployer.plan import Finding, Made
 from osparse.errors import ClusterError, InputError
 from osparse.opensearch_templates import render
 
@@ -26,29 +26,30 @@ REMOTE = "RemoteModel"
 """In the predictor's name of a model that runs elsewhere; the limit does not count it."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class MLSettings:
     """Step: the settings let a model be uploaded from a file and run on the nodes there are."""
 
     api: ClusterApi
     facts: Facts
-    models: Sequence[ServedModel]
+    models: Sequence[ModelCopies]
     """What the settings are for: models that are served already need none of them."""
     allow: bool
     via_url: str | None = None
+    takes = ()
 
-    def inspect(self) -> Finding:
+    def inspect(self, made: Made) -> Finding:
         needed = self._needed()
         if not needed:
             return Finding("keep", "cluster settings", "models can be uploaded and run")
-        if all(model.is_served() for model in self.models):
+        if all(model.answers for model in self.models):
             return Finding("keep", "cluster settings", "the models are served already")
         reasons = "; ".join(why for _, why in needed.values())
         reasons += "" if self.allow else "; pass --allow-settings to let osparse change them"
         changes = ", ".join(f"{name}={json.dumps(value)}" for name, (value, _) in needed.items())
         return Finding("change", f"cluster settings {changes}", reasons)
 
-    def apply(self) -> None:
+    def apply(self, made: Made) -> Made:
         """Raises :class:`ClusterError` with the call to make when the settings may not be changed."""
         needed = self._needed()
         if not self.allow:
@@ -58,6 +59,7 @@ class MLSettings:
                 f"call:\n{settings_call(needed)}"
             )
         self.api.put_settings(_body(needed))
+        return Made()
 
     def _needed(self) -> Needed:
         return {**needed_settings(self.api, self.facts, self.via_url), **needed_slots(self.api, self.models)}
@@ -94,16 +96,15 @@ def needed_settings(api: ClusterApi, facts: Facts, via_url: str | None = None) -
     return needed
 
 
-def needed_slots(api: ClusterApi, models: Sequence[ServedModel]) -> Needed:
+def needed_slots(api: ClusterApi, models: Sequence[ModelCopies]) -> Needed:
     """The limit of models on a node, where these would pass it: the server says so only after all of the upload."""
     most = int(float(api.settings().get(MAX_MODELS, "10")))
-    running = {node: local_models(found) for node, found in MLCommons(api.cluster).profiles().items()}
-    if all(len(ids) + len(models) <= most for ids in running.values()):
+    running = {node: local_models(profile) for node, profile in MLCommons(api.cluster).profiles().items()}
+    if all(len(running_ids) + len(models) <= most for running_ids in running.values()):
         return {}
-    for model in models:
-        model.inspect()  # finds its id
-    wanted = {node: len(ids | {model.id or model.name for model in models}) for node, ids in running.items()}
-    node, count = max(wanted.items(), key=lambda pair: pair[1])
+    ids = {model.best.id if model.best is not None else model.name for model in models}
+    counts = {node: len(running_ids | ids) for node, running_ids in running.items()}
+    node, count = max(counts.items(), key=lambda pair: pair[1])
     if count <= most:
         return {}
     name = api.nodes().get(node, {}).get("name", node)

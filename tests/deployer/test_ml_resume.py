@@ -14,7 +14,7 @@ from mlcommons_http import Request
 from mlcommons_server import Fault, MLCommonsServer, mlcommons_server
 
 from osparse.contracts.bundle import Bundle
-from osparse.deployer import deploy, status
+from osparse.deployer import ModelOptions, deploy, status
 from osparse.deployer.mlcommons import model_steps, tasks
 from osparse.errors import ClusterError, InputError
 
@@ -79,11 +79,16 @@ def test_models_come_by_url(small_bundle: Bundle, files: str) -> None:
     with mlcommons_server(settings={}) as server:
         refused = "allow_registering_model_via_url"
         with pytest.raises(ClusterError, match=refused):
-            deploy(small_bundle, client(server), "products", via_url=files)
-        result = deploy(small_bundle, client(server), "products", via_url=files, allow_settings=True)
+            deploy(small_bundle, client(server), "products", models=ModelOptions(via_url=files))
+        result = deploy(
+            small_bundle,
+            client(server),
+            "products",
+            models=ModelOptions(via_url=files, models=ModelOptions(allow_settings=True)),
+        )
         assert result.applied and not chunks_sent(server) and status(client(server), "products")[0].ready
         assert "plugins.ml_commons.allow_registering_model_via_local_file" not in server.persistent
-        assert not deploy(small_bundle, client(server), "products", via_url=files).plan.changes
+        assert not deploy(small_bundle, client(server), "products", models=ModelOptions(via_url=files)).plan.changes
         assert not deploy(small_bundle, client(server), "products").plan.changes, "how they came is forgotten"
 
 
@@ -92,11 +97,11 @@ def test_a_url_that_does_not_work_is_told(server: MLCommonsServer, small_bundle:
     with pytest.raises(
         ClusterError, match=r"encoder.onnx.zip: Connection refused; what to do: .* as seen from the nodes"
     ):
-        deploy(small_bundle, client(server), "products", via_url="http://127.0.0.1:9/")
+        deploy(small_bundle, client(server), "products", models=ModelOptions(via_url="http://127.0.0.1:9/"))
     assert not server.models
     server.persistent["plugins.ml_commons.trusted_url_regex"] = "^https://ours/.*"
     with pytest.raises(InputError, match="does not trust http"):
-        deploy(small_bundle, client(server), "products", via_url=files)
+        deploy(small_bundle, client(server), "products", models=ModelOptions(via_url=files))
 
 
 def test_a_fetch_the_server_gave_up_is_begun_anew(
@@ -109,7 +114,7 @@ def test_a_fetch_the_server_gave_up_is_begun_anew(
     server.groups["g"] = {"name": "osparse-tiny", "latest_version": 1}
     server.models["left"] = {"name": name, "model_group_id": "g", "model_state": "REGISTERING"}
     server.chunks["left"] = {}
-    deploy(small_bundle, client(server), "products", via_url=files)
+    deploy(small_bundle, client(server), "products", models=ModelOptions(via_url=files))
     assert "left" not in server.models and len(server.models) == 2
 
 

@@ -6,7 +6,7 @@ import pytest
 from mlcommons_server import MLCommonsServer
 
 from osparse.contracts.bundle import Bundle
-from osparse.deployer import deploy, read_deployment, status
+from osparse.deployer import ModelOptions, deploy, read_deployment, status
 from osparse.deployer.index.layout import Serving
 from osparse.errors import ClusterError, InputError
 
@@ -76,7 +76,12 @@ def test_options_of_ml_commons_are_said_to_do_nothing_in_client_mode(
     core: MLCommonsServer, small_bundle: Bundle, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("WARNING", "osparse.deployer"):
-        deploy(small_bundle, client(core), "products", allow_settings=True, via_url="https://files.example/")
+        deploy(
+            small_bundle,
+            client(core),
+            "products",
+            models=ModelOptions(allow_settings=True, via_url="https://files.example/"),
+        )
     assert "--allow-settings" in caplog.text and "--via-url" in caplog.text
 
 

@@ -12,7 +12,7 @@ from mlcommons_server import MLCommonsServer
 
 from osparse.cli.main import main
 from osparse.contracts.bundle import Bundle
-from osparse.deployer import UndeployResult, deploy, rollback, status, undeploy
+from osparse.deployer import UndeployResult, Upgrade, deploy, rollback, status, undeploy
 from osparse.deployer.operate import removal
 from osparse.errors import DeploymentConflictError, InputError, OsparseError
 
@@ -204,8 +204,8 @@ def test_a_switch_says_what_becomes_of_other_aliases(
     only = {"filter": {"term": {"lang": "ko"}}, "index_routing": "1"}
     live = {"add": {"index": old, "alias": "shop-live", **only}}
     client(core).request("POST", "/_aliases", body={"actions": [live]})
-    planned = deploy(other_bundle, client(core), "products", plan_only=True, carry_aliases=carry)
-    result = deploy(other_bundle, client(core), "products", carry_aliases=carry)
+    planned = deploy(other_bundle, client(core), "products", plan_only=True, upgrade=Upgrade(carry_aliases=carry))
+    result = deploy(other_bundle, client(core), "products", upgrade=Upgrade(carry_aliases=carry))
     for shown in (str(planned), str(result)):
         assert (f"stay on {old}: shop-live" in shown) is not carry and ("move along: shop-live" in shown) is carry
     assert core.indices[new if carry else old].aliases["shop-live"] == only

@@ -83,7 +83,7 @@ def deploy_command(
     name stays where it was.
     """
     from osparse.contracts.bundle import Bundle
-    from osparse.deployer import deploy
+    from osparse.deployer import ModelOptions, Upgrade, deploy
 
     if options["stage"] and (no_copy or gate_dataset is not None or options["carry_aliases"]):
         raise InputError("--stage stops before documents and gate; leave out --no-copy, --gate and --carry-aliases")
@@ -101,7 +101,10 @@ def deploy_command(
         from osparse.retrieval import gate
 
         options["gate"] = gate(cluster, gate_dataset, split=gate_split, margin=gate_margin)
-    result = deploy(opened, cluster, index, choices=choices, copy=not no_copy, **options)
+    models = ModelOptions(options.pop("allow_settings"), options.pop("via_url"))
+    moving = {name: options.pop(name) for name in ("stage", "gate", "carry_aliases") if name in options}
+    upgrade = Upgrade(copy=not no_copy, **moving)
+    result = deploy(opened, cluster, index, serving=choices, models=models, upgrade=upgrade, **options)
     if result.applied:
         _write(result, snippets_file, saved_objects)
     echo(result.to_json(), lambda: str(result))
