@@ -216,6 +216,5 @@ def stored_bundles(api: ClusterApi) -> dict[str, dict[str, Any]]:
     if api.get_mapping(names.BUNDLES_INDEX) is None:
         return {}
     api.refresh(names.BUNDLES_INDEX)
-    body = {"size": 10_000, "_source": ["bundle", "parts"], "query": {"term": {"kind": "bundle"}}}
-    hits = api.search(names.BUNDLES_INDEX, body)["hits"]["hits"]
+    hits = api.search(names.BUNDLES_INDEX, render("bundle_records_find"))["hits"]["hits"]
     return {hit["_id"]: dict(hit["_source"]) for hit in hits}

@@ -16,9 +16,10 @@ from osparse.contracts.deployment import stored_vectors
 from osparse.deployer import Serving, deploy, index_documents, read_deployment, status
 from osparse.deployer.index.index_step import ceilings
 from osparse.deployer.index.pipeline_steps import words_per_piece
-from osparse.deployer.operate.snippets import saved_objects, snippets, tokens_body
+from osparse.deployer.operate.snippets import saved_objects, snippets
 from osparse.errors import DeploymentConflictError, InputError
 from osparse.opensearch_templates import names
+from osparse.opensearch_templates.queries import tokens_body
 
 from .conftest import TEXTS, client
 
