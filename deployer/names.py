@@ -84,6 +84,11 @@ def baseline_of(index: str) -> str:
     return f"{index}-bm25-"
 
 
+def bundle_of_group(name: str) -> str | None:
+    """The bundle of a model group osparse made; None for any other group."""
+    return name.removeprefix("osparse-") if name.startswith("osparse-") else None
+
+
 def bundle_of_model(name: str) -> tuple[str, str] | None:
     """Bundle name and short fingerprint in the name of a model osparse made; None for any other model."""
     found = re.fullmatch(r"(.+)-([0-9a-f]{12})-(encoder|tokenizer)", name)

@@ -51,13 +51,13 @@ class Answer:
 
 
 def reason_of(body: Any) -> str:
-    """The words of an OpenSearch error object, of the answer that holds one, or of any other body."""
+    """The reasons in an OpenSearch error object, each once, of the answer that holds one, or any other body as text."""
     error = body.get("error", body) if isinstance(body, dict) else body
     words: list[str] = []
     while isinstance(error, dict):
         reason = error.get("reason")
-        if isinstance(reason, str) and reason not in words:
-            words.append(reason)
+        if isinstance(reason, str) and not any(earlier.endswith(reason) for earlier in words):
+            words.append(reason)  # a cause often only repeats the end of what it caused
         shards = error.get("failed_shards") or [{}]
         error = error.get("caused_by") or shards[0].get("reason")
     if not words and isinstance(error, str):

@@ -137,7 +137,7 @@ def _examined(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentS
     problems += _parts(api, deployment)
     problems += [f"{drift}; run osparse status --heal" for drift in pipeline_drift(api, name, deployment)]
     if documents is None:
-        problems.insert(0, f"the index is closed and answers nothing; open it with: POST /{name}/_open")
+        problems.insert(0, f"the index is closed and answers nothing; {api.opening_advice(name)}")
     else:
         problems += document_problems(api, name, deployment)
     return DeploymentStatus(

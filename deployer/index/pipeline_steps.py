@@ -51,7 +51,8 @@ class IngestPipeline:
             body = dict(render("ingest_text_chunking", **values, **pieces))
         else:
             body = dict(render("ingest_sparse_encoding", **values, field=FIELD))
-        body["processors"][-1]["sparse_encoding"].update(self._choices())
+        (encoding,) = (processor for processor in body["processors"] if "sparse_encoding" in processor)
+        encoding["sparse_encoding"].update(self._choices())
         return body
 
     def _choices(self) -> dict[str, Any]:

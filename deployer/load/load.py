@@ -179,9 +179,10 @@ def prepare_load(
         archive = patiently(lambda: fetch_part(api, deployment, "onnx"))
         return open_source(archive, deployment.key_style, workers, total)
 
+    uuid = patiently(lambda: api.index_uuid(index))
     if deployment.mode != "client":
-        return Load(api, index, deployment, None, batch or ENCODING_BATCH)
-    return Load(api, index, deployment, encoder, batch or BATCH, senders=(workers or cores()) + 1)
+        return Load(api, index, deployment, None, batch or ENCODING_BATCH, uuid=uuid)
+    return Load(api, index, deployment, encoder, batch or BATCH, senders=(workers or cores()) + 1, uuid=uuid)
 
 
 def _target(api: ClusterApi, index: str) -> tuple[str, Deployment]:

@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from osparse.contracts.deployment import Deployment, generated_fields
+from osparse.contracts.deployment import META_KEY, Deployment, generated_fields
 from osparse.deployer.cluster.api import ClusterApi
-from osparse.deployer.load.bulk import Failure, FailureLog, Line, send_bulk, stored_hashes
+from osparse.deployer.load.bulk import Failure, FailureLog, Line, patiently, send_bulk, stored_hashes
 from osparse.deployer.load.documents import HASH_FIELD, Document, Removal, Row, Unusable
 from osparse.deployer.load.encoders import FeatureSource
 from osparse.deployer.load.stored_sources import StoredSource, stored_sources
 from osparse.errors import ClusterError, InputError, OsparseError
 from osparse.io.progress import Bar
 
+NO_FEATURES = b"{}"
 CONFLICTS = 5
 """How often a document that others keep changing is merged with their change again."""
 
@@ -64,6 +65,8 @@ class Load:
     """Batches under way at once."""
     force: bool = False
     """Send documents that are there with the same content too."""
+    uuid: str | None = None
+    """Of the index when the load began; None: whether it is still the same is not checked."""
     _source: FeatureSource | None = None
     _opening: threading.Lock = field(default_factory=threading.Lock)
 
@@ -123,12 +126,29 @@ class Load:
         sent = [row for row in fresh if not self._collides(row, done)]
         lines = [*self._lines(sent, there.keys(), done), *(Line(row.id, None) for row in removals)]
         refused = self._sent(lines, {row.id: row for row in sent})
+        self._check_index()
         bad = {failure.id for failure in refused}
         done.failures += refused
         done.indexed = sum(document.id not in bad for document in sent)
         done.deleted = sum(removal.id not in bad for removal in removals)
         done.stop = self._refused_alike(lines, refused)
         return done
+
+    def _check_index(self) -> None:
+        """A bulk request to an index that was deleted makes the cluster create it again, without mapping and pipelines.
+
+        Raises:
+            ClusterError: the index was deleted since the load began; what a bulk request created is removed.
+        """
+        if self.uuid is None or patiently(lambda: self.api.index_uuid(self.index)) == self.uuid:
+            return
+        mapping = (self.api.get_mapping(self.index) or {}).get(self.index)
+        if mapping is not None and META_KEY not in mapping.get("mappings", {}).get("_meta", {}):
+            self.api.delete_index(self.index)
+        raise ClusterError(
+            f"{self.index} on {self.api.cluster.url} was deleted during the load, and the documents with it; run "
+            "osparse deploy again, then the load"
+        )
 
     def _collides(self, document: Document, done: Tally) -> bool:
         """Whether the row brings a field that the encoder of this index writes; it is a failure then."""
@@ -160,7 +180,8 @@ class Load:
             done.encoded = len(filled)
             name = f'"{self.deployment.field}":'.encode()
             for document, features in zip(filled, self._encode(filled), strict=True):
-                members[document.id] = name + features
+                if features != NO_FEATURES:  # without the field, as a blank text
+                    members[document.id] = name + features
         ingest = self.deployment.mode == "client"
         lines = [
             Line(document.id, {}, ingest or bool(document.text.strip()), members.get(document.id, b""))

@@ -61,6 +61,13 @@ class MLCommons:
         hits = _hits(answer)
         return str(hits[0]["_id"]) if hits else None
 
+    def used_groups(self) -> dict[str, str]:
+        """Name -> id of every model group that a model was ever registered in, osparse's or not, up to a thousand."""
+        request, body = self.cluster.request, render("model_groups_all")
+        answer = request("POST", f"{_BASE}/model_groups/_search", body=body, allow=(400, 404), repeatable=True)
+        sources = {str(hit["_id"]): hit["_source"] for hit in _hits(answer)}
+        return {str(source["name"]): i for i, source in sources.items() if int(source.get("latest_version", 0)) > 0}
+
     def register_group(self, name: str) -> Answer:
         """400 is returned, not raised: the name may have been taken meanwhile."""
         body = render("model_group", name=name)

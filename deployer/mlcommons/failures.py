@@ -67,7 +67,8 @@ REMEDIES: tuple[tuple[str, str], ...] = (
 )
 """Pattern of a server's reason -> what to do."""
 
-RETRY_DEPLOY = re.compile(r"model content changed")
+MODEL_CHANGED = re.compile(r"model content changed")
+RETRY_DEPLOY = MODEL_CHANGED
 """Right after an upload this can be a slow read on the server: deploying again may do."""
 UPLOAD_AGAIN = re.compile(r"model content changed|Fail(ed)? to find model chunk|Failed to deploy model$")
 """What is stored is not whole."""
@@ -82,6 +83,16 @@ def with_remedy(message: str) -> str:
     """The message, followed by what to do about the reason in it, if it is a known one."""
     known = remedy(message)
     return f"{message}; what to do: {known}" if known else message
+
+
+def fetch_text(model: str, url: str, reason: str) -> str:
+    """Why the server could not register a model from an address."""
+    start = f"model {model} could not be registered from {url}: "
+    if reason.strip() == url:  # Java's message for a file that does not exist is its name alone
+        return f"{start}the address gives no such file; check that the bundle's zips are there, under their own names"
+    if MODEL_CHANGED.search(reason):
+        return f"{start}the file at the address is not this bundle's (sha256 differs); put the bundle's zips there"
+    return with_remedy(start + reason)
 
 
 def failure_text(model: str, errors: Mapping[str, str], node_names: Mapping[str, str]) -> str:

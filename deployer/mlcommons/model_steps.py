@@ -241,7 +241,7 @@ class ServedModel:
         task = tasks.finished(self.ml, self.ml.register_by_url(**values, url=url), f"register {self.name}")
         if task.state != "COMPLETED" or task.model_id is None:
             reason = "; ".join(task.errors.values()) or f"the task ended {task.state} without a reason"
-            raise ClusterError(failures.with_remedy(f"model {self.name} could not be registered from {url}: {reason}"))
+            raise ClusterError(failures.fetch_text(self.name, url, reason))
         found = self.ml.get_model(task.model_id)
         if found is None:
             raise ClusterError(f"model {self.name} (id {task.model_id}) vanished; run osparse deploy again")

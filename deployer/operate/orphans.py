@@ -33,6 +33,34 @@ def remove_orphans(work: Removal, bundles: Collection[str], deployments: Collect
             work.parts(fingerprint, f"{record['bundle']}-{fingerprint[:12]}")
 
 
+def remove_empty_groups(work: Removal, bundles: Collection[str] | None, used: Collection[str]) -> None:
+    """Remove the model groups of bundles that had models and have none.
+
+    The server counts a group's models for about a minute after the last one is deleted, and refuses until then.
+
+    Args:
+        bundles: Names of bundles; None for any. A deploy that registers the first model of a bundle again looks like
+            an empty group for a moment.
+        used: Names of the bundles that indices of the cluster are deployed with.
+    """
+    if not work.has_models or work.plan_only:
+        return
+    ml = MLCommons(work.api.cluster)
+    groups = {bundle: i for name, i in ml.used_groups().items() if (bundle := names.bundle_of_group(name))}
+    filled = {model.group_id for model in ml.all_models()} if groups else set()
+    for bundle, group_id in sorted(groups.items()):
+        if bundle in used or group_id in filled or (bundles is not None and bundle not in bundles):
+            continue
+        name, answer = names.group_of(bundle), ml.delete_group(group_id)
+        if answer.status == 200:
+            work.removed.append(f"model group {name}")
+        elif answer.status != 404:
+            work.left.append(
+                f"model group {name}, which is empty: the server still counts its models ({answer.reason}); run "
+                "osparse undeploy again in a minute"
+            )
+
+
 def _models(work: Removal, bundles: Collection[str]) -> dict[Made, list[Model]]:
     """By bundle; a model of such a name in another group is somebody else's."""
     if not work.has_models:

@@ -67,8 +67,6 @@ class Removal:
             return False
         if deployment.fingerprint not in {other.fingerprint for other in self.staying.values()}:
             self.parts(deployment.fingerprint, f"{deployment.bundle}-{deployment.fingerprint[:12]}")
-        if deployment.bundle not in {other.bundle for other in self.staying.values()}:
-            self._group(deployment.bundle)
         self._index(index)
         return True
 
@@ -194,15 +192,6 @@ class Removal:
     def _delete_parts(self, fingerprint: str, chunks: list[str]) -> None:
         for document in [*chunks, fingerprint]:
             self.api.delete_document(names.BUNDLES_INDEX, document)
-
-    def _group(self, bundle: str) -> None:
-        """A group whose last model is just gone cannot be deleted for some minutes: no fault, the next run does it."""
-        if not self.has_models or self.plan_only:
-            return
-        ml = MLCommons(self.api.cluster)
-        group = ml.find_group(names.group_of(bundle))
-        if group is not None and ml.delete_group(group).status == 200:
-            self.removed.append(f"model group {names.group_of(bundle)}")
 
 
 def _named_pipelines(deployment: Deployment) -> list[PipelineKey]:

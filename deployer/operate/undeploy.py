@@ -13,7 +13,7 @@ from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.cluster.facts import look
 from osparse.deployer.cluster.in_use import read_uses
 from osparse.deployer.index.generations import SUFFIX, Generation, Generations, deployments_of, read_generations
-from osparse.deployer.operate.orphans import remove_orphans
+from osparse.deployer.operate.orphans import remove_empty_groups, remove_orphans
 from osparse.deployer.operate.removal import Removal
 from osparse.errors import InputError
 
@@ -79,12 +79,18 @@ def undeploy(
     api = ClusterApi(cluster)
     found, meta = read_generations(api, index), api.all_meta()
     baselines = _baselines(meta, index) if everything else []
+    has_models = look(api).missing_plugins == []
     if found.current is None and not found.others and not baselines:
+        work = Removal(api, has_models, plan_only, read_uses(api), deployments_of(meta))
+        if everything:
+            remove_empty_groups(work, None, {deployment.bundle for deployment in work.staying.values()})
+        if work.removed or work.left:  # of an earlier run that ended the name
+            return UndeployResult(index, None, [], work.removed, not plan_only, work.left)
         raise InputError(f"{cluster.url} has no index of the name {index}; osparse status lists what it has")
     doomed, kept = _chosen(found, keep, everything)
     made, going = deployments_of(meta), {one.index for one in doomed}
     staying = {name: deployment for name, deployment in made.items() if name not in going}
-    work = Removal(api, look(api).missing_plugins == [], plan_only, read_uses(api), staying)
+    work = Removal(api, has_models, plan_only, read_uses(api), staying)
     for name in baselines:
         work.baseline(name)
     hybrid = {("search", names.fusing_pipeline(index))} if everything else set()
@@ -94,6 +100,9 @@ def undeploy(
     ]
     if orphans:
         remove_orphans(work, {one.deployment.bundle for one in found.all}, made.values())
+    still = {one.deployment.bundle for one, gone in zip(doomed, removed, strict=True) if not gone}
+    still |= {deployment.bundle for deployment in staying.values()}
+    remove_empty_groups(work, None if everything or keep == 0 else {one.deployment.bundle for one in doomed}, still)
     if everything and all(removed) and not staying:
         work.bundles_index({one.deployment.fingerprint for one in doomed})
     ended = everything and not plan_only and removed[-1:] == [True]

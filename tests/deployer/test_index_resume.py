@@ -161,9 +161,30 @@ def test_an_index_that_vanishes_is_not_made_anew(served: Cluster, core: MLCommon
                 core.indices.pop(f"products-{small_bundle.short}")
             yield Removal(str(number)) if number % 2 else Document(str(number), {"text": "x"})
 
-    core.auto_create = False
-    with pytest.raises(ClusterError, match="no such index"):
+    with pytest.raises(ClusterError, match="was deleted during the load"):
         load_rows(served, "products", vanishing(), 40, batch=5)
+    assert f"products-{small_bundle.short}" not in core.indices, "not even without mapping and pipelines"
+    core.auto_create = False
+    deploy(small_bundle, served, "products")
+    with pytest.raises(ClusterError, match=r"no such index|was deleted during the load"):
+        load_rows(served, "products", vanishing(), 40, batch=5)
+
+
+def test_an_index_that_was_deployed_anew_during_a_load_is_left(
+    served: Cluster, core: MLCommonsServer, small_bundle: Bundle
+) -> None:
+    name = f"products-{small_bundle.short}"
+
+    def replaced() -> Iterator[Row]:
+        for number in range(40):
+            if number == 20:
+                core.indices.pop(name)
+                deploy(small_bundle, served, "products")
+            yield Document(str(number), {"text": "x"})
+
+    with pytest.raises(ClusterError, match="was deleted during the load"):
+        load_rows(served, "products", replaced(), 40, batch=5)
+    assert core.indices[name].mappings["_meta"]["osparse"] and core.indices[name].aliases
 
 
 def test_documents_are_not_loaded_past_the_pipeline(server: MLCommonsServer, small_bundle: Bundle) -> None:

@@ -6,7 +6,7 @@ import functools
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -84,7 +84,7 @@ def test_models_come_by_url(small_bundle: Bundle, files: str) -> None:
             small_bundle,
             client(server),
             "products",
-            models=ModelOptions(via_url=files, models=ModelOptions(allow_settings=True)),
+            models=ModelOptions(via_url=files, allow_settings=True),
         )
         assert result.applied and not chunks_sent(server) and status(client(server), "products")[0].ready
         assert "plugins.ml_commons.allow_registering_model_via_local_file" not in server.persistent
@@ -92,12 +92,19 @@ def test_models_come_by_url(small_bundle: Bundle, files: str) -> None:
         assert not deploy(small_bundle, client(server), "products").plan.changes, "how they came is forgotten"
 
 
-def test_a_url_that_does_not_work_is_told(server: MLCommonsServer, small_bundle: Bundle, files: str) -> None:
+def test_a_url_that_does_not_work_is_told(
+    server: MLCommonsServer, small_bundle: Bundle, files: str, make_bundle: Callable[..., Bundle]
+) -> None:
     server.persistent["plugins.ml_commons.allow_registering_model_via_url"] = "true"
     with pytest.raises(
         ClusterError, match=r"encoder.onnx.zip: Connection refused; what to do: .* as seen from the nodes"
     ):
         deploy(small_bundle, client(server), "products", models=ModelOptions(via_url="http://127.0.0.1:9/"))
+    elsewhere = f"{files}elsewhere"
+    with pytest.raises(ClusterError, match=r"elsewhere/encoder.onnx.zip: the address gives no such file; check"):
+        deploy(small_bundle, client(server), "products", models=ModelOptions(via_url=elsewhere))
+    with pytest.raises(ClusterError, match="the file at the address is not this bundle's"):
+        deploy(make_bundle("tiny", 5), client(server), "products", models=ModelOptions(via_url=files))
     assert not server.models
     server.persistent["plugins.ml_commons.trusted_url_regex"] = "^https://ours/.*"
     with pytest.raises(InputError, match="does not trust http"):

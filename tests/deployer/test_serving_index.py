@@ -82,7 +82,7 @@ def test_options_of_ml_commons_are_said_to_do_nothing_in_client_mode(
             "products",
             models=ModelOptions(allow_settings=True, via_url="https://files.example/"),
         )
-    assert "--allow-settings" in caplog.text and "--via-url" in caplog.text
+    assert "`allow_settings` has no effect" in caplog.text and "`via_url` has no effect" in caplog.text
 
 
 def test_status_of_one_index_asks_about_that_one_only(server: MLCommonsServer, small_bundle: Bundle) -> None:
