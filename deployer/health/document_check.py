@@ -16,7 +16,7 @@ from osparse.contracts.deployment import Deployment, feature_name, generated_fie
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.index.pipeline_steps import TEXT_FIELD
 from osparse.deployer.load.bundle_store import fetch_part
-from osparse.deployer.load.documents import HASH_FIELD, Document
+from osparse.deployer.load.documents import HASH_FIELD, DocumentRow
 from osparse.deployer.load.read_deployment import query_encoder
 from osparse.deployer.mlcommons.proof import largest_difference
 from osparse.encoders.similarity import unlike
@@ -83,7 +83,7 @@ def _text(source: Mapping[str, Any]) -> str:
 def _written_by_others(source: Mapping[str, Any], deployment: Deployment) -> bool:
     own = {HASH_FIELD, *generated_fields(deployment)}
     content = {name: value for name, value in source.items() if name not in own}
-    return bool(source.get(HASH_FIELD) != Document("", content).hash)
+    return bool(source.get(HASH_FIELD) != DocumentRow("", content).hash)
 
 
 def _missing(api: ClusterApi, deployment: Deployment, sources: Mapping[str, dict[str, Any]]) -> list[str]:

@@ -127,12 +127,12 @@ class ServingIndex:
     def _check_same(self, found: dict[str, Any]) -> None:
         meta = found.get("mappings", {}).get("_meta", {})
         if META_KEY not in meta:
-            raise DeploymentConflictError(f"{self.name} exists and osparse did not make it; choose another --index")
+            raise DeploymentConflictError(f"{self.name} exists and osparse did not make it; choose another `index`")
         there = Deployment.from_meta(meta, self.name)
         if there.bundle != self.deployment.bundle and there.fingerprint == self.deployment.fingerprint:
             raise DeploymentConflictError(
                 f"{self.name} serves the same model already, as bundle {there.bundle}, and this bundle is called "
-                f"{self.deployment.bundle}; deploy it under the name {there.bundle}, or choose another --index"
+                f"{self.deployment.bundle}; deploy it under the name {there.bundle}, or choose another `index`"
             )
         differs = [
             f"{what}: {old} there, {new} wanted"
@@ -145,7 +145,7 @@ class ServingIndex:
         if differs:
             raise DeploymentConflictError(
                 f"{self.name} serves this bundle already, laid out differently ({'; '.join(differs)}); ask for it as "
-                "it is, or choose another --index"
+                "it is, or choose another `index`"
             )
 
 

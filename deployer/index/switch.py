@@ -18,10 +18,10 @@ from osparse.errors import CheckError
 
 log = logging.getLogger("osparse.deployer.index.switch")
 
-LOOKS = 3
-"""Through the old index: what was written to it during the first is found by the next."""
+PASSES = 3
+"""Over the old index, at most: what was written to it during one pass is copied by the next."""
 _AT_ONCE = 4
-"""Texts in one simulation: the server encodes them side by side, and refuses more than ten model calls at a time."""
+"""Texts in one simulation: the server encodes them in parallel, and refuses more than ten model calls at a time."""
 MARGIN = 0.005
 """nDCG@10 the new index may lose before the gate closes."""
 
@@ -49,13 +49,13 @@ class CopiedDocuments:
     def inspect(self, made: Made) -> Finding:
         """Only the copy itself can tell whether every document is there with its last content."""
         what = f"documents of {self.old.index} in {self.new}"
-        there = self.api.count(self.old.index)
-        here = self.api.count(self.new) if self.api.get_mapping(self.new) is not None else 0
-        return Finding("change", what, f"{there:,} there, {here:,} here: those missing or changed are copied")
+        old = self.api.count(self.old.index)
+        new = self.api.count(self.new) if self.api.get_mapping(self.new) is not None else 0
+        return Finding("change", what, f"{old:,} there, {new:,} here: those missing or changed are copied")
 
     def apply(self, made: Made) -> Made:
-        for _ in range(LOOKS):
-            self.api.refresh(self.old.index)  # or what was written last, also while the look before ran, is not found
+        for _ in range(PASSES):
+            self.api.refresh(self.old.index)  # or what was written last, also during the pass before, is not found
             total = self.api.count(self.old.index)
             copied = copy_documents(self.api, self.old.index, self.old.deployment, self.new, self.deployment, total)
             log.info("%s: %d documents copied, %d were there", self.new, copied.indexed, copied.unchanged)
@@ -104,66 +104,66 @@ class Switch:
     def _weights(self) -> str:
         probes = [probe for probe in self.bundle.probes() if probe.text.strip()]  # a blank text is not encoded
         served = self._encoded([probe.text for probe in probes])
-        for probe, found in zip(probes, served, strict=True):
-            if found is not None:
+        for probe, weights in zip(probes, served, strict=True):
+            if weights is not None:
                 style = self.deployment.key_style
                 expected = {feature_name(token, style): weight for token, weight in probe.document.items()}
                 check_weights(
                     f"what {self.new} makes of a text",
                     probe.text,
                     expected,
-                    found,
+                    weights,
                     max(TOLERANCE, self.bundle.tolerance),
                     alike=bool(self.bundle.quantization),
                 )
-        seen = sum(found is not None for found in served)
+        seen = sum(weights is not None for weights in served)
         how = "through its pipeline" if self.deployment.mode == "ml-commons" else "by its stored encoder"
         return f"weights: {seen} probes as proved {how}" if seen else "weights: of the models alone, which were proved"
 
     def _encoded(self, texts: list[str]) -> list[dict[str, float] | None]:
-        """What becomes of the texts on their way into the new index; None where that cannot be seen beforehand."""
+        """The vectors that the new index stores for the texts; None where that cannot be simulated."""
         if self.deployment.mode == "client":
             from osparse.encoders.onnx_encoder import OnnxEncoder
 
             weights = OnnxEncoder.open(fetch_part(self.api, self.deployment, "onnx")).encode(texts)
             style = self.deployment.key_style
-            return [{feature_name(token, style): w for token, w in found.items()} for found in weights]
+            return [{feature_name(token, style): w for token, w in vector.items()} for vector in weights]
         pipeline = self.deployment.ingest_pipeline
         if pipeline is None or self.deployment.chunks or self.deployment.prune is not None:
             return [None] * len(texts)  # the models themselves were proved already
-        made = [
-            one
+        documents = [
+            document
             for start in range(0, len(texts), _AT_ONCE)
-            for one in self.api.simulate(pipeline, [{TEXT_FIELD: t} for t in texts[start : start + _AT_ONCE]])
+            for document in self.api.simulate(pipeline, [{TEXT_FIELD: t} for t in texts[start : start + _AT_ONCE]])
         ]
-        for text, found in zip(texts, made, strict=True):
-            if "error" in found:
-                raise CheckError(f"the pipeline {pipeline} fails on {text[:40]!r}: {found['error'].get('reason')}")
-        return [dict(found["_source"].get(self.deployment.field) or {}) for found in made]
+        for text, document in zip(texts, documents, strict=True):
+            if "error" in document:
+                raise CheckError(f"the pipeline {pipeline} fails on {text[:40]!r}: {document['error'].get('reason')}")
+        return [dict(document["_source"].get(self.deployment.field) or {}) for document in documents]
 
     def _documents(self) -> str:
         for index in (self.old.index, self.new):
             self.api.refresh(index)
-        there, here = self.api.count(self.old.index), self.api.count(self.new)
-        if here < there:
+        old, new = self.api.count(self.old.index), self.api.count(self.new)
+        if new < old:
             raise CheckError(
-                f"{self.new} holds {here:,} documents, {self.old.index} holds {there:,}; {self.alias} stays on the old "
-                f"one. Load them (osparse index --index {self.new} DOCUMENTS, or osparse deploy without --no-copy), "
+                f"{self.new} holds {new:,} documents, {self.old.index} holds {old:,}; {self.alias} stays on the old "
+                f"one. Load them (osparse index --index {self.new} DOCUMENTS, or deploy with `copy=True`), "
                 "then deploy again"
             )
-        return f"documents: {here:,} here, {there:,} in the old index"
+        return f"documents: {new:,} here, {old:,} in the old index"
 
     def _quality(self, gate: Gate) -> str:
         before = gate.measure(self.old.index)
         self._check_can_fail(gate, before)
         after = gate.measure(self.new)
-        found = f"nDCG@10 on {gate.dataset}: {after:.4f}, {before:.4f} in the old index"
+        compared = f"nDCG@10 on {gate.dataset}: {after:.4f}, {before:.4f} in the old index"
         if not after >= before - gate.margin:
             raise CheckError(
-                f"{found}: lower by more than the margin of {gate.margin:g}; {self.alias} stays on {self.old.index}. "
-                f"Compare them with: osparse evaluate --index {self.new}; allow more with --gate-margin"
+                f"{compared}: lower by more than the margin {gate.margin:g}; {self.alias} stays on {self.old.index}. "
+                f"Compare them with: osparse evaluate --index {self.new}; or allow a larger margin"
             )
-        return found
+        return compared
 
     def _check_can_fail(self, gate: Gate, before: float) -> None:
         """Raises :class:`CheckError` where no figure of the new index could be too low; a margin of 1 asks for that."""

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 REMEDIES: tuple[tuple[str, str], ...] = (
     (
         r"allow_registering_model_via_local_file",
-        "models may not be uploaded from a file on this cluster: run osparse deploy with --allow-settings, or set "
+        "models may not be uploaded from a file on this cluster: deploy with `allow_settings=True`, or set "
         "plugins.ml_commons.allow_registering_model_via_local_file to true",
     ),
     (
         r"allow_registering_model_via_url",
-        "models may not be fetched from an address on this cluster: run osparse deploy with --allow-settings, or set "
+        "models may not be fetched from an address on this cluster: deploy with `allow_settings=True`, or set "
         "plugins.ml_commons.allow_registering_model_via_url to true",
     ),
     (
@@ -23,8 +23,8 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     ),
     (
         r"Connection refused|No such file or directory|Connection timed out|FileNotFound|trusted_url|doesn't match",
-        "the server cannot fetch the zip from its --via-url address: the address must be right as seen from the nodes, "
-        "not from here; without --via-url osparse sends the zips itself",
+        "the server cannot fetch the zip from the address in `via_url`: it must be right as seen from the nodes, not "
+        "from here; without `via_url` osparse sends the zips itself",
     ),
     (
         r"model content changed",
@@ -56,7 +56,7 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     (
         r"Unknown builtin op|Unsupported model IR version|ORT_FAIL|Unsupported operator",
         "the server's runtime is older than the packaged model: package it for this version, or in the other format "
-        "(osparse package --format)",
+        "(`format` of osparse package)",
     ),
     (
         r"Tokenizer file not exits|file not found in|Archive is not a ZIP|found multiple models|PytorchStreamReader|"

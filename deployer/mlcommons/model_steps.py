@@ -1,6 +1,6 @@
 """The steps that bring a bundle's models into ML Commons: group, then each model registered, deployed and proved.
 
-A model is found by its name, in whatever state an earlier run left it, and the work goes on from there. A model reads
+A model is found by its name, in whatever state an earlier run left it, and is completed from that state. A model reads
 REGISTERED as soon as its last chunk is in, whatever else is missing: so the last chunk is sent last.
 """
 
@@ -17,7 +17,7 @@ from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.in_use import PipelineKey, naming, read_pipelines
 from osparse.deployer.mlcommons import failures, tasks
-from osparse.deployer.mlcommons.api import CHUNK, MLCommons, Model
+from osparse.deployer.mlcommons.api import CHUNK, MLCommons, ServerModel
 from osparse.deployer.mlcommons.proof import prove
 from osparse.deployer.plan import GROUP, Finding, Made
 from osparse.errors import ClusterBusyError, ClusterError, ClusterUnreachableError, DeploymentConflictError
@@ -37,11 +37,11 @@ class ModelCopies:
     """The models of one name and content, as the server shows them at one time."""
 
     name: str
-    best: Model | None
+    best: ServerModel | None
     """The furthest along; of several, one that a pipeline names."""
-    unfinished: tuple[Model, ...] = ()
+    unfinished: tuple[ServerModel, ...] = ()
     """Further ones that serve nobody."""
-    serving: tuple[Model, ...] = ()
+    serving: tuple[ServerModel, ...] = ()
     """Further ones that answer, are about to, or that a pipeline names."""
     refusal: str = ""
     """Why the best one does not answer; empty if it does."""
@@ -55,11 +55,11 @@ class ModelCopies:
         return f"; another model of this name is in use and is left: {_listed(self.serving)}" if self.serving else ""
 
 
-def _listed(models: Sequence[Model]) -> str:
+def _listed(models: Sequence[ServerModel]) -> str:
     return ", ".join(f"id {model.id}, {model.state}" for model in models)
 
 
-def _progress(model: Model) -> int:
+def _progress(model: ServerModel) -> int:
     return _ORDER.index(model.state) if model.state in _ORDER else len(_ORDER)
 
 
@@ -94,7 +94,7 @@ def _copies(ml: MLCommons, bundle: Bundle, part: Part) -> ModelCopies:
     return ModelCopies(name, models[0] if models else None, unfinished, serving)
 
 
-def _serves(ml: MLCommons, model: Model, pipelines: Mapping[PipelineKey, str]) -> bool:
+def _serves(ml: MLCommons, model: ServerModel, pipelines: Mapping[PipelineKey, str]) -> bool:
     """Whether somebody may be using a model: it answers or is about to, or a pipeline names it."""
     if model.state in (*ANSWERING, "DEPLOYING") or naming(pipelines, model.id):
         return True
@@ -190,7 +190,7 @@ class ServedModel:
         prove(self.ml, model.id, self.bundle, self.part)
         return Made({self.part: model.id})
 
-    def _must_start_over(self, model: Model) -> bool:
+    def _must_start_over(self, model: ServerModel) -> bool:
         """Whether an unfinished registration cannot be resumed: cut otherwise, or left behind by the server."""
         if model.state != "REGISTERING":
             return False
@@ -198,7 +198,7 @@ class ServedModel:
             return self._settled(model, ("REGISTERING",)).state == "REGISTERING"
         return model.chunks != self._chunks
 
-    def _delete(self, model: Model) -> None:
+    def _delete(self, model: ServerModel) -> None:
         """Of an unfinished copy; one that a pipeline names which this deploy does not write is left."""
         own = names.pipelines_of(self.bundle.name, self.bundle.fingerprint)
         users = naming(read_pipelines(ClusterApi(self.ml.cluster)), model.id)
@@ -216,7 +216,7 @@ class ServedModel:
     def _chunks(self) -> int:
         return -(-self.file.size // CHUNK)
 
-    def _register(self, group_id: str) -> Model:
+    def _register(self, group_id: str) -> ServerModel:
         values = {
             "name": self.name,
             "function_name": self.file.function_name,
@@ -230,33 +230,33 @@ class ServedModel:
                 return self._fetched_by_server(self.via_url, values)
             model_id = self.ml.register_meta(**values, chunks=self._chunks)
         except (ClusterUnreachableError, ClusterBusyError):
-            found = _copies(self.ml, self.bundle, self.part).best  # the answer was lost, the model may be there
-            if found is None:
+            registered = _copies(self.ml, self.bundle, self.part).best  # the answer was lost, maybe not the model
+            if registered is None:
                 raise
-            return found
-        return Model(model_id, self.name, "REGISTERING", self.file.sha256, group_id, self._chunks)
+            return registered
+        return ServerModel(model_id, self.name, "REGISTERING", self.file.sha256, group_id, self._chunks)
 
-    def _fetched_by_server(self, address: str, values: Mapping[str, object]) -> Model:
+    def _fetched_by_server(self, address: str, values: Mapping[str, object]) -> ServerModel:
         url = f"{address.rstrip('/')}/{self.file.name}"
         task = tasks.finished(self.ml, self.ml.register_by_url(**values, url=url), f"register {self.name}")
         if task.state != "COMPLETED" or task.model_id is None:
             reason = "; ".join(task.errors.values()) or f"the task ended {task.state} without a reason"
             raise ClusterError(failures.fetch_text(self.name, url, reason))
-        found = self.ml.get_model(task.model_id)
-        if found is None:
+        model = self.ml.get_model(task.model_id)
+        if model is None:
             raise ClusterError(f"model {self.name} (id {task.model_id}) vanished; run osparse deploy again")
-        return found
+        return model
 
-    def _upload(self, model: Model, *, anew: bool = False) -> None:
+    def _upload(self, model: ServerModel, *, anew: bool = False) -> None:
         """Send the chunks that the server lacks, or all of them ``anew``; the last one last in any case."""
         last = self._chunks - 1
-        there = set() if anew else self.ml.chunks_there(model.id, self._chunks)
-        wanted = [number for number in range(last) if number not in there] + [last]
+        stored = set() if anew else self.ml.stored_chunks(model.id, self._chunks)
+        missing = [number for number in range(last) if number not in stored] + [last]
         with (
             self.bundle.zip_path(_key(self.bundle, self.part)).open("rb") as file,
-            progress(f"upload {self.name}", len(wanted), "chunks") as bar,
+            progress(f"upload {self.name}", len(missing), "chunks") as bar,
         ):
-            for number in wanted:
+            for number in missing:
                 file.seek(number * CHUNK)
                 self.ml.upload_chunk(model.id, number, file.read(CHUNK))
                 bar.advance()
@@ -265,17 +265,17 @@ class ServedModel:
         if state != "REGISTERED":
             raise ClusterError(f"model {self.name} stays {state} after its last chunk; run osparse deploy again")
 
-    def _settled(self, model: Model, passing: Collection[str]) -> Model:
-        """The model once it has left the passing states, or as it is after :data:`ml_tasks.SETTLE_SECONDS`."""
-        for last in tasks.looks(tasks.SETTLE_SECONDS):
-            found = self.ml.get_model(model.id)
-            if found is None:
+    def _settled(self, model: ServerModel, passing: Collection[str]) -> ServerModel:
+        """The model once it has left the passing states, or as it is after :data:`tasks.SETTLE_SECONDS`."""
+        for last in tasks.poll(tasks.SETTLE_SECONDS):
+            current = self.ml.get_model(model.id)
+            if current is None:
                 raise ClusterError(f"model {self.name} (id {model.id}) vanished; run osparse deploy again")
-            if found.state not in passing or last:
+            if current.state not in passing or last:
                 break
-        return found or model
+        return current or model
 
-    def _deploy(self, model: Model, group_id: str) -> Model:
+    def _deploy(self, model: ServerModel, group_id: str) -> ServerModel:
         tried_again = uploaded_again = False
         while errors := tasks.deploy_once(self.ml, model):
             reasons = "\n".join(errors.values())
@@ -290,7 +290,7 @@ class ServedModel:
                 raise ClusterError(failures.failure_text(self.name, errors, tasks.node_names(self.ml)))
         return model
 
-    def _stored_anew(self, model: Model, group_id: str) -> Model:
+    def _stored_anew(self, model: ServerModel, group_id: str) -> ServerModel:
         if self.via_url is not None:
             self._delete(model)
             return self._register(group_id)

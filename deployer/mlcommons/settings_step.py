@@ -45,7 +45,7 @@ class MLSettings:
         if all(model.answers for model in self.models):
             return Finding("keep", "cluster settings", "the models are served already")
         reasons = "; ".join(why for _, why in needed.values())
-        reasons += "" if self.allow else "; pass --allow-settings to let osparse change them"
+        reasons += "" if self.allow else "; pass `allow_settings=True` to let osparse change them"
         changes = ", ".join(f"{name}={json.dumps(value)}" for name, (value, _) in needed.items())
         return Finding("change", f"cluster settings {changes}", reasons)
 
@@ -55,7 +55,7 @@ class MLSettings:
         if not self.allow:
             raise ClusterError(
                 f"ML Commons on {self.api.cluster.url} cannot take these models: "
-                f"{'; '.join(why for _, why in needed.values())}. Run deploy again with --allow-settings, or make this "
+                f"{'; '.join(why for _, why in needed.values())}. Deploy with `allow_settings=True`, or make this "
                 f"call:\n{settings_call(needed)}"
             )
         self.api.put_settings(_body(needed))
@@ -75,17 +75,17 @@ def needed_settings(api: ClusterApi, facts: Facts, via_url: str | None = None) -
     Raises:
         InputError: the cluster does not trust ``via_url``; which addresses it trusts is its owner's choice.
     """
-    there = api.settings()
+    current = api.settings()
     needed: Needed = {}
-    if there.get(ONLY_ML_NODES, "true") == "true" and not facts.ml_nodes:
+    if current.get(ONLY_ML_NODES, "true") == "true" and not facts.ml_nodes:
         needed[ONLY_ML_NODES] = (False, "models may only run on ML nodes and the cluster has none")
-    if via_url is None and there.get(LOCAL_FILES, "false") != "true":
+    if via_url is None and current.get(LOCAL_FILES, "false") != "true":
         needed[LOCAL_FILES] = (True, "models may not be uploaded from a file")
     if via_url is not None:
-        _check_trusted(there.get(TRUSTED_URLS), via_url)
-        if there.get(URLS, "false") != "true":
+        _check_trusted(current.get(TRUSTED_URLS), via_url)
+        if current.get(URLS, "false") != "true":
             needed[URLS] = (True, "models may not be fetched from an address")
-    threshold = int(float(there.get(NATIVE_MEMORY, "90")))
+    threshold = int(float(current.get(NATIVE_MEMORY, "90")))
     full = _fullest(api)
     if threshold < 100 and full is not None and full[1] > threshold:
         needed[NATIVE_MEMORY] = (
@@ -131,12 +131,12 @@ def _check_trusted(pattern: str | None, url: str) -> None:
     if not trusted:
         raise InputError(
             f"the cluster does not trust {url}: its {TRUSTED_URLS} is {pattern!r}; have that setting changed, or "
-            "deploy without --via-url"
+            "deploy without `via_url`"
         )
 
 
 def settings_problems(api: ClusterApi, facts: Facts) -> list[str]:
-    """For :func:`osparse.deployer.doctor`: what is wrong, each with the call that mends it."""
+    """For :func:`osparse.deployer.doctor`: what is wrong, each with the call that corrects it."""
     needed = needed_settings(api, facts)
     return [f"{why}; {settings_call({name: (value, why)})}" for name, (value, why) in needed.items()]
 

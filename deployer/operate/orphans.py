@@ -8,11 +8,11 @@ from typing import TypeVar
 from osparse.contracts.deployment import Deployment
 from osparse.deployer import names
 from osparse.deployer.cluster.in_use import PipelineKey
-from osparse.deployer.mlcommons.api import MLCommons, Model
+from osparse.deployer.mlcommons.api import MLCommons, ServerModel
 from osparse.deployer.operate.removal import Removal, stored_bundles
 
 T = TypeVar("T")
-Made = tuple[str, str]
+BundleKey = tuple[str, str]
 """Name of a bundle and the first 12 digits of its fingerprint: what the names of models and pipelines carry."""
 
 
@@ -55,13 +55,13 @@ def remove_empty_groups(work: Removal, bundles: Collection[str] | None, used: Co
         if answer.status == 200:
             work.removed.append(f"model group {name}")
         elif answer.status != 404:
-            work.left.append(
-                f"model group {name}, which is empty: the server still counts its models ({answer.reason}); run "
-                "osparse undeploy again in a minute"
+            work.notes.append(
+                f"model group {name} is empty and stays for now: the server still counts its models ({answer.reason}); "
+                "run osparse undeploy again in a minute to remove it"
             )
 
 
-def _models(work: Removal, bundles: Collection[str]) -> dict[Made, list[Model]]:
+def _models(work: Removal, bundles: Collection[str]) -> dict[BundleKey, list[ServerModel]]:
     """By bundle; a model of such a name in another group is somebody else's."""
     if not work.has_models:
         return {}
@@ -71,13 +71,13 @@ def _models(work: Removal, bundles: Collection[str]) -> dict[Made, list[Model]]:
     return _by_bundle((made, model) for made, model in found if made and groups.get(made[0]) == model.group_id)
 
 
-def _pipelines(work: Removal, bundles: Collection[str]) -> dict[Made, list[PipelineKey]]:
+def _pipelines(work: Removal, bundles: Collection[str]) -> dict[BundleKey, list[PipelineKey]]:
     found = ((names.bundle_of_pipeline(key[1]), key) for key in work.uses.pipelines)
     return _by_bundle((made, key) for made, key in found if made and made[0] in bundles)
 
 
-def _by_bundle(pairs: Iterable[tuple[Made, T]]) -> dict[Made, list[T]]:
-    grouped: dict[Made, list[T]] = {}
+def _by_bundle(pairs: Iterable[tuple[BundleKey, T]]) -> dict[BundleKey, list[T]]:
+    grouped: dict[BundleKey, list[T]] = {}
     for made, thing in pairs:
         grouped.setdefault(made, []).append(thing)
     return grouped

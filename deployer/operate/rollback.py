@@ -75,7 +75,7 @@ def rollback(cluster: Cluster, index: str, *, plan_only: bool = False, carry_ali
     if problems:
         raise ClusterError(
             f"{new.index} cannot serve as it is, and {index} stays on {old.index}: {'; '.join(problems)}. Deploying "
-            f"its bundle ({new.deployment.bundle}, fingerprint {new.deployment.fingerprint[:12]}) mends it and switches"
+            f"its bundle ({new.deployment.bundle}, fingerprint {new.deployment.fingerprint[:12]}) repairs it"
         )
     others = ", ".join(foreign_aliases(api, index, old.index))
     if not plan_only:

@@ -30,11 +30,13 @@ class UndeployResult:
     applied: bool
     left: list[str] = field(default_factory=list)
     """What could not be removed, and why."""
+    notes: list[str] = field(default_factory=list)
+    """What stays for a while and does no harm."""
 
     def to_json(self) -> dict[str, Any]:
         return {
             "index": self.index, "in_use": self.in_use, "kept": self.kept, "removed": self.removed,
-            "applied": self.applied, "left": self.left,
+            "applied": self.applied, "left": self.left, "notes": self.notes,
         }  # fmt: skip
 
     def __str__(self) -> str:
@@ -43,6 +45,7 @@ class UndeployResult:
         ]
         lines += [f"  - remove  {what}" if not self.applied else f"  - removed  {what}" for what in self.removed]
         lines += [f"  ! left  {what}" for what in self.left]
+        lines += [f"  note: {note}" for note in self.notes]
         if not self.removed:
             lines.append("  nothing to remove")
         return "\n".join([*lines, *([] if self.applied else ["nothing was touched"])])
@@ -84,8 +87,8 @@ def undeploy(
         work = Removal(api, has_models, plan_only, read_uses(api), deployments_of(meta))
         if everything:
             remove_empty_groups(work, None, {deployment.bundle for deployment in work.staying.values()})
-        if work.removed or work.left:  # of an earlier run that ended the name
-            return UndeployResult(index, None, [], work.removed, not plan_only, work.left)
+        if work.removed or work.notes:  # of an earlier run that ended the name
+            return UndeployResult(index, None, [], work.removed, not plan_only, work.left, work.notes)
         raise InputError(f"{cluster.url} has no index of the name {index}; osparse status lists what it has")
     doomed, kept = _chosen(found, keep, everything)
     made, going = deployments_of(meta), {one.index for one in doomed}
@@ -113,6 +116,7 @@ def undeploy(
         removed=work.removed,
         applied=not plan_only,
         left=work.left,
+        notes=work.notes,
     )
 
 

@@ -217,9 +217,9 @@ def test_weights_that_were_not_proved_keep_the_gate_shut(
     deploy(small_bundle, cluster, "products")
     deploy(other_bundle, cluster, "products", upgrade=Upgrade(stage=True))
     old, new = (server.ingest[f"osparse-tiny-{b.short}-ingest"] for b in (small_bundle, other_bundle))
-    right = new["processors"][-1]["sparse_encoding"]["model_id"]
+    right = new["processors"][1]["sparse_encoding"]["model_id"]
     plain = server.through
-    wrong = old["processors"][-1]["sparse_encoding"]["model_id"]
+    wrong = old["processors"][1]["sparse_encoding"]["model_id"]
 
     def through(pipeline: object, source: dict[str, object], *how: object) -> dict[str, object]:
         text = json.dumps(pipeline).replace(right, wrong)

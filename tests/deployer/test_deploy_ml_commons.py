@@ -184,7 +184,7 @@ def test_default_settings_are_refused_with_the_call_that_mends_them(small_bundle
     with mlcommons_server(settings={}) as server:
         server.memory_percent = 97
         planned = deploy(small_bundle, client(server), "products", plan_only=True)
-        assert actions(planned)[0] == "change" and "--allow-settings" in str(planned)
+        assert actions(planned)[0] == "change" and "`allow_settings=True`" in str(planned)
         with pytest.raises(ClusterError) as raised:
             deploy(small_bundle, client(server), "products")
         message = str(raised.value)

@@ -168,7 +168,7 @@ def test_choices_of_a_newer_cluster(
 def test_choices_of_the_other_mode(core: MLCommonsServer, small_bundle: Bundle) -> None:
     serving = Serving(field="semantic", prune_ratio=0.1, hybrid="rrf")
     with pytest.raises(
-        InputError, match="--field semantic, --prune-ratio are for mode ml-commons.*--hybrid needs the plugin"
+        InputError, match="`field=semantic`, `prune_ratio` are for mode ml-commons.*`hybrid` needs the plugin"
     ):
         deploy(small_bundle, client(core), "products", serving=serving)
 

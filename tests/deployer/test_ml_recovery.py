@@ -21,7 +21,7 @@ def test_served_models_need_no_settings(server: MLCommonsServer, small_bundle: B
     result = deploy(small_bundle, client(server), "products")
     assert not result.plan.changes and "the models are served already" in str(result)
     server.restart()
-    with pytest.raises(ClusterError, match="--allow-settings"):
+    with pytest.raises(ClusterError, match="`allow_settings=True`"):
         deploy(small_bundle, client(server), "products")
 
 

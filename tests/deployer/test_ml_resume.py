@@ -138,7 +138,7 @@ def test_an_open_breaker_is_said_at_once(server: MLCommonsServer, small_bundle: 
 
 def test_a_refused_registration_names_the_setting(small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("osparse.deployer.mlcommons.settings_step.needed_settings", lambda *_: {})
-    with mlcommons_server(settings={}) as server, pytest.raises(ClusterError, match="--allow-settings"):
+    with mlcommons_server(settings={}) as server, pytest.raises(ClusterError, match="`allow_settings=True`"):
         deploy(small_bundle, client(server), "products")
 
 

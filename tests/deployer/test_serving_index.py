@@ -67,7 +67,7 @@ def test_an_index_of_client_mode_has_no_pipeline(core: MLCommonsServer, small_bu
 
 
 def test_two_phase_is_refused_in_client_mode(core: MLCommonsServer, small_bundle: Bundle) -> None:
-    with pytest.raises(InputError, match="--two-phase"):
+    with pytest.raises(InputError, match="`two_phase`"):
         deploy(small_bundle, client(core), "products", serving=Serving(two_phase=True))
     assert not core.indices
 

@@ -15,7 +15,7 @@ from osparse.deployer import deploy, index_documents, load_rows, read_deployment
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.health.document_check import document_problems
 from osparse.deployer.index.layout import Serving
-from osparse.deployer.load.documents import Document
+from osparse.deployer.load.documents import DocumentRow
 from osparse.deployer.load.worker import FeatureEncoder
 from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.errors import ClusterError
@@ -119,7 +119,7 @@ def test_a_document_without_weights_is_stored_without_the_field(
     monkeypatch.setattr(
         OnnxEncoder, "encode", lambda s, ts: [{} if t == "-" else w for t, w in zip(ts, whole(s, ts), strict=True)]
     )
-    rows = [Document("empty", {"text": "-"}), *(Document(str(n), {"text": text}) for n, text in enumerate(TEXTS))]
+    rows = [DocumentRow("empty", {"text": "-"}), *(DocumentRow(str(n), {"text": text}) for n, text in enumerate(TEXTS))]
     for running, serving in ((server, SEISMIC), (core, Serving())):
         deploy(small_bundle, client(running), "products", serving=serving)
         load = load_rows(client(running), "products", iter(rows), len(rows), batch=1)
