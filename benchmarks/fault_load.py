@@ -35,7 +35,7 @@ from osparse.contracts.bundle import Bundle  # noqa: E402
 from osparse.corpus.sources.readers.apt import fetch_lists, find_lists, stanzas  # noqa: E402
 from osparse.corpus.sources.readers.debian import fold  # noqa: E402
 from osparse.deployer import Cluster, deploy, node_down, node_up  # noqa: E402
-from osparse.deployer.load.documents import HASH_FIELD, Document, read_documents  # noqa: E402
+from osparse.deployer.load.documents import HASH_FIELD, DocumentRow, read_documents  # noqa: E402
 
 NAME = "descriptions"
 TROUBLES = [Trouble("status", 429, "1"), Trouble("status", 503), Trouble("reset"), Trouble("drop"), Trouble("lose")]
@@ -94,7 +94,7 @@ def stored(cluster: Cluster) -> Iterator[tuple[str, str, bool]]:
 
 def check(cluster: Cluster, path: Path) -> tuple[int, str]:
     """Problems found, and the checksum of what is stored."""
-    rows = {row.id: row for row in read_documents([path]) if isinstance(row, Document)}
+    rows = {row.id: row for row in read_documents([path]) if isinstance(row, DocumentRow)}
     there = list(stored(cluster))
     times = Counter(i for i, _, _ in there)
     problems = len(rows.keys() ^ times.keys()) + sum(count != 1 for count in times.values())

@@ -37,7 +37,7 @@ from osparse.deployer import Cluster, deploy, load_rows, node_down, node_up, ope
 from osparse.deployer.cluster.api import ClusterApi  # noqa: E402
 from osparse.deployer.load import stream  # noqa: E402
 from osparse.deployer.load.bulk import Line, send_bulk  # noqa: E402
-from osparse.deployer.load.documents import HASH_FIELD, Document, Row, read_documents  # noqa: E402
+from osparse.deployer.load.documents import HASH_FIELD, DocumentRow, Row, read_documents  # noqa: E402
 from osparse.deployer.load.worker import FeatureEncoder  # noqa: E402
 from osparse.encoders.onnx_encoder import OnnxEncoder  # noqa: E402
 
@@ -61,7 +61,7 @@ class Node:
         return ClusterApi(self.cluster)
 
 
-def one_at_a_time(node: Node, encoder: OnnxEncoder, documents: list[Document]) -> None:
+def one_at_a_time(node: Node, encoder: OnnxEncoder, documents: list[DocumentRow]) -> None:
     api = node.emptied()
     for document in documents:
         (weights,) = encoder.encode([document.text])
@@ -70,7 +70,7 @@ def one_at_a_time(node: Node, encoder: OnnxEncoder, documents: list[Document]) -
         assert_none(failed)
 
 
-def with_workers(node: Node, workers: int, documents: list[Document]) -> None:
+def with_workers(node: Node, workers: int, documents: list[DocumentRow]) -> None:
     node.emptied()
     rows: list[Row] = list(documents)
     result = load_rows(node.cluster, NAME, rows, len(rows), workers=workers)
@@ -96,7 +96,7 @@ class Measured:
     """Processor milliseconds per document: this process, its encoder processes and OpenSearch."""
 
 
-def measured(node: Node, load: Callable[[list[Document]], None], documents: list[Document]) -> Measured:
+def measured(node: Node, load: Callable[[list[DocumentRow]], None], documents: list[DocumentRow]) -> Measured:
     before, started = _all_cpu(node), time.perf_counter()
     load(documents)
     wall = time.perf_counter() - started
@@ -107,10 +107,10 @@ def _all_cpu(node: Node) -> float:
     return _cpu(psutil.Process()) + _children_cpu() + _cpu(node.process)
 
 
-def loads(node: Node, pool: list[Document], rounds: int, few: int, many: int) -> None:
+def loads(node: Node, pool: list[DocumentRow], rounds: int, few: int, many: int) -> None:
     cores = psutil.cpu_count() or 1
     alone, every = OnnxEncoder.open(node.bundle, threads=1), OnnxEncoder.open(node.bundle)
-    variants: dict[str, tuple[int, Callable[[list[Document]], None]]] = {
+    variants: dict[str, tuple[int, Callable[[list[DocumentRow]], None]]] = {
         "one at a time, one thread": (few, lambda some: one_at_a_time(node, alone, some)),
         f"one at a time, {cores} threads": (few, lambda some: one_at_a_time(node, every, some)),
         "osparse index --workers 1": (many, lambda some: with_workers(node, 1, some)),
@@ -129,7 +129,7 @@ def loads(node: Node, pool: list[Document], rounds: int, few: int, many: int) ->
         print(f"| {name} | {middle:.1f} | {shown} | {middle / base:.2f} | {spent:.1f} |", flush=True)
 
 
-def profile(node: Node, documents: list[Document]) -> None:
+def profile(node: Node, documents: list[DocumentRow]) -> None:
     node.emptied()
     me, before = psutil.Process(), _cpu(node.process)
     mine, workers = _cpu(me), _children_cpu()
@@ -149,7 +149,7 @@ def profile(node: Node, documents: list[Document]) -> None:
     print(f"\nWith an encoder that costs nothing (the same features for every text): {free.rate:,.0f} documents/s.")
 
 
-def _without_encoding(node: Node, documents: list[Document]) -> None:
+def _without_encoding(node: Node, documents: list[DocumentRow]) -> None:
     (features,) = FeatureEncoder(node.bundle.zip_path("onnx"), "u2024").encode([documents[0].text])
 
     class Free:
@@ -220,7 +220,7 @@ def main() -> None:
     parser.add_argument("--few", type=int, default=200, help="documents of a load one at a time")
     parser.add_argument("--many", type=int, default=800, help="documents of a load by osparse index")
     given = parser.parse_args()
-    pool = [row for row in read_documents([given.dataset]) if isinstance(row, Document)]
+    pool = [row for row in read_documents([given.dataset]) if isinstance(row, DocumentRow)]
     given.home.mkdir(parents=True, exist_ok=True)
     try:
         status = node_up(given.home / "node", port=0, tied=True)

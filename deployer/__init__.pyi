@@ -8,7 +8,8 @@ from .index.switch import Gate
 from .load.load import IndexResult, index_documents, load_rows
 from .load.read_deployment import query_encoder, read_deployment
 from .node.node import node_down, node_status, node_up
-from .operate.deploy import DeployResult, deploy
+from .operate.deploy import ModelOptions, Upgrade, deploy
+from .operate.deploy_result import DeployResult
 from .operate.rollback import RollbackResult, rollback
 from .operate.undeploy import UndeployResult, undeploy
 
@@ -19,9 +20,11 @@ __all__ = [
     "Gate",
     "Healed",
     "IndexResult",
+    "ModelOptions",
     "RollbackResult",
     "Serving",
     "UndeployResult",
+    "Upgrade",
     "deploy",
     "doctor",
     "drift_from",

@@ -45,12 +45,9 @@ def group_of(bundle: str) -> str:
     return f"osparse-{bundle}"
 
 
-def encoder_model(bundle: Bundle) -> str:
-    return f"{bundle.name}-{bundle.short}-encoder"
-
-
-def tokenizer_model(bundle: Bundle) -> str:
-    return f"{bundle.name}-{bundle.short}-tokenizer"
+def model_of(bundle: Named, part: str) -> str:
+    """The model of a part (``encoder``, ``tokenizer``) of a bundle."""
+    return f"{bundle.name}-{bundle.short}-{part}"
 
 
 class Named(Protocol):
@@ -85,6 +82,11 @@ def pipelines_of(bundle: str, fingerprint: str) -> str:
 def baseline_of(index: str) -> str:
     """What the names of the BM25 indices begin with that an evaluation compares ``index`` with."""
     return f"{index}-bm25-"
+
+
+def bundle_of_group(name: str) -> str | None:
+    """The bundle of a model group osparse made; None for any other group."""
+    return name.removeprefix("osparse-") if name.startswith("osparse-") else None
 
 
 def bundle_of_model(name: str) -> tuple[str, str] | None:

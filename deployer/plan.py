@@ -1,16 +1,36 @@
-"""A plan: steps that each look at the cluster first, say what they would do and why, and do it only if needed."""
+"""A plan: steps that inspect the cluster, say what they would do and why, and do it only where needed.
+
+Nothing passes between steps but :class:`Made`: each step takes what the steps before it made and returns what it made.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
 log = logging.getLogger("osparse.deployer.plan")
 
 Action = Literal["create", "change", "keep"]
 _SIGN = {"create": "+", "change": "~", "keep": "="}
+GROUP, ENCODER, TOKENIZER = "model group", "encoder", "tokenizer"
+"""What has an id that later steps name."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What steps found in place or made, for the steps after them and for the result."""
+
+    ids: Mapping[str, str] = field(default_factory=dict)
+    """:data:`GROUP`, :data:`ENCODER`, :data:`TOKENIZER` -> id on the cluster; without those that do not exist."""
+    gate: tuple[str, ...] = ()
+    """What was compared before the alias moved."""
+    notes: tuple[str, ...] = ()
+
+    def __or__(self, other: Made) -> Made:
+        """Both; of an id that both have, the other's."""
+        return Made({**self.ids, **other.ids}, self.gate + other.gate, self.notes + other.notes)
 
 
 @dataclass(frozen=True)
@@ -19,24 +39,35 @@ class Finding:
 
     action: Action
     what: str
-    """The thing it is about, by name."""
+    """Name of the object concerned."""
     why: str
+    existing: Made = field(default_factory=Made)
+    """What is in place already."""
+
+    def to_json(self) -> dict[str, str]:
+        return {"action": self.action, "what": self.what, "why": self.why}
 
     def __str__(self) -> str:
         return f"{_SIGN[self.action]} {self.action:6}  {self.what}  ({self.why})"
 
 
 class Step(Protocol):
-    """One thing that must be so. ``inspect`` reads only; ``apply`` may be interrupted anywhere and run again."""
+    """One state of the cluster that a deployment needs."""
 
-    def inspect(self) -> Finding: ...
+    @property
+    def takes(self) -> Collection[str]:
+        """The ids that ``inspect`` looks at: where one is made anew, the step is inspected again before it is done."""
 
-    def apply(self) -> None: ...
+    def inspect(self, made: Made) -> Finding:
+        """Read the cluster; change neither it nor the step."""
+
+    def apply(self, made: Made) -> Made:
+        """Bring the state about and return what was made; it may be interrupted anywhere and run again."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Every step's finding, in order; ``changed`` says whether anything is to be done, or was."""
+class DeployPlan:
+    """Every step's finding, in order; ``changes`` are those with something to do, or done."""
 
     mode: str
     why: str
@@ -49,25 +80,34 @@ class Plan:
         return [finding for finding in self.findings if finding.action != "keep"]
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "changes": len(self.changes)}
+        findings = [finding.to_json() for finding in self.findings]
+        return {**asdict(self), "findings": findings, "changes": len(self.changes)}
 
     def __str__(self) -> str:
         return "\n".join([f"mode {self.mode}: {self.why}", *(f"  {finding}" for finding in self.findings)])
 
 
 def inspect_all(steps: Sequence[Step]) -> list[Finding]:
-    return [step.inspect() for step in steps]
+    """The findings, in order; every step sees what is in place of those before it."""
+    findings: list[Finding] = []
+    existing = Made()
+    for step in steps:
+        findings.append(step.inspect(existing))
+        existing |= findings[-1].existing
+    return findings
 
 
-def apply_all(steps: Sequence[Step], findings: Sequence[Finding]) -> list[Finding]:
-    """Do what is not yet so, in order. Once a step has changed something, later ones look again before they act."""
+def apply_all(steps: Sequence[Step], findings: Sequence[Finding]) -> tuple[list[Finding], Made]:
+    """Do what the findings of :func:`inspect_all` ask for, in order; what was done, and what was made."""
     done: list[Finding] = []
-    changed = False
-    for step, planned in zip(steps, findings, strict=True):
-        finding = step.inspect() if changed else planned
+    planned, made = Made(), Made()
+    for step, expected in zip(steps, findings, strict=True):
+        moved = any(made.ids.get(key) != planned.ids.get(key) for key in step.takes)
+        finding = step.inspect(made) if moved else expected
+        planned |= expected.existing
+        made |= finding.existing
         if finding.action != "keep":
             log.debug("%s", finding)  # the result shows the whole plan, once
-            step.apply()
-            changed = True
+            made |= step.apply(made)
         done.append(finding)
-    return done
+    return done, made

@@ -1,4 +1,6 @@
-"""Every body osparse sends to OpenSearch, one JSON file each, to be read and pasted into Dev Tools.
+"""Every mapping, pipeline and query osparse sends to OpenSearch, one JSON file each, to read and paste into Dev Tools.
+
+:mod:`osparse.opensearch_templates.queries` chooses and fills the queries of a deployment.
 
 A value in a file is fixed, or a ``{{placeholder}}``. A placeholder that is a whole string takes any JSON value; one
 inside a longer string, or in a key, takes text.

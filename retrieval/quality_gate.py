@@ -21,7 +21,7 @@ LOOKED_UP = 1000
 def gate(cluster: Cluster, dataset: Path | str, *, split: str = "test", margin: float = MARGIN) -> Gate:
     """What :func:`osparse.deployer.deploy` takes as ``gate``.
 
-        deploy(bundle, cluster, "products", gate=gate(cluster, "build/dataset"))
+        deploy(bundle, cluster, "products", upgrade=Upgrade(gate=gate(cluster, "build/dataset")))
 
     Args:
         dataset: A dataset directory or a BEIR folder whose documents are in both indices.

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from osparse.contracts.deployment import Deployment
-from osparse.deployer.operate.snippets import asks_by_text, text_body, tokens_body
 from osparse.formula.lexicon import MAX_WEIGHT, MIN_WEIGHT
 from osparse.opensearch_templates import render
+from osparse.opensearch_templates.queries import asks_by_text, text_body, tokens_body
 
 
 def query_body(
@@ -30,7 +30,7 @@ def query_body(
     - client on any other (keys with U+2024): one ``rank_feature`` clause a token, linear, the weight as its boost.
 
     Args:
-        weights: Token -> query weight, named as osparse.deployer.operate.snippets.query_keys does; not looked at
+        weights: Token -> query weight, named as osparse.opensearch_templates.queries.query_keys does; not looked at
             where the text itself is sent.
         size: Hits wanted.
         lang: Only documents of this language.

@@ -116,6 +116,13 @@ class ClusterApi:
         body = _object(self.cluster.request("GET", f"/{_q(name)}/_settings", params=params))
         return dict(body.get(name, {}).get("settings", {}))
 
+    def index_uuid(self, name: str) -> str | None:
+        """Differs between an index and another one of its name; None if there is none."""
+        params = {"flat_settings": "true", "filter_path": "*.settings.index.uuid"}
+        answer = self.cluster.request("GET", f"/{_q(name)}/_settings", params=params, allow=(404,))
+        settings = _object(answer).get(name, {}).get("settings", {}) if answer.status == 200 else {}
+        return settings.get("index.uuid")
+
     def put_index_settings(self, name: str, body: Mapping[str, Any]) -> None:
         """Flat; a value of None takes the setting away."""
         self.cluster.request("PUT", f"/{_q(name)}/_settings", body=body)
@@ -189,8 +196,17 @@ class ClusterApi:
             return int(_object(answer)["count"])
         documents = self.count_unless_closed(name)
         if documents is None:
-            raise ClusterError(f"{name} on {self.cluster.url} is closed; open it with: POST /{name}/_open")
+            raise ClusterError(f"{name} on {self.cluster.url} is closed; {self.opening_advice(name)}")
         return documents
+
+    def opening_advice(self, name: str) -> str:
+        """How to open a closed index, and what may be needed besides where it has a ``sparse_vector`` field."""
+        mappings = json.dumps([body.get("mappings") for body in (self.get_mapping(name) or {}).values()])
+        restart = (
+            "; where its shards do not start afterwards, as on OpenSearch 3.4 with a sparse_vector field, restart the "
+            "nodes that hold them"
+        )
+        return f"open it with: POST /{name}/_open" + (restart if '"sparse_vector"' in mappings else "")
 
     def count_unless_closed(self, name: str) -> int | None:
         """Documents of an index or alias; None if it is closed.

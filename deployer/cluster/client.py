@@ -1,4 +1,4 @@
-"""One cluster over HTTP: sends a request, tries again when that is right, and turns every failure into one of ours.
+"""One cluster over HTTP: sends a request, retries where that is safe, and raises every failure as an error of osparse.
 
 The connection is opensearch-py's; its transport layer is not used, because that drops the response headers
 (Retry-After) and answers that are not JSON become errors without a status.
@@ -51,13 +51,13 @@ class Answer:
 
 
 def reason_of(body: Any) -> str:
-    """The words of an OpenSearch error object, of the answer that holds one, or of any other body."""
+    """The reasons in an OpenSearch error object, each once, of the answer that holds one, or any other body as text."""
     error = body.get("error", body) if isinstance(body, dict) else body
     words: list[str] = []
     while isinstance(error, dict):
         reason = error.get("reason")
-        if isinstance(reason, str) and reason not in words:
-            words.append(reason)
+        if isinstance(reason, str) and not any(earlier.endswith(reason) for earlier in words):
+            words.append(reason)  # a cause often only repeats the end of what it caused
         shards = error.get("failed_shards") or [{}]
         error = error.get("caused_by") or shards[0].get("reason")
     if not words and isinstance(error, str):
@@ -156,7 +156,7 @@ class Cluster:
             try:
                 answer = self._send(method, path, params, body, content_type, timeout)
             except _TimedOutError:
-                raise  # the cluster may be at it still: asking again would only add to its load
+                raise  # the request may still be running: a retry would add load
             except ClusterUnreachableError:
                 if not repeatable or tries > min(self._retries, 2):
                     raise
@@ -204,13 +204,13 @@ class Cluster:
         words = self._hide(f"{problem.info}")
         if "key values mismatch" in words.lower() or "PEM lib" in words:
             return AccessError(
-                f"the client certificate for {self.url} cannot be used ({_short(words)}): PEM is wanted, and the key "
+                f"the client certificate for {self.url} cannot be used ({_short(words)}): it must be PEM, and the key "
                 "must belong to the certificate"
             )
         if isinstance(problem, SSLError) or "SSL" in words or "certificate" in words.lower():
             return AccessError(
                 f"{self.url}: the TLS connection failed ({_short(words)}); check the address, pass the cluster's "
-                "certificate authority with --ca-file, or skip the check with --insecure"
+                "certificate authority as `ca_file`, or skip the check with `insecure=True`"
             )
         if isinstance(problem, ConnectionTimeout):
             return _TimedOutError(f"{self.url} did not answer in time; is the cluster overloaded?")
@@ -229,7 +229,7 @@ class Cluster:
             if 300 <= status < 400 or status in _SAID_BY_PROXIES:
                 return {"error": _short(self._hide(text))}
         kind = headers.get("content-type", "no content type")
-        hint = " (it speaks TLS: use https://)" if "plain HTTP" in text else ""
+        hint = " (it expects TLS: use https://)" if "plain HTTP" in text else ""
         raise ClusterError(
             f"{self.url} answers, but not as OpenSearch does: status {status}, {kind}{hint}; check the address"
         )
@@ -254,7 +254,7 @@ class Cluster:
             raise ClusterError(f"{refused}; {known.advice}")
         if answer.status == 401:
             raise AccessError(
-                f"{self.url} wants to know who you are (401; credentials sent: {self._credentials}); set "
+                f"{self.url} requires credentials (401; sent: {self._credentials}); set "
                 "OSPARSE_USERNAME and OSPARSE_PASSWORD, OSPARSE_API_KEY or OSPARSE_BEARER"
             )
         if answer.status == 403:

@@ -148,16 +148,21 @@ def connection_arguments(
     if parts.scheme == "http" and credentials.kind != "none" and not local:
         log.warning("credentials go unencrypted to %s; use https://", parts.hostname)
     if insecure and parts.scheme == "https":
-        log.warning("--insecure: the certificate of %s is not checked", parts.hostname)
-    flags = {"--ca-file": ca_file, "--insecure": insecure, "--client-cert": client_cert, "--client-key": client_key}
-    useless = [flag for flag, given in flags.items() if given]
+        log.warning("insecure: the certificate of %s is not checked", parts.hostname)
+    only_https = {
+        "`ca_file`": ca_file,
+        "`insecure`": insecure,
+        "`client_cert`": client_cert,
+        "`client_key`": client_key,
+    }
+    useless = [name for name, value in only_https.items() if value]
     if parts.scheme == "http" and useless:
         raise InputError(
             f"{' and '.join(useless)} {'are' if len(useless) > 1 else 'is'} about a certificate, and http:// has none; "
             f"write https://{parts.netloc}, or leave it out"
         )
     if client_key is not None and client_cert is None:
-        raise InputError("--client-key goes with --client-cert; give the certificate too")
+        raise InputError("`client_key` needs `client_cert`; give the certificate too")
     for what, path in (("CA", ca_file), ("client certificate", client_cert), ("client key", client_key)):
         if path is not None and not Path(path).is_file():
             raise InputError(f"the {what} file {path} does not exist")

@@ -108,11 +108,11 @@ def choose_mode(facts: Facts, asked: str) -> Choice:
     if asked == "ml-commons" and missing:
         raise MissingPluginError(
             f"mode ml-commons needs the plugins {' and '.join(ML_PLUGINS)}; this is {lacks}; install them on every "
-            "node, or use --mode client"
+            "node, or use `mode=client`"
         )
     too_old = f"OpenSearch {facts.version}, and mode ml-commons needs 2.13 or newer"
     if asked == "ml-commons" and not facts.at_least(OLDEST_ML_COMMONS):
-        raise ClusterError(f"this is {too_old}: upgrade it, or use --mode client")
+        raise ClusterError(f"this is {too_old}: upgrade it, or use `mode=client`")
     if asked == "client":
         return Choice("client", "asked for")
     if asked == "ml-commons":

@@ -78,7 +78,7 @@ def _check_private(path: Path) -> None:
     try:
         found = path.stat()
     except OSError:
-        raise InputError(f"there is no {path}; write one (mode 0600), or leave --profile out") from None
+        raise InputError(f"there is no {path}; write one (mode 0600), or leave `profile` out") from None
     if not stat.S_ISREG(found.st_mode):
         raise InputError(f"{path} is not a file")
     if hasattr(os, "getuid") and found.st_uid != os.getuid():

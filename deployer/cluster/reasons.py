@@ -40,7 +40,7 @@ _MEANINGS: tuple[tuple[str, Meaning], ...] = (
     ),
     (
         r"index_closed_exception|\bclosed index \[",
-        Meaning("the index is closed: open it with POST /INDEX/_open", lasting=True),
+        Meaning("the index is closed: osparse status says how it is opened", lasting=True),
     ),
     (
         r"Model not ready yet|Failed to find model(?! (group|chunk|to update))",

@@ -45,7 +45,7 @@ def signer(region: str, service: str) -> Signer:
     """
     session = require("botocore.session", "aws")
     if not region.replace("-", "").isalnum():
-        raise InputError(f"--aws-region {region!r} is not a region; write it like eu-central-1")
+        raise InputError(f"`aws_region` {region!r} is not a region; write it like eu-central-1")
     credentials = session.Session().get_credentials()
     if credentials is None:
         raise InputError(

@@ -1,1 +1,1 @@
-"""Status, heal and doctor: what serves, what is broken, and how to mend it."""
+"""Status, heal and doctor: what serves, what is broken, and how to repair it."""

@@ -16,7 +16,7 @@ from osparse.contracts.deployment import Deployment, feature_name, generated_fie
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.index.pipeline_steps import TEXT_FIELD
 from osparse.deployer.load.bundle_store import fetch_part
-from osparse.deployer.load.documents import HASH_FIELD, Document
+from osparse.deployer.load.documents import HASH_FIELD, DocumentRow
 from osparse.deployer.load.read_deployment import query_encoder
 from osparse.deployer.mlcommons.proof import largest_difference
 from osparse.encoders.similarity import unlike
@@ -50,8 +50,9 @@ def document_problems(api: ClusterApi, index: str, deployment: Deployment) -> li
     except ClusterError as problem:
         return [f"its documents cannot be searched: {problem}"]
     texts = {i: source for i, source in seen.items() if _text(source).strip()}
-    missing = [i for i, source in texts.items() if not stored_vectors(source, deployment.field)]
-    others = [i for i, source in texts.items() if i not in missing and _written_by_others(source, deployment)]
+    without = [i for i, source in texts.items() if not stored_vectors(source, deployment.field)]
+    missing = _missing(api, deployment, {i: texts[i] for i in without})
+    others = [i for i, source in texts.items() if i not in without and _written_by_others(source, deployment)]
     differing = _differing(api, deployment, {i: texts[i] for i in others[:ENCODED]})
     again = _encode_again(index, deployment)
     return [
@@ -82,7 +83,21 @@ def _text(source: Mapping[str, Any]) -> str:
 def _written_by_others(source: Mapping[str, Any], deployment: Deployment) -> bool:
     own = {HASH_FIELD, *generated_fields(deployment)}
     content = {name: value for name, value in source.items() if name not in own}
-    return bool(source.get(HASH_FIELD) != Document("", content).hash)
+    return bool(source.get(HASH_FIELD) != DocumentRow("", content).hash)
+
+
+def _missing(api: ClusterApi, deployment: Deployment, sources: Mapping[str, dict[str, Any]]) -> list[str]:
+    """Ids of the documents that have no vector although their encoder gives one: a text may have no weights at all."""
+    checked = [*sources][:ENCODED]
+    if not checked or deployment.vector == "semantic":
+        return [*sources]
+    try:
+        vectors = _encoded(api, deployment, [_text(sources[i]) for i in checked])
+    except ClusterError as problem:
+        log.debug("documents without a vector cannot be encoded: %s", problem)
+        return [*sources]
+    weightless = {i for i, made in zip(checked, vectors, strict=True) if made is not None and not any(made)}
+    return [i for i in sources if i not in weightless] if len(weightless) < len(checked) else []
 
 
 def _differing(api: ClusterApi, deployment: Deployment, sources: Mapping[str, dict[str, Any]]) -> list[str]:
@@ -102,6 +117,7 @@ def _differing(api: ClusterApi, deployment: Deployment, sources: Mapping[str, di
 
 
 def _same(stored: Vectors, made: Vectors) -> bool:
+    stored, made = [vector for vector in stored if vector], [vector for vector in made if vector]
     if len(stored) != len(made):
         return False
     pairs = [({t: float(w) for t, w in one.items()}, other) for one, other in zip(stored, made, strict=True)]

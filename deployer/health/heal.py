@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from osparse.contracts.deployment import Deployment
@@ -11,11 +10,12 @@ from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.cluster.index_settings import pipeline_drift, pipelines_of
 from osparse.deployer.health.rewiring import PipelineStep, pipeline_steps
-from osparse.deployer.health.status import DeploymentStatus, first_model, served_name, status
+from osparse.deployer.health.status import DeploymentStatus, existing_models, served_name, status
 from osparse.deployer.index.pipeline_steps import IngestPipeline
 from osparse.deployer.mlcommons import failures
 from osparse.deployer.mlcommons.api import MLCommons
 from osparse.deployer.mlcommons.tasks import await_answer, deploy_once, node_names
+from osparse.deployer.plan import Made
 from osparse.errors import ClusterError
 from osparse.opensearch_templates import render
 
@@ -77,20 +77,20 @@ def _pipelines(api: ClusterApi, found: DeploymentStatus, plan_only: bool) -> lis
     """Make those again that are gone or name another model; one that somebody has only changed otherwise is left."""
     if not found.broken_pipelines:
         return []
-    models = [first_model(found.models, part) for part in ("encoder", "tokenizer")]
+    models = existing_models(found.models)
     alias = served_name(found.index, found.deployment, found.aliases)
-    steps = pipeline_steps(api, alias or "", found.deployment, models)
+    steps = pipeline_steps(api, alias or "", found.deployment)
     return [_made_again(step, found, models, plan_only) for step in steps if step.name in found.broken_pipelines]
 
 
-def _made_again(step: PipelineStep, found: DeploymentStatus, models: Sequence[str | None], plan_only: bool) -> Healed:
+def _made_again(step: PipelineStep, found: DeploymentStatus, models: Made, plan_only: bool) -> Healed:
     what = f"make pipeline {step.name} again"
-    if found.deployment.mode == "ml-commons" and None in models:
+    if not {*step.takes} <= {*models.ids}:
         return Healed(found.index, what, "its model is gone; run osparse deploy")
     if isinstance(step, IngestPipeline) and found.deployment.chunks and step.words is None:
         return Healed(found.index, what, "its index does not say how long a piece is; run osparse deploy")
     if not plan_only:
-        step.apply()
+        step.apply(models)
     return Healed(found.index, what)
 
 

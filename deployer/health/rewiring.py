@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from osparse.contracts.deployment import Deployment, Hybrid
@@ -21,18 +20,12 @@ class _Named:
     short: str
 
 
-@dataclass
-class _Model:
-    id: str | None
-
-
 def pipeline_steps(
-    api: ClusterApi, alias: str, deployment: Deployment, models: Sequence[str | None], hybrid: Hybrid | None = None
+    api: ClusterApi, alias: str, deployment: Deployment, hybrid: Hybrid | None = None
 ) -> list[PipelineStep]:
     """The steps that make the pipelines of an index: its own, and that of hybrid queries under its alias.
 
     Args:
-        models: Ids of the encoder and the tokenizer; they have no meaning in client mode.
         hybrid: Instead of the deployment's own.
     """
     bundle = _Named(deployment.bundle, deployment.fingerprint[:12])
@@ -40,10 +33,9 @@ def pipeline_steps(
     steps: list[PipelineStep] = []
     plain = None
     if deployment.mode == "ml-commons":
-        encoder, tokenizer = map(_Model, models)
-        plain = SearchPipeline(api, bundle, tokenizer, serving)
+        plain = SearchPipeline(api, bundle, serving)
         words = deployment.piece_words
-        ingest = [IngestPipeline(api, bundle, encoder, serving, words)] if deployment.ingest_pipeline else []
+        ingest = [IngestPipeline(api, bundle, serving, words)] if deployment.ingest_pipeline else []
         steps += [*ingest, plain]
     fusing = FusingPipeline(api, alias, bundle, serving, plain)
     return [*steps, *([fusing] if serving.hybrid != "none" else [])]

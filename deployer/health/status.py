@@ -18,6 +18,7 @@ from osparse.deployer.load.bundle_store import chunk_ids, stored_parts
 from osparse.deployer.mlcommons.api import MLCommons
 from osparse.deployer.mlcommons.failures import remedy
 from osparse.deployer.names import BUNDLES_INDEX
+from osparse.deployer.plan import ENCODER, TOKENIZER, Made
 from osparse.errors import AccessError, ClusterBusyError, ClusterError, ClusterUnreachableError
 
 
@@ -136,7 +137,7 @@ def _examined(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentS
     problems += _parts(api, deployment)
     problems += [f"{drift}; run osparse status --heal" for drift in pipeline_drift(api, name, deployment)]
     if documents is None:
-        problems.insert(0, f"the index is closed and answers nothing; open it with: POST /{name}/_open")
+        problems.insert(0, f"the index is closed and answers nothing; {api.opening_advice(name)}")
     else:
         problems += document_problems(api, name, deployment)
     return DeploymentStatus(
@@ -203,10 +204,10 @@ def _models(ml: MLCommons, api: ClusterApi, deployment: Deployment) -> tuple[lis
     return models, problems
 
 
-def first_model(models: Sequence[ModelStatus], part: str) -> str | None:
-    """Id of the model of a part (``encoder``, ``tokenizer``), one that answers if there is one; None if it is gone."""
-    mine = [model for model in models if model.name.endswith(f"-{part}")]
-    return min(mine, key=lambda model: not model.answers).id if mine else None
+def existing_models(models: Sequence[ModelStatus]) -> Made:
+    """Ids of the encoder and the tokenizer: the first of each that answers, or the first; none of one that is gone."""
+    best = sorted(reversed(models), key=lambda model: model.answers)  # the last of a part counts
+    return Made({part: model.id for model in best for part in (ENCODER, TOKENIZER) if model.name.endswith(f"-{part}")})
 
 
 def served_name(index: str, deployment: Deployment, aliases: Sequence[str]) -> str | None:

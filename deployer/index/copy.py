@@ -1,7 +1,7 @@
 """Copy documents from one index of a name to the next: the same texts, encoded by the other bundle.
 
-Every field comes along except those an encoder made. It is a load like any other: a document that the new index has
-with the same content is passed over, so that a copy that was interrupted goes on, and a second look costs little.
+Every field is copied except those an encoder made. It is a load like any other: a document that the new index has with
+the same content is skipped, so an interrupted copy continues when it is run again, and another pass costs little.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from osparse.contracts.deployment import Deployment, generated_fields
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.inherited_settings import check_source
 from osparse.deployer.load.bulk import FailureLog
-from osparse.deployer.load.documents import HASH_FIELD, Document
+from osparse.deployer.load.documents import HASH_FIELD, DocumentRow
 from osparse.deployer.load.load import prepare_load
-from osparse.deployer.load.stream import Tally
+from osparse.deployer.load.stream import LoadCounts
 from osparse.errors import ClusterError, ClusterUnreachableError
 from osparse.io.progress import progress
 
@@ -26,24 +26,24 @@ log = logging.getLogger("osparse.deployer.index.copy")
 PAGE = 256
 """Documents read together."""
 RESTARTS = 5
-"""How often a copy whose connection broke starts over; what it had copied is passed over."""
+"""How often a copy whose connection broke starts over; what it had copied is skipped."""
 TEXT_FIELD = "text"
 
 
-class StoredDocument(Document):
+class StoredRow(DocumentRow):
     """A document as an index has it; one that was written by hand may have no text."""
 
     complete = True
 
     @property
     def text(self) -> str:
-        found = self.fields.get(TEXT_FIELD)
-        return found if isinstance(found, str) else ""
+        text = self.fields.get(TEXT_FIELD)
+        return text if isinstance(text, str) else ""
 
 
 def copy_documents(
     api: ClusterApi, source: str, made_by: Deployment, target: str, deployment: Deployment, total: int
-) -> Tally:
+) -> LoadCounts:
     """Bring every document of ``source`` into ``target``.
 
     Args:
@@ -66,7 +66,7 @@ def copy_documents(
     if failed.count:
         shown = "\n".join(f"  {failure.id}: {failure.reason}" for failure in failed.first)
         raise ClusterError(
-            f"{failed.count} documents of {source} were refused by {target}; the alias stays where it is. Mend the "
+            f"{failed.count} documents of {source} were refused by {target}; the alias stays where it is. Remove the "
             f"cause and run osparse deploy again. The first reasons:\n{shown}"
         )
     return copied
@@ -80,7 +80,7 @@ def _until_done(
     deployment: Deployment,
     total: int,
     failed: FailureLog,
-) -> Tally:
+) -> LoadCounts:
     for attempt in range(RESTARTS):
         load = prepare_load(api, target, deployment, total)
         try:
@@ -89,11 +89,11 @@ def _until_done(
         except ClusterUnreachableError as problem:
             if attempt == RESTARTS - 1:
                 raise
-            log.info("copying goes on where it was: %s", problem)
+            log.info("the copy continues: %s", problem)
     raise ValueError("RESTARTS must be at least 1")
 
 
-def _stored(api: ClusterApi, source: str, made_by: Deployment) -> Iterator[Document]:
+def _stored(api: ClusterApi, source: str, made_by: Deployment) -> Iterator[DocumentRow]:
     for hits in api.pages(source, PAGE, {"excludes": [*generated_fields(made_by), HASH_FIELD]}):
         for hit in hits:
-            yield StoredDocument(hit["_id"], hit["_source"])
+            yield StoredRow(hit["_id"], hit["_source"])

@@ -65,8 +65,8 @@ def read_generations(api: ClusterApi, alias: str) -> Generations:
     strangers = [name for name in in_use if name not in mine]
     if len(in_use) > 1 or strangers:
         raise DeploymentConflictError(
-            f"the alias {alias} stands on {', '.join(in_use)}; osparse wants it on one index it made "
-            f"({alias}-<fingerprint>); point it at that one, or choose another --index"
+            f"the alias {alias} stands on {', '.join(in_use)}; it must be on one index that osparse made "
+            f"({alias}-<fingerprint>); point it at that one, or choose another `index`"
         )
     current = mine.get(in_use[0]) if in_use else None
     marked = [mine[name] for name in api.indices_of_alias(alias + SUFFIX) if name in mine]
@@ -109,7 +109,7 @@ def alias_note(aliases: str, old: str, carried: bool) -> str:
     """What a switch does with the aliases that others put on the old index."""
     if carried:
         return f"other aliases that move along: {aliases}"
-    return f"other aliases that stay on {old}: {aliases} (--carry-aliases moves them along)"
+    return f"other aliases that stay on {old}: {aliases} (`carry_aliases=True` moves them along)"
 
 
 def move_alias(api: ClusterApi, alias: str, old: str, new: str, *, carry: bool = False) -> None:

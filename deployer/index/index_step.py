@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,17 +15,20 @@ from osparse.deployer.cluster.index_settings import pipelines_of, settings_drift
 from osparse.deployer.cluster.inherited_settings import check_created, check_source, inherited
 from osparse.deployer.index.layout import Serving
 from osparse.deployer.index.pipeline_steps import words_per_piece
-from osparse.deployer.index.seismic_ceilings import ceilings
-from osparse.deployer.mlcommons.model_steps import ServedModel
-from osparse.deployer.plan import Finding
+from osparse.deployer.plan import ENCODER, TOKENIZER, Finding, Made
+from osparse.encoders.onnx_encoder import open_query_encoder
 from osparse.errors import DeploymentConflictError
+from osparse.formula.lexicon import MAX_WEIGHT
+from osparse.formula.weights import up_to_tenth
 from osparse.opensearch_templates import render
 
 MAX_TOKENS = 10_000_000
 """Tokens of one text that text_chunking may count; the server's 10,000 would refuse long documents."""
+_UNREGISTERED = {ENCODER: "(the encoder, once registered)", TOKENIZER: "(the tokenizer, once registered)"}
+"""In the body of a plan, which is compared with index templates and sent nowhere."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class ServingIndex:
     """Step: the index exists, carries this deployment, and has its alias unless another index serves under it."""
 
@@ -35,18 +39,21 @@ class ServingIndex:
     bundle: Bundle
     beside: str | None = None
     """The index that the alias stands on, if that is another one."""
-    models: tuple[ServedModel, ServedModel] | None = None
-    """Encoder and tokenizer, whose ids a semantic field names."""
     serving: Serving = field(default_factory=Serving)
     """Shards, replicas and refresh interval; the rest is the deployment's."""
 
-    def inspect(self) -> Finding:
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """A semantic field names its models."""
+        return (ENCODER, TOKENIZER) if self.deployment.vector == "semantic" else ()
+
+    def inspect(self, made: Made) -> Finding:
         """Raises :class:`DeploymentConflictError` if the index is taken by anything else."""
         place = f"beside {self.beside}" if self.beside else f"under the alias {self.alias}"
         what = f"index {self.name} {place}"
         found = (self.api.get_index(self.name) or {}).get(self.name)
         if found is None:
-            from_templates = inherited(self.api, self.name, self.body())
+            from_templates = inherited(self.api, self.name, self.body({**_UNREGISTERED, **made.ids}))
             return Finding("create", what, "; ".join(["there is none of that name", *filter(None, [from_templates])]))
         self._check_same(found)
         check_source(self.name, found, tuple(generated_fields(self.deployment)))
@@ -55,8 +62,8 @@ class ServingIndex:
             drift.insert(0, "the index exists without its alias")
         return Finding("change", what, "; ".join(drift)) if drift else Finding("keep", what, "exists, as it should")
 
-    def apply(self) -> None:
-        body = self.body()
+    def apply(self, made: Made) -> Made:
+        body = self.body(made.ids)
         if self.api.create_index(self.name, body):
             check_created(self.api, self.name, body)
         else:
@@ -66,15 +73,17 @@ class ServingIndex:
             found = (self.api.get_mapping(self.name) or {}).get(self.name, {}).get("mappings", {}).get("_meta", {})
             meta = {**found, **self.deployment.to_meta()}  # a load under way keeps a note there, its owner may too
             self.api.put_mapping(self.name, render("index_meta", meta=meta))
+        return Made()
 
-    def body(self) -> dict[str, Any]:
+    def body(self, ids: Mapping[str, str]) -> dict[str, Any]:
+        """Args: ids: of the encoder and the tokenizer, where :attr:`takes` names them."""
         values: dict[str, Any] = {
             "alias": self.alias,
             "meta": self.deployment.to_meta(),
             "korean_analyzer": first_analyzer(self.api, KOREAN_ANALYZERS),
             "english_analyzer": first_analyzer(self.api, ENGLISH_ANALYZERS),
         }
-        template, more = self._template()
+        template, more = self._template(ids)
         body: dict[str, Any] = render(template, **values, **more)
         shards = {} if self.serving.shards is None else {"index.number_of_shards": self.serving.shards}
         settings = {**shards, **self._changeable()}
@@ -83,12 +92,11 @@ class ServingIndex:
             del body["aliases"]
         return body
 
-    def _template(self) -> tuple[str, dict[str, Any]]:
+    def _template(self, ids: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
         """The template of this field type and what it wants besides."""
         d = self.deployment
         if d.vector == "semantic":
-            ids = [model.id or "" for model in self.models] if self.models else ["", ""]
-            values = dict(zip(("encoder_id", "tokenizer_id"), ids, strict=True))
+            values = {"encoder_id": ids[ENCODER], "tokenizer_id": ids[TOKENIZER]}
             return "index_semantic", {**values, "sparse_encoding": _sparse_encoding(d)}
         if d.vector == "sparse_vector":
             return "index_sparse_vector", {"field": d.field, **ceilings(self.bundle)}
@@ -119,12 +127,12 @@ class ServingIndex:
     def _check_same(self, found: dict[str, Any]) -> None:
         meta = found.get("mappings", {}).get("_meta", {})
         if META_KEY not in meta:
-            raise DeploymentConflictError(f"{self.name} exists and osparse did not make it; choose another --index")
+            raise DeploymentConflictError(f"{self.name} exists and osparse did not make it; choose another `index`")
         there = Deployment.from_meta(meta, self.name)
         if there.bundle != self.deployment.bundle and there.fingerprint == self.deployment.fingerprint:
             raise DeploymentConflictError(
                 f"{self.name} serves the same model already, as bundle {there.bundle}, and this bundle is called "
-                f"{self.deployment.bundle}; deploy it under the name {there.bundle}, or choose another --index"
+                f"{self.deployment.bundle}; deploy it under the name {there.bundle}, or choose another `index`"
             )
         differs = [
             f"{what}: {old} there, {new} wanted"
@@ -137,7 +145,7 @@ class ServingIndex:
         if differs:
             raise DeploymentConflictError(
                 f"{self.name} serves this bundle already, laid out differently ({'; '.join(differs)}); ask for it as "
-                "it is, or choose another --index"
+                "it is, or choose another `index`"
             )
 
 
@@ -183,3 +191,19 @@ def deployment_of(bundle: Bundle, mode: Mode, key_style: KeyStyle, serving: Serv
         ingest_batch=s.ingest_batch,
         piece_words=words_per_piece(bundle) if s.chunk_text else None,
     )
+
+
+def ceilings(bundle: Bundle) -> dict[str, float]:
+    """SEISMIC keeps 8 bits of a weight below a ceiling and clips what is above: the bundle's own, from its weights.
+
+    Of a bundle that does not say: the probes' largest document weight with a fifth to spare, the IDF table's largest.
+    """
+    said = bundle.fit.get("ceilings", {})
+    if {"ingest", "search"} <= said.keys():
+        return {"ceiling_ingest": float(said["ingest"]), "ceiling_search": min(float(said["search"]), MAX_WEIGHT)}
+    largest = max((weight for probe in bundle.probes() for weight in probe.document.values()), default=3.0)
+    lexicon = open_query_encoder(bundle.zip_path("tokenizer")).lexicon
+    return {
+        "ceiling_ingest": up_to_tenth(largest * 1.2),
+        "ceiling_search": min(up_to_tenth(float(max(lexicon.idf))), MAX_WEIGHT),
+    }

@@ -32,27 +32,25 @@ def serving_of(deployment: Deployment) -> Serving:
 
 
 def settle(
-    before: Deployment | None, mode: Mode, serving: Serving | None, choices: Mapping[str, Any]
+    before: Deployment | None, mode: Mode, serving: Serving | Mapping[str, Any] | None
 ) -> tuple[Serving, list[str]]:
     """The options to deploy with, and notes on those that were kept or turned off.
 
     Args:
-        before: Of the index that is there or is replaced; None for the first one under a name.
+        before: Of the index that exists or is replaced; None for the first one under a name.
         mode: The mode to deploy in; of another one's options, only ``hybrid`` has a meaning in it.
-        serving: All options at once: nothing is kept then.
-        choices: Option -> value of those that are named.
+        serving: All options at once: nothing is kept then. Or option -> value of those that are named.
 
     Raises:
-        InputError: both ``serving`` and ``choices`` are given, or a choice is no option.
+        InputError: a name is no option.
     """
+    old = serving_of(before) if before is not None else Serving()
+    if isinstance(serving, Serving):
+        return serving, _notes(old, serving, OPTIONS)
+    choices = serving or {}
     unknown = sorted({*choices} - {option.name for option in fields(Serving)})
     if unknown:
         raise InputError(f"{', '.join(unknown)}: no such option of a deployment")
-    if serving is not None and choices:
-        raise InputError("serving gives all options; leave out choices")
-    old = serving_of(before) if before is not None else Serving()
-    if serving is not None:
-        return serving, _notes(old, serving, OPTIONS)
     same = before is None or before.mode == mode
     new = replace(old if same else Serving(hybrid=old.hybrid), **choices)
     return new, _notes(old, new, choices)

@@ -34,11 +34,11 @@ SPARSE_VECTOR_TOKENS = 32_768
 
 @dataclass(frozen=True)
 class Serving:
-    """The choices; the defaults are the plain road: exact scores, no fusion, nothing thinned out."""
+    """The choices; the defaults are exact scores, no fusion, no pruning."""
 
     field: Vector = "rank_features"
     chunk_text: bool = False
-    """Encode a text in pieces of the model's length, nested; its best piece counts."""
+    """Encode a text in chunks of the model's length, nested; its best chunk counts."""
     two_phase: bool = False
     """Let the search pipeline score in two phases: first the heavy tokens, then the rest for the best documents."""
     hybrid: Hybrid = "none"
@@ -104,7 +104,10 @@ def _not_proved(facts: Facts, choice: Choice, bundle: Bundle) -> list[str]:
         return []
     proved = f"bundle {bundle.name} is proved for OpenSearch {', '.join(bundle.targets)}"
     if version in TARGETS:
-        return [f"{proved}, and this is {facts.version}; package it with --target {version}, or use --mode client"]
+        return [
+            f"{proved}, and this is {facts.version}; package it for this one (osparse package --target "
+            f"{version}), or use `mode=client`"
+        ]
     log.warning("%s; what %s runs is not known: the models' answers will show", proved, facts.version)
     return []
 
@@ -112,47 +115,47 @@ def _not_proved(facts: Facts, choice: Choice, bundle: Bundle) -> list[str]:
 def _impossible(serving: Serving, bundle: Bundle) -> list[str]:
     problems = []
     if serving.prune_ratio is not None and not 0 <= serving.prune_ratio < 1:
-        problems.append(f"--prune-ratio {serving.prune_ratio:g} is outside [0, 1)")
+        problems.append(f"`prune_ratio` must be in [0, 1), got {serving.prune_ratio:g}")
     if serving.ingest_batch < 1:
-        problems.append(f"--ingest-batch {serving.ingest_batch} is less than 1")
+        problems.append(f"`ingest_batch` must be at least 1, got {serving.ingest_batch}")
     if serving.shards is not None and serving.shards < 1:
-        problems.append(f"--shards must be at least 1, got {serving.shards}")
+        problems.append(f"`shards` must be at least 1, got {serving.shards}")
     if serving.replicas is not None and serving.replicas < 0:
-        problems.append(f"--replicas must be at least 0, got {serving.replicas}")
+        problems.append(f"`replicas` must be at least 0, got {serving.replicas}")
     if serving.refresh_interval is not None and not re.fullmatch(INTERVAL, serving.refresh_interval):
-        problems.append(f"--refresh-interval must be a time such as 5s or 1m, or -1, got {serving.refresh_interval!r}")
+        problems.append(f"`refresh_interval` must be a time such as 5s or 1m, or -1, got {serving.refresh_interval!r}")
     if serving.field == "sparse_vector" and bundle.vocabulary > SPARSE_VECTOR_TOKENS:
         problems.append(
-            f"--field sparse_vector holds token ids below {SPARSE_VECTOR_TOKENS:,}, and this bundle has "
-            f"{bundle.vocabulary:,} tokens (a higher id costs the index its shard); use --field rank_features, or "
+            f"`field=sparse_vector` holds token ids below {SPARSE_VECTOR_TOKENS:,}, and this bundle has "
+            f"{bundle.vocabulary:,} tokens (a higher id costs the index its shard); use `field=rank_features`, or "
             "train with a smaller vocabulary"
         )
     if serving.field == "sparse_vector" and serving.two_phase:
-        problems.append("--two-phase and --field sparse_vector do not go together: the server refuses such queries")
+        problems.append("`two_phase` and `field=sparse_vector` exclude each other: the server refuses such queries")
     if serving.field != "rank_features" and serving.chunk_text:
-        problems.append(f"--chunk-text goes with --field rank_features, not with --field {serving.field}")
+        problems.append(f"`chunk_text` goes with `field=rank_features`, not with `field={serving.field}`")
     if serving.chunk_text and serving.two_phase:
-        problems.append("--two-phase has no effect on the nested queries of --chunk-text; leave one out")
+        problems.append("`two_phase` has no effect on the nested queries of `chunk_text`; leave one out")
     if serving.field == "semantic" and (serving.skip_existing or serving.ingest_batch > 1):
-        problems.append("--skip-existing and --ingest-batch are the ingest pipeline's, and --field semantic has none")
+        problems.append("`skip_existing` and `ingest_batch` are the ingest pipeline's, and `field=semantic` has none")
     return problems
 
 
 def _too_old(serving: Serving, facts: Facts) -> list[str]:
     wanted = (
-        (serving.two_phase, "--two-phase", OLDEST_TWO_PHASE),
-        (serving.field == "sparse_vector", "--field sparse_vector", OLDEST_SPARSE_VECTOR),
-        (serving.field == "semantic", "--field semantic", OLDEST_SEMANTIC),
-        (serving.chunk_text, "--chunk-text", OLDEST_CHUNKING),
-        (serving.hybrid == "normalise", "--hybrid normalise", OLDEST_HYBRID),
-        (serving.hybrid == "rrf", "--hybrid rrf", OLDEST_RRF),
-        (serving.prune_ratio is not None, "--prune-ratio", OLDEST_PRUNE),
-        (serving.skip_existing, "--skip-existing", OLDEST_SKIP_EXISTING),
-        (serving.ingest_batch > 1, "--ingest-batch", OLDEST_INGEST_BATCH),
+        (serving.two_phase, "`two_phase`", OLDEST_TWO_PHASE),
+        (serving.field == "sparse_vector", "`field=sparse_vector`", OLDEST_SPARSE_VECTOR),
+        (serving.field == "semantic", "`field=semantic`", OLDEST_SEMANTIC),
+        (serving.chunk_text, "`chunk_text`", OLDEST_CHUNKING),
+        (serving.hybrid == "normalise", "`hybrid=normalise`", OLDEST_HYBRID),
+        (serving.hybrid == "rrf", "`hybrid=rrf`", OLDEST_RRF),
+        (serving.prune_ratio is not None, "`prune_ratio`", OLDEST_PRUNE),
+        (serving.skip_existing, "`skip_existing`", OLDEST_SKIP_EXISTING),
+        (serving.ingest_batch > 1, "`ingest_batch`", OLDEST_INGEST_BATCH),
     )
     return [
-        f"{flag} needs OpenSearch {major}.{minor} or newer, this is {facts.version}; leave the flag out"
-        for used, flag, (major, minor) in wanted
+        f"{name} needs OpenSearch {major}.{minor} or newer, this is {facts.version}; leave it out"
+        for used, name, (major, minor) in wanted
         if used and not facts.at_least((major, minor))
     ]
 
@@ -161,21 +164,21 @@ def _of_the_other_mode(serving: Serving, facts: Facts, choice: Choice) -> list[s
     if choice.mode != "client":
         return []
     used = {
-        "--two-phase": serving.two_phase,
-        f"--field {serving.field}": serving.field != "rank_features",
-        "--chunk-text": serving.chunk_text,
-        "--prune-ratio": serving.prune_ratio is not None,
-        "--skip-existing": serving.skip_existing,
-        "--ingest-batch": serving.ingest_batch > 1,
+        "`two_phase`": serving.two_phase,
+        f"`field={serving.field}`": serving.field != "rank_features",
+        "`chunk_text`": serving.chunk_text,
+        "`prune_ratio`": serving.prune_ratio is not None,
+        "`skip_existing`": serving.skip_existing,
+        "`ingest_batch`": serving.ingest_batch > 1,
     }
-    flags = [flag for flag, given in used.items() if given]
+    named = [name for name, given in used.items() if given]
     problems = []
-    if flags:
+    if named:
         problems.append(
-            f"{', '.join(flags)} {'is' if len(flags) == 1 else 'are'} for mode ml-commons, and this is mode client "
+            f"{', '.join(named)} {'is' if len(named) == 1 else 'are'} for mode ml-commons, and this is mode client "
             f"({choice.why}): osparse encodes, without the cluster's pipelines; leave "
-            f"{'it' if len(flags) == 1 else 'them'} out"
+            f"{'it' if len(named) == 1 else 'them'} out"
         )
     if serving.hybrid != "none" and not facts.neural_search:
-        problems.append("--hybrid needs the plugin opensearch-neural-search, which this cluster lacks; leave it out")
+        problems.append("`hybrid` needs the plugin opensearch-neural-search, which this cluster lacks; leave it out")
     return problems

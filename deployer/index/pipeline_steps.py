@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import CHUNK_TEXTS_FIELD, CHUNKS_FIELD, FIELD
 from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.index.layout import Serving
-from osparse.deployer.plan import Action, Finding
+from osparse.deployer.plan import ENCODER, TOKENIZER, Action, Finding, Made
 from osparse.encoders.onnx_encoder import open_query_encoder
 from osparse.opensearch_templates import render
 
@@ -20,43 +20,39 @@ WEIGHTS = [0.3, 0.7]
 """Of BM25 and of the sparse score in a fused one."""
 
 
-class Identified(Protocol):
-    """A model whose id a pipeline names; None while a plan is made and it is not registered."""
-
-    id: str | None
-
-
-@dataclass
+@dataclass(frozen=True)
 class IngestPipeline:
     """Step: documents that arrive in the index are encoded."""
 
     api: ClusterApi
     bundle: names.Named
-    encoder: Identified
     serving: Serving = field(default_factory=Serving)
     words: int | None = None
     """Of one piece, where texts are encoded in pieces."""
+    takes = (ENCODER,)
 
     @property
     def name(self) -> str:
         return names.ingest_pipeline(self.bundle, self.serving.ingest_variant)
 
-    def inspect(self) -> Finding:
-        there = self.api.get_ingest_pipeline(self.name)
-        return _compare(f"ingest pipeline {self.name}", there, self.body())
+    def inspect(self, made: Made) -> Finding:
+        existing = self.api.get_ingest_pipeline(self.name)
+        body = self.body(made.ids[ENCODER]) if ENCODER in made.ids else None
+        return _compare(f"ingest pipeline {self.name}", existing, body)
 
-    def apply(self) -> None:
-        self.api.put_ingest_pipeline(self.name, self.body())
+    def apply(self, made: Made) -> Made:
+        self.api.put_ingest_pipeline(self.name, self.body(made.ids[ENCODER]))
+        return Made()
 
-    def body(self) -> dict[str, Any]:
-        values: dict[str, Any] = {"bundle": self.bundle.name, "text_field": TEXT_FIELD}
-        values["encoder_id"] = self.encoder.id or ""
+    def body(self, encoder_id: str) -> dict[str, Any]:
+        values: dict[str, Any] = {"bundle": self.bundle.name, "text_field": TEXT_FIELD, "encoder_id": encoder_id}
         if self.serving.chunk_text:
             pieces = {"pieces": CHUNK_TEXTS_FIELD, "path": CHUNKS_FIELD, "token_limit": self.words}
             body = dict(render("ingest_text_chunking", **values, **pieces))
         else:
             body = dict(render("ingest_sparse_encoding", **values, field=FIELD))
-        body["processors"][-1]["sparse_encoding"].update(self._choices())
+        (encoding,) = (processor for processor in body["processors"] if "sparse_encoding" in processor)
+        encoding["sparse_encoding"].update(self._choices())
         return body
 
     def _choices(self) -> dict[str, Any]:
@@ -67,32 +63,34 @@ class IngestPipeline:
         return {**prune, **skip, **({"batch_size": s.ingest_batch} if s.ingest_batch > 1 else {})}
 
 
-@dataclass
+@dataclass(frozen=True)
 class SearchPipeline:
     """Step: a query by text needs no model id."""
 
     api: ClusterApi
     bundle: names.Named
-    tokenizer: Identified
     serving: Serving = field(default_factory=Serving)
+    takes = (TOKENIZER,)
 
     @property
     def name(self) -> str:
         return names.search_pipeline(self.bundle, self.serving.search_variant)
 
-    def inspect(self) -> Finding:
-        return _compare(f"search pipeline {self.name}", self.api.get_search_pipeline(self.name), self.body())
+    def inspect(self, made: Made) -> Finding:
+        body = self.body(made.ids[TOKENIZER]) if TOKENIZER in made.ids else None
+        return _compare(f"search pipeline {self.name}", self.api.get_search_pipeline(self.name), body)
 
-    def apply(self) -> None:
-        self.api.put_search_pipeline(self.name, self.body())
+    def apply(self, made: Made) -> Made:
+        self.api.put_search_pipeline(self.name, self.body(made.ids[TOKENIZER]))
+        return Made()
 
-    def body(self) -> dict[str, Any]:
+    def body(self, tokenizer_id: str) -> dict[str, Any]:
         template = "search_enricher_two_phase" if self.serving.two_phase else "search_enricher"
         path = self.serving.vector_field
-        return dict(render(template, bundle=self.bundle.name, field=path, tokenizer_id=self.tokenizer.id or ""))
+        return dict(render(template, bundle=self.bundle.name, field=path, tokenizer_id=tokenizer_id))
 
 
-@dataclass
+@dataclass(frozen=True)
 class FusingPipeline:
     """Step: the search pipeline that hybrid queries name; the index's own pipeline stays the plain one.
 
@@ -110,21 +108,26 @@ class FusingPipeline:
     def name(self) -> str:
         return names.fusing_pipeline(self.alias)
 
-    def inspect(self) -> Finding:
-        there = self.api.get_search_pipeline(self.name)
-        if self.serving.hybrid == "none":
-            action: Action = "keep" if there is None else "change"
-            return Finding(action, f"search pipeline {self.name}", "hybrid is turned off: it is deleted")
-        return _compare(f"search pipeline {self.name}", there, self.body())
+    @property
+    def takes(self) -> tuple[str, ...]:
+        return () if self.plain is None else self.plain.takes
 
-    def apply(self) -> None:
+    def inspect(self, made: Made) -> Finding:
+        existing, what = self.api.get_search_pipeline(self.name), f"search pipeline {self.name}"
+        if self.serving.hybrid == "none":
+            action: Action = "keep" if existing is None else "change"
+            return Finding(action, what, "hybrid is turned off: it is deleted")
+        return _compare(what, existing, self.body(made) if {*self.takes} <= {*made.ids} else None)
+
+    def apply(self, made: Made) -> Made:
         if self.serving.hybrid == "none":
             self.api.delete_search_pipeline(self.name)
         else:
-            self.api.put_search_pipeline(self.name, self.body())
+            self.api.put_search_pipeline(self.name, self.body(made))
+        return Made()
 
-    def body(self) -> dict[str, Any]:
-        before = self.plain.body()["request_processors"] if self.plain is not None else []
+    def body(self, made: Made) -> dict[str, Any]:
+        before = self.plain.body(made.ids[TOKENIZER])["request_processors"] if self.plain is not None else []
         values = {"weights": WEIGHTS} if self.serving.hybrid == "normalise" else {}
         template = f"search_{self.serving.hybrid}"
         return dict(render(template, bundle=self.bundle.name, request_processors=before, **values))
@@ -140,10 +143,13 @@ def words_per_piece(bundle: Bundle) -> int:
     return max(8, int((bundle.head.max_length - 2) / most))
 
 
-def _compare(what: str, there: dict[str, Any] | None, wanted: dict[str, Any]) -> Finding:
-    if there is None:
+def _compare(what: str, existing: dict[str, Any] | None, body: dict[str, Any] | None) -> Finding:
+    """What is to be done about a pipeline; ``body`` is None while the model that it names does not exist."""
+    if existing is None:
         return Finding("create", what, "there is none of that name")
+    if body is None:
+        return Finding("change", what, "the model that it names is registered anew")
     parts = ("processors", "request_processors", "phase_results_processors")
-    if all((there.get(part) or []) == (wanted.get(part) or []) for part in parts):
+    if all((existing.get(part) or []) == (body.get(part) or []) for part in parts):
         return Finding("keep", what, "exists, same processors")
     return Finding("change", what, "its processors differ")

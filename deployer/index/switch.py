@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import Deployment, feature_name
@@ -13,15 +13,15 @@ from osparse.deployer.index.copy import TEXT_FIELD, copy_documents
 from osparse.deployer.index.generations import Generation, alias_note, foreign_aliases, move_alias
 from osparse.deployer.load.bundle_store import fetch_part
 from osparse.deployer.mlcommons.proof import TOLERANCE, check_weights
-from osparse.deployer.plan import Finding
+from osparse.deployer.plan import Finding, Made
 from osparse.errors import CheckError
 
 log = logging.getLogger("osparse.deployer.index.switch")
 
-LOOKS = 3
-"""Through the old index: what was written to it during the first is found by the next."""
+PASSES = 3
+"""Over the old index, at most: what was written to it during one pass is copied by the next."""
 _AT_ONCE = 4
-"""Texts in one simulation: the server encodes them side by side, and refuses more than ten model calls at a time."""
+"""Texts in one simulation: the server encodes them in parallel, and refuses more than ten model calls at a time."""
 MARGIN = 0.005
 """nDCG@10 the new index may lose before the gate closes."""
 
@@ -36,33 +36,35 @@ class Gate:
     margin: float = MARGIN
 
 
-@dataclass
-class Documents:
+@dataclass(frozen=True)
+class CopiedDocuments:
     """Step: the new index holds what the old one holds."""
 
     api: ClusterApi
     old: Generation
     new: str
     deployment: Deployment
+    takes = ()
 
-    def inspect(self) -> Finding:
+    def inspect(self, made: Made) -> Finding:
         """Only the copy itself can tell whether every document is there with its last content."""
         what = f"documents of {self.old.index} in {self.new}"
-        there = self.api.count(self.old.index)
-        here = self.api.count(self.new) if self.api.get_mapping(self.new) is not None else 0
-        return Finding("change", what, f"{there:,} there, {here:,} here: those missing or changed are copied")
+        old = self.api.count(self.old.index)
+        new = self.api.count(self.new) if self.api.get_mapping(self.new) is not None else 0
+        return Finding("change", what, f"{old:,} there, {new:,} here: those missing or changed are copied")
 
-    def apply(self) -> None:
-        for _ in range(LOOKS):
-            self.api.refresh(self.old.index)  # or what was written last, also while the look before ran, is not found
+    def apply(self, made: Made) -> Made:
+        for _ in range(PASSES):
+            self.api.refresh(self.old.index)  # or what was written last, also during the pass before, is not found
             total = self.api.count(self.old.index)
             copied = copy_documents(self.api, self.old.index, self.old.deployment, self.new, self.deployment, total)
             log.info("%s: %d documents copied, %d were there", self.new, copied.indexed, copied.unchanged)
             if not copied.indexed:
                 break
+        return Made()
 
 
-@dataclass
+@dataclass(frozen=True)
 class Switch:
     """Step: the name stands on the new index, which has passed the gate."""
 
@@ -75,12 +77,9 @@ class Switch:
     gate: Gate | None
     carry_aliases: bool = False
     """Move the aliases that others put on the old index along."""
-    report: list[str] = field(default_factory=list)
-    """What the gate found, for the result."""
-    notes: list[str] = field(default_factory=list)
-    """What else became of the old index, for the result."""
+    takes = ()
 
-    def inspect(self) -> Finding:
+    def inspect(self, made: Made) -> Finding:
         checks = ["the served weights are the probes'", "no fewer documents"]
         if self.gate is not None:
             checks.append(f"nDCG@10 on {self.gate.dataset} not lower by more than {self.gate.margin:g}")
@@ -88,14 +87,14 @@ class Switch:
         why = [f"once the gate holds: {'; '.join(checks)}", *self._aliases()]
         return Finding("change", what, ". ".join(why))
 
-    def apply(self) -> None:
+    def apply(self, made: Made) -> Made:
         """Raises :class:`CheckError` and leaves the alias alone if the gate does not hold."""
-        self.report.append(self._weights())
-        self.report.append(self._documents())
+        report = [self._weights(), self._documents()]
         if self.gate is not None:
-            self.report.append(self._quality(self.gate))
-        self.notes += self._aliases()
+            report.append(self._quality(self.gate))
+        notes = self._aliases()
         move_alias(self.api, self.alias, self.old.index, self.new, carry=self.carry_aliases)
+        return Made(gate=tuple(report), notes=tuple(notes))
 
     def _aliases(self) -> list[str]:
         """What becomes of the aliases that others put on the old index; nothing where there are none."""
@@ -105,66 +104,66 @@ class Switch:
     def _weights(self) -> str:
         probes = [probe for probe in self.bundle.probes() if probe.text.strip()]  # a blank text is not encoded
         served = self._encoded([probe.text for probe in probes])
-        for probe, found in zip(probes, served, strict=True):
-            if found is not None:
+        for probe, weights in zip(probes, served, strict=True):
+            if weights is not None:
                 style = self.deployment.key_style
                 expected = {feature_name(token, style): weight for token, weight in probe.document.items()}
                 check_weights(
                     f"what {self.new} makes of a text",
                     probe.text,
                     expected,
-                    found,
+                    weights,
                     max(TOLERANCE, self.bundle.tolerance),
                     alike=bool(self.bundle.quantization),
                 )
-        seen = sum(found is not None for found in served)
+        seen = sum(weights is not None for weights in served)
         how = "through its pipeline" if self.deployment.mode == "ml-commons" else "by its stored encoder"
         return f"weights: {seen} probes as proved {how}" if seen else "weights: of the models alone, which were proved"
 
     def _encoded(self, texts: list[str]) -> list[dict[str, float] | None]:
-        """What becomes of the texts on their way into the new index; None where that cannot be seen beforehand."""
+        """The vectors that the new index stores for the texts; None where that cannot be simulated."""
         if self.deployment.mode == "client":
             from osparse.encoders.onnx_encoder import OnnxEncoder
 
             weights = OnnxEncoder.open(fetch_part(self.api, self.deployment, "onnx")).encode(texts)
             style = self.deployment.key_style
-            return [{feature_name(token, style): w for token, w in found.items()} for found in weights]
+            return [{feature_name(token, style): w for token, w in vector.items()} for vector in weights]
         pipeline = self.deployment.ingest_pipeline
         if pipeline is None or self.deployment.chunks or self.deployment.prune is not None:
             return [None] * len(texts)  # the models themselves were proved already
-        made = [
-            one
+        documents = [
+            document
             for start in range(0, len(texts), _AT_ONCE)
-            for one in self.api.simulate(pipeline, [{TEXT_FIELD: t} for t in texts[start : start + _AT_ONCE]])
+            for document in self.api.simulate(pipeline, [{TEXT_FIELD: t} for t in texts[start : start + _AT_ONCE]])
         ]
-        for text, found in zip(texts, made, strict=True):
-            if "error" in found:
-                raise CheckError(f"the pipeline {pipeline} fails on {text[:40]!r}: {found['error'].get('reason')}")
-        return [dict(found["_source"].get(self.deployment.field) or {}) for found in made]
+        for text, document in zip(texts, documents, strict=True):
+            if "error" in document:
+                raise CheckError(f"the pipeline {pipeline} fails on {text[:40]!r}: {document['error'].get('reason')}")
+        return [dict(document["_source"].get(self.deployment.field) or {}) for document in documents]
 
     def _documents(self) -> str:
         for index in (self.old.index, self.new):
             self.api.refresh(index)
-        there, here = self.api.count(self.old.index), self.api.count(self.new)
-        if here < there:
+        old, new = self.api.count(self.old.index), self.api.count(self.new)
+        if new < old:
             raise CheckError(
-                f"{self.new} holds {here:,} documents, {self.old.index} holds {there:,}; {self.alias} stays on the old "
-                f"one. Load them (osparse index --index {self.new} DOCUMENTS, or osparse deploy without --no-copy), "
+                f"{self.new} holds {new:,} documents, {self.old.index} holds {old:,}; {self.alias} stays on the old "
+                f"one. Load them (osparse index --index {self.new} DOCUMENTS, or deploy with `copy=True`), "
                 "then deploy again"
             )
-        return f"documents: {here:,} here, {there:,} in the old index"
+        return f"documents: {new:,} here, {old:,} in the old index"
 
     def _quality(self, gate: Gate) -> str:
         before = gate.measure(self.old.index)
         self._check_can_fail(gate, before)
         after = gate.measure(self.new)
-        found = f"nDCG@10 on {gate.dataset}: {after:.4f}, {before:.4f} in the old index"
+        compared = f"nDCG@10 on {gate.dataset}: {after:.4f}, {before:.4f} in the old index"
         if not after >= before - gate.margin:
             raise CheckError(
-                f"{found}: lower by more than the margin of {gate.margin:g}; {self.alias} stays on {self.old.index}. "
-                f"Compare them with: osparse evaluate --index {self.new}; allow more with --gate-margin"
+                f"{compared}: lower by more than the margin {gate.margin:g}; {self.alias} stays on {self.old.index}. "
+                f"Compare them with: osparse evaluate --index {self.new}; or allow a larger margin"
             )
-        return found
+        return compared
 
     def _check_can_fail(self, gate: Gate, before: float) -> None:
         """Raises :class:`CheckError` where no figure of the new index could be too low; a margin of 1 asks for that."""

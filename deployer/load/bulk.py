@@ -99,9 +99,7 @@ class FailureLog:
             _try_to_write(path)
         except OSError as problem:
             found = "is a directory" if os.path.isdir(path) else f"cannot be made: {problem.strerror or problem}"
-            raise InputError(
-                f"{path} {found}; the failures are listed in a file, pass another one with --failures"
-            ) from None
+            raise InputError(f"{path} {found}; `failures` must be a file that can be written") from None
 
     def add(self, failures: Sequence[Failure]) -> None:
         if not failures:

@@ -18,7 +18,7 @@ from osparse.contracts.bundle import Bundle, BundleFile
 from osparse.contracts.deployment import Deployment
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.names import BUNDLES_INDEX
-from osparse.deployer.plan import Finding
+from osparse.deployer.plan import Finding, Made
 from osparse.errors import ClusterError
 from osparse.io.files import sha256_file, write_atomic
 from osparse.io.progress import progress
@@ -28,15 +28,16 @@ CHUNK = 5_000_000
 """Bytes of a part in one document, before base64."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class StoreParts:
     """Step: the named parts of a bundle are in the cluster."""
 
     api: ClusterApi
     bundle: Bundle
     parts: tuple[str, ...]
+    takes = ()
 
-    def inspect(self) -> Finding:
+    def inspect(self, made: Made) -> Finding:
         sizes = sum(self.bundle.files[part].size for part in self.parts) / 1e6
         what = f"bundle parts {', '.join(self.parts)} ({sizes:.1f} MB) in {BUNDLES_INDEX}"
         listed = stored_parts(self.api, self.bundle.fingerprint)
@@ -45,7 +46,7 @@ class StoreParts:
             return Finding("keep", what, "stored, same sha256")
         return Finding("create", what, f"every machine encodes with them; not there yet: {', '.join(missing)}")
 
-    def apply(self) -> None:
+    def apply(self, made: Made) -> Made:
         if self.api.get_mapping(BUNDLES_INDEX) is None:
             self.api.create_index(BUNDLES_INDEX, render("index_bundles"))
         record = self.api.get_document(BUNDLES_INDEX, self.bundle.fingerprint) or {"parts": {}}
@@ -56,6 +57,7 @@ class StoreParts:
         if parts != record["parts"]:  # a bundle of another name may share the record: its name stays
             source = {"kind": "bundle", "bundle": self.bundle.name, **record, "parts": parts}
             self.api.put_document(BUNDLES_INDEX, self.bundle.fingerprint, source)
+        return Made()
 
     def _whole(self, listed: Mapping[str, Mapping[str, object]], part: str) -> bool:
         file = self.bundle.files[part]

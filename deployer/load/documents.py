@@ -24,14 +24,14 @@ TEXTS = ("title", "lang", "source")
 READ_ROWS = 2_000
 """Rows of a dataset in memory at once."""
 HASH_FIELD = "osparse_hash"
-"""Where the index keeps :attr:`Document.hash`."""
+"""Where the index keeps :attr:`DocumentRow.hash`."""
 OPERATION = "_op"
 """What to do with a row: ``index`` where it says nothing, or ``delete``, which needs no text."""
 MAX_ID_BYTES = 512
 
 
 @dataclass(frozen=True)
-class Document:
+class DocumentRow:
     """One valid document; ``fields`` are what the index stores of it, beside what it has of other fields already."""
 
     id: str
@@ -52,21 +52,21 @@ class Document:
 
 
 @dataclass(frozen=True)
-class Removal:
+class DeletionRow:
     """A document that must not be in the index."""
 
     id: str
 
 
 @dataclass(frozen=True)
-class Unusable:
+class UnusableRow:
     """A row that is no document; ``id`` is its place when it has none."""
 
     id: str
     reason: str
 
 
-Row = Document | Removal | Unusable
+Row = DocumentRow | DeletionRow | UnusableRow
 
 
 def read_removals(paths: Sequence[Path]) -> Iterator[Row]:
@@ -183,26 +183,26 @@ def _document(place: str, row: dict[str, Any], id_field: str | None, text_field:
     if operation == "delete":
         return _removal(place, row, id_field)
     found = _id(place, row, id_field)
-    if isinstance(found, Unusable):
+    if isinstance(found, UnusableRow):
         return found
     if operation not in (None, "index"):
-        return Unusable(found, f'{place}: {OPERATION} must be "index" or "delete", found {operation!r}')
+        return UnusableRow(found, f'{place}: {OPERATION} must be "index" or "delete", found {operation!r}')
     return _fields(place, found, row, id_field or "id", text_field)
 
 
-def _removal(place: str, row: dict[str, Any], id_field: str | None) -> Removal | Unusable:
+def _removal(place: str, row: dict[str, Any], id_field: str | None) -> DeletionRow | UnusableRow:
     found = _id(place, row, id_field)
-    return found if isinstance(found, Unusable) else Removal(found)
+    return found if isinstance(found, UnusableRow) else DeletionRow(found)
 
 
-def _id(place: str, row: dict[str, Any], id_field: str | None) -> str | Unusable:
+def _id(place: str, row: dict[str, Any], id_field: str | None) -> str | UnusableRow:
     value = id_of(row, id_field)
     found = plain_id(value)
     if found is None:
         said = f"{place}: {id_field or 'id'} must be a text or a whole number, found {value!r}"
-        return Unusable(place, said + _instead(value, row, "id_field"))
+        return UnusableRow(place, said + _instead(value, row, "id_field"))
     if len(found.encode("utf-8", "surrogatepass")) > MAX_ID_BYTES:
-        return Unusable(found[:80], f"{place}: the id is longer than {MAX_ID_BYTES} bytes")
+        return UnusableRow(found[:80], f"{place}: the id is longer than {MAX_ID_BYTES} bytes")
     return found
 
 
@@ -211,13 +211,15 @@ def _instead(value: object, row: dict[str, Any], parameter: str) -> str:
     return "" if value is not None else f"; the row has {', '.join(sorted(row)) or 'no field'} (name it by {parameter})"
 
 
-def _fields(place: str, found: str, row: dict[str, Any], id_field: str, text_field: str) -> Document | Unusable:
+def _fields(place: str, found: str, row: dict[str, Any], id_field: str, text_field: str) -> DocumentRow | UnusableRow:
     text = row.get(text_field)
     if not isinstance(text, str):
         said = f"{place}: {text_field} must be a text, found {text!r}"
-        return Unusable(found, said + _instead(text, row, "text_field"))
+        return UnusableRow(found, said + _instead(text, row, "text_field"))
     if text_field != TEXT and row.get(TEXT) is not None:
-        return Unusable(found, f"{place}: {text_field} is stored as {TEXT}, and the row has a {TEXT} too; rename that")
+        return UnusableRow(
+            found, f"{place}: {text_field} is stored as {TEXT}, and the row has a {TEXT} too; rename that"
+        )
     fields, cleared = {TEXT: text}, set[str]()
     for name, value in row.items():
         if name in ("_id", OPERATION, TEXT, text_field) or name == id_field == "id":
@@ -228,8 +230,8 @@ def _fields(place: str, found: str, row: dict[str, Any], id_field: str, text_fie
         try:
             fields[name] = _field(name, value)
         except ValueError as problem:
-            return Unusable(found, f"{place}: {problem}")
-    return Document(found, fields, frozenset(cleared))
+            return UnusableRow(found, f"{place}: {problem}")
+    return DocumentRow(found, fields, frozenset(cleared))
 
 
 def _field(name: str, value: Any) -> Any:

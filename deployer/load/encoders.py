@@ -170,7 +170,7 @@ class _Worker:
         named = ", ".join(i[:60] for i in ids)
         return OsparseError(
             f"an encoder process {how}{f' ({said})' if said else ''} while it had the documents {named}; none of them "
-            "was indexed. If memory is short, use fewer --workers; then run the same command again: it goes on"
+            "was indexed. If memory is short, use fewer `workers`; then run the same load again, which continues"
         )
 
 

@@ -1,7 +1,7 @@
 """Load documents into a deployed index: encode here (client mode) or let the cluster's pipeline do it, bulk, report.
 
-No state is kept on this machine: each document carries a hash of its content in the index, and one that is there
-unchanged is neither encoded nor sent. So a load that was interrupted is gone on with by running it again.
+No state is kept on this machine: each document carries a hash of its content in the index, and one that is stored
+unchanged is neither encoded nor sent. So an interrupted load is resumed by running it again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from osparse.deployer.load.documents import (
 from osparse.deployer.load.encoders import FeatureSource, cores, open_source
 from osparse.deployer.load.read_deployment import read_deployment
 from osparse.deployer.load.refresh import seldom_refreshed
-from osparse.deployer.load.stream import Load, Tally
+from osparse.deployer.load.stream import Load, LoadCounts
 from osparse.errors import ClusterError, InputError
 from osparse.io.progress import progress
 from osparse.io.streams import STANDARD_INPUT
@@ -179,9 +179,10 @@ def prepare_load(
         archive = patiently(lambda: fetch_part(api, deployment, "onnx"))
         return open_source(archive, deployment.key_style, workers, total)
 
+    uuid = patiently(lambda: api.index_uuid(index))
     if deployment.mode != "client":
-        return Load(api, index, deployment, None, batch or ENCODING_BATCH)
-    return Load(api, index, deployment, encoder, batch or BATCH, senders=(workers or cores()) + 1)
+        return Load(api, index, deployment, None, batch or ENCODING_BATCH, uuid=uuid)
+    return Load(api, index, deployment, encoder, batch or BATCH, senders=(workers or cores()) + 1, uuid=uuid)
 
 
 def _target(api: ClusterApi, index: str) -> tuple[str, Deployment]:
@@ -191,8 +192,8 @@ def _target(api: ClusterApi, index: str) -> tuple[str, Deployment]:
         ClusterError: not one deployment, its pipelines are not its deployment's (documents would be changed on their
             way, or go unencoded), or it does not keep what it is given.
     """
-    found = api.get_mapping(index) or {}
-    concrete = next(iter(found)) if len(found) == 1 else index
+    mappings = api.get_mapping(index) or {}
+    concrete = next(iter(mappings)) if len(mappings) == 1 else index
     deployment = read_deployment(api.cluster, concrete)
     drift = [one for one in pipeline_drift(api, concrete, deployment) if "search" not in one.split()[1]]
     if drift:
@@ -200,7 +201,7 @@ def _target(api: ClusterApi, index: str) -> tuple[str, Deployment]:
             f"documents loaded into {concrete} would not be encoded by its bundle, or not as they are given: "
             f"{'; '.join(drift)}; run osparse deploy again"
         )
-    check_source(concrete, found[concrete], tuple(generated_fields(deployment)))
+    check_source(concrete, mappings[concrete], tuple(generated_fields(deployment)))
     return concrete, deployment
 
 
@@ -208,18 +209,18 @@ def _check(
     paths: Sequence[Path], delete: Sequence[Path], batch: int | None, workers: int | None, failures: Path
 ) -> None:
     if batch is not None and batch < 1:
-        raise InputError(f"the batch must hold at least 1 document, not {batch}")
+        raise InputError(f"`batch` must be at least 1, got {batch}")
     if workers is not None and workers < 1:
-        raise InputError(f"at least 1 worker encodes, not {workers}")
+        raise InputError(f"`workers` must be at least 1, got {workers}")
     if not paths and not delete:
-        raise InputError("there is nothing to do: give documents to index, or ids to delete with --delete FILE")
+        raise InputError("there is nothing to do: give documents to index, or files of ids as `delete`")
     if [*paths, *delete].count(STANDARD_INPUT) > 1:
         raise InputError("standard input (-) can be read once: give it for the documents or for the ids to delete")
     if failures.resolve() in [path.resolve() for path in (*paths, *delete)]:
-        raise InputError(f"{failures} is to be read, and to list the failures; pass another file with --failures")
+        raise InputError(f"{failures} is both an input and the list of failures; pass another file as `failures`")
 
 
-def _result(index: str, done: Tally, failed: FailureLog, seconds: float) -> IndexResult:
+def _result(index: str, done: LoadCounts, failed: FailureLog, seconds: float) -> IndexResult:
     return IndexResult(
         index=index,
         indexed=done.indexed,

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from osparse.deployer.cluster.api import ClusterApi
+from osparse.opensearch_templates import render
 
 log = logging.getLogger("osparse.deployer.load.refresh")
 
@@ -34,8 +35,8 @@ def seldom_refreshed(api: ClusterApi, index: str, total: int | None) -> Iterator
         yield
         return
     else:
-        wanted = api.get_index_settings(index).get(SETTING)
-        api.put_mapping(index, {"_meta": {**meta, META_KEY: wanted}})
+        by_owner = api.get_index_settings(index).get(SETTING)
+        api.put_mapping(index, render("index_meta", meta={**meta, META_KEY: by_owner}))
         api.put_index_settings(index, {SETTING: LOADING})
     try:
         yield
@@ -53,7 +54,7 @@ def _restore(api: ClusterApi, index: str) -> None:
     meta = _meta(api, index)
     if META_KEY in meta:  # another load may have been quicker
         api.put_index_settings(index, {SETTING: meta.pop(META_KEY)})
-        api.put_mapping(index, {"_meta": meta})
+        api.put_mapping(index, render("index_meta", meta=meta))
 
 
 def _meta(api: ClusterApi, index: str) -> dict[str, object]:

@@ -1,6 +1,6 @@
-"""The flow of a load: rows in batches; each is looked up, encoded and sent by a thread of its own, reported in order.
+"""The steps of a load: rows in batches; each is looked up, encoded and sent by its own thread, and reported in order.
 
-Nothing grows with the corpus: so many batches are under way at once, and no row is read before one of them is done.
+Memory does not grow with the corpus: a fixed number of batches is in progress, and rows are read only as one is done.
 """
 
 from __future__ import annotations
@@ -13,26 +13,27 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from osparse.contracts.deployment import Deployment, generated_fields
+from osparse.contracts.deployment import META_KEY, Deployment, generated_fields
 from osparse.deployer.cluster.api import ClusterApi
-from osparse.deployer.load.bulk import Failure, FailureLog, Line, send_bulk, stored_hashes
-from osparse.deployer.load.documents import HASH_FIELD, Document, Removal, Row, Unusable
+from osparse.deployer.load.bulk import Failure, FailureLog, Line, patiently, send_bulk, stored_hashes
+from osparse.deployer.load.documents import HASH_FIELD, DeletionRow, DocumentRow, Row, UnusableRow
 from osparse.deployer.load.encoders import FeatureSource
 from osparse.deployer.load.stored_sources import StoredSource, stored_sources
 from osparse.errors import ClusterError, InputError, OsparseError
 from osparse.io.progress import Bar
 
+NO_FEATURES = b"{}"
 CONFLICTS = 5
 """How often a document that others keep changing is merged with their change again."""
 
 
 @dataclass
-class Tally:
+class LoadCounts:
     """What became of the rows."""
 
     indexed: int = 0
     unchanged: int = 0
-    """There already with the same content, or to be deleted and not there."""
+    """Stored already with the same content, or to be deleted and not stored."""
     deleted: int = 0
     repeated: int = 0
     """Left out because a later row of the same batch has their id."""
@@ -42,7 +43,7 @@ class Tally:
     stop: OsparseError | None = None
     """Why nothing more should be sent."""
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: LoadCounts) -> None:
         self.indexed += other.indexed
         self.unchanged += other.unchanged
         self.deleted += other.deleted
@@ -64,21 +65,23 @@ class Load:
     """Batches under way at once."""
     force: bool = False
     """Send documents that are there with the same content too."""
+    uuid: str | None = None
+    """Of the index when the load began; None: whether it is still the same is not checked."""
     _source: FeatureSource | None = None
     _opening: threading.Lock = field(default_factory=threading.Lock)
 
-    def run(self, rows: Iterable[Row], failed: FailureLog, bar: Bar) -> Tally:
+    def run(self, rows: Iterable[Row], failed: FailureLog, bar: Bar) -> LoadCounts:
         """Load every row; the failures go to ``failed``, in the order of the rows.
 
         Raises:
             ClusterError: the cluster failed as a whole, or refuses a whole batch alike.
             OsparseError: an encoder process died.
         """
-        total = Tally()
-        under_way: deque[tuple[frozenset[str], int, Future[Tally]]] = deque()
+        total = LoadCounts()
+        in_progress: deque[tuple[frozenset[str], int, Future[LoadCounts]]] = deque()
 
         def report() -> None:
-            _, rows_done, future = under_way.popleft()
+            _, rows_done, future = in_progress.popleft()
             done = future.result()
             failed.add(done.failures)
             total.add(done)
@@ -88,49 +91,68 @@ class Load:
 
         pool = ThreadPoolExecutor(self.senders, "osparse-send")
         try:
-            for taken in _batches(iter(rows), self.batch):
-                ids = frozenset(row.id for row in taken)
-                while len(under_way) >= self.senders or any(not ids.isdisjoint(others) for others, _, _ in under_way):
+            for batch in _batches(iter(rows), self.batch):
+                ids = frozenset(row.id for row in batch)
+                while len(in_progress) >= self.senders or any(
+                    not ids.isdisjoint(others) for others, _, _ in in_progress
+                ):
                     report()  # the second: of an id that comes twice the later row must be sent later
-                under_way.append((ids, len(taken), pool.submit(self._one, taken)))
-            while under_way:
+                in_progress.append((ids, len(batch), pool.submit(self._load_batch, batch)))
+            while in_progress:
                 report()
         except InputError:
-            while under_way:  # a row that cannot be read does not take back those before it
+            while in_progress:  # a row that cannot be read does not take back those before it
                 report()
             raise
         finally:
             if self._source is not None:
                 self._source.close()
             pool.shutdown(wait=True, cancel_futures=True)
-            for _, _, future in under_way:  # beside the batch that ended the load
+            for _, _, future in in_progress:  # beside the batch that ended the load
                 if not future.cancelled() and future.exception() is None:
                     failed.add(future.result().failures)
         return total
 
-    def _one(self, taken: list[Row]) -> Tally:
-        done = Tally(failures=[Failure(row.id, row.reason) for row in taken if isinstance(row, Unusable)])
-        usable = [row for row in taken if not isinstance(row, Unusable)]
+    def _load_batch(self, batch: list[Row]) -> LoadCounts:
+        done = LoadCounts(failures=[Failure(row.id, row.reason) for row in batch if isinstance(row, UnusableRow)])
+        usable = [row for row in batch if not isinstance(row, UnusableRow)]
         last = {row.id: row for row in usable}
         done.repeated = len(usable) - len(last)
         if not last:
             return done
-        there = stored_hashes(self.api, self.index, list(last))
-        removals = [row for row in last.values() if isinstance(row, Removal) and row.id in there]
-        documents = [row for row in last.values() if isinstance(row, Document)]
-        fresh = [row for row in documents if self.force or there.get(row.id) != row.hash]
-        done.unchanged = len(last) - len(removals) - len(fresh)
-        sent = [row for row in fresh if not self._collides(row, done)]
-        lines = [*self._lines(sent, there.keys(), done), *(Line(row.id, None) for row in removals)]
+        stored = stored_hashes(self.api, self.index, list(last))
+        deletions = [row for row in last.values() if isinstance(row, DeletionRow) and row.id in stored]
+        documents = [row for row in last.values() if isinstance(row, DocumentRow)]
+        changed = [row for row in documents if self.force or stored.get(row.id) != row.hash]
+        done.unchanged = len(last) - len(deletions) - len(changed)
+        sent = [row for row in changed if not self._collides(row, done)]
+        lines = [*self._lines(sent, stored.keys(), done), *(Line(row.id, None) for row in deletions)]
         refused = self._sent(lines, {row.id: row for row in sent})
+        self._check_index()
         bad = {failure.id for failure in refused}
         done.failures += refused
         done.indexed = sum(document.id not in bad for document in sent)
-        done.deleted = sum(removal.id not in bad for removal in removals)
+        done.deleted = sum(row.id not in bad for row in deletions)
         done.stop = self._refused_alike(lines, refused)
         return done
 
-    def _collides(self, document: Document, done: Tally) -> bool:
+    def _check_index(self) -> None:
+        """A bulk request to an index that was deleted makes the cluster create it again, without mapping and pipelines.
+
+        Raises:
+            ClusterError: the index was deleted since the load began; what a bulk request created is removed.
+        """
+        if self.uuid is None or patiently(lambda: self.api.index_uuid(self.index)) == self.uuid:
+            return
+        mapping = (self.api.get_mapping(self.index) or {}).get(self.index)
+        if mapping is not None and META_KEY not in mapping.get("mappings", {}).get("_meta", {}):
+            self.api.delete_index(self.index)
+        raise ClusterError(
+            f"{self.index} on {self.api.cluster.url} was deleted during the load, and the documents with it; run "
+            "osparse deploy again, then the load"
+        )
+
+    def _collides(self, document: DocumentRow, done: LoadCounts) -> bool:
         """Whether the row brings a field that the encoder of this index writes; it is a failure then."""
         own = generated_fields(self.deployment)
         taken = sorted(name for name in document.fields if name.split(".")[0] in own)
@@ -139,43 +161,44 @@ class Load:
             done.failures.append(Failure(document.id, reason))
         return bool(taken)
 
-    def _sent(self, lines: list[Line], documents: dict[str, Document]) -> list[Failure]:
+    def _sent(self, lines: list[Line], documents: dict[str, DocumentRow]) -> list[Failure]:
         """Send the lines; what somebody else changed meanwhile is merged with their change and sent again."""
         refused = send_bulk(self.api, self.index, lines)
         for _ in range(CONFLICTS):
             conflicts = {failure.id for failure in refused if failure.is_conflict}
             if not conflicts:
                 break
-            there = stored_hashes(self.api, self.index, conflicts)
-            stored = {i for i in conflicts if there.get(i) == documents[i].hash}  # our own, its answer was lost
-            again = [line._replace(version=None) for line in lines if line.id in conflicts - stored]
+            hashes = stored_hashes(self.api, self.index, conflicts)
+            written = {i for i in conflicts if hashes.get(i) == documents[i].hash}  # by us: the answer was lost
+            again = [line._replace(version=None) for line in lines if line.id in conflicts - written]
             refused = [failure for failure in refused if not failure.is_conflict]
-            refused += send_bulk(self.api, self.index, self._merged(again, documents, there.keys()))
+            refused += send_bulk(self.api, self.index, self._merged(again, documents, hashes.keys()))
         return refused
 
-    def _lines(self, documents: list[Document], there: Collection[str], done: Tally) -> list[Line]:
+    def _lines(self, documents: list[DocumentRow], stored: Collection[str], done: LoadCounts) -> list[Line]:
         members = dict[str, bytes]()
         if self.deployment.mode == "client":
             filled = [document for document in documents if document.text.strip()]
             done.encoded = len(filled)
             name = f'"{self.deployment.field}":'.encode()
             for document, features in zip(filled, self._encode(filled), strict=True):
-                members[document.id] = name + features
+                if features != NO_FEATURES:  # without the field, as a blank text
+                    members[document.id] = name + features
         ingest = self.deployment.mode == "client"
         lines = [
             Line(document.id, {}, ingest or bool(document.text.strip()), members.get(document.id, b""))
             for document in documents
         ]
-        return self._merged(lines, {document.id: document for document in documents}, there)
+        return self._merged(lines, {document.id: document for document in documents}, stored)
 
-    def _merged(self, lines: list[Line], documents: dict[str, Document], there: Collection[str]) -> list[Line]:
+    def _merged(self, lines: list[Line], documents: dict[str, DocumentRow], stored: Collection[str]) -> list[Line]:
         """The lines with what the index is to store: the row's fields, over those that the document has beside them."""
-        known = [line.id for line in lines if line.id in there and not documents[line.id].complete]
+        known = [line.id for line in lines if line.id in stored and not documents[line.id].complete]
         generated = [*generated_fields(self.deployment), HASH_FIELD]
-        stored = stored_sources(self.api, self.index, known, generated)
-        return [line._replace(**_content(documents[line.id], stored.get(line.id))) for line in lines]
+        sources = stored_sources(self.api, self.index, known, generated)
+        return [line._replace(**_content(documents[line.id], sources.get(line.id))) for line in lines]
 
-    def _encode(self, documents: list[Document]) -> list[bytes]:
+    def _encode(self, documents: list[DocumentRow]) -> list[bytes]:
         if not documents or self.encoder is None:
             return []
         with self._opening:
@@ -189,12 +212,12 @@ class Load:
             return None
         return ClusterError(
             f"{self.api.cluster.url} refuses every document of a batch of {len(lines)} with the same words "
-            f"({refused[0].reason}); those before it are indexed. Mend the cause (osparse status --index "
-            f"{self.index}), then run the same command again: it goes on"
+            f"({refused[0].reason}); those before it are indexed. Remove the cause (osparse status --index "
+            f"{self.index}), then run the same load again, which continues"
         )
 
 
-def _content(document: Document, stored: StoredSource | None) -> dict[str, Any]:
+def _content(document: DocumentRow, stored: StoredSource | None) -> dict[str, Any]:
     """``source`` and ``version`` of a line."""
     own = {**document.fields, HASH_FIELD: document.hash}
     if stored is None:

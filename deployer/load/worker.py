@@ -31,7 +31,7 @@ class FeatureEncoder:
     """Texts -> the JSON object of each one's features.
 
     A text's features do not depend on the texts it is encoded with, nor on how many there are: a load that was
-    interrupted and goes on leaves the same bytes in the index as one that was not.
+    interrupted and resumed leaves the same bytes in the index as one that was not.
     """
 
     def __init__(self, archive: Path, key_style: KeyStyle) -> None:

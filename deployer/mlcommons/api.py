@@ -22,7 +22,7 @@ DONE = ("COMPLETED", "COMPLETED_WITH_ERROR", "FAILED", "CANCELLED", "EXPIRED", "
 
 
 @dataclass(frozen=True)
-class Model:
+class ServerModel:
     """A model document, without its chunks."""
 
     id: str
@@ -61,18 +61,25 @@ class MLCommons:
         hits = _hits(answer)
         return str(hits[0]["_id"]) if hits else None
 
+    def used_groups(self) -> dict[str, str]:
+        """Name -> id of every model group that a model was ever registered in, osparse's or not, up to a thousand."""
+        request, body = self.cluster.request, render("model_groups_all")
+        answer = request("POST", f"{_BASE}/model_groups/_search", body=body, allow=(400, 404), repeatable=True)
+        sources = {str(hit["_id"]): hit["_source"] for hit in _hits(answer)}
+        return {str(source["name"]): i for i, source in sources.items() if int(source.get("latest_version", 0)) > 0}
+
     def register_group(self, name: str) -> Answer:
         """400 is returned, not raised: the name may have been taken meanwhile."""
         body = render("model_group", name=name)
         return self.cluster.request("POST", f"{_BASE}/model_groups/_register", body=body, allow=(400,))
 
-    def find_models(self, name: str) -> list[Model]:
+    def find_models(self, name: str) -> list[ServerModel]:
         """Every model of exactly that name; the index of models may not exist yet (404)."""
         body = render("model_find", name=name)
         answer = self.cluster.request("POST", f"{_BASE}/models/_search", body=body, allow=(404,), repeatable=True)
         return [_model(hit["_id"], hit["_source"]) for hit in _hits(answer) if hit["_source"].get("name") == name]
 
-    def all_models(self) -> list[Model]:
+    def all_models(self) -> list[ServerModel]:
         """Every model of the cluster, not only osparse's, up to a thousand; none where ML Commons is not installed."""
         request, body = self.cluster.request, render("models_all")
         answer = request("POST", f"{_BASE}/models/_search", body=body, allow=(400, 404), repeatable=True)
@@ -82,7 +89,7 @@ class MLCommons:
         """400 and 409 (it still counts models, also some minutes after the last is gone) are returned, not raised."""
         return self.cluster.request("DELETE", f"{_BASE}/model_groups/{group_id}", allow=(400, 404, 409))
 
-    def get_model(self, model_id: str) -> Model | None:
+    def get_model(self, model_id: str) -> ServerModel | None:
         answer = self.cluster.request("GET", f"{_BASE}/models/{model_id}", allow=(404,))
         return _model(model_id, answer.body) if answer.status == 200 else None
 
@@ -109,13 +116,13 @@ class MLCommons:
             raise kind(with_remedy(f"{url} refused POST {path} ({answer.status}): {answer.reason}"))
         return answer
 
-    def chunks_there(self, model_id: str, chunks: int) -> set[int]:
+    def stored_chunks(self, model_id: str, chunks: int) -> set[int]:
         """Which chunks of a model the server has; a chunk is a document of its own."""
         ids = [f"{model_id}_{number}" for number in range(chunks)]
         body = render("model_chunks_find", ids=ids, size=chunks)
         answer = self.cluster.request("POST", f"{_BASE}/models/_search", body=body, allow=(404,), repeatable=True)
-        found = {str(hit["_id"]) for hit in _hits(answer)}
-        return {number for number, name in enumerate(ids) if name in found}
+        stored = {str(hit["_id"]) for hit in _hits(answer)}
+        return {number for number, name in enumerate(ids) if name in stored}
 
     def upload_chunk(self, model_id: str, number: int, data: bytes) -> None:
         """Sent as application/json, whatever the bytes: other content types are answered 406."""
@@ -161,7 +168,7 @@ class MLCommons:
         """Node id -> model id -> its state and estimated memory there; nothing where no node has a model."""
         answer = self.cluster.request("GET", f"{_BASE}/profile/models", allow=(400, 404))
         nodes = answer.body.get("nodes", {}) if answer.status == 200 and isinstance(answer.body, dict) else {}
-        return {str(node): dict(found.get("models", {})) for node, found in nodes.items()}
+        return {str(node): dict(models.get("models", {})) for node, models in nodes.items()}
 
     def undeploy_model(self, model_id: str) -> None:
         self.cluster.request("POST", f"{_BASE}/models/{model_id}/_undeploy", allow=(404,), repeatable=True)
@@ -186,8 +193,8 @@ def _hits(answer: Answer) -> list[dict[str, Any]]:
     return list(answer.body["hits"]["hits"]) if answer.status == 200 else []
 
 
-def _model(model_id: str, source: dict[str, Any]) -> Model:
-    return Model(
+def _model(model_id: str, source: dict[str, Any]) -> ServerModel:
+    return ServerModel(
         id=model_id,
         name=str(source.get("name")),
         state=str(source.get("model_state")),

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 REMEDIES: tuple[tuple[str, str], ...] = (
     (
         r"allow_registering_model_via_local_file",
-        "models may not be uploaded from a file on this cluster: run osparse deploy with --allow-settings, or set "
+        "models may not be uploaded from a file on this cluster: deploy with `allow_settings=True`, or set "
         "plugins.ml_commons.allow_registering_model_via_local_file to true",
     ),
     (
         r"allow_registering_model_via_url",
-        "models may not be fetched from an address on this cluster: run osparse deploy with --allow-settings, or set "
+        "models may not be fetched from an address on this cluster: deploy with `allow_settings=True`, or set "
         "plugins.ml_commons.allow_registering_model_via_url to true",
     ),
     (
@@ -23,8 +23,8 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     ),
     (
         r"Connection refused|No such file or directory|Connection timed out|FileNotFound|trusted_url|doesn't match",
-        "the server cannot fetch the zip from its --via-url address: the address must be right as seen from the nodes, "
-        "not from here; without --via-url osparse sends the zips itself",
+        "the server cannot fetch the zip from the address in `via_url`: it must be right as seen from the nodes, not "
+        "from here; without `via_url` osparse sends the zips itself",
     ),
     (
         r"model content changed",
@@ -56,7 +56,7 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     (
         r"Unknown builtin op|Unsupported model IR version|ORT_FAIL|Unsupported operator",
         "the server's runtime is older than the packaged model: package it for this version, or in the other format "
-        "(osparse package --format)",
+        "(`format` of osparse package)",
     ),
     (
         r"Tokenizer file not exits|file not found in|Archive is not a ZIP|found multiple models|PytorchStreamReader|"
@@ -67,7 +67,8 @@ REMEDIES: tuple[tuple[str, str], ...] = (
 )
 """Pattern of a server's reason -> what to do."""
 
-RETRY_DEPLOY = re.compile(r"model content changed")
+MODEL_CHANGED = re.compile(r"model content changed")
+RETRY_DEPLOY = MODEL_CHANGED
 """Right after an upload this can be a slow read on the server: deploying again may do."""
 UPLOAD_AGAIN = re.compile(r"model content changed|Fail(ed)? to find model chunk|Failed to deploy model$")
 """What is stored is not whole."""
@@ -82,6 +83,16 @@ def with_remedy(message: str) -> str:
     """The message, followed by what to do about the reason in it, if it is a known one."""
     known = remedy(message)
     return f"{message}; what to do: {known}" if known else message
+
+
+def fetch_text(model: str, url: str, reason: str) -> str:
+    """Why the server could not register a model from an address."""
+    start = f"model {model} could not be registered from {url}: "
+    if reason.strip() == url:  # Java's message for a file that does not exist is its name alone
+        return f"{start}the address gives no such file; check that the bundle's zips are there, under their own names"
+    if MODEL_CHANGED.search(reason):
+        return f"{start}the file at the address is not this bundle's (sha256 differs); put the bundle's zips there"
+    return with_remedy(start + reason)
 
 
 def failure_text(model: str, errors: Mapping[str, str], node_names: Mapping[str, str]) -> str:

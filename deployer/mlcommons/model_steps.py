@@ -1,6 +1,6 @@
 """The steps that bring a bundle's models into ML Commons: group, then each model registered, deployed and proved.
 
-A model is found by its name, in whatever state an earlier run left it, and the work goes on from there. A model reads
+A model is found by its name, in whatever state an earlier run left it, and is completed from that state. A model reads
 REGISTERED as soon as its last chunk is in, whatever else is missing: so the last chunk is sent last.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from osparse.contracts.bundle import Bundle, BundleFile
@@ -17,131 +17,180 @@ from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.in_use import PipelineKey, naming, read_pipelines
 from osparse.deployer.mlcommons import failures, tasks
-from osparse.deployer.mlcommons.api import CHUNK, MLCommons, Model
+from osparse.deployer.mlcommons.api import CHUNK, MLCommons, ServerModel
 from osparse.deployer.mlcommons.proof import prove
-from osparse.deployer.plan import Finding
+from osparse.deployer.plan import GROUP, Finding, Made
 from osparse.errors import ClusterBusyError, ClusterError, ClusterUnreachableError, DeploymentConflictError
 from osparse.io.progress import progress
 
 log = logging.getLogger("osparse.deployer.mlcommons.model_steps")
 
+Part = Literal["encoder", "tokenizer"]
+"""Of a bundle, each of which becomes a model; also the key of its id in :class:`Made`."""
 ANSWERING = ("DEPLOYED", "PARTIALLY_DEPLOYED")
 _ORDER = (*ANSWERING, "DEPLOYING", "REGISTERED", "UNDEPLOYED", "DEPLOY_FAILED", "REGISTERING")
 """Which of several models of one name is kept: the furthest along."""
 
 
 @dataclass(frozen=True)
-class _Copies:
-    """The models of one name and content."""
+class ModelCopies:
+    """The models of one name and content, as the server shows them at one time."""
 
-    best: Model | None
+    name: str
+    best: ServerModel | None
     """The furthest along; of several, one that a pipeline names."""
-    unfinished: list[Model]
+    unfinished: tuple[ServerModel, ...] = ()
     """Further ones that serve nobody."""
-    serving: list[Model]
+    serving: tuple[ServerModel, ...] = ()
     """Further ones that answer, are about to, or that a pipeline names."""
+    refusal: str = ""
+    """Why the best one does not answer; empty if it does."""
+
+    @property
+    def answers(self) -> bool:
+        return self.best is not None and not self.refusal
 
     @property
     def note(self) -> str:
         return f"; another model of this name is in use and is left: {_listed(self.serving)}" if self.serving else ""
 
 
-def _listed(models: Sequence[Model]) -> str:
+def _listed(models: Sequence[ServerModel]) -> str:
     return ", ".join(f"id {model.id}, {model.state}" for model in models)
 
 
-def _progress(model: Model) -> int:
+def _progress(model: ServerModel) -> int:
     return _ORDER.index(model.state) if model.state in _ORDER else len(_ORDER)
 
 
-@dataclass
+def find_copies(ml: MLCommons, bundle: Bundle, part: Part) -> ModelCopies:
+    """The models of a bundle's part, and whether the best of them answers.
+
+    Raises:
+        DeploymentConflictError: a model of that name has other content.
+    """
+    copies = _copies(ml, bundle, part)
+    if copies.best is None:
+        return copies
+    answer = ml.try_predict(copies.best.id, ["osparse"])
+    return copies if answer.status == 200 else replace(copies, refusal=answer.reason)
+
+
+def _copies(ml: MLCommons, bundle: Bundle, part: Part) -> ModelCopies:
+    """:func:`find_copies` without asking the best one for an answer."""
+    name = names.model_of(bundle, part)
+    models = ml.find_models(name)
+    ours = {file.sha256 for file in bundle.files.values()}
+    foreign = [m for m in models if m.sha256 not in ours and (m.chunks is not None or m.state != "REGISTERING")]
+    if foreign:
+        raise DeploymentConflictError(
+            f"model {name} (id {foreign[0].id}) holds content {foreign[0].sha256[:12]}.., this bundle's is "
+            f"{_file(bundle, part).sha256[:12]}..; undeploy and delete that model, or package under another name"
+        )
+    pipelines = read_pipelines(ClusterApi(ml.cluster)) if len(models) > 1 else {}
+    models.sort(key=lambda model: (_progress(model), not naming(pipelines, model.id)))
+    serving = tuple(model for model in models[1:] if _serves(ml, model, pipelines))
+    unfinished = tuple(model for model in models[1:] if model not in serving)
+    return ModelCopies(name, models[0] if models else None, unfinished, serving)
+
+
+def _serves(ml: MLCommons, model: ServerModel, pipelines: Mapping[PipelineKey, str]) -> bool:
+    """Whether somebody may be using a model: it answers or is about to, or a pipeline names it."""
+    if model.state in (*ANSWERING, "DEPLOYING") or naming(pipelines, model.id):
+        return True
+    return ml.try_predict(model.id, ["osparse"]).status == 200
+
+
+def _key(bundle: Bundle, part: Part) -> str:
+    """Of the bundle's file: TorchScript is what ML Commons runs longest, ONNX where there is no other."""
+    return "tokenizer" if part == "tokenizer" else bundle.formats[0]
+
+
+def _file(bundle: Bundle, part: Part) -> BundleFile:
+    return bundle.files[_key(bundle, part)]
+
+
+@dataclass(frozen=True)
 class ModelGroup:
     """Step: the bundle's model group exists."""
 
     ml: MLCommons
     bundle: Bundle
-    id: str | None = None
+    takes = ()
 
-    def inspect(self) -> Finding:
-        self.id = self.ml.find_group(names.model_group(self.bundle))
+    def inspect(self, made: Made) -> Finding:
+        group_id = self.ml.find_group(names.model_group(self.bundle))
         what = f"model group {names.model_group(self.bundle)}"
-        return Finding("keep", what, "exists") if self.id else Finding("create", what, "there is none of that name")
+        if group_id is None:
+            return Finding("create", what, "there is none of that name")
+        return Finding("keep", what, "exists", Made({GROUP: group_id}))
 
-    def apply(self) -> None:
+    def apply(self, made: Made) -> Made:
         answer = self.ml.register_group(names.model_group(self.bundle))
         taken = re.search(r"model group with ID: ([^\s.]+)", answer.reason) if answer.status == 400 else None
         if answer.status == 400 and taken is None:
             raise ClusterError(f"the model group {names.model_group(self.bundle)} was refused: {answer.reason}")
-        self.id = taken[1] if taken else str(answer.body["model_group_id"])
+        return Made({GROUP: taken[1] if taken else str(answer.body["model_group_id"])})
 
 
-@dataclass
+@dataclass(frozen=True)
 class ServedModel:
     """Step: the encoder or the tokenizer is registered once, deployed, and answers with the proved weights."""
 
     ml: MLCommons
     bundle: Bundle
-    part: Literal["encoder", "tokenizer"]
-    group: ModelGroup
+    part: Part
+    copies: ModelCopies
+    """As they were found at the start, for the inspection."""
     via_url: str | None = None
     """The cluster fetches the zip from under this address; None: it is sent in chunks."""
-    id: str | None = None
+    takes = ()
 
     @property
     def name(self) -> str:
-        return names.encoder_model(self.bundle) if self.part == "encoder" else names.tokenizer_model(self.bundle)
-
-    @property
-    def key(self) -> str:
-        """Of the bundle's file: TorchScript is what ML Commons runs longest, ONNX where there is no other."""
-        return "tokenizer" if self.part == "tokenizer" else self.bundle.formats[0]
+        return self.copies.name
 
     @property
     def file(self) -> BundleFile:
-        return self.bundle.files[self.key]
+        return _file(self.bundle, self.part)
 
-    def inspect(self) -> Finding:
-        """Raises :class:`DeploymentConflictError` for a foreign model of that name, CheckError for wrong weights."""
+    def inspect(self, made: Made) -> Finding:
+        """Raises :class:`CheckError` where the model answers with wrong weights."""
         what = f"model {self.name} ({self.file.function_name}, {self.file.model_format}, {self.file.size / 1e6:.1f} MB)"
-        copies = self._find()
-        model, left = copies.best, copies.note
-        self.id = model.id if model is not None else None
-        if model is None:
+        copies, left = self.copies, self.copies.note
+        if copies.best is None:
             return Finding("create", what, "there is none of that name")
+        existing, state = Made({self.part: copies.best.id}), copies.best.state
         if copies.unfinished:
-            return Finding("change", what, f"unfinished copies of it are deleted ({_listed(copies.unfinished)}){left}")
-        if model.state not in ANSWERING:
-            return Finding("change", what, f"it is {model.state}{left}")
-        answer = self.ml.try_predict(model.id, ["osparse"])
-        if answer.status != 200:
-            return Finding("change", what, f"it is {model.state} but does not answer: {answer.reason}{left}")
-        prove(self.ml, model.id, self.bundle, self.part)
-        return Finding("keep", what, f"deployed, answers as proved{left}")
+            why = f"unfinished copies of it are deleted ({_listed(copies.unfinished)}){left}"
+            return Finding("change", what, why, existing)
+        if state not in ANSWERING:
+            return Finding("change", what, f"it is {state}{left}", existing)
+        if not copies.answers:
+            return Finding("change", what, f"it is {state} but does not answer: {copies.refusal}{left}", existing)
+        prove(self.ml, copies.best.id, self.bundle, self.part)
+        return Finding("keep", what, f"deployed, answers as proved{left}", existing)
 
-    def is_served(self) -> bool:
-        """Whether a model of its name and content answers; whether it answers rightly, :meth:`inspect` finds out."""
-        model = self._find().best
-        return model is not None and self.ml.try_predict(model.id, ["osparse"]).status == 200
-
-    def apply(self) -> None:
-        copies = self._find()
+    def apply(self, made: Made) -> Made:
+        group_id = made.ids[GROUP]
+        copies = _copies(self.ml, self.bundle, self.part)  # a deploy on another machine may have been quicker
         model = copies.best
         if model is not None and self._must_start_over(model):
             self._delete(model)
             model = None
-        model = model or self._register()
+        model = model or self._register(group_id)
         for copy in copies.unfinished:
             self._delete(copy)
         if model.state == "REGISTERING":
             self._upload(model)
         if model.state == "DEPLOYING":
             model = self._settled(model, ("DEPLOYING",))
-        model = self._deploy(model)
+        model = self._deploy(model, group_id)
         tasks.await_answer(self.ml, model)
         prove(self.ml, model.id, self.bundle, self.part)
-        self.id = model.id
+        return Made({self.part: model.id})
 
-    def _must_start_over(self, model: Model) -> bool:
+    def _must_start_over(self, model: ServerModel) -> bool:
         """Whether an unfinished registration cannot be resumed: cut otherwise, or left behind by the server."""
         if model.state != "REGISTERING":
             return False
@@ -149,27 +198,7 @@ class ServedModel:
             return self._settled(model, ("REGISTERING",)).state == "REGISTERING"
         return model.chunks != self._chunks
 
-    def _find(self) -> _Copies:
-        found = self.ml.find_models(self.name)
-        ours = {file.sha256 for file in self.bundle.files.values()}
-        foreign = [m for m in found if m.sha256 not in ours and (m.chunks is not None or m.state != "REGISTERING")]
-        if foreign:
-            raise DeploymentConflictError(
-                f"model {self.name} (id {foreign[0].id}) holds content {foreign[0].sha256[:12]}.., this bundle's is "
-                f"{self.file.sha256[:12]}..; undeploy and delete that model, or package under another --name"
-            )
-        pipelines = read_pipelines(ClusterApi(self.ml.cluster)) if len(found) > 1 else {}
-        found.sort(key=lambda model: (_progress(model), not naming(pipelines, model.id)))
-        serving = [model for model in found[1:] if self._serves(model, pipelines)]
-        return _Copies(found[0] if found else None, [model for model in found[1:] if model not in serving], serving)
-
-    def _serves(self, model: Model, pipelines: Mapping[PipelineKey, str]) -> bool:
-        """Whether somebody may be using a model: it answers or is about to, or a pipeline names it."""
-        if model.state in (*ANSWERING, "DEPLOYING") or naming(pipelines, model.id):
-            return True
-        return self.ml.try_predict(model.id, ["osparse"]).status == 200
-
-    def _delete(self, model: Model) -> None:
+    def _delete(self, model: ServerModel) -> None:
         """Of an unfinished copy; one that a pipeline names which this deploy does not write is left."""
         own = names.pipelines_of(self.bundle.name, self.bundle.fingerprint)
         users = naming(read_pipelines(ClusterApi(self.ml.cluster)), model.id)
@@ -187,12 +216,12 @@ class ServedModel:
     def _chunks(self) -> int:
         return -(-self.file.size // CHUNK)
 
-    def _register(self) -> Model:
+    def _register(self, group_id: str) -> ServerModel:
         values = {
             "name": self.name,
             "function_name": self.file.function_name,
             "model_format": self.file.model_format,
-            "model_group_id": self.group.id,
+            "model_group_id": group_id,
             "size": self.file.size,
             "sha256": self.file.sha256,
         }
@@ -201,33 +230,33 @@ class ServedModel:
                 return self._fetched_by_server(self.via_url, values)
             model_id = self.ml.register_meta(**values, chunks=self._chunks)
         except (ClusterUnreachableError, ClusterBusyError):
-            found = self._find().best  # the answer was lost, the model may be there
-            if found is None:
+            registered = _copies(self.ml, self.bundle, self.part).best  # the answer was lost, maybe not the model
+            if registered is None:
                 raise
-            return found
-        return Model(model_id, self.name, "REGISTERING", self.file.sha256, self.group.id or "", self._chunks)
+            return registered
+        return ServerModel(model_id, self.name, "REGISTERING", self.file.sha256, group_id, self._chunks)
 
-    def _fetched_by_server(self, address: str, values: Mapping[str, object]) -> Model:
+    def _fetched_by_server(self, address: str, values: Mapping[str, object]) -> ServerModel:
         url = f"{address.rstrip('/')}/{self.file.name}"
         task = tasks.finished(self.ml, self.ml.register_by_url(**values, url=url), f"register {self.name}")
         if task.state != "COMPLETED" or task.model_id is None:
             reason = "; ".join(task.errors.values()) or f"the task ended {task.state} without a reason"
-            raise ClusterError(failures.with_remedy(f"model {self.name} could not be registered from {url}: {reason}"))
-        found = self.ml.get_model(task.model_id)
-        if found is None:
+            raise ClusterError(failures.fetch_text(self.name, url, reason))
+        model = self.ml.get_model(task.model_id)
+        if model is None:
             raise ClusterError(f"model {self.name} (id {task.model_id}) vanished; run osparse deploy again")
-        return found
+        return model
 
-    def _upload(self, model: Model, *, anew: bool = False) -> None:
+    def _upload(self, model: ServerModel, *, anew: bool = False) -> None:
         """Send the chunks that the server lacks, or all of them ``anew``; the last one last in any case."""
         last = self._chunks - 1
-        there = set() if anew else self.ml.chunks_there(model.id, self._chunks)
-        wanted = [number for number in range(last) if number not in there] + [last]
+        stored = set() if anew else self.ml.stored_chunks(model.id, self._chunks)
+        missing = [number for number in range(last) if number not in stored] + [last]
         with (
-            self.bundle.zip_path(self.key).open("rb") as file,
-            progress(f"upload {self.name}", len(wanted), "chunks") as bar,
+            self.bundle.zip_path(_key(self.bundle, self.part)).open("rb") as file,
+            progress(f"upload {self.name}", len(missing), "chunks") as bar,
         ):
-            for number in wanted:
+            for number in missing:
                 file.seek(number * CHUNK)
                 self.ml.upload_chunk(model.id, number, file.read(CHUNK))
                 bar.advance()
@@ -236,17 +265,17 @@ class ServedModel:
         if state != "REGISTERED":
             raise ClusterError(f"model {self.name} stays {state} after its last chunk; run osparse deploy again")
 
-    def _settled(self, model: Model, passing: Collection[str]) -> Model:
-        """The model once it has left the passing states, or as it is after :data:`ml_tasks.SETTLE_SECONDS`."""
-        for last in tasks.looks(tasks.SETTLE_SECONDS):
-            found = self.ml.get_model(model.id)
-            if found is None:
+    def _settled(self, model: ServerModel, passing: Collection[str]) -> ServerModel:
+        """The model once it has left the passing states, or as it is after :data:`tasks.SETTLE_SECONDS`."""
+        for last in tasks.poll(tasks.SETTLE_SECONDS):
+            current = self.ml.get_model(model.id)
+            if current is None:
                 raise ClusterError(f"model {self.name} (id {model.id}) vanished; run osparse deploy again")
-            if found.state not in passing or last:
+            if current.state not in passing or last:
                 break
-        return found or model
+        return current or model
 
-    def _deploy(self, model: Model) -> Model:
+    def _deploy(self, model: ServerModel, group_id: str) -> ServerModel:
         tried_again = uploaded_again = False
         while errors := tasks.deploy_once(self.ml, model):
             reasons = "\n".join(errors.values())
@@ -256,14 +285,14 @@ class ServedModel:
             elif not uploaded_again and failures.UPLOAD_AGAIN.search(reasons):
                 tried_again = uploaded_again = True
                 log.info("%s: what the server stored is not whole; uploading again", self.name)
-                model = self._stored_anew(model)
+                model = self._stored_anew(model, group_id)
             else:
                 raise ClusterError(failures.failure_text(self.name, errors, tasks.node_names(self.ml)))
         return model
 
-    def _stored_anew(self, model: Model) -> Model:
+    def _stored_anew(self, model: ServerModel, group_id: str) -> ServerModel:
         if self.via_url is not None:
             self._delete(model)
-            return self._register()
+            return self._register(group_id)
         self._upload(model, anew=True)
         return model

@@ -11,8 +11,8 @@ from typing import Any
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.facts import Facts
 from osparse.deployer.mlcommons.api import MLCommons
-from osparse.deployer.mlcommons.model_steps import ServedModel
-from osparse.deployer.plan import Finding
+from osparse.deployer.mlcommons.model_steps import ModelCopies
+from osparse.deployer.plan import Finding, Made
 from osparse.errors import ClusterError, InputError
 from osparse.opensearch_templates import render
 
@@ -26,38 +26,40 @@ REMOTE = "RemoteModel"
 """In the predictor's name of a model that runs elsewhere; the limit does not count it."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class MLSettings:
     """Step: the settings let a model be uploaded from a file and run on the nodes there are."""
 
     api: ClusterApi
     facts: Facts
-    models: Sequence[ServedModel]
+    models: Sequence[ModelCopies]
     """What the settings are for: models that are served already need none of them."""
     allow: bool
     via_url: str | None = None
+    takes = ()
 
-    def inspect(self) -> Finding:
+    def inspect(self, made: Made) -> Finding:
         needed = self._needed()
         if not needed:
             return Finding("keep", "cluster settings", "models can be uploaded and run")
-        if all(model.is_served() for model in self.models):
+        if all(model.answers for model in self.models):
             return Finding("keep", "cluster settings", "the models are served already")
         reasons = "; ".join(why for _, why in needed.values())
-        reasons += "" if self.allow else "; pass --allow-settings to let osparse change them"
+        reasons += "" if self.allow else "; pass `allow_settings=True` to let osparse change them"
         changes = ", ".join(f"{name}={json.dumps(value)}" for name, (value, _) in needed.items())
         return Finding("change", f"cluster settings {changes}", reasons)
 
-    def apply(self) -> None:
+    def apply(self, made: Made) -> Made:
         """Raises :class:`ClusterError` with the call to make when the settings may not be changed."""
         needed = self._needed()
         if not self.allow:
             raise ClusterError(
                 f"ML Commons on {self.api.cluster.url} cannot take these models: "
-                f"{'; '.join(why for _, why in needed.values())}. Run deploy again with --allow-settings, or make this "
+                f"{'; '.join(why for _, why in needed.values())}. Deploy with `allow_settings=True`, or make this "
                 f"call:\n{settings_call(needed)}"
             )
         self.api.put_settings(_body(needed))
+        return Made()
 
     def _needed(self) -> Needed:
         return {**needed_settings(self.api, self.facts, self.via_url), **needed_slots(self.api, self.models)}
@@ -73,17 +75,17 @@ def needed_settings(api: ClusterApi, facts: Facts, via_url: str | None = None) -
     Raises:
         InputError: the cluster does not trust ``via_url``; which addresses it trusts is its owner's choice.
     """
-    there = api.settings()
+    current = api.settings()
     needed: Needed = {}
-    if there.get(ONLY_ML_NODES, "true") == "true" and not facts.ml_nodes:
+    if current.get(ONLY_ML_NODES, "true") == "true" and not facts.ml_nodes:
         needed[ONLY_ML_NODES] = (False, "models may only run on ML nodes and the cluster has none")
-    if via_url is None and there.get(LOCAL_FILES, "false") != "true":
+    if via_url is None and current.get(LOCAL_FILES, "false") != "true":
         needed[LOCAL_FILES] = (True, "models may not be uploaded from a file")
     if via_url is not None:
-        _check_trusted(there.get(TRUSTED_URLS), via_url)
-        if there.get(URLS, "false") != "true":
+        _check_trusted(current.get(TRUSTED_URLS), via_url)
+        if current.get(URLS, "false") != "true":
             needed[URLS] = (True, "models may not be fetched from an address")
-    threshold = int(float(there.get(NATIVE_MEMORY, "90")))
+    threshold = int(float(current.get(NATIVE_MEMORY, "90")))
     full = _fullest(api)
     if threshold < 100 and full is not None and full[1] > threshold:
         needed[NATIVE_MEMORY] = (
@@ -94,16 +96,15 @@ def needed_settings(api: ClusterApi, facts: Facts, via_url: str | None = None) -
     return needed
 
 
-def needed_slots(api: ClusterApi, models: Sequence[ServedModel]) -> Needed:
+def needed_slots(api: ClusterApi, models: Sequence[ModelCopies]) -> Needed:
     """The limit of models on a node, where these would pass it: the server says so only after all of the upload."""
     most = int(float(api.settings().get(MAX_MODELS, "10")))
-    running = {node: local_models(found) for node, found in MLCommons(api.cluster).profiles().items()}
-    if all(len(ids) + len(models) <= most for ids in running.values()):
+    running = {node: local_models(profile) for node, profile in MLCommons(api.cluster).profiles().items()}
+    if all(len(running_ids) + len(models) <= most for running_ids in running.values()):
         return {}
-    for model in models:
-        model.inspect()  # finds its id
-    wanted = {node: len(ids | {model.id or model.name for model in models}) for node, ids in running.items()}
-    node, count = max(wanted.items(), key=lambda pair: pair[1])
+    ids = {model.best.id if model.best is not None else model.name for model in models}
+    counts = {node: len(running_ids | ids) for node, running_ids in running.items()}
+    node, count = max(counts.items(), key=lambda pair: pair[1])
     if count <= most:
         return {}
     name = api.nodes().get(node, {}).get("name", node)
@@ -130,12 +131,12 @@ def _check_trusted(pattern: str | None, url: str) -> None:
     if not trusted:
         raise InputError(
             f"the cluster does not trust {url}: its {TRUSTED_URLS} is {pattern!r}; have that setting changed, or "
-            "deploy without --via-url"
+            "deploy without `via_url`"
         )
 
 
 def settings_problems(api: ClusterApi, facts: Facts) -> list[str]:
-    """For :func:`osparse.deployer.doctor`: what is wrong, each with the call that mends it."""
+    """For :func:`osparse.deployer.doctor`: what is wrong, each with the call that corrects it."""
     needed = needed_settings(api, facts)
     return [f"{why}; {settings_call({name: (value, why)})}" for name, (value, why) in needed.items()]
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.mlcommons import failures
-from osparse.deployer.mlcommons.api import MLCommons, Model, Task
+from osparse.deployer.mlcommons.api import MLCommons, ServerModel, Task
 from osparse.errors import ClusterError
 from osparse.io.progress import progress
 
@@ -18,7 +18,7 @@ log = logging.getLogger("osparse.deployer.mlcommons.tasks")
 TASK_SECONDS = 900.0
 """The server's own limit is 600."""
 FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
-"""Seconds between two looks at a task or a state; each wait is half as long again as the one before."""
+"""Seconds between two polls of a task or a state; each wait is half as long again as the one before."""
 MODEL_SECONDS = 3.0
 """Of a task that runs on; then the model itself is looked at too."""
 FAILED_SECONDS = 60.0
@@ -37,7 +37,7 @@ def node_names(ml: MLCommons) -> dict[str, str]:
     return {key: str(node.get("name")) for key, node in ClusterApi(ml.cluster).nodes().items()}
 
 
-def deploy_once(ml: MLCommons, model: Model) -> dict[str, str]:
+def deploy_once(ml: MLCommons, model: ServerModel) -> dict[str, str]:
     """Deploy a registered model; node -> reason of a failure, empty if it went well on one node at least."""
     answer = ml.deploy_model(model.id)
     if answer.status != 200:
@@ -49,7 +49,7 @@ def deploy_once(ml: MLCommons, model: Model) -> dict[str, str]:
     return {} if task.state == "COMPLETED" else task.errors or {"": f"the task ended {task.state} without a reason"}
 
 
-def finished(ml: MLCommons, task_id: str, what: str, model: Model | None = None) -> Task:
+def finished(ml: MLCommons, task_id: str, what: str, model: ServerModel | None = None) -> Task:
     """The task once it has ended, or once its model has failed for good: the server can let such a task run on.
 
     Raises:
@@ -58,7 +58,7 @@ def finished(ml: MLCommons, task_id: str, what: str, model: Model | None = None)
     started = time.monotonic()
     failed_at: float | None = None
     with progress(what, unit="seconds") as bar:
-        for last in looks(TASK_SECONDS):
+        for last in poll(TASK_SECONDS):
             task = ml.get_task(task_id)
             seconds = time.monotonic() - started
             bar.advance(int(seconds) - bar.done, note=task.state)
@@ -79,14 +79,14 @@ def finished(ml: MLCommons, task_id: str, what: str, model: Model | None = None)
     return task
 
 
-def _failed_meanwhile(ml: MLCommons, model: Model) -> bool:
+def _failed_meanwhile(ml: MLCommons, model: ServerModel) -> bool:
     found = ml.get_model(model.id)
     return model.state != "DEPLOY_FAILED" and found is not None and found.state == "DEPLOY_FAILED"
 
 
-def await_answer(ml: MLCommons, model: Model) -> None:
+def await_answer(ml: MLCommons, model: ServerModel) -> None:
     """Return once a predict works; raises :class:`ClusterError` if none does within :data:`SETTLE_SECONDS`."""
-    for last in looks(SETTLE_SECONDS):
+    for last in poll(SETTLE_SECONDS):
         answer = ml.try_predict(model.id, ["osparse"])
         if answer.status == 200:
             return
@@ -96,8 +96,8 @@ def await_answer(ml: MLCommons, model: Model) -> None:
             )
 
 
-def looks(seconds: float) -> Iterator[bool]:
-    """One item per look, with waits between them; True with the last one, when the time is over."""
+def poll(seconds: float) -> Iterator[bool]:
+    """Yield False before each poll, with waits between them, and True once ``seconds`` have passed."""
     until, wait = time.monotonic() + seconds, FIRST_WAIT
     while time.monotonic() <= until:
         yield False

@@ -68,8 +68,8 @@ def lock_of(version: str | None) -> Path:
     known = {path.name.split("-")[1]: path for path in LOCK_FILE.parent.glob("opensearch-*-jars.json")}
     if version is not None and version not in known:
         raise InputError(
-            f"there are no checked jars for OpenSearch {version}; --version takes {', '.join(sorted(known))} (a "
-            "cluster of another version can be used all the same: osparse deploy --cluster URL)"
+            f"there are no checked jars for OpenSearch {version}; `version` must be one of {', '.join(sorted(known))} "
+            "(a cluster of another version can be used all the same: osparse deploy --cluster URL)"
         )
     return LOCK_FILE if version is None else known[version]
 
@@ -77,12 +77,12 @@ def lock_of(version: str | None) -> Path:
 def claim_home(home: Path) -> None:
     """Make ``home`` if it is not there. Raises InputError for a folder that holds something else."""
     if os.pathsep in str(home):
-        raise InputError(f"{home} has a {os.pathsep!r} in its path, which Java cannot take; choose another --home")
+        raise InputError(f"{home} has a {os.pathsep!r} in its path, which Java cannot take; choose another `home`")
     if home.exists() and not home.is_dir():
-        raise InputError(f"{home} is a file; --home takes a folder, which is made if it is not there")
+        raise InputError(f"{home} is a file; `home` must be a folder, which is made if it does not exist")
     # In this order: another process that claims it now puts the lock into it first.
     if home.is_dir() and any(home.iterdir()) and not (home / START_LOCK).exists():
-        raise InputError(f"{home} is not empty and not a node's home; give --home an empty or a new folder")
+        raise InputError(f"{home} is not empty and not a node's home; give an empty or a new folder as `home`")
     home.mkdir(parents=True, exist_ok=True)
 
 
@@ -111,7 +111,7 @@ def lay_out(home: Path, *, patch_thai: bool, offline: bool = False, lock_file: P
 
 
 def check_space(home: Path, cache: Path, jars: Sequence[Jar]) -> None:
-    """Raise NodeError unless the jars still to be fetched, the home and some data have room."""
+    """Raise NodeError unless the jars still to be fetched, the home and some data fit on their disks."""
     there = next(p for p in (cache, *cache.parents) if p.exists())
     fetched = sum(jar.size for jar in missing_jars(jars, cache))
     same_device = os.stat(there).st_dev == os.stat(home).st_dev
@@ -121,8 +121,8 @@ def check_space(home: Path, cache: Path, jars: Sequence[Jar]) -> None:
         free = shutil.disk_usage(place).free
         if free < needed:
             raise NodeError(
-                f"{place} has {free / 1e6:,.0f} MB free and the node needs {needed / 1e6:,.0f} MB; make room, or put "
-                "the home elsewhere with --home and the jars elsewhere with M2_REPO"
+                f"{place} has {free / 1e6:,.0f} MB free and the node needs {needed / 1e6:,.0f} MB; free some, or put "
+                "the home elsewhere with `home` and the jars elsewhere with M2_REPO"
             )
 
 

@@ -123,7 +123,7 @@ def _require_folder(home: Path) -> None:
     """What is there must be a folder; nothing there is a node that was never started."""
     there = next((place for place in (home, *home.parents) if place.exists()), home)
     if there.exists() and not there.is_dir():
-        raise InputError(f"{there} is a file, not a folder; give the node another --home")
+        raise InputError(f"{there} is a file, not a folder; give the node another `home`")
 
 
 def _absolute(home: Path | None) -> Path:
@@ -132,12 +132,10 @@ def _absolute(home: Path | None) -> Path:
 
 def _check(port: int, heap: str) -> None:
     if not 0 <= port <= 65535:
-        raise InputError(f"port {port} is not one; --port takes 1 to 65535, or 0 for any free one")
+        raise InputError(f"`port` must be 1 to 65535, or 0 for any free one, got {port}")
     size = re.fullmatch(r"(\d+)([mg])", heap.lower())
     if size is None or int(size[1]) * (1024 if size[2] == "g" else 1) < MINIMUM_HEAP:
-        raise InputError(
-            f"heap {heap!r} is not usable; --heap takes a size of at least {MINIMUM_HEAP}m, such as 512m or 2g"
-        )
+        raise InputError(f"`heap` must be a size of at least {MINIMUM_HEAP}m, such as 512m or 2g, got {heap!r}")
 
 
 def _already(status: NodeStatus, port: int) -> NodeStatus:

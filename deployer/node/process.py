@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from osparse.deployer.node.state import HOST, NODE_LOCK, Record
+from osparse.deployer.node.state import HOST, NODE_LOCK, ProcessRecord
 from osparse.errors import NodeError, OsparseError
 from osparse.io.locks import acquire
 from osparse.plugins.extras import require
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     if acquire(home / NODE_LOCK, wait=1) is None:  # kept open, and so held, until the process ends
         log.error("another process runs the node in %s", home)
         return FAILED
-    record = Record("starting", os.getpid(), options.opensearch, options.java_name)
+    record = ProcessRecord("starting", os.getpid(), options.opensearch, options.java_name)
     record.save(home)
     try:
         java = _start_java(home, options)

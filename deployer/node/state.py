@@ -26,7 +26,7 @@ Phase = Literal["starting", "running", "stopped", "failed"]
 
 
 @dataclass(frozen=True)
-class Record:
+class ProcessRecord:
     """The content of ``node.json``."""
 
     phase: Phase
@@ -69,9 +69,9 @@ class NodeStatus:
         return asdict(self) | {"home": str(self.home), "log": str(self.log)}
 
 
-def read_record(home: Path) -> Record | None:
+def read_record(home: Path) -> ProcessRecord | None:
     try:
-        return Record(**json.loads((home / STATE_FILE).read_text(encoding="utf-8")))
+        return ProcessRecord(**json.loads((home / STATE_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # absent, or not written by this version: the lock still tells
         return None
 

@@ -1,14 +1,18 @@
-"""Deploy a bundle: look at the cluster, plan, apply. Running it again changes nothing; an interrupted run resumes.
+"""Deploy a bundle: survey the cluster, plan, apply. Running it again changes nothing; an interrupted run resumes.
 
 A bundle deployed under a name that another one serves is put beside it, filled, and takes over once the gate holds.
+
+Read on in the order of the steps: settings and models (``mlcommons/settings_step``, ``mlcommons/model_steps``), bundle
+parts (``load/bundle_store``), pipelines (``index/pipeline_steps``), the index (``index/index_step``), and where another
+bundle serves, its documents and the alias (``index/switch``).
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from osparse.contracts.bundle import Bundle
@@ -22,67 +26,62 @@ from osparse.deployer.index.index_step import ServingIndex, deployment_of
 from osparse.deployer.index.kept_options import settle
 from osparse.deployer.index.layout import Serving, check_serving
 from osparse.deployer.index.pipeline_steps import FusingPipeline, IngestPipeline, SearchPipeline
-from osparse.deployer.index.switch import Documents, Gate, Switch
+from osparse.deployer.index.switch import CopiedDocuments, Gate, Switch
 from osparse.deployer.load.bundle_store import StoreParts, part_file
 from osparse.deployer.mlcommons.api import MLCommons
-from osparse.deployer.mlcommons.model_steps import ModelGroup, ServedModel
+from osparse.deployer.mlcommons.model_steps import ModelGroup, ServedModel, find_copies
 from osparse.deployer.mlcommons.settings_step import MLSettings
+from osparse.deployer.operate.deploy_result import DeployResult
 from osparse.deployer.operate.snippets import snippets
-from osparse.deployer.plan import Plan, Step, apply_all, inspect_all
+from osparse.deployer.plan import DeployPlan, Made, Step, apply_all, inspect_all
 from osparse.errors import DeploymentConflictError
 
 log = logging.getLogger("osparse.deployer.operate.deploy")
 
 
 @dataclass(frozen=True)
-class DeployResult:
-    """What a deploy did, or with ``plan_only`` would do."""
+class ModelOptions:
+    """How the models reach the cluster; without effect in client mode."""
 
-    plan: Plan
+    allow_settings: bool = False
+    """Change the cluster settings that ML Commons needs; otherwise the call to make is reported."""
+    via_url: str | None = None
+    """Let the cluster fetch the zips from under this address instead of sending them in chunks."""
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """What happens where another bundle serves under the name; without effect where none does."""
+
+    stage: bool = False
+    """Make the new index, but copy nothing and leave the alias."""
+    copy: bool = True
+    """Copy the documents of the old index; without it the new index must have been loaded."""
+    gate: Gate | None = None
+    """Judged queries that the new index must answer about as well as the old one."""
+    carry_aliases: bool = False
+    """Move the aliases that others put on the old index along with the switch."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is to be deployed, and what the cluster has of it."""
+
+    api: ClusterApi
+    facts: Facts
+    bundle: Bundle
+    alias: str
+    index: str
+    """The concrete index that is to serve under the alias."""
+    mode: Choice
+    serving: Serving
     deployment: Deployment
-    applied: bool
-    seconds: float
-    snippets: str
-    """Dev Tools lines to paste."""
-    gate: list[str] = field(default_factory=list)
-    """What was compared before the name moved; empty if it did not move."""
-    notes: list[str] = field(default_factory=list)
-    """What else is worth knowing."""
-    staged_beside: str | None = None
-    """The index that still serves, if the new one was only made."""
-
-    def __str__(self) -> str:
-        changes = len(self.plan.changes)
-        notes = [f"  note: {note}" for note in self.notes]
-        if not self.applied:
-            shown = "\n".join([str(self.plan), *notes])
-            return f"{shown}\n{changes} of {len(self.plan.findings)} steps to do; nothing was touched"
-        done = f"{changes} changes" if changes else "nothing to change, all of it was there"
-        lines = [str(self.plan), *(f"  gate: {found}" for found in self.gate)]
-        lines += notes
-        if self.staged_beside is not None:
-            new, name = self.plan.index, self.plan.alias
-            lines.append(
-                f"{new} is ready beside {self.staged_beside}, which still serves {name} ({done}; "
-                f"{self.seconds:.1f} s)\nload it: osparse index --index {new} DOCUMENTS; then let it take "
-                f"over: osparse deploy BUNDLE --index {name} --no-copy"
-            )
-        else:
-            lines.append(f"{self.plan.alias} is served ({done}; {self.seconds:.1f} s)")
-        return "\n".join([*lines, "", "Dev Tools:", self.snippets])
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            **self.plan.to_json(),
-            "applied": self.applied,
-            "fingerprint": self.deployment.fingerprint,
-            "key_style": self.deployment.key_style,
-            "seconds": round(self.seconds, 3),
-            "gate": self.gate,
-            "notes": self.notes,
-            "staged_beside": self.staged_beside,
-            "snippets": self.snippets,
-        }
+    """What the index's ``_meta`` is to say."""
+    before: Deployment | None
+    """Of the index that exists or is replaced."""
+    old: Generation | None
+    """Another bundle's index that serves under the alias."""
+    notes: tuple[str, ...]
 
 
 def deploy(
@@ -92,14 +91,9 @@ def deploy(
     *,
     mode: AskedMode = "auto",
     plan_only: bool = False,
-    serving: Serving | None = None,
-    choices: Mapping[str, Any] | None = None,
-    allow_settings: bool = False,
-    via_url: str | None = None,
-    stage: bool = False,
-    copy: bool = True,
-    gate: Gate | None = None,
-    carry_aliases: bool = False,
+    serving: Serving | Mapping[str, Any] | None = None,
+    models: ModelOptions | None = None,
+    upgrade: Upgrade | None = None,
 ) -> DeployResult:
     """Serve ``bundle`` on ``cluster`` under the alias ``index``.
 
@@ -107,16 +101,10 @@ def deploy(
     copied and encoded again, the gate is passed, and the alias moves in one call; the old index stays for a rollback.
 
     Args:
-        mode: "auto" looks at the plugins; "ml-commons" and "client" insist.
+        mode: "auto" decides by the cluster's plugins; "ml-commons" and "client" insist.
         plan_only: Say what would be created, changed or kept, and touch nothing.
-        serving: Field type, pieces, search pipelines, pruning, all at once; see :class:`Serving`.
-        choices: Or some of them by name; the others stay as in the index that serves. With neither, all stay.
-        allow_settings: Change the cluster settings that ML Commons needs; otherwise the call to make is reported.
-        via_url: Let the cluster fetch the zips from under this address instead of sending them in chunks.
-        stage: Beside another bundle: make everything but copy nothing and leave the alias.
-        copy: Beside another bundle: copy its documents; without it the new index must have been loaded.
-        gate: Judged queries that the new index must answer about as well as the old one.
-        carry_aliases: Beside another bundle: move the aliases that others put on the old index along with the switch.
+        serving: Field type, chunks, search pipelines, pruning: all of them as a :class:`Serving`, or some by name; the
+            others, or without this argument all of them, stay as in the index that serves.
 
     Raises:
         DeploymentConflictError: the name is taken by an index osparse did not make, or this bundle is served under it
@@ -127,113 +115,120 @@ def deploy(
         InputError: ``index`` cannot be a name, or a choice this cluster, mode or bundle cannot have.
     """
     started = time.monotonic()
-    names.check_index_name(index)
-    api = ClusterApi(cluster)
-    facts = look(api)
-    name = names.concrete_index(index, bundle)
-    there, old = _existing(api, name), _in_use(api, index, name)
-    choice = _mode(facts, bundle, mode, there)
-    before = there or (old.deployment if old is not None else None)
-    serving, notes = settle(before, choice.mode, serving, choices or {})
-    style = there.key_style if there is not None and there.mode == choice.mode else facts.key_style
-    check_serving(serving, facts, choice, bundle)
-    deployment = deployment_of(bundle, choice.mode, style, serving)
-    if allow_settings and choice.mode == "client":
-        log.warning("--allow-settings does nothing in mode client: no cluster setting is needed")
-    if via_url is not None and choice.mode == "client":
-        log.warning("--via-url does nothing in mode client: no model is registered")
-    if carry_aliases and (old is None or stage):
-        log.warning("carry_aliases does nothing here: the name does not move from another index")
-    log.debug("mode %s: %s", choice.mode, choice.why)
-    steps = _steps(api, facts, bundle, index, deployment, serving, allow_settings, via_url, old)
-    switch = None
-    fusing = _fusing(api, index, bundle, serving, before, steps)
-    if old is None:
-        steps += fusing
-    elif not stage:
-        switch = Switch(api, index, old, name, bundle, deployment, gate, carry_aliases)
-        steps += [*([Documents(api, old, name, deployment)] if copy else []), switch, *fusing]
-    findings = inspect_all(steps)
+    models, upgrade = models or ModelOptions(), upgrade or Upgrade()
+    survey = _survey(bundle, cluster, index, mode, serving)
+    _warn_of_idle(survey, models, upgrade)
+    steps = [*_serving_steps(survey, models), *_switch_steps(survey, upgrade), *_hybrid_steps(survey, upgrade)]
+    findings, made = inspect_all(steps), Made()
     if not plan_only:
-        findings = apply_all(steps, findings)
+        findings, made = apply_all(steps, findings)
     return DeployResult(
-        plan=Plan(choice.mode, choice.why, name, index, tuple(findings)),
-        deployment=deployment,
+        plan=DeployPlan(survey.mode.mode, survey.mode.why, survey.index, index, tuple(findings)),
+        deployment=survey.deployment,
         applied=not plan_only,
         seconds=time.monotonic() - started,
-        snippets=snippets(bundle, deployment, index, serving),
-        gate=switch.report if switch is not None else [],
-        notes=[*notes, *(switch.notes if switch is not None else [])],
-        staged_beside=old.index if stage and old is not None else None,
+        snippets=snippets(bundle, survey.deployment, index, survey.serving),
+        gate=[*made.gate],
+        notes=[*survey.notes, *made.notes],
+        staged_beside=survey.old.index if upgrade.stage and survey.old is not None else None,
     )
 
 
-def _mode(facts: Facts, bundle: Bundle, asked: str, there: Deployment | None) -> Choice:
-    """An index of this bundle that is there decides for "auto"; otherwise the plugins do."""
-    if asked == "auto" and there is not None and there.fingerprint == bundle.fingerprint:
-        return Choice(there.mode, "the index exists and was made so")
-    return choose_mode(facts, asked)
+def _survey(
+    bundle: Bundle, cluster: Cluster, alias: str, asked: AskedMode, serving: Serving | Mapping[str, Any] | None
+) -> Survey:
+    """Read the cluster and settle what is to be deployed; raises as :func:`deploy`."""
+    names.check_index_name(alias)
+    api = ClusterApi(cluster)
+    facts = look(api)
+    index = names.concrete_index(alias, bundle)
+    existing, old = _existing(api, index), _in_use(api, alias, index)
+    choice = _mode(facts, bundle, asked, existing)
+    before = existing or (old.deployment if old is not None else None)
+    settled, notes = settle(before, choice.mode, serving)
+    check_serving(settled, facts, choice, bundle)
+    same_mode = existing is not None and existing.mode == choice.mode
+    style = existing.key_style if existing is not None and same_mode else facts.key_style
+    deployment = deployment_of(bundle, choice.mode, style, settled)
+    log.debug("mode %s: %s", choice.mode, choice.why)
+    return Survey(api, facts, bundle, alias, index, choice, settled, deployment, before, old, tuple(notes))
 
 
-def _existing(api: ClusterApi, name: str) -> Deployment | None:
-    found = (api.get_mapping(name) or {}).get(name, {}).get("mappings", {}).get("_meta", {})
-    return Deployment.from_meta(found, name) if META_KEY in found else None
+def _existing(api: ClusterApi, index: str) -> Deployment | None:
+    meta = (api.get_mapping(index) or {}).get(index, {}).get("mappings", {}).get("_meta", {})
+    return Deployment.from_meta(meta, index) if META_KEY in meta else None
 
 
-def _in_use(api: ClusterApi, alias: str, name: str) -> Generation | None:
+def _in_use(api: ClusterApi, alias: str, index: str) -> Generation | None:
     """The other index that serves under the alias; raises :class:`DeploymentConflictError` for a stranger's."""
     current = read_generations(api, alias).current
     if current is not None:
-        return current if current.index != name else None
+        return current if current.index != index else None
     if alias in (api.get_mapping(alias) or {}):
-        raise DeploymentConflictError(f"{alias} is an index and osparse did not make it; choose another --index")
+        raise DeploymentConflictError(f"{alias} is an index and osparse did not make it; choose another `index`")
     return None
 
 
-def _steps(
-    api: ClusterApi,
-    facts: Facts,
-    bundle: Bundle,
-    index: str,
-    deployment: Deployment,
-    serving: Serving,
-    allow_settings: bool,
-    via_url: str | None,
-    old: Generation | None,
-) -> list[Step]:
-    beside = old.index if old is not None else None
-    place = ServingIndex(api, index, names.concrete_index(index, bundle), deployment, bundle, beside, serving=serving)
+def _mode(facts: Facts, bundle: Bundle, asked: AskedMode, existing: Deployment | None) -> Choice:
+    """An index of this bundle that exists decides for "auto"; otherwise the plugins do."""
+    if asked == "auto" and existing is not None and existing.fingerprint == bundle.fingerprint:
+        return Choice(existing.mode, "the index exists and was made so")
+    return choose_mode(facts, asked)
+
+
+def _warn_of_idle(survey: Survey, models: ModelOptions, upgrade: Upgrade) -> None:
+    """Options that have no effect in this deploy."""
+    client = survey.mode.mode == "client"
+    if models.allow_settings and client:
+        log.warning("`allow_settings` has no effect in mode client: no cluster setting is needed")
+    if models.via_url is not None and client:
+        log.warning("`via_url` has no effect in mode client: no model is registered")
+    if upgrade.carry_aliases and (survey.old is None or upgrade.stage):
+        log.warning("`carry_aliases` has no effect here: the name does not move from another index")
+
+
+def _serving_steps(survey: Survey, options: ModelOptions) -> list[Step]:
+    """Everything the new index needs, and the index itself."""
+    api, bundle, serving, deployment = survey.api, survey.bundle, survey.serving, survey.deployment
+    beside = survey.old.index if survey.old is not None else None
+    index = ServingIndex(api, survey.alias, survey.index, deployment, bundle, beside, serving)
     part_file(bundle, "tokenizer")
     if deployment.mode == "client":
         part_file(bundle, "onnx")
-        return [StoreParts(api, bundle, ("tokenizer", "onnx")), place]
-    ml, words = MLCommons(api.cluster), deployment.piece_words
-    group = ModelGroup(ml, bundle)
-    encoder = ServedModel(ml, bundle, "encoder", group, via_url)
-    tokenizer = ServedModel(ml, bundle, "tokenizer", group, via_url)
-    place.models = (encoder, tokenizer)
+        return [StoreParts(api, bundle, ("tokenizer", "onnx")), index]
+    ml = MLCommons(api.cluster)
+    encoder, tokenizer = find_copies(ml, bundle, "encoder"), find_copies(ml, bundle, "tokenizer")
+    ingest = IngestPipeline(api, bundle, serving, deployment.piece_words)
     return [
-        MLSettings(api, facts, (encoder, tokenizer), allow_settings, via_url),
-        group,
-        encoder,
-        tokenizer,
+        MLSettings(api, survey.facts, (encoder, tokenizer), options.allow_settings, options.via_url),
+        ModelGroup(ml, bundle),
+        ServedModel(ml, bundle, "encoder", encoder, options.via_url),
+        ServedModel(ml, bundle, "tokenizer", tokenizer, options.via_url),
         StoreParts(api, bundle, ("tokenizer",)),
-        *([IngestPipeline(api, bundle, encoder, serving, words)] if deployment.ingest_pipeline else []),
-        SearchPipeline(api, bundle, tokenizer, serving),
-        place,
+        *([ingest] if deployment.ingest_pipeline else []),
+        SearchPipeline(api, bundle, serving),
+        index,
     ]
 
 
-def _fusing(
-    api: ClusterApi,
-    index: str,
-    bundle: Bundle,
-    serving: Serving,
-    before: Deployment | None,
-    steps: Sequence[Step],
-) -> list[Step]:
-    """The step for hybrid queries, where there are any, or were."""
-    if serving.hybrid == "none" and (before is None or before.hybrid == "none"):
+def _switch_steps(survey: Survey, upgrade: Upgrade) -> list[Step]:
+    """What brings the new index into the place of the old one."""
+    old = survey.old
+    if old is None or upgrade.stage:
         return []
-    plain = next((step for step in steps if isinstance(step, SearchPipeline)), None)
-    return [FusingPipeline(api, index, bundle, serving, plain)]
+    switch = Switch(
+        survey.api, survey.alias, old, survey.index, survey.bundle, survey.deployment, upgrade.gate,
+        upgrade.carry_aliases,
+    )  # fmt: skip
+    return [*([CopiedDocuments(survey.api, old, survey.index, survey.deployment)] if upgrade.copy else []), switch]
+
+
+def _hybrid_steps(survey: Survey, upgrade: Upgrade) -> list[Step]:
+    """The pipeline of hybrid queries under the alias, once that stands on the new index; where it has one, or had."""
+    staged = survey.old is not None and upgrade.stage
+    had_one = survey.before is not None and survey.before.hybrid != "none"
+    if staged or (survey.serving.hybrid == "none" and not had_one):
+        return []
+    ml_commons = survey.deployment.mode == "ml-commons"
+    plain = SearchPipeline(survey.api, survey.bundle, survey.serving) if ml_commons else None
+    return [FusingPipeline(survey.api, survey.alias, survey.bundle, survey.serving, plain)]

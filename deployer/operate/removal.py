@@ -18,7 +18,7 @@ from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.in_use import PipelineKey, Uses
 from osparse.deployer.load.bundle_store import chunk_ids, stored_parts
-from osparse.deployer.mlcommons.api import MLCommons, Model
+from osparse.deployer.mlcommons.api import MLCommons, ServerModel
 from osparse.opensearch_templates import render
 
 log = logging.getLogger("osparse.deployer.operate.removal")
@@ -40,6 +40,8 @@ class Removal:
     removed: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     """What could not be removed, and why."""
+    notes: list[str] = field(default_factory=list)
+    """What stays for a while and does no harm."""
 
     def deployment(
         self,
@@ -67,8 +69,6 @@ class Removal:
             return False
         if deployment.fingerprint not in {other.fingerprint for other in self.staying.values()}:
             self.parts(deployment.fingerprint, f"{deployment.bundle}-{deployment.fingerprint[:12]}")
-        if deployment.bundle not in {other.bundle for other in self.staying.values()}:
-            self._group(deployment.bundle)
         self._index(index)
         return True
 
@@ -92,7 +92,7 @@ class Removal:
         size = "closed" if documents is None else f"{documents:,} documents"
         self._do(f"index {index} ({size})", partial(self.api.delete_index, index))
 
-    def bundle(self, what: str, pipelines: Collection[PipelineKey], models: Collection[Model]) -> None:
+    def bundle(self, what: str, pipelines: Collection[PipelineKey], models: Collection[ServerModel]) -> None:
         """Remove the pipelines and models of a bundle; none of them if somebody else uses one."""
         reasons = self._users(pipelines, models)
         if reasons:
@@ -100,7 +100,7 @@ class Removal:
         else:
             self._wiring(pipelines, models)
 
-    def _wiring(self, pipelines: Iterable[PipelineKey], models: Iterable[Model]) -> bool:
+    def _wiring(self, pipelines: Iterable[PipelineKey], models: Iterable[ServerModel]) -> bool:
         """Pipelines first: a server may refuse to delete a model that a pipeline names. False if a model is left."""
         for kind, name in pipelines:
             delete = self.api.delete_ingest_pipeline if kind == "ingest" else self.api.delete_search_pipeline
@@ -109,13 +109,13 @@ class Removal:
 
     def _strange_aliases(self, index: str, own: Collection[str]) -> list[str]:
         return [
-            f"the alias {alias} stands on it (move it with the next switch: --carry-aliases, or take it off)"
+            f"the alias {alias} stands on it (take it off, or move it with the next switch by `carry_aliases=True`)"
             for alias in self.api.aliases(index)
             if alias not in own
         ]
 
     def _users(
-        self, pipelines: Collection[PipelineKey], models: Iterable[Model], index: str | None = None
+        self, pipelines: Collection[PipelineKey], models: Iterable[ServerModel], index: str | None = None
     ) -> list[str]:
         """What else on the cluster names one of them, in words; ``index`` and the pipelines themselves do not count."""
         reasons = []
@@ -136,7 +136,7 @@ class Removal:
         named = {key for other in sharing for key in _named_pipelines(other)}
         return [key for key in _named_pipelines(deployment) if key in self.uses.pipelines and key not in named]
 
-    def _models(self, deployment: Deployment) -> list[Model]:
+    def _models(self, deployment: Deployment) -> list[ServerModel]:
         if not self.has_models or self._sharing(deployment):
             return []
         ml = MLCommons(self.api.cluster)
@@ -154,7 +154,7 @@ class Removal:
             log.info("removing %s", what)
             act()
 
-    def _model(self, model: Model) -> bool:
+    def _model(self, model: ServerModel) -> bool:
         """Undeploy and delete a model; False if the server does not delete it yet."""
         what = f"model {model.name} (id {model.id}, {model.state})"
         refused = "" if self.plan_only else self._delete_model(model)
@@ -164,7 +164,7 @@ class Removal:
             self.removed.append(what)
         return not refused
 
-    def _delete_model(self, model: Model) -> str:
+    def _delete_model(self, model: ServerModel) -> str:
         """The server's reason for not deleting it; empty if it is gone."""
         log.info("removing model %s (id %s)", model.name, model.id)
         ml = MLCommons(self.api.cluster)
@@ -195,15 +195,6 @@ class Removal:
         for document in [*chunks, fingerprint]:
             self.api.delete_document(names.BUNDLES_INDEX, document)
 
-    def _group(self, bundle: str) -> None:
-        """A group whose last model is just gone cannot be deleted for some minutes: no fault, the next run does it."""
-        if not self.has_models or self.plan_only:
-            return
-        ml = MLCommons(self.api.cluster)
-        group = ml.find_group(names.group_of(bundle))
-        if group is not None and ml.delete_group(group).status == 200:
-            self.removed.append(f"model group {names.group_of(bundle)}")
-
 
 def _named_pipelines(deployment: Deployment) -> list[PipelineKey]:
     """What the settings of its index name."""
@@ -216,6 +207,5 @@ def stored_bundles(api: ClusterApi) -> dict[str, dict[str, Any]]:
     if api.get_mapping(names.BUNDLES_INDEX) is None:
         return {}
     api.refresh(names.BUNDLES_INDEX)
-    body = {"size": 10_000, "_source": ["bundle", "parts"], "query": {"term": {"kind": "bundle"}}}
-    hits = api.search(names.BUNDLES_INDEX, body)["hits"]["hits"]
+    hits = api.search(names.BUNDLES_INDEX, render("bundle_records_find"))["hits"]["hits"]
     return {hit["_id"]: dict(hit["_source"]) for hit in hits}

@@ -10,7 +10,7 @@ from osparse.contracts.deployment import Deployment
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.health.rewiring import pipeline_steps
-from osparse.deployer.health.status import ModelStatus, first_model, status
+from osparse.deployer.health.status import ModelStatus, existing_models, status
 from osparse.deployer.index.generations import alias_note, foreign_aliases, move_alias, read_generations
 from osparse.deployer.index.pipeline_steps import FusingPipeline
 from osparse.errors import ClusterError, InputError
@@ -75,7 +75,7 @@ def rollback(cluster: Cluster, index: str, *, plan_only: bool = False, carry_ali
     if problems:
         raise ClusterError(
             f"{new.index} cannot serve as it is, and {index} stays on {old.index}: {'; '.join(problems)}. Deploying "
-            f"its bundle ({new.deployment.bundle}, fingerprint {new.deployment.fingerprint[:12]}) mends it and switches"
+            f"its bundle ({new.deployment.bundle}, fingerprint {new.deployment.fingerprint[:12]}) repairs it"
         )
     others = ", ".join(foreign_aliases(api, index, old.index))
     if not plan_only:
@@ -99,7 +99,6 @@ def _rewrite_hybrid(
 ) -> None:
     """The pipeline that hybrid queries under the alias name is that of the index it stands on now."""
     hybrid = new.hybrid if new.hybrid != "none" else old.hybrid
-    ids = [first_model(models, part) for part in ("encoder", "tokenizer")]
-    for step in pipeline_steps(api, alias, new, ids, hybrid):
+    for step in pipeline_steps(api, alias, new, hybrid):
         if isinstance(step, FusingPipeline):
-            step.apply()
+            step.apply(existing_models(models))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from osparse.contracts.bundle import Bundle
-from osparse.contracts.deployment import Deployment, feature_name
+from osparse.contracts.deployment import Deployment
 from osparse.deployer import names
 from osparse.deployer.index.layout import Serving
 from osparse.encoders.onnx_encoder import open_query_encoder
 from osparse.opensearch_templates import render
+from osparse.opensearch_templates.queries import asks_by_text, query_keys, text_body, tokens_body
 
 _SIZE = 10
 _WIDTH = 110
@@ -96,55 +97,6 @@ def compact(value: Any, indent: int = 0, lead: int = 0) -> str:
         keys = [(json.dumps(str(key), ensure_ascii=False) + ": ", item) for key, item in value.items()]
         rows, (start, end) = [pad + key + compact(item, indent + 2, len(key)) for key, item in keys], "{}"
     return "\n".join([start, ",\n".join(rows), " " * indent + end])
-
-
-def asks_by_text(deployment: Deployment) -> bool:
-    """Whether osparse lets the cluster weigh a query's tokens.
-
-    Not inside a nested query, where older enrichers miss it; and not on a sparse_vector field, where a text asked
-    through an alias is refused (the server takes words for ids unless the request names the concrete index).
-    """
-    return deployment.mode == "ml-commons" and not deployment.chunks and deployment.vector != "sparse_vector"
-
-
-def query_keys(deployment: Deployment, weights: Mapping[str, float], ids: Mapping[str, int]) -> dict[str, float]:
-    """Query weights as the field's type names its tokens: by id, as text, where it is a sparse_vector."""
-    if deployment.vector != "sparse_vector":
-        return dict(weights)
-    return {str(ids[token]): weight for token, weight in weights.items()}
-
-
-def text_body(deployment: Deployment, text: str, size: int) -> dict[str, Any]:
-    """A search body for a text, which the cluster's own tokenizer model weighs (ml-commons)."""
-    template = "query_sparse_vector_text" if deployment.vector == "sparse_vector" else "query_neural_sparse_text"
-    return _placed(deployment, render(template, size=size, field=deployment.field, text=text))
-
-
-def tokens_body(deployment: Deployment, weights: Mapping[str, float], size: int) -> dict[str, Any]:
-    """A search body for query weights, in the form this deployment's cluster understands.
-
-    Args:
-        weights: As :func:`query_keys` names the tokens.
-    """
-    if deployment.vector == "sparse_vector":
-        body = render("query_sparse_vector_tokens", size=size, field=deployment.field, tokens=dict(weights))
-    elif deployment.key_style == "raw":
-        body = render("query_neural_sparse_tokens", size=size, field=deployment.field, tokens=dict(weights))
-    else:
-        clauses = [
-            render("clause_rank_feature", field=deployment.field, feature=feature_name(token, "u2024"), weight=weight)
-            for token, weight in weights.items()
-        ]
-        body = render("query_rank_features", size=size, field=deployment.field, clauses=clauses)
-    return _placed(deployment, body)
-
-
-def _placed(deployment: Deployment, body: dict[str, Any]) -> dict[str, Any]:
-    """A document in pieces is asked where its pieces are, and its best one counts."""
-    if deployment.chunks:
-        path = deployment.field.rpartition(".")[0]
-        return {**body, "query": render("query_nested", path=path, query=body["query"])}
-    return dict(body)
 
 
 def example_text(bundle: Bundle) -> str:

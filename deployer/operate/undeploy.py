@@ -13,7 +13,7 @@ from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.cluster.facts import look
 from osparse.deployer.cluster.in_use import read_uses
 from osparse.deployer.index.generations import SUFFIX, Generation, Generations, deployments_of, read_generations
-from osparse.deployer.operate.orphans import remove_orphans
+from osparse.deployer.operate.orphans import remove_empty_groups, remove_orphans
 from osparse.deployer.operate.removal import Removal
 from osparse.errors import InputError
 
@@ -30,11 +30,13 @@ class UndeployResult:
     applied: bool
     left: list[str] = field(default_factory=list)
     """What could not be removed, and why."""
+    notes: list[str] = field(default_factory=list)
+    """What stays for a while and does no harm."""
 
     def to_json(self) -> dict[str, Any]:
         return {
             "index": self.index, "in_use": self.in_use, "kept": self.kept, "removed": self.removed,
-            "applied": self.applied, "left": self.left,
+            "applied": self.applied, "left": self.left, "notes": self.notes,
         }  # fmt: skip
 
     def __str__(self) -> str:
@@ -43,6 +45,7 @@ class UndeployResult:
         ]
         lines += [f"  - remove  {what}" if not self.applied else f"  - removed  {what}" for what in self.removed]
         lines += [f"  ! left  {what}" for what in self.left]
+        lines += [f"  note: {note}" for note in self.notes]
         if not self.removed:
             lines.append("  nothing to remove")
         return "\n".join([*lines, *([] if self.applied else ["nothing was touched"])])
@@ -79,12 +82,18 @@ def undeploy(
     api = ClusterApi(cluster)
     found, meta = read_generations(api, index), api.all_meta()
     baselines = _baselines(meta, index) if everything else []
+    has_models = look(api).missing_plugins == []
     if found.current is None and not found.others and not baselines:
+        work = Removal(api, has_models, plan_only, read_uses(api), deployments_of(meta))
+        if everything:
+            remove_empty_groups(work, None, {deployment.bundle for deployment in work.staying.values()})
+        if work.removed or work.notes:  # of an earlier run that ended the name
+            return UndeployResult(index, None, [], work.removed, not plan_only, work.left, work.notes)
         raise InputError(f"{cluster.url} has no index of the name {index}; osparse status lists what it has")
     doomed, kept = _chosen(found, keep, everything)
     made, going = deployments_of(meta), {one.index for one in doomed}
     staying = {name: deployment for name, deployment in made.items() if name not in going}
-    work = Removal(api, look(api).missing_plugins == [], plan_only, read_uses(api), staying)
+    work = Removal(api, has_models, plan_only, read_uses(api), staying)
     for name in baselines:
         work.baseline(name)
     hybrid = {("search", names.fusing_pipeline(index))} if everything else set()
@@ -94,6 +103,9 @@ def undeploy(
     ]
     if orphans:
         remove_orphans(work, {one.deployment.bundle for one in found.all}, made.values())
+    still = {one.deployment.bundle for one, gone in zip(doomed, removed, strict=True) if not gone}
+    still |= {deployment.bundle for deployment in staying.values()}
+    remove_empty_groups(work, None if everything or keep == 0 else {one.deployment.bundle for one in doomed}, still)
     if everything and all(removed) and not staying:
         work.bundles_index({one.deployment.fingerprint for one in doomed})
     ended = everything and not plan_only and removed[-1:] == [True]
@@ -104,6 +116,7 @@ def undeploy(
         removed=work.removed,
         applied=not plan_only,
         left=work.left,
+        notes=work.notes,
     )
 
 

@@ -20,7 +20,7 @@ import pytest
 from osparse.contracts.dataset import Dataset
 from osparse.corpus.builder.build import build_dataset
 from osparse.deployer.cluster.profiles import read_profile
-from osparse.deployer.load.documents import Document, Removal, read_documents, read_removals
+from osparse.deployer.load.documents import DeletionRow, DocumentRow, read_documents, read_removals
 from osparse.errors import DatasetError
 from osparse.evaluation.beir import read_beir
 from osparse.formula.lexicon import read_idf
@@ -59,12 +59,12 @@ def test_a_mark_within_a_line_is_text(tmp_path: Path) -> None:
 def test_the_first_id_of_a_list_to_delete(name: str, tmp_path: Path) -> None:
     rows = "".join(f'{{"id": "{i}"}}\n' if name.endswith(".jsonl") else f"{i}\n" for i in "abc")
     (tmp_path / name).write_bytes(BOM + rows.encode())
-    assert list(read_removals([tmp_path / name])) == [Removal("a"), Removal("b"), Removal("c")]
+    assert list(read_removals([tmp_path / name])) == [DeletionRow("a"), DeletionRow("b"), DeletionRow("c")]
 
 
 def test_documents_of_json_lines(tmp_path: Path) -> None:
     (tmp_path / "d.jsonl").write_bytes(b"".join(BOM + b'{"id": "%d", "text": "x"}\n' % i for i in range(2)))
-    assert [row.id for row in read_documents([tmp_path / "d.jsonl"]) if isinstance(row, Document)] == ["0", "1"]
+    assert [row.id for row in read_documents([tmp_path / "d.jsonl"]) if isinstance(row, DocumentRow)] == ["0", "1"]
     assert [row["id"] for _, row in read_jsonl(tmp_path / "d.jsonl")] == ["0", "1"]
     (tmp_path / "v.jsonl").write_bytes(BOM + b'["a", "b"]\n')
     assert [value for _, value in json_values(tmp_path / "v.jsonl")] == [["a", "b"]]

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from osparse.deployer.node.process import _parse
-from osparse.deployer.node.state import NODE_LOCK, Record
+from osparse.deployer.node.state import NODE_LOCK, ProcessRecord
 from osparse.io.locks import acquire
 
 BIND_ERROR = "java.net.BindException: Address already in use"
@@ -26,7 +26,7 @@ class Health(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b'{"status": "green", "timed_out": false}')
 
 
-def serve(home: Any, record: Record) -> None:
+def serve(home: Any, record: ProcessRecord) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     if os.environ["FAKE_NODE"] == "deaf":
@@ -47,7 +47,7 @@ def main() -> None:
         sys.exit("libfake.so: cannot open shared object file")
     if acquire(options.home / NODE_LOCK, wait=1) is None:
         sys.exit("locked")
-    record = Record("starting", os.getpid(), options.opensearch, options.java_name)
+    record = ProcessRecord("starting", os.getpid(), options.opensearch, options.java_name)
     record.save(options.home)
     print("so far so good", flush=True)
     if how in ("bind", "locks", "broken"):

@@ -266,11 +266,11 @@ def test_a_client_certificate_opens_the_door(tmp_path: Path) -> None:
         server.shutdown()
         server.server_close()
         thread.join()
-    with pytest.raises(InputError, match="goes with --client-cert"):
+    with pytest.raises(InputError, match="needs `client_cert`"):
         Cluster(url, client_key=my_key)
     with pytest.raises(InputError, match="client certificate file .* does not exist"):
         Cluster(url, client_cert=tmp_path / "none.pem")
-    with pytest.raises(InputError, match="--client-cert is about a certificate"):
+    with pytest.raises(InputError, match="`client_cert` is about a certificate"):
         Cluster("http://localhost:1", client_cert=my_cert)
 
 
@@ -354,4 +354,4 @@ def _broken(self: Cluster, *_: object, **__: object) -> None:
 @pytest.mark.parametrize("flag", ["--quiet", "--verbose", "--json"])
 def test_an_unchecked_certificate_is_said_each_time(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert osparse("status", "--cluster", "https://127.0.0.1:9", "--insecure", flag) == 1
-    assert "--insecure: the certificate of 127.0.0.1 is not checked" in capsys.readouterr().err
+    assert "insecure: the certificate of 127.0.0.1 is not checked" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from mlcommons_server import ML_PLUGINS, Fault, MLCommonsServer, mlcommons_serve
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import FIELD
-from osparse.deployer import Gate, deploy, index_documents, read_deployment, rollback, status, undeploy
+from osparse.deployer import Gate, Upgrade, deploy, index_documents, read_deployment, rollback, status, undeploy
 from osparse.deployer.cluster.client import Answer
 from osparse.deployer.index.layout import Serving
 from osparse.deployer.mlcommons.api import MLCommons
@@ -157,12 +157,14 @@ def test_a_gate_that_does_not_hold_moves_nothing(
     index_documents(cluster, "products", [documents])
     figures = {f"products-{small_bundle.short}": 0.5, f"products-{other_bundle.short}": 0.49}
     with pytest.raises(CheckError, match=r"0.4900, 0.5000 in the old index: lower by more than the margin of 0.005"):
-        deploy(other_bundle, cluster, "products", gate=Gate(figures.__getitem__, "judged"))
+        deploy(other_bundle, cluster, "products", upgrade=Upgrade(gate=Gate(figures.__getitem__, "judged")))
     with pytest.raises(CheckError, match="holds 0 documents, .* holds 5"):
         core.indices[f"products-{other_bundle.short}"].documents.clear()
-        deploy(other_bundle, cluster, "products", copy=False)
+        deploy(other_bundle, cluster, "products", upgrade=Upgrade(copy=False))
     assert served(core) == [f"products-{small_bundle.short}"]
-    result = deploy(other_bundle, cluster, "products", gate=Gate(figures.__getitem__, "judged", margin=0.02))
+    result = deploy(
+        other_bundle, cluster, "products", upgrade=Upgrade(gate=Gate(figures.__getitem__, "judged", margin=0.02))
+    )
     assert served(core) == [f"products-{other_bundle.short}"] and "nDCG@10 on judged: 0.4900" in str(result)
 
 
@@ -192,7 +194,7 @@ def test_a_gate_that_cannot_fail_does_not_hold(
     index_documents(cluster, "products", [documents])
     figures = {f"products-{small_bundle.short}": before, f"products-{other_bundle.short}": after}
     with pytest.raises(CheckError, match=said):
-        deploy(other_bundle, cluster, "products", gate=Gate(figures.__getitem__, "judged", margin))
+        deploy(other_bundle, cluster, "products", upgrade=Upgrade(gate=Gate(figures.__getitem__, "judged", margin)))
     assert served(core) == [f"products-{small_bundle.short}"]
 
 
@@ -203,7 +205,7 @@ def test_a_margin_of_one_allows_any_loss(
     deploy(small_bundle, cluster, "products")
     index_documents(cluster, "products", [documents])
     figures = {f"products-{small_bundle.short}": 0.5, f"products-{other_bundle.short}": 0.1}
-    deploy(other_bundle, cluster, "products", gate=Gate(figures.__getitem__, "judged", 1.0))
+    deploy(other_bundle, cluster, "products", upgrade=Upgrade(gate=Gate(figures.__getitem__, "judged", 1.0)))
     assert served(core) == [f"products-{other_bundle.short}"]
 
 
@@ -213,11 +215,11 @@ def test_weights_that_were_not_proved_keep_the_gate_shut(
     """The new index's pipeline names the old encoder: the models are right, what is indexed is not."""
     cluster = client(server)
     deploy(small_bundle, cluster, "products")
-    deploy(other_bundle, cluster, "products", stage=True)
+    deploy(other_bundle, cluster, "products", upgrade=Upgrade(stage=True))
     old, new = (server.ingest[f"osparse-tiny-{b.short}-ingest"] for b in (small_bundle, other_bundle))
-    right = new["processors"][-1]["sparse_encoding"]["model_id"]
+    right = new["processors"][1]["sparse_encoding"]["model_id"]
     plain = server.through
-    wrong = old["processors"][-1]["sparse_encoding"]["model_id"]
+    wrong = old["processors"][1]["sparse_encoding"]["model_id"]
 
     def through(pipeline: object, source: dict[str, object], *how: object) -> dict[str, object]:
         text = json.dumps(pipeline).replace(right, wrong)
@@ -235,12 +237,12 @@ def test_staging_makes_the_index_and_stops(
     cluster = client(running)
     deploy(small_bundle, cluster, "products")
     index_documents(cluster, "products", [documents])
-    staged = deploy(other_bundle, cluster, "products", stage=True)
+    staged = deploy(other_bundle, cluster, "products", upgrade=Upgrade(stage=True))
     assert staged.staged_beside in served(running) and f"--index {staged.plan.index}" in str(staged)
     assert "--index products --no-copy" in str(staged), "or what was loaded would be copied over"
     assert not running.indices[staged.plan.index].documents
     assert index_documents(cluster, staged.plan.index, [documents]).indexed == 5
-    assert deploy(other_bundle, cluster, "products", copy=False).gate
+    assert deploy(other_bundle, cluster, "products", upgrade=Upgrade(copy=False)).gate
     assert served(running) == [staged.plan.index]
 
 
@@ -250,7 +252,7 @@ def test_a_staged_index_is_neither_rolled_back_to_nor_cleared_away(
     """It has not passed the gate, and may be loaded at this moment."""
     cluster = client(core)
     deploy(small_bundle, cluster, "products")
-    staged = deploy(other_bundle, cluster, "products", stage=True).plan.index
+    staged = deploy(other_bundle, cluster, "products", upgrade=Upgrade(stage=True)).plan.index
     index_documents(cluster, staged, [documents])
     with pytest.raises(InputError, match="nothing to go back to"):
         rollback(cluster, "products")

@@ -221,7 +221,7 @@ def test_tls(certificate: tuple[Path, Path], caplog: pytest.LogCaptureFixture) -
     url = f"https://localhost:{server.server_address[1]}"
     try:
         assert Cluster(url, ca_file=cert, retries=0).request("GET", "/").body == {}
-        with pytest.raises(AccessError, match="--ca-file, or skip the check with --insecure"):
+        with pytest.raises(AccessError, match="`ca_file`, or skip the check with `insecure=True`"):
             Cluster(url, retries=0).request("GET", "/")
         with caplog.at_level(logging.WARNING, "osparse"):
             assert Cluster(url, insecure=True, retries=0).request("GET", "/").body == {}

@@ -9,7 +9,7 @@ import pytest
 from mlcommons_server import DEFAULTS, Fault, MLCommonsServer, mlcommons_server
 
 from osparse.contracts.bundle import Bundle
-from osparse.deployer import DeployResult, deploy, read_deployment, status
+from osparse.deployer import DeployResult, ModelOptions, deploy, read_deployment, status
 from osparse.deployer.index.layout import Serving
 from osparse.deployer.mlcommons import model_steps
 from osparse.errors import CheckError, ClusterError, DeploymentConflictError, MissingPluginError, OsparseError
@@ -184,7 +184,7 @@ def test_default_settings_are_refused_with_the_call_that_mends_them(small_bundle
     with mlcommons_server(settings={}) as server:
         server.memory_percent = 97
         planned = deploy(small_bundle, client(server), "products", plan_only=True)
-        assert actions(planned)[0] == "change" and "--allow-settings" in str(planned)
+        assert actions(planned)[0] == "change" and "`allow_settings=True`" in str(planned)
         with pytest.raises(ClusterError) as raised:
             deploy(small_bundle, client(server), "products")
         message = str(raised.value)
@@ -192,7 +192,7 @@ def test_default_settings_are_refused_with_the_call_that_mends_them(small_bundle
         assert not server.groups and not server.persistent
         call = json.loads(message.split("PUT /_cluster/settings\n")[1])
         assert call["persistent"].keys() < DEFAULTS.keys() and len(call["persistent"]) == 3
-        result = deploy(small_bundle, client(server), "products", allow_settings=True)
+        result = deploy(small_bundle, client(server), "products", models=ModelOptions(allow_settings=True))
         assert actions(result)[0] == "change" and len(server.persistent) == 3
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 
 from osparse.contracts.dataset import Dataset
-from osparse.deployer.load.documents import Document, Unusable, count_documents, read_documents
+from osparse.deployer.load.documents import DocumentRow, UnusableRow, count_documents, read_documents
 from osparse.errors import InputError
 
 ROWS = [
@@ -37,9 +37,9 @@ def test_jsonl_and_parquet_read_alike(tmp_path: Path) -> None:
     pl.DataFrame(ROWS).with_columns(pl.col("date").str.to_date()).write_parquet(parquet)
     for path in (jsonl, parquet):
         found = list(read_documents([path]))
-        assert [d.fields for d in found if isinstance(d, Document)] == FIELDS
+        assert [d.fields for d in found if isinstance(d, DocumentRow)] == FIELDS
         assert count_documents([path]) == 2
-    one, other = ([d.hash for d in read_documents([p]) if isinstance(d, Document)] for p in (jsonl, parquet))
+    one, other = ([d.hash for d in read_documents([p]) if isinstance(d, DocumentRow)] for p in (jsonl, parquet))
     assert one == other and len(set(one)) == 2
 
 
@@ -70,7 +70,7 @@ def test_a_row_keeps_all_its_fields_whatever_their_kind(tmp_path: Path) -> None:
         {"text": "y", "price": 3, "stock": 2**53 + 1, "sale": False, "tags": [], "labels": {}, "kind": "plum"},
     ]  # fmt: skip
     jsonl = write_jsonl(tmp_path / "d.jsonl", [{"id": i, **row} for i, row in zip("ab", expected, strict=True)])
-    found = {path: [d for d in read_documents([path]) if isinstance(d, Document)] for path in (parquet, jsonl)}
+    found = {path: [d for d in read_documents([path]) if isinstance(d, DocumentRow)] for path in (parquet, jsonl)}
     for documents in found.values():
         assert [d.fields for d in documents] == expected
     assert [d.hash for d in found[parquet]] == [d.hash for d in found[jsonl]]
@@ -90,7 +90,7 @@ def test_a_field_that_cannot_be_stored_is_named(field: str, value: object, words
     path = tmp_path / "d.parquet"
     pyarrow.parquet.write_table(pa.table({"id": ["a", "b"], "text": ["x", "x"], field: [value, None]}), path)
     bad, good = read_documents([path])
-    assert isinstance(bad, Unusable) and bad.id == "a" and words in bad.reason and isinstance(good, Document)
+    assert isinstance(bad, UnusableRow) and bad.id == "a" and words in bad.reason and isinstance(good, DocumentRow)
 
 
 def test_a_duration_of_parquet_is_named(tmp_path: Path) -> None:
@@ -98,13 +98,13 @@ def test_a_duration_of_parquet_is_named(tmp_path: Path) -> None:
         pa.table({"id": ["a"], "text": ["x"], "took": pa.array([1], pa.duration("ns"))}), tmp_path / "d.parquet"
     )
     (row,) = read_documents([tmp_path / "d.parquet"])
-    assert isinstance(row, Unusable) and "took must be a value of JSON, found a timedelta" in row.reason
+    assert isinstance(row, UnusableRow) and "took must be a value of JSON, found a timedelta" in row.reason
 
 
 def test_every_field_counts_for_the_hash() -> None:
-    plain = Document("a", {"text": "x", "price": 1})
-    assert plain.hash != Document("a", {"text": "x", "price": 2}).hash != Document("a", {"text": "x"}).hash
-    assert plain.hash == Document("b", {"price": 1, "text": "x"}).hash
+    plain = DocumentRow("a", {"text": "x", "price": 1})
+    assert plain.hash != DocumentRow("a", {"text": "x", "price": 2}).hash != DocumentRow("a", {"text": "x"}).hash
+    assert plain.hash == DocumentRow("b", {"price": 1, "text": "x"}).hash
 
 
 def test_a_dataset_directory(dataset: Dataset) -> None:
@@ -122,8 +122,8 @@ def test_a_bad_row_is_told_with_its_place_and_the_others_go_on(tmp_path: Path) -
         {"id": "é" * 300, "text": ""},
     ]
     found = list(read_documents([write_jsonl(tmp_path / "d.jsonl", rows)]))
-    assert [type(row) for row in found] == [Unusable, Document, Unusable, Unusable, Unusable]
-    reasons = [row.reason for row in found if isinstance(row, Unusable)]
+    assert [type(row) for row in found] == [UnusableRow, DocumentRow, UnusableRow, UnusableRow, UnusableRow]
+    reasons = [row.reason for row in found if isinstance(row, UnusableRow)]
     assert found[1].id == "7" and "d.jsonl:1: id must be" in reasons[0] and "lang" in reasons[2]
 
 
@@ -132,12 +132,12 @@ def test_a_date_that_is_none_makes_its_row_unusable(value: object, tmp_path: Pat
     path = tmp_path / "d.parquet"
     pl.DataFrame({"id": ["a"], "text": ["x"], "date": [value]}).write_parquet(path)
     (row,) = read_documents([path])
-    assert isinstance(row, Unusable) and row.id == "a" and "date must be a date, a text or whole milli" in row.reason
+    assert isinstance(row, UnusableRow) and row.id == "a" and "date must be a date, a text or whole milli" in row.reason
 
 
 def test_milliseconds_are_a_date(tmp_path: Path) -> None:
     (row,) = read_documents([write_jsonl(tmp_path / "d.jsonl", [{"id": "a", "text": "x", "date": 1704067200000}])])
-    assert isinstance(row, Document) and row.fields["date"] == 1704067200000
+    assert isinstance(row, DocumentRow) and row.fields["date"] == 1704067200000
 
 
 def test_what_cannot_be_read(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from mlcommons_server import MLCommonsServer, mlcommons_server
 
 from osparse.cli.main import main
 from osparse.contracts.bundle import Bundle
-from osparse.deployer import Serving, deploy, drift_from, heal, load_rows, other_problems, status, undeploy
+from osparse.deployer import Serving, Upgrade, deploy, drift_from, heal, load_rows, other_problems, status, undeploy
 from osparse.deployer.health.airgap import downloads
-from osparse.deployer.load.documents import Document
+from osparse.deployer.load.documents import DocumentRow
 from osparse.errors import ClusterError
 
 from .conftest import client
@@ -172,9 +172,9 @@ def test_a_half_made_upgrade_is_a_problem(
     core: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     deploy(small_bundle, client(core), "products")
-    rows = [Document(str(number), {"text": "growing pears"}) for number in range(3)]
+    rows = [DocumentRow(str(number), {"text": "growing pears"}) for number in range(3)]
     load_rows(client(core), "products", rows, 3)
-    new = deploy(other_bundle, client(core), "products", stage=True).plan.index
+    new = deploy(other_bundle, client(core), "products", upgrade=Upgrade(stage=True)).plan.index
     load_rows(client(core), new, rows[:1], 1)
     assert osparse("status", "--cluster", core.url) == 1
     shown = capsys.readouterr().out

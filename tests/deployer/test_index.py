@@ -92,7 +92,7 @@ def test_a_place_for_failures_that_cannot_be_is_said_before_the_load(
     path = write(tmp_path / "d.jsonl", [{"id": "a", "text": "x"}])
     for wrong, words in ((tmp_path, "is a directory"), (path / "f.jsonl", "cannot be made"), (path, "is to be read")):
         calls = len(core.calls)
-        with pytest.raises(InputError, match=f"{words}.*--failures"):
+        with pytest.raises(InputError, match=f"{words}.*`failures`"):
             index_documents(cluster, "products", [path], failures=wrong)
         assert len(core.calls) == calls
     assert path.read_text(encoding="utf-8") == '{"id": "a", "text": "x"}\n'

@@ -65,7 +65,7 @@ def test_the_death_of_a_process_names_its_documents(pool: WorkerPool) -> None:
     pool.encode(IDS[:1], TEXTS[:1])
     os.kill(pool._all[0]._process.pid, signal.SIGKILL)
     pool._all[0]._process.wait()
-    with pytest.raises(OsparseError, match="killed by signal 9 .*had the documents d5, d6; none.*it goes on"):
+    with pytest.raises(OsparseError, match="killed by signal 9 .*had the documents d5, d6; none.*which continues"):
         pool.encode(["d5", "d6"], ["long text", "text"])
 
 

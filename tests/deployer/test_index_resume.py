@@ -19,7 +19,7 @@ from mlcommons_server import MLCommonsServer
 from osparse.contracts.bundle import Bundle
 from osparse.deployer import Cluster, deploy, index_documents, load_rows
 from osparse.deployer.load import bulk, refresh
-from osparse.deployer.load.documents import Document, Removal, Row
+from osparse.deployer.load.documents import DeletionRow, DocumentRow, Row
 from osparse.errors import ClusterError, InputError, OsparseError
 
 from .conftest import client
@@ -148,7 +148,7 @@ def test_an_alias_that_moves_takes_no_document_along(
             if number == 20:
                 core.indices[new].aliases.update(core.indices[old].aliases)
                 core.indices[old].aliases.clear()
-            yield Document(str(row["id"]), {"text": row["text"]})
+            yield DocumentRow(str(row["id"]), {"text": row["text"]})
 
     assert load_rows(served, "products", moving(), 40, batch=5).indexed == 40
     assert len(core.indices[old].documents) == 40 and not core.indices[new].documents
@@ -159,18 +159,39 @@ def test_an_index_that_vanishes_is_not_made_anew(served: Cluster, core: MLCommon
         for number in range(40):
             if number == 20:
                 core.indices.pop(f"products-{small_bundle.short}")
-            yield Removal(str(number)) if number % 2 else Document(str(number), {"text": "x"})
+            yield DeletionRow(str(number)) if number % 2 else DocumentRow(str(number), {"text": "x"})
 
-    core.auto_create = False
-    with pytest.raises(ClusterError, match="no such index"):
+    with pytest.raises(ClusterError, match="was deleted during the load"):
         load_rows(served, "products", vanishing(), 40, batch=5)
+    assert f"products-{small_bundle.short}" not in core.indices, "not even without mapping and pipelines"
+    core.auto_create = False
+    deploy(small_bundle, served, "products")
+    with pytest.raises(ClusterError, match=r"no such index|was deleted during the load"):
+        load_rows(served, "products", vanishing(), 40, batch=5)
+
+
+def test_an_index_that_was_deployed_anew_during_a_load_is_left(
+    served: Cluster, core: MLCommonsServer, small_bundle: Bundle
+) -> None:
+    name = f"products-{small_bundle.short}"
+
+    def replaced() -> Iterator[Row]:
+        for number in range(40):
+            if number == 20:
+                core.indices.pop(name)
+                deploy(small_bundle, served, "products")
+            yield DocumentRow(str(number), {"text": "x"})
+
+    with pytest.raises(ClusterError, match="was deleted during the load"):
+        load_rows(served, "products", replaced(), 40, batch=5)
+    assert core.indices[name].mappings["_meta"]["osparse"] and core.indices[name].aliases
 
 
 def test_documents_are_not_loaded_past_the_pipeline(server: MLCommonsServer, small_bundle: Bundle) -> None:
     deploy(small_bundle, client(server), "products")
     server.indices[f"products-{small_bundle.short}"].settings.pop("default_pipeline")
     with pytest.raises(ClusterError, match="would not be encoded by its bundle.*osparse deploy again"):
-        load_rows(client(server), "products", iter([Document("a", {"text": "x"})]), 1)
+        load_rows(client(server), "products", iter([DocumentRow("a", {"text": "x"})]), 1)
 
 
 def test_the_refresh_interval_comes_back(
@@ -183,7 +204,7 @@ def test_the_refresh_interval_comes_back(
 
     def watched(fail: bool = False) -> Iterator[Row]:
         seen.append(index.settings.get("refresh_interval"))
-        yield Document("a", {"text": "x"})
+        yield DocumentRow("a", {"text": "x"})
         if fail:
             raise OsparseError("the end")
 

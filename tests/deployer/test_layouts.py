@@ -14,11 +14,11 @@ from osparse.cli.main import main
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import stored_vectors
 from osparse.deployer import Serving, deploy, index_documents, read_deployment, status
+from osparse.deployer.index.index_step import ceilings
 from osparse.deployer.index.pipeline_steps import words_per_piece
-from osparse.deployer.index.seismic_ceilings import ceilings
-from osparse.deployer.operate.snippets import saved_objects, snippets, tokens_body
+from osparse.deployer.operate.snippets import saved_objects, snippets
 from osparse.errors import DeploymentConflictError, InputError
-from osparse.opensearch_templates import names
+from osparse.opensearch_templates.queries import tokens_body
 
 from .conftest import TEXTS, client
 
@@ -168,7 +168,7 @@ def test_choices_of_a_newer_cluster(
 def test_choices_of_the_other_mode(core: MLCommonsServer, small_bundle: Bundle) -> None:
     serving = Serving(field="semantic", prune_ratio=0.1, hybrid="rrf")
     with pytest.raises(
-        InputError, match="--field semantic, --prune-ratio are for mode ml-commons.*--hybrid needs the plugin"
+        InputError, match="`field=semantic`, `prune_ratio` are for mode ml-commons.*`hybrid` needs the plugin"
     ):
         deploy(small_bundle, client(core), "products", serving=serving)
 
@@ -207,16 +207,6 @@ def test_a_vocabulary_the_cluster_has_an_analyzer_for(server: MLCommonsServer, s
     assert "analyzer" not in snippets(small_bundle, deployment, "products")
     shown = snippets(replace(small_bundle, vocabulary=30_522), deployment, "products")
     assert '"analyzer": "bert-uncased"' in shown
-
-
-def test_every_template_is_used_by_the_code() -> None:
-    """A body nobody can reach is no feature."""
-    root = Path(__file__).resolve().parents[2]
-    code = "".join(
-        p.read_text(encoding="utf-8") for room in ("deployer", "retrieval") for p in (root / room).rglob("*.py")
-    )
-    made = {f"search_{how}" for how in ("normalise", "rrf")}
-    assert [name for name in names() if f'"{name}"' not in code and name not in made] == []
 
 
 @pytest.mark.parametrize("flags", [("--gate-margin", "0.1"), ("--gate-split", "test"), ("--stage", "--no-copy"),

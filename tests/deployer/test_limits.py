@@ -9,7 +9,7 @@ import pytest
 from mlcommons_server import MLCommonsServer
 
 from osparse.contracts.bundle import Bundle
-from osparse.deployer import deploy, index_documents, undeploy
+from osparse.deployer import ModelOptions, deploy, index_documents, undeploy
 from osparse.errors import ClusterError
 
 from .conftest import client
@@ -29,7 +29,7 @@ def test_models_that_would_not_fit_are_refused_before_the_upload(
     with pytest.raises(ClusterError, match=r"brings 2 more \(osparse undeploy(.|\n)*PUT /_cluster/settings"):
         deploy(other_bundle, client(server), "products")
     assert not [call for call in server.calls[calls:] if "upload_chunk" in call.path or "_register" in call.path]
-    assert deploy(other_bundle, client(server), "products", allow_settings=True).applied
+    assert deploy(other_bundle, client(server), "products", models=ModelOptions(allow_settings=True)).applied
     assert server.persistent[LIMIT] == "4"
 
 

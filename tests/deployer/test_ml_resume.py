@@ -6,7 +6,7 @@ import functools
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -14,7 +14,7 @@ from mlcommons_http import Request
 from mlcommons_server import Fault, MLCommonsServer, mlcommons_server
 
 from osparse.contracts.bundle import Bundle
-from osparse.deployer import deploy, status
+from osparse.deployer import ModelOptions, deploy, status
 from osparse.deployer.mlcommons import model_steps, tasks
 from osparse.errors import ClusterError, InputError
 
@@ -79,24 +79,36 @@ def test_models_come_by_url(small_bundle: Bundle, files: str) -> None:
     with mlcommons_server(settings={}) as server:
         refused = "allow_registering_model_via_url"
         with pytest.raises(ClusterError, match=refused):
-            deploy(small_bundle, client(server), "products", via_url=files)
-        result = deploy(small_bundle, client(server), "products", via_url=files, allow_settings=True)
+            deploy(small_bundle, client(server), "products", models=ModelOptions(via_url=files))
+        result = deploy(
+            small_bundle,
+            client(server),
+            "products",
+            models=ModelOptions(via_url=files, allow_settings=True),
+        )
         assert result.applied and not chunks_sent(server) and status(client(server), "products")[0].ready
         assert "plugins.ml_commons.allow_registering_model_via_local_file" not in server.persistent
-        assert not deploy(small_bundle, client(server), "products", via_url=files).plan.changes
+        assert not deploy(small_bundle, client(server), "products", models=ModelOptions(via_url=files)).plan.changes
         assert not deploy(small_bundle, client(server), "products").plan.changes, "how they came is forgotten"
 
 
-def test_a_url_that_does_not_work_is_told(server: MLCommonsServer, small_bundle: Bundle, files: str) -> None:
+def test_a_url_that_does_not_work_is_told(
+    server: MLCommonsServer, small_bundle: Bundle, files: str, make_bundle: Callable[..., Bundle]
+) -> None:
     server.persistent["plugins.ml_commons.allow_registering_model_via_url"] = "true"
     with pytest.raises(
         ClusterError, match=r"encoder.onnx.zip: Connection refused; what to do: .* as seen from the nodes"
     ):
-        deploy(small_bundle, client(server), "products", via_url="http://127.0.0.1:9/")
+        deploy(small_bundle, client(server), "products", models=ModelOptions(via_url="http://127.0.0.1:9/"))
+    elsewhere = f"{files}elsewhere"
+    with pytest.raises(ClusterError, match=r"elsewhere/encoder.onnx.zip: the address gives no such file; check"):
+        deploy(small_bundle, client(server), "products", models=ModelOptions(via_url=elsewhere))
+    with pytest.raises(ClusterError, match="the file at the address is not this bundle's"):
+        deploy(make_bundle("tiny", 5), client(server), "products", models=ModelOptions(via_url=files))
     assert not server.models
     server.persistent["plugins.ml_commons.trusted_url_regex"] = "^https://ours/.*"
     with pytest.raises(InputError, match="does not trust http"):
-        deploy(small_bundle, client(server), "products", via_url=files)
+        deploy(small_bundle, client(server), "products", models=ModelOptions(via_url=files))
 
 
 def test_a_fetch_the_server_gave_up_is_begun_anew(
@@ -109,7 +121,7 @@ def test_a_fetch_the_server_gave_up_is_begun_anew(
     server.groups["g"] = {"name": "osparse-tiny", "latest_version": 1}
     server.models["left"] = {"name": name, "model_group_id": "g", "model_state": "REGISTERING"}
     server.chunks["left"] = {}
-    deploy(small_bundle, client(server), "products", via_url=files)
+    deploy(small_bundle, client(server), "products", models=ModelOptions(via_url=files))
     assert "left" not in server.models and len(server.models) == 2
 
 
@@ -126,7 +138,7 @@ def test_an_open_breaker_is_said_at_once(server: MLCommonsServer, small_bundle: 
 
 def test_a_refused_registration_names_the_setting(small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("osparse.deployer.mlcommons.settings_step.needed_settings", lambda *_: {})
-    with mlcommons_server(settings={}) as server, pytest.raises(ClusterError, match="--allow-settings"):
+    with mlcommons_server(settings={}) as server, pytest.raises(ClusterError, match="`allow_settings=True`"):
         deploy(small_bundle, client(server), "products")
 
 

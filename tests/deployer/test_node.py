@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from osparse.cli.main import cli
 from osparse.deployer.node import node, start, state, stop
 from osparse.deployer.node.node import node_down, node_status, node_up
-from osparse.deployer.node.state import LOG_FILE, NODE_LOCK, Record, read_record
+from osparse.deployer.node.state import LOG_FILE, NODE_LOCK, ProcessRecord, read_record
 from osparse.errors import InputError, MissingExtraError, NodeError
 from osparse.io.locks import acquire, is_held
 
@@ -181,7 +181,7 @@ def bystander() -> Iterator[subprocess.Popen[bytes]]:
 
 def test_a_reused_process_id_is_left_alone(home: Path, bystander: subprocess.Popen[bytes]) -> None:
     home.mkdir()
-    Record("running", bystander.pid, "3.8.0", "Java", port=9210).save(home)
+    ProcessRecord("running", bystander.pid, "3.8.0", "Java", port=9210).save(home)
     assert node_status(home).state == "crashed"
     assert node_down(home).state == "stopped"
     assert bystander.poll() is None
@@ -189,7 +189,7 @@ def test_a_reused_process_id_is_left_alone(home: Path, bystander: subprocess.Pop
 
 def test_a_home_held_from_elsewhere_is_left_alone(home: Path, bystander: subprocess.Popen[bytes]) -> None:
     home.mkdir()
-    Record("running", bystander.pid, "3.8.0", "Java", port=9210).save(home)
+    ProcessRecord("running", bystander.pid, "3.8.0", "Java", port=9210).save(home)
     descriptor = acquire(home / NODE_LOCK, 0)  # as a container that shares the folder would
     assert descriptor is not None
     with pytest.raises(NodeError, match="by no process of this machine that osparse started"):
@@ -241,7 +241,7 @@ def test_without_jpype_the_pip_command_is_named(home: Path, behave: Behave, monk
 @pytest.mark.parametrize(
     ("number", "said"),
     [
-        (errno.ENOSPC, "no space left at /disk/x; make room"),
+        (errno.ENOSPC, "no space left at /disk/x; free some"),
         (errno.EACCES, "no permission to write /disk/x .*another --home"),
         (errno.EROFS, "no permission to write /disk/x .*another --home"),
         (errno.ELOOP, "/disk/x: Too many"),
@@ -263,7 +263,7 @@ def test_a_refusal_of_the_system_is_explained(
 def test_a_file_is_no_home(call: Callable[[Path], object], below: str, tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("kept", encoding="utf-8")
-    with pytest.raises(InputError, match="notes.txt is a file, not a folder; give the node another --home"):
+    with pytest.raises(InputError, match="notes.txt is a file, not a folder; give the node another `home`"):
         call(file / below)
     assert file.read_text(encoding="utf-8") == "kept"
 
@@ -276,7 +276,7 @@ def test_a_home_that_cannot_be_read_is_explained(
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
     monkeypatch.setattr(state, "is_held", refuse)
-    with pytest.raises(NodeError, match=r"no permission to write .*choose another --home"):
+    with pytest.raises(NodeError, match=r"no permission to write .*choose another `home`"):
         call(tmp_path)
 
 
@@ -316,7 +316,7 @@ def test_two_homes_run_side_by_side(home: Path, behave: Behave, tmp_path: Path) 
 
 
 def test_a_version_without_checked_jars_is_refused(home: Path, behave: Behave) -> None:
-    with pytest.raises(InputError, match="no checked jars for OpenSearch 2.19.0; --version takes 3.8.0"):
+    with pytest.raises(InputError, match="no checked jars for OpenSearch 2.19.0; `version` must be one of 3.8.0"):
         node_up(home, port=0, version="2.19.0")
     assert not home.exists()
 

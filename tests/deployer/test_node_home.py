@@ -139,7 +139,7 @@ def test_another_device_gets_copies(cache: Path, home: Path, monkeypatch: pytest
 
 def test_no_space_is_said_before_anything_is_fetched(cache: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=50_000_000))
-    with pytest.raises(NodeError, match=r"has 50 MB free and the node needs 100 MB; make room"):
+    with pytest.raises(NodeError, match=r"has 50 MB free and the node needs 100 MB; free some"):
         lay_out(home, patch_thai=False)
 
 

@@ -10,7 +10,7 @@ from mlcommons_server import MLCommonsServer
 
 from osparse.cli.main import main
 from osparse.contracts.bundle import Bundle
-from osparse.deployer import Serving, deploy, read_deployment, rollback, status, undeploy
+from osparse.deployer import Serving, Upgrade, deploy, read_deployment, rollback, status, undeploy
 from osparse.deployer.index.kept_options import serving_of
 from osparse.errors import InputError
 
@@ -41,7 +41,7 @@ def test_what_is_not_named_is_kept(
     server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, choices: dict[str, Any]
 ) -> None:
     """By a second deploy and by an upgrade; as a clean deploy of the same options would have made it."""
-    deploy(small_bundle, client(server), "products", choices=choices)
+    deploy(small_bundle, client(server), "products", serving=choices)
     wanted = Serving(**choices)
     again = deploy(small_bundle, client(server), "products")
     assert not again.plan.changes and served(server) == wanted and "kept from the index before: " in str(again)
@@ -69,17 +69,15 @@ def test_options_are_turned_off_by_name(
 def test_the_whole_choice_at_once_says_what_it_turns_off(server: MLCommonsServer, small_bundle: Bundle) -> None:
     deploy(small_bundle, client(server), "products", serving=Serving(two_phase=True))
     assert "turned off: two-phase" in str(deploy(small_bundle, client(server), "products", serving=Serving()))
-    with pytest.raises(InputError, match="leave out choices"):
-        deploy(small_bundle, client(server), "products", serving=Serving(), choices={"two_phase": True})
     with pytest.raises(InputError, match="colour: no such option"):
-        deploy(small_bundle, client(server), "products", choices={"colour": 1})
+        deploy(small_bundle, client(server), "products", serving={"colour": 1})
 
 
 def test_an_older_deployment_says_its_options_by_the_names_of_its_pipelines(
     server: MLCommonsServer, small_bundle: Bundle
 ) -> None:
     choices = {"two_phase": True, "skip_existing": True, "ingest_batch": 16, "prune_ratio": 0.1}
-    deployment = deploy(small_bundle, client(server), "products", choices=choices).deployment
+    deployment = deploy(small_bundle, client(server), "products", serving=choices).deployment
     older = replace(deployment, two_phase=False, skip_existing=False, ingest_batch=1)
     assert serving_of(older) == serving_of(deployment) == Serving(**choices)  # type: ignore[arg-type]
 
@@ -93,9 +91,9 @@ def test_the_hybrid_pipeline_follows_the_alias_under_one_name(
         (model,) = processor["neural_query_enricher"]["neural_field_default_id"].values()
         return str(server.models[model]["name"])
 
-    deploy(small_bundle, client(server), "products", choices={"hybrid": hybrid})
+    deploy(small_bundle, client(server), "products", serving={"hybrid": hybrid})
     assert tokenizer() == f"tiny-{small_bundle.short}-tokenizer"
-    deploy(other_bundle, client(server), "products", stage=True)
+    deploy(other_bundle, client(server), "products", upgrade=Upgrade(stage=True))
     assert tokenizer() == f"tiny-{small_bundle.short}-tokenizer", "the old index still serves"
     deploy(other_bundle, client(server), "products")
     assert tokenizer() == f"tiny-{other_bundle.short}-tokenizer"
@@ -110,7 +108,7 @@ def test_in_client_mode_the_hybrid_pipeline_stays(
     small_bundle: Bundle, other_bundle: Bundle, core: MLCommonsServer
 ) -> None:
     core.plugins.append("opensearch-neural-search")
-    deploy(small_bundle, client(core), "products", choices={"hybrid": "rrf"})
+    deploy(small_bundle, client(core), "products", serving={"hybrid": "rrf"})
     before = dict(core.pipelines)
     assert list(before) == ["osparse-hybrid-products"]
     deploy(other_bundle, client(core), "products")

@@ -11,7 +11,7 @@ import pytest
 from mlcommons_server import Fault, MLCommonsServer
 
 from osparse.contracts.bundle import Bundle
-from osparse.deployer import IndexResult, deploy, index_documents
+from osparse.deployer import IndexResult, Upgrade, deploy, index_documents
 from osparse.deployer.index.layout import Serving
 from osparse.deployer.load import stream
 from osparse.deployer.load.stored_sources import stored_sources
@@ -126,7 +126,7 @@ def test_a_copy_takes_every_field_and_nothing_more(
     running: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, load: Load
 ) -> None:
     load({"id": "a", "text": TEXTS[0], "brand": "Acme", "price": 5}, {"id": "b", "text": TEXTS[1]})
-    deploy(other_bundle, client(running), "products", stage=True)
+    deploy(other_bundle, client(running), "products", upgrade=Upgrade(stage=True))
     new = running.indices[f"products-{other_bundle.short}"]
     new.put("b", {"text": "older", "left": "behind"})
     deploy(other_bundle, client(running), "products")

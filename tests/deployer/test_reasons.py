@@ -15,6 +15,7 @@ from mlcommons_server import MLCommonsServer
 
 from osparse.deployer import Cluster
 from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.cluster.client import reason_of
 from osparse.deployer.load import bulk
 from osparse.deployer.load.bulk import Failure, FailureLog, send_bulk
 from osparse.deployer.load.load import IndexResult
@@ -55,7 +56,7 @@ def answering(status: int, kind: str, reason: str) -> Iterator[tuple[Cluster, li
         (403, "cluster_block_exception", "index [i] blocked by: [FORBIDDEN/5/index read-only (api)];", "index is blocked"),
         (403, "cluster_block_exception", "index [i] blocked by: [FORBIDDEN/12/index read-only / allow delete (api)];", "disk ran full"),
         (429, "cluster_block_exception", FLOOD, "free disk space"),
-        (400, "index_closed_exception", "closed index [i]", "open it with POST /INDEX/_open"),
+        (400, "index_closed_exception", "closed index [i]", "osparse status says how it is opened"),
         (400, "illegal_argument_exception", "Model not ready yet. Please deploy the model first.", "osparse status --heal"),
         (404, "status_exception", "Failed to find model", "osparse status --heal"),
     ],
@@ -142,3 +143,15 @@ def test_equal_complaints_are_counted(tmp_path: Path) -> None:
     result = IndexResult("i", 0, 0, 2105, 1.0, "f.jsonl", failed.first, dict(failed.complaints))
     lines = str(result).splitlines()
     assert f"  2,000 documents: {said}" in lines and "  5 documents: other" in lines and len(lines) == 1 + 3 + 2 + 1
+
+
+def test_a_cause_that_only_repeats_the_end_is_said_once() -> None:
+    cause = {"type": "illegal_argument_exception", "reason": "Query tokens should be valid integer"}
+    error = {
+        "type": "query_shard_exception",
+        "reason": f"failed to create query: {cause['reason']}",
+        "caused_by": cause,
+    }
+    assert reason_of({"error": error}) == "failed to create query: Query tokens should be valid integer"
+    other = {"error": {"reason": "failed to parse", "caused_by": {"reason": "a weight", "caused_by": {"reason": "0"}}}}
+    assert reason_of(other) == "failed to parse; a weight; 0"

@@ -24,9 +24,9 @@ from osparse.contracts.bundle import Bundle
 from osparse.corpus.builder.build import build_dataset
 from osparse.deployer import deploy, index_documents
 from osparse.deployer.load.documents import (
-    Document,
-    Removal,
-    Unusable,
+    DeletionRow,
+    DocumentRow,
+    UnusableRow,
     count_documents,
     count_removals,
     read_documents,
@@ -54,7 +54,7 @@ def write(path: Path, *rows: dict[str, Any]) -> Path:
 
 def ids(path: Path, **names: str) -> list[str]:
     found = list(read_documents([path], **names))
-    assert all(isinstance(row, Document) for row in found), found
+    assert all(isinstance(row, DocumentRow) for row in found), found
     return [row.id for row in found]
 
 
@@ -69,7 +69,7 @@ def test_an_id_is_a_text_or_a_whole_number_under_either_name(tmp_path: Path) -> 
     wrong_ids: tuple[object, ...] = (1.5, True, "", [1], {})
     for wrong in wrong_ids:
         (row,) = read_documents([write(tmp_path / "w.jsonl", {"id": wrong, "text": "x"})])
-        assert isinstance(row, Unusable) and f"id must be a text or a whole number, found {wrong!r}" in row.reason
+        assert isinstance(row, UnusableRow) and f"id must be a text or a whole number, found {wrong!r}" in row.reason
 
 
 def test_the_fields_may_have_other_names(tmp_path: Path) -> None:
@@ -78,11 +78,11 @@ def test_the_fields_may_have_other_names(tmp_path: Path) -> None:
         if path.suffix == ".pq":
             pa.parquet.write_table(pa.Table.from_pylist(rows), path)
         (row,) = read_documents([path], id_field="sku", text_field="body")
-        assert isinstance(row, Document) and row.id == "5"
+        assert isinstance(row, DocumentRow) and row.id == "5"
         assert row.fields == {"text": "growing", "sku": 5, "id": "not this"}
         (row,) = read_documents([path], id_field="number", text_field="body")
         assert (
-            isinstance(row, Unusable)
+            isinstance(row, UnusableRow)
             and "number must be a text or a whole number, found None; the row has" in row.reason
         )
         assert "body, id, sku" in row.reason
@@ -91,7 +91,9 @@ def test_the_fields_may_have_other_names(tmp_path: Path) -> None:
 def test_a_text_of_another_name_does_not_replace_the_rows_own(tmp_path: Path) -> None:
     path = write(tmp_path / "d.jsonl", {"id": 1, "body": "growing", "text": "another"})
     (row,) = read_documents([path], text_field="body")
-    assert isinstance(row, Unusable) and "body is stored as text, and the row has a text too; rename that" in row.reason
+    assert (
+        isinstance(row, UnusableRow) and "body is stored as text, but the row has a text too; rename it" in row.reason
+    )
 
 
 @pytest.mark.parametrize("suffix", COMPRESS)
@@ -101,9 +103,9 @@ def test_compressed_documents_and_ids(name: str, suffix: str, tmp_path: Path) ->
     path = tmp_path / (name + (suffix if name == "d.jsonl" else ""))
     path.write_bytes(COMPRESS[suffix](b'{"id": 1, "text": "x"}\n\n{"id": 2, "text": "y"}'))
     assert ids(path) == ["1", "2"] and count_documents([path]) == 2
-    assert list(read_removals([path])) == [Removal("1"), Removal("2")] and count_removals([path]) == 2
+    assert list(read_removals([path])) == [DeletionRow("1"), DeletionRow("2")] and count_removals([path]) == 2
     path.write_bytes(COMPRESS[suffix](b"one\ntwo\n"))
-    assert list(read_removals([path])) == [Removal("one"), Removal("two")]
+    assert list(read_removals([path])) == [DeletionRow("one"), DeletionRow("two")]
     path.write_bytes(COMPRESS[suffix](b'{"id": 1, "text": "x"}\n' * 2000)[:-9])
     with pytest.raises(InputError, match="is cut off or damaged"):
         list(read_documents([path]))
@@ -112,7 +114,7 @@ def test_compressed_documents_and_ids(name: str, suffix: str, tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["ids.json", "ids.ndjson", "ids", "ids.jsonl"])
 def test_a_list_of_ids_is_json_lines_by_what_it_holds(name: str, tmp_path: Path) -> None:
     path = write(tmp_path / name, {"id": "a", "text": "x"}, {"_id": 5})
-    assert list(read_removals([path])) == [Removal("a"), Removal("5")]
+    assert list(read_removals([path])) == [DeletionRow("a"), DeletionRow("5")]
     path.write_text('{"id": "a"}\nplain\n')
     with pytest.raises(InputError, match=f"{name}:2: not JSON"):
         list(read_removals([path]))
@@ -215,7 +217,7 @@ def test_times_of_every_precision(kind: pa.DataType, value: int, text: str, tmp_
     table, path = pa.table({"id": ["a"], "text": ["x"], "title": ["t"], "date": dates}), tmp_path / "d.parquet"
     pa.parquet.write_table(table, path)
     (row,) = read_documents([path])
-    assert isinstance(row, Document) and row.fields["date"] == text
+    assert isinstance(row, DocumentRow) and row.fields["date"] == text
     built = build_dataset("parquet", [path], tmp_path / "out")
     assert built.documents.collect()["date"].to_list() == [datetime.date(2024, 1, 2)]
 

@@ -6,7 +6,7 @@ import pytest
 from mlcommons_server import MLCommonsServer
 
 from osparse.contracts.bundle import Bundle
-from osparse.deployer import deploy, read_deployment, status
+from osparse.deployer import ModelOptions, deploy, read_deployment, status
 from osparse.deployer.index.layout import Serving
 from osparse.errors import ClusterError, InputError
 
@@ -67,7 +67,7 @@ def test_an_index_of_client_mode_has_no_pipeline(core: MLCommonsServer, small_bu
 
 
 def test_two_phase_is_refused_in_client_mode(core: MLCommonsServer, small_bundle: Bundle) -> None:
-    with pytest.raises(InputError, match="--two-phase"):
+    with pytest.raises(InputError, match="`two_phase`"):
         deploy(small_bundle, client(core), "products", serving=Serving(two_phase=True))
     assert not core.indices
 
@@ -76,8 +76,13 @@ def test_options_of_ml_commons_are_said_to_do_nothing_in_client_mode(
     core: MLCommonsServer, small_bundle: Bundle, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("WARNING", "osparse.deployer"):
-        deploy(small_bundle, client(core), "products", allow_settings=True, via_url="https://files.example/")
-    assert "--allow-settings" in caplog.text and "--via-url" in caplog.text
+        deploy(
+            small_bundle,
+            client(core),
+            "products",
+            models=ModelOptions(allow_settings=True, via_url="https://files.example/"),
+        )
+    assert "`allow_settings` has no effect" in caplog.text and "`via_url` has no effect" in caplog.text
 
 
 def test_status_of_one_index_asks_about_that_one_only(server: MLCommonsServer, small_bundle: Bundle) -> None:

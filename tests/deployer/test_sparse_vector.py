@@ -6,11 +6,18 @@ import json
 from pathlib import Path
 
 import pytest
+from mlcommons_models import Runtime
 from mlcommons_server import MLCommonsServer
 
 from osparse.contracts.bundle import Bundle
-from osparse.deployer import deploy, index_documents, read_deployment
+from osparse.contracts.deployment import Deployment
+from osparse.deployer import deploy, index_documents, load_rows, read_deployment
+from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.health.document_check import document_problems
 from osparse.deployer.index.layout import Serving
+from osparse.deployer.load.documents import DocumentRow
+from osparse.deployer.load.worker import FeatureEncoder
+from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.errors import ClusterError
 from osparse.formula.weights import score
 from osparse.retrieval import explain
@@ -90,3 +97,37 @@ def test_every_printed_call_works_as_pasted(
         assert answer.status == 200
         calls += 1
     assert calls == 5 + (hybrid == "rrf")
+
+
+def served(server: MLCommonsServer) -> tuple[str, Deployment]:
+    (one,) = (index for index in server.indices.values() if "products" in index.aliases)
+    return one.name, read_deployment(client(server), one.name)
+
+
+def test_a_document_without_weights_is_stored_without_the_field(
+    server: MLCommonsServer, core: MLCommonsServer, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty vector as the first value of a sparse_vector field makes the index refuse every other one."""
+    predict, encode = Runtime.predict, FeatureEncoder.encode
+    monkeypatch.setattr(Runtime, "predict", lambda s, text, form="WORD": {} if text == "-" else predict(s, text, form))
+    monkeypatch.setattr(
+        FeatureEncoder,
+        "encode",
+        lambda s, texts: [b"{}" if t == "-" else f for t, f in zip(texts, encode(s, texts), strict=True)],
+    )
+    whole = OnnxEncoder.encode
+    monkeypatch.setattr(
+        OnnxEncoder, "encode", lambda s, ts: [{} if t == "-" else w for t, w in zip(ts, whole(s, ts), strict=True)]
+    )
+    rows = [DocumentRow("empty", {"text": "-"}), *(DocumentRow(str(n), {"text": text}) for n, text in enumerate(TEXTS))]
+    for running, serving in ((server, SEISMIC), (core, Serving())):
+        deploy(small_bundle, client(running), "products", serving=serving)
+        load = load_rows(client(running), "products", iter(rows), len(rows), batch=1)
+        assert (load.indexed, load.failed) == (len(rows), 0)
+        documents = running.indices[f"products-{small_bundle.short}"].documents
+        assert "sparse_embedding" not in documents["empty"] and documents["0"]["sparse_embedding"]
+        assert load_rows(client(running), "products", iter(rows), len(rows)).unchanged == len(rows)
+        assert document_problems(ClusterApi(client(running)), *served(running)) == []
+        del documents["0"]["sparse_embedding"]
+        (problem,) = document_problems(ClusterApi(client(running)), *served(running))
+        assert "have a text and no vector" in problem and "(0)" in problem

@@ -57,16 +57,16 @@ def test_two_phase_needs_its_version(
     server: MLCommonsServer, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_version(server, "2.14.0", monkeypatch)
-    with pytest.raises(InputError, match=r"--two-phase needs OpenSearch 2\.15"):
+    with pytest.raises(InputError, match=r"`two_phase` needs OpenSearch 2\.15"):
         deploy(small_bundle, client(server), "products", serving=Serving(two_phase=True))
     assert not server.groups
 
 
 def test_tls_flags_mean_nothing_without_tls(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("x", encoding="utf-8")
-    with pytest.raises(InputError, match="--insecure.*https://"):
+    with pytest.raises(InputError, match="`insecure`.*https://"):
         Cluster("http://localhost:9200", insecure=True)
-    with pytest.raises(InputError, match="--ca-file.*https://"):
+    with pytest.raises(InputError, match="`ca_file`.*https://"):
         Cluster("http://localhost:9200", ca_file=tmp_path / "ca.pem")
     assert choose_mode(Facts("3.4.0", "c", plugins=ML_PLUGINS), "auto").mode == "ml-commons"
 

@@ -16,7 +16,7 @@ from lookup_bundle import make_lookup_bundle
 from osparse.cli.main import main
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.dataset import Dataset
-from osparse.deployer import Cluster, Gate, deploy, index_documents, open_cluster, rollback, status, undeploy
+from osparse.deployer import Cluster, Gate, Upgrade, deploy, index_documents, open_cluster, rollback, status, undeploy
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.errors import CheckError
 from osparse.evaluation.measures import open_benchmark
@@ -118,9 +118,13 @@ def test_the_gate_measures_both_indices(
         return sum(row.ndcg10 for row in rows) / len(rows) - (0.5 if index != old else 0)
 
     with pytest.raises(CheckError, match="lower by more than the margin"):
-        deploy(other_bundle, cluster, NAME, gate=Gate(measure, "world"))
+        deploy(other_bundle, cluster, NAME, upgrade=Upgrade(gate=Gate(measure, "world")))
     assert ClusterApi(cluster).indices_of_alias(NAME) == [old] and len(asked) == 2
-    assert deploy(other_bundle, cluster, NAME, gate=Gate(measure, "world", margin=1.0)).gate[-1].startswith("nDCG@10")
+    assert (
+        deploy(other_bundle, cluster, NAME, upgrade=Upgrade(gate=Gate(measure, "world", margin=1.0)))
+        .gate[-1]
+        .startswith("nDCG@10")
+    )
 
 
 def test_the_command_brings_the_measure(

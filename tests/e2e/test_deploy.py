@@ -17,10 +17,10 @@ from osparse.contracts.dataset import Dataset
 from osparse.contracts.deployment import FIELD, token_of
 from osparse.deployer import Cluster, deploy, index_documents, open_cluster, query_encoder, read_deployment, status
 from osparse.deployer.load.load import HASH_FIELD
-from osparse.deployer.operate.snippets import tokens_body
 from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.errors import ClusterError, DeploymentConflictError, MissingPluginError
 from osparse.formula.weights import score
+from osparse.opensearch_templates.queries import tokens_body
 
 pytestmark = pytest.mark.e2e
 INDEX = "deployed"

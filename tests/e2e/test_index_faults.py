@@ -15,7 +15,7 @@ from lookup_bundle import TEXTS, make_lookup_bundle
 from osparse.contracts.bundle import Bundle
 from osparse.deployer import Cluster, deploy, index_documents, load_rows
 from osparse.deployer.load import bulk, refresh
-from osparse.deployer.load.documents import Document, Row
+from osparse.deployer.load.documents import DocumentRow, Row
 from osparse.deployer.load.encoders import FEW
 
 pytestmark = pytest.mark.e2e
@@ -84,7 +84,7 @@ def test_the_refresh_interval_comes_back(cluster: Cluster, small: Bundle, monkey
 
     def watched() -> Iterator[Row]:
         seen.append(settings().get("index.refresh_interval"))
-        yield Document("a", {"text": "x"})
+        yield DocumentRow("a", {"text": "x"})
 
     mapping = cluster.request("GET", f"/{index}/_mapping").body
     load_rows(cluster, NAME, watched(), 1)

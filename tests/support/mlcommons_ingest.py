@@ -54,7 +54,9 @@ class Ingestion(State):
     def through(self, pipeline: dict[str, Any], source: dict[str, Any], place: Place) -> dict[str, Any]:
         for processor in pipeline["processors"]:
             ((kind, body),) = processor.items()
-            if kind == "remove":
+            if kind == "remove" and "if" in body:
+                source = {name: value for name, value in source.items() if name != body["field"] or value != {}}
+            elif kind == "remove":
                 names = body["field"] if isinstance(body["field"], list) else [body["field"]]
                 source = {name: value for name, value in source.items() if name not in names}
             elif kind == "set":
@@ -99,7 +101,7 @@ class Ingestion(State):
 
 
 def _left_alone(body: dict[str, Any], source: dict[str, Any]) -> bool:
-    """What osparse's condition says: a blank text."""
+    """What osparse's condition of an encoder says: a blank text."""
     return "if" in body and isinstance(source.get("text"), str) and not source["text"].strip()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import urllib.error
 import urllib.request
 from typing import Any
 
@@ -75,6 +76,9 @@ class RegisterCalls(State):
         try:
             with urllib.request.urlopen(body["url"], timeout=5) as answer:
                 data = answer.read()
+        except urllib.error.HTTPError:
+            task.update(state="FAILED", error=body["url"])  # as java.io.FileNotFoundException words it
+            return
         except OSError:
             task.update(state="FAILED", error="Connection refused")
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -76,6 +77,7 @@ class Index:
         self.settings: dict[str, Any] = flat_settings(body.get("settings", {}))
         self.mappings: dict[str, Any] = body.get("mappings", {})
         self.aliases: dict[str, Any] = dict(body.get("aliases", {}))
+        self.uuid = uuid.uuid4().hex
         self.created = time.time_ns() // 1000  # finer than the server's milliseconds, so that order is certain
         self.documents: dict[str, dict[str, Any]] = {}
         self.versions: dict[str, int] = {}
@@ -159,7 +161,7 @@ class Index:
     def all_settings(self) -> dict[str, Any]:
         """With those that the server adds."""
         closed = {"verified_before_close": "true"} if self.closed else {}
-        return {**self.settings, **closed, "creation_date": self.created}
+        return {**self.settings, **closed, "creation_date": self.created, "uuid": self.uuid}
 
     def describe(self) -> dict[str, Any]:
         settings = nested_settings(self.all_settings())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from osparse.cli.parameter_names import with_flags
 from osparse.errors import InputError
 
 if TYPE_CHECKING:
@@ -79,6 +80,11 @@ def cluster_options(function: Callable[..., Any] | None = None, *, required: boo
         return run
 
     return decorate if function is None else decorate(function)
+
+
+def with_own_flags(result: object) -> str:
+    """A result in words, with the parameters that it names as the flags of the command that runs."""
+    return with_flags(str(result), click.get_current_context().command.params)
 
 
 def _from_environment(option: str) -> bool:

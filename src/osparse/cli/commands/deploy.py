@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from osparse.cli.commands._cluster import cluster_options
+from osparse.cli.commands._cluster import cluster_options, with_own_flags
 from osparse.cli.commands._common import FOLDER, command, echo
 from osparse.errors import InputError
 
@@ -32,7 +32,9 @@ osparse deploy build/bundle2 --cluster http://localhost:9210 --index products --
 @click.option("--allow-settings", is_flag=True, help="Change the cluster settings that ML Commons needs.")
 @click.option("--via-url", metavar="URL", help="The cluster fetches the bundle's zips from under URL; none are sent.")
 @click.option("--stage", is_flag=True, help="Beside another bundle: make the new index, copy nothing, do not switch.")
-@click.option("--no-copy", is_flag=True, help="Beside another bundle: the new index was loaded already.")
+@click.option(
+    "--no-copy", "copy", flag_value=False, default=True, help="Beside another bundle: the new index was loaded already."
+)
 @click.option("--gate", "gate_dataset", type=FOLDER, metavar="DATASET",
               help="Switch only if nDCG@10 on its judged queries is not below the old index's.")  # fmt: skip
 @click.option("--gate-split", default="test", show_default=True, help="Whose judgements the gate uses.")
@@ -68,7 +70,7 @@ def deploy_command(
     index: str,
     snippets_file: Path | None,
     saved_objects: Path | None,
-    no_copy: bool,
+    copy: bool,
     gate_dataset: Path | None,
     gate_split: str,
     gate_margin: float,
@@ -83,9 +85,9 @@ def deploy_command(
     name stays where it was.
     """
     from osparse.contracts.bundle import Bundle
-    from osparse.deployer import deploy
+    from osparse.deployer import ModelOptions, Upgrade, deploy
 
-    if options["stage"] and (no_copy or gate_dataset is not None or options["carry_aliases"]):
+    if options["stage"] and (not copy or gate_dataset is not None or options["carry_aliases"]):
         raise InputError("--stage stops before documents and gate; leave out --no-copy, --gate and --carry-aliases")
     given = click.get_current_context().get_parameter_source
     flags = {"gate_split": "--gate-split", "gate_margin": "--gate-margin"}
@@ -101,10 +103,13 @@ def deploy_command(
         from osparse.retrieval import gate
 
         options["gate"] = gate(cluster, gate_dataset, split=gate_split, margin=gate_margin)
-    result = deploy(opened, cluster, index, choices=choices, copy=not no_copy, **options)
+    models = ModelOptions(options.pop("allow_settings"), options.pop("via_url"))
+    moving = {name: options.pop(name) for name in ("stage", "gate", "carry_aliases") if name in options}
+    upgrade = Upgrade(copy=copy, **moving)
+    result = deploy(opened, cluster, index, serving=choices, models=models, upgrade=upgrade, **options)
     if result.applied:
         _write(result, snippets_file, saved_objects)
-    echo(result.to_json(), lambda: str(result))
+    echo(result.to_json(), lambda: with_own_flags(result))
 
 
 def _unpruned(wanted: bool, named: dict[str, Any]) -> dict[str, None]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from osparse.cli.commands._cluster import cluster_options
+from osparse.cli.commands._cluster import cluster_options, with_own_flags
 from osparse.cli.commands._common import command, echo
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def rollback_command(cluster: Cluster, index: str, carry_aliases: bool, plan_onl
     from osparse.deployer import rollback
 
     result = rollback(cluster, index, plan_only=plan_only, carry_aliases=carry_aliases)
-    echo(result.to_json(), lambda: str(result))
+    echo(result.to_json(), lambda: with_own_flags(result))
 
 
 command = rollback_command

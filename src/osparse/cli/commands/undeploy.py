@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from osparse.cli.commands._cluster import cluster_options
+from osparse.cli.commands._cluster import cluster_options, with_own_flags
 from osparse.cli.commands._common import command, echo
 from osparse.errors import InputError
 
@@ -42,7 +42,7 @@ def undeploy_command(cluster: Cluster, index: str, keep: int, everything: bool, 
     if everything and click.get_current_context().get_parameter_source("keep") == ParameterSource.COMMANDLINE:
         raise InputError("--all keeps nothing; leave out --keep")
     result = undeploy(cluster, index, keep=keep, everything=everything, orphans=orphans, plan_only=plan_only)
-    echo(result.to_json(), lambda: str(result))
+    echo(result.to_json(), lambda: with_own_flags(result))
     if result.left:
         click.get_current_context().exit(1)
 

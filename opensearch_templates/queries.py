@@ -1,0 +1,58 @@
+"""The search bodies for a deployment: which template they come from follows from how it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from osparse.contracts.deployment import Deployment, feature_name
+from osparse.opensearch_templates import render
+
+
+def asks_by_text(deployment: Deployment) -> bool:
+    """Whether the query holds the text and the cluster's tokenizer model gives its tokens their weights.
+
+    Not inside a nested query, which older enrichers pass over; and not on a sparse_vector field, where a text query
+    through an alias is refused (the server looks up words instead of ids unless the request names the concrete index).
+    """
+    return deployment.mode == "ml-commons" and not deployment.chunks and deployment.vector != "sparse_vector"
+
+
+def query_keys(deployment: Deployment, weights: Mapping[str, float], ids: Mapping[str, int]) -> dict[str, float]:
+    """Query weights under the names that the field has for its tokens: a sparse_vector has ids, as strings."""
+    if deployment.vector != "sparse_vector":
+        return dict(weights)
+    return {str(ids[token]): weight for token, weight in weights.items()}
+
+
+def text_body(deployment: Deployment, text: str, size: int) -> dict[str, Any]:
+    """A search body for a text, whose tokens the cluster's tokenizer model weighs (ml-commons)."""
+    template = "query_sparse_vector_text" if deployment.vector == "sparse_vector" else "query_neural_sparse_text"
+    return _nested(deployment, render(template, size=size, field=deployment.field, text=text))
+
+
+def tokens_body(deployment: Deployment, weights: Mapping[str, float], size: int) -> dict[str, Any]:
+    """A search body for query weights, in the form this deployment's cluster understands.
+
+    Args:
+        weights: As :func:`query_keys` names the tokens.
+    """
+    if deployment.vector == "sparse_vector":
+        body = render("query_sparse_vector_tokens", size=size, field=deployment.field, tokens=dict(weights))
+    elif deployment.key_style == "raw":
+        body = render("query_neural_sparse_tokens", size=size, field=deployment.field, tokens=dict(weights))
+    else:
+        clauses = [
+            render("clause_rank_feature", field=deployment.field, feature=feature_name(token, "u2024"), weight=weight)
+            for token, weight in weights.items()
+        ]
+        body = render("query_rank_features", size=size, field=deployment.field, clauses=clauses)
+    return _nested(deployment, body)
+
+
+def _nested(deployment: Deployment, body: dict[str, Any]) -> dict[str, Any]:
+    """Chunks of a document are nested: the query goes to their path, and the best chunk's score counts."""
+    if deployment.chunks:
+        path = deployment.field.rpartition(".")[0]
+        return {**body, "query": render("query_nested", path=path, query=body["query"])}
+    return dict(body)
