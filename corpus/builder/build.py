@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ import polars as pl
 from osparse.contracts.dataset import Dataset, Source, save_dataset
 from osparse.corpus.builder.merge import known_candidates, known_judgements, merge_ids, refuse_dropped
 from osparse.corpus.builder.spool import Spool, write_spool
+from osparse.corpus.sources.content import better_reader
+from osparse.corpus.sources.languages import settle_languages
 from osparse.corpus.sources.readers import READERS
-from osparse.corpus.sources.records import Options, Reader
+from osparse.corpus.sources.records import IGNORED_COLUMNS, Options, Reader
 from osparse.corpus.split.splits import RULE, best_judgements, deal, deal_candidates, same_text_relevant
 from osparse.errors import DatasetError, InputError
 from osparse.io.files import fingerprint, sha256_file
@@ -37,6 +40,8 @@ class Input:
     source: str
     paths: tuple[Path, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
+    lang: str = ""
+    """Of every text of the source, whatever its rows say; "" takes theirs, and detects what they leave out."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,12 @@ class _Part:
     reader: Reader
     paths: tuple[Path, ...]
     options: Options
+    lang: str
     checksums: dict[str, str]
 
     @property
     def fingerprint(self) -> str:
-        key = [self.reader.name, self.reader.recipe, dict(self.options), sorted(self.checksums.values())]
+        key = [self.reader.name, self.reader.recipe, dict(self.options), self.lang, sorted(self.checksums.values())]
         return fingerprint(key)[:20]
 
 
@@ -61,11 +67,12 @@ def build_dataset(
     *,
     seed: int = 0,
     options: Mapping[str, str] | None = None,
+    lang: str = "",
     overwrite: bool = False,
     strict: bool = False,
 ) -> Dataset:
     """Read one source, split it by group and write a dataset directory; see :func:`build_from`."""
-    only = Input(source, tuple(Path(path) for path in paths), options or {})
+    only = Input(source, tuple(Path(path) for path in paths), options or {}, lang)
     return build_from([only], output, seed=seed, overwrite=overwrite, strict=strict)
 
 
@@ -112,11 +119,11 @@ def _parts(one: Input) -> Iterator[_Part]:
         raise InputError(f"unknown source {one.source!r}; known: {', '.join(READERS)}")
     reader = READERS[one.source]
     if reader.needs_paths and not one.paths:
-        raise DatasetError(f"--source {one.source} needs a PATH to read: {reader.reads}")
+        raise DatasetError(f"source {one.source} needs `paths` to read: {reader.reads}")
     options = reader.chosen(one.options)
     apart = reader.independent_files and all(path.is_file() for path in one.paths)
     for paths in [(path,) for path in one.paths] if apart else [one.paths]:
-        yield _Part(reader, paths, options, {**_checksums(paths), **_named_files(reader, options)})
+        yield _Part(reader, paths, options, one.lang, {**_checksums(paths), **_named_files(reader, options)})
 
 
 def _named_files(reader: Reader, options: Options) -> dict[str, str]:
@@ -132,7 +139,8 @@ def _request(inputs: Sequence[Input], parts: Sequence[_Part], seed: int) -> dict
         reader = READERS[one.source]
         files = {**_checksums(one.paths, known=parts), **_named_files(reader, reader.chosen(one.options))}
         row: dict[str, Any] = {"recipe": reader.recipe, "source": one.source, "paths": files}
-        asked.append({**row, "options": dict(one.options)} if one.options else row)
+        given = {"options": dict(one.options), "lang": one.lang}
+        asked.append({**row, **{name: value for name, value in given.items() if value}})
     return {**asked[0], "seed": seed} if len(asked) == 1 else {"sources": asked, "seed": seed}
 
 
@@ -163,7 +171,7 @@ def ready_dataset(output: Path, request: dict[str, Any]) -> Dataset | None:
     dataset = Dataset.open(output)
     if dataset.manifest.notes.get("request") != request:
         raise InputError(
-            f"{output} is a dataset made from other inputs; pass --overwrite to replace it, or another --output"
+            f"{output} is a dataset made from other inputs; replace it with `overwrite=True`, or write another `output`"
         )
     log.info("%s is up to date", output)
     return dataset
@@ -191,18 +199,27 @@ def _read(part: _Part, folder: Path, overwrite: bool) -> Spool:
     if (folder / "spool.json").is_file() and (part.paths or not overwrite):
         log.info("source %s: %s was read before the last build stopped; it is not read again", reader.name, names)
         return Spool.open(folder)
-    tally = reader.tally()
-    untouched = tally.digest.hexdigest()
+    counts = reader.counts()
+    untouched = counts.digest.hexdigest()
 
-    def finish() -> tuple[Source, dict[str, int]]:
-        if tally.digest.hexdigest() == untouched and part.checksums:
-            tally.digest = hashlib.sha256("".join(part.checksums.values()).encode())
-        return tally.source(), tally.notes
+    def finish() -> tuple[Source, dict[str, Any]]:
+        if counts.digest.hexdigest() == untouched and part.checksums:
+            counts.digest = hashlib.sha256("".join(part.checksums.values()).encode())
+        return counts.source(), counts.all_notes()
 
-    records = reader.read(part.paths, tally, part.options)
-    return write_spool(
-        folder, records, source=reader.name, same_text_is_relevant=reader.same_text_is_relevant, finish=finish
-    )
+    try:
+        return write_spool(
+            folder,
+            reader.read(part.paths, counts, part.options),
+            source=reader.name,
+            same_text_is_relevant=reader.same_text_is_relevant,
+            finish=finish,
+            lang=part.lang,
+        )
+    except DatasetError as problem:
+        if advice := better_reader(part.paths, reader.name):
+            raise DatasetError(f"{problem}; {advice}") from None
+        raise
 
 
 def _source(spools: Sequence[Spool]) -> Source:
@@ -232,9 +249,10 @@ def write_dataset(
 
     Judgements about what was not read are dropped, or refused with ``strict``.
     """
-    tables = {name: pl.concat([s.scan(name) for s in spools]) for name in ("documents", "queries", "candidates")}
-    documents, merged = merge_ids(tables["documents"], "document")
-    asking = tables["queries"].filter(pl.col("text").str.strip_chars() != "")
+    all_documents, all_queries = _texts(spools)
+    all_candidates = pl.concat([spool.scan("candidates") for spool in spools])
+    documents, merged = merge_ids(all_documents, "document")
+    asking = all_queries.filter(pl.col("text").str.strip_chars() != "")
     queries, _ = merge_ids(asking, "query")
     keys = documents.select("id", "group", text=pl.col("text").hash()).collect(engine="streaming")
     asked = queries.select("id", text=pl.col("text").hash()).collect(engine="streaming")
@@ -246,7 +264,7 @@ def write_dataset(
     for reason, rows in dealt.removed.items():
         log.info("%s judgements removed: %s", f"{rows:,}", reason)
     published = judgements.filter(pl.col("split").is_not_null())["query_id"].unique()
-    listed, lost = known_candidates(tables["candidates"], keys, strict=strict)
+    listed, lost = known_candidates(all_candidates, keys, strict=strict)
     numbered = listed.unique(maintain_order=True).with_row_index("row")
     candidates = deal_candidates(numbered, dealt, keys, published)
     notes = {"merged": merged} if merged else {}
@@ -264,10 +282,35 @@ def write_dataset(
             "judgements_removed": {**dropped, **lost, **dealt.removed},
             **notes,
             **(more or {}),
-            **{name: value for spool in spools for name, value in spool.notes.items()},
+            **_notes(spools),
         },
         overwrite=overwrite,
     )
+
+
+def _texts(spools: Sequence[Spool]) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """Documents and queries of all spools, their languages settled source by source."""
+    documents: list[pl.LazyFrame] = []
+    queries: list[pl.LazyFrame] = []
+    for name, group in groupby(spools, key=lambda spool: spool.source.name):
+        of_source = list(group)
+        for table, parts in (("documents", documents), ("queries", queries)):
+            read = pl.concat([spool.scan(table) for spool in of_source])
+            parts.append(settle_languages(read, f"{table} of {name}"))
+    return pl.concat(documents), pl.concat(queries)
+
+
+def _notes(spools: Sequence[Spool]) -> dict[str, Any]:
+    """The notes of all parts: numbers added up, ignored columns by source."""
+    notes: dict[str, Any] = {}
+    for spool in spools:
+        for name, value in spool.notes.items():
+            if name == IGNORED_COLUMNS:
+                merged = notes.setdefault(name, {})
+                merged |= {source: sorted({*columns, *merged.get(source, ())}) for source, columns in value.items()}
+            else:
+                notes[name] = notes.get(name, 0) + value
+    return notes
 
 
 def _split_rule(published: pl.Series) -> str:

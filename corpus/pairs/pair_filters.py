@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from osparse.corpus.text.language import ASCII_SHARE, HANGUL_SHARE, ascii_share, hangul_share
+from osparse.algorithms.language import ASCII_SHARE, HANGUL_SHARE, ascii_share, hangul_share
 from osparse.io.progress import track
 from osparse.plugins.extras import require
 

@@ -20,7 +20,7 @@ from osparse.corpus.pairs.pair_filters import Filters, Pair, Stages, filtered
 from osparse.corpus.pairs.pair_shares import sampled
 from osparse.corpus.pairs.selection import Selection
 from osparse.corpus.pairs.store import Store
-from osparse.corpus.sources.records import Document, Judgement, Query, Record
+from osparse.corpus.sources.records import Judgement, SourceDocument, SourceQuery, SourceRecord
 from osparse.corpus.split.groups import text_id
 from osparse.corpus.text.masking import mask_title, overlap
 from osparse.errors import DatasetError, InputError
@@ -167,10 +167,10 @@ def _masked(pairs: Iterator[Pair], rules: PairRules, stages: Stages) -> Iterator
     }
 
 
-def _record(pair: Pair) -> Record:
-    query = Query(text_id("q", f"{pair.query_lang}:{pair.query}"), pair.query, pair.query_lang, pair.date)
-    document = Document(
+def _record(pair: Pair) -> SourceRecord:
+    query = SourceQuery(text_id("q", f"{pair.query_lang}:{pair.query}"), pair.query, pair.query_lang, pair.date)
+    document = SourceDocument(
         text_id("d", pair.text), pair.text, pair.text_lang, date=pair.date, group=pair.group, source=pair.source
     )
     judged = Judgement(query.id, document.id, group=pair.group, split=pair.split)
-    return Record((document,), (query,), (judged,))
+    return SourceRecord((document,), (query,), (judged,))

@@ -30,7 +30,7 @@ from osparse.io.files import fingerprint
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ExampleDocument:
     """One document of an example."""
 
     id: str
@@ -47,7 +47,7 @@ class Example:
 
     query_id: str
     query: str
-    documents: list[Candidate]
+    documents: list[ExampleDocument]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ class Store:
         own = int(self.owner[number])
         queries, documents, row = self.queries[own], self.documents[own], int(self.query_rows[number])
         found = [
-            Candidate(documents.value(document, "id"), documents.value(document), label, score)
+            ExampleDocument(documents.value(document, "id"), documents.value(document), label, score)
             for document, label, score in zip(*self._part(number), strict=True)
         ]
         return Example(queries.value(row, "id"), queries.value(row), found)

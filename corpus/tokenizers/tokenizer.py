@@ -19,8 +19,8 @@ from typing import Any, Literal
 import polars as pl
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from osparse.algorithms.language import is_hangul
 from osparse.contracts.dataset import Dataset
-from osparse.corpus.text.language import is_hangul
 from osparse.corpus.tokenizers.bpe import fit_bpe
 from osparse.corpus.tokenizers.unigram import fit_unigram
 from osparse.errors import InputError

@@ -45,7 +45,7 @@ def test_a_folder_keeps_its_own_splits_and_grades(tmp_path: Path) -> None:
     documents = {d["id"]: d for d in dataset.documents.collect().to_dicts()}
     assert documents["d1"]["text"] == "Pears A pear tree flowers in spring."
     assert documents["d1"]["title"] == "Pears"
-    assert {d["lang"] for d in documents.values()} == {"und"}, "a corpus that names no language is of one"
+    assert {d["lang"] for d in documents.values()} == {"en", "ko"}
     assert dataset.manifest.sources[0].dropped == {"no text": 1}
     assert dataset.manifest.split_rule == "as the source published them"
 
@@ -155,16 +155,16 @@ def test_the_language_is_what_the_row_says_and_a_built_folder_is_measured_as_the
         (folder / "qrels" / "test.tsv").write_text(header + "q1\td1\t2\r\n\nq2\td2\t1")
         dataset = build_dataset("beir", [folder], tmp_path / "dataset", overwrite=True)
         langs = dict(dataset.documents.select("id", "lang").collect().iter_rows())
-        assert langs == {"d1": "en", "d2": "ko", "d4": "und"}
+        assert langs == {"d1": "en", "d2": "ko", "d4": "en"}
         built, itself = open_benchmark(dataset.path), open_benchmark(folder)
         assert built.sets == itself.sets
-        assert [found.direction for found in built.sets] == ["und->en", "und->ko"]
+        assert [found.direction for found in built.sets] == ["en->en", "ko->ko"]
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"it has no corpus.jsonl, queries.jsonl, qrels/test.tsv"):
         build_dataset("beir", [tmp_path], tmp_path / "dataset")
-    with pytest.raises(DatasetError, match="takes one folder, found 2"):
+    with pytest.raises(DatasetError, match="source beir reads one folder, got 2"):
         build_dataset("beir", [tmp_path, tmp_path], tmp_path / "dataset")
 
 

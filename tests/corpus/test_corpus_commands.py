@@ -94,7 +94,7 @@ def _leak(dataset: Dataset) -> None:
     [
         (("corpus", "stats", "nowhere"), "nowhere is not a dataset: it has no manifest.json"),
         (("corpus", "build", "--source", "jsonl", "nowhere", "--output", "out"), "nowhere does not exist"),
-        (("corpus", "build", "--source", "jsonl", "--output", "out"), "--source jsonl needs a PATH"),
+        (("corpus", "build", "--source", "jsonl", "--output", "out"), "source jsonl needs PATHS"),
         (("corpus", "build", "--source", "beir", ".", "--output", "out"), "is not a BEIR folder"),
         (
             ("corpus", "build", "--source", "wiki", "--output", "out"),
@@ -132,7 +132,7 @@ def test_sources_with_paths_and_options(rows: Path, tmp_path: Path, capsys: pyte
     assert run("corpus", "build", *arguments, rows) == 2
     assert "with several sources give each its path" in capsys.readouterr().err
     assert run("corpus", "build", "--source", "s2orc", other, "--option", "x", "--output", tmp_path / "o") == 2
-    assert "wanted --option NAME=VALUE, found 'x'" in capsys.readouterr().err
+    assert "must be --option NAME=VALUE, got 'x'" in capsys.readouterr().err
 
 
 def test_the_help_of_build_names_every_reader_and_option(capsys: pytest.CaptureFixture[str]) -> None:

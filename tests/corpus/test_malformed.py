@@ -132,12 +132,12 @@ def test_several_sources_are_one_dataset(tmp_path: Path) -> None:
 def test_unknown_and_misspelt_options_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"")
     for options, message in (
-        ({"colums": "x"}, "--source parquet has no option colums; it has: columns"),
-        ({"columns": "query"}, "--option columns: wanted NAME=COLUMN"),
+        ({"colums": "x"}, "source parquet has no option colums; it has: columns"),
+        ({"columns": "query"}, "option columns must be NAME=COLUMN"),
     ):
         with pytest.raises(InputError, match=message):
             build_dataset("parquet", [tmp_path / "a.parquet"], tmp_path / "dataset", options=options)
-    with pytest.raises(InputError, match="--option min_characters: wanted a whole number, found 'many'"):
+    with pytest.raises(InputError, match="option min_characters must be a whole number, got 'many'"):
         build_dataset("wikipedia", [tmp_path / "a.parquet"], tmp_path / "dataset", options={"min_characters": "many"})
     pa.parquet.write_table(pa.table({"question": ["q"], "answer": ["a"]}), tmp_path / "a.parquet")
     with pytest.raises(
