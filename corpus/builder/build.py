@@ -109,7 +109,7 @@ def _build(inputs: Sequence[Input], output: Path, seed: int, overwrite: bool, st
         return ready
     with _workspace(output, len(parts)) as folder:
         read = [[_read(part, folder / part.fingerprint, overwrite) for part in found] for found in of_input]
-        sources = [_source(spools) for spools in read]
+        sources = [_source(spools, given.paths) for spools, given in zip(read, inputs, strict=True)]
         every = [spool for spools in read for spool in spools]
         return write_dataset(every, sources, output, request, seed, overwrite, strict=strict)
 
@@ -222,14 +222,15 @@ def _read(part: _Part, folder: Path, overwrite: bool) -> Spool:
         raise
 
 
-def _source(spools: Sequence[Spool]) -> Source:
+def _source(spools: Sequence[Spool], paths: Sequence[Path]) -> Source:
     """One source's parts added up; raises :class:`DatasetError` if it kept nothing."""
     mine = [spool.source for spool in spools]
     dropped = dict(sorted(sum((Counter(source.dropped) for source in mine), Counter()).items()))
     rows_in, kept = sum(s.rows_in for s in mine), sum(s.rows_kept for s in mine)
     if not kept:
         reasons = ", ".join(f"{rows} {reason}" for reason, rows in dropped.items()) or "it is empty"
-        raise DatasetError(f"source {mine[0].name} kept 0 of {rows_in} rows ({reasons}); nothing was written")
+        advice = better_reader(paths, mine[0].name) or "nothing was written"
+        raise DatasetError(f"source {mine[0].name} kept 0 of {rows_in} rows ({reasons}); {advice}")
     digest = mine[0].sha256 if len(mine) == 1 else fingerprint([source.sha256 for source in mine])
     return Source(mine[0].name, mine[0].licence, rows_in, kept, dropped, digest)
 

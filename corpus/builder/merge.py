@@ -19,7 +19,7 @@ def merge_ids(table: pl.LazyFrame, what: str) -> tuple[pl.LazyFrame, int]:
     """The rows with each id once, and how many were left out; looks at 64-bit hashes, so memory is 16 bytes a row.
 
     Raises:
-        DatasetError: an id that a source gave (its row has a place) is used twice, or two texts have one id.
+        DatasetError: two texts have one id, or an id that a source gave a document (its row has a place) is used twice.
     """
     hashes = table.select(pl.col("id").hash()).with_row_index("row").collect(engine="streaming")
     first = hashes.unique("id", keep="first", maintain_order=True)
@@ -30,10 +30,14 @@ def merge_ids(table: pl.LazyFrame, what: str) -> tuple[pl.LazyFrame, int]:
     rows = table.with_row_index("row")
     again = rows.filter(pl.col("row").is_in(suspects.implode())).collect(engine="streaming").sort("row")
     for _, group in again.group_by("id", maintain_order=True):
-        one, other = group.row(0, named=True), group.row(min(1, group.height - 1), named=True)
-        if group.height > 1 and (group["place"].ne("").any() or group["text"].n_unique() > 1):
-            where = f"{other['place'] or other.get('source') or what}: the id {one['id']!r} was used before"
-            raise DatasetError(f"{where}, at {one['place'] or one.get('source') or 'another text'}; ids must be unique")
+        first_row, second_row = group.row(0, named=True), group.row(min(1, group.height - 1), named=True)
+        given = what == "document" and group["place"].ne("").any()
+        if group.height > 1 and (given or group["text"].n_unique() > 1):
+            where, before = (row["place"] or row.get("source", "") for row in (second_row, first_row))
+            raise DatasetError(
+                f"{where or what}: the id {first_row['id']!r} was used before, at {before or 'another text'}; "
+                "ids must be unique"
+            )
     doubled = again.filter(pl.col("id").is_first_distinct().not_())["row"]
     return rows.filter(pl.col("row").is_in(doubled.implode()).not_()).drop("row"), doubled.len()
 
