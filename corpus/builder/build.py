@@ -99,8 +99,8 @@ def build_from(
 
 
 def _build(inputs: Sequence[Input], output: Path, seed: int, overwrite: bool, strict: bool) -> Dataset:
-    of_input = [list(_parts(one)) for one in inputs]
-    parts = [part for found in of_input for part in found]
+    of_input = [list(_parts(given)) for given in inputs]
+    parts = [part for of_source in of_input for part in of_source]
     request = _request(inputs, parts, seed)
     ready = None if overwrite else ready_dataset(output, request)
     if ready is not None:
@@ -108,22 +108,22 @@ def _build(inputs: Sequence[Input], output: Path, seed: int, overwrite: bool, st
             refuse_dropped(ready)
         return ready
     with _workspace(output, len(parts)) as folder:
-        read = [[_read(part, folder / part.fingerprint, overwrite) for part in found] for found in of_input]
+        read = [[_read(part, folder / part.fingerprint, overwrite) for part in of_source] for of_source in of_input]
         sources = [_source(spools, given.paths) for spools, given in zip(read, inputs, strict=True)]
         every = [spool for spools in read for spool in spools]
         return write_dataset(every, sources, output, request, seed, overwrite, strict=strict)
 
 
-def _parts(one: Input) -> Iterator[_Part]:
-    if one.source not in READERS:
-        raise InputError(f"unknown source {one.source!r}; known: {', '.join(READERS)}")
-    reader = READERS[one.source]
-    if reader.needs_paths and not one.paths:
-        raise DatasetError(f"source {one.source} needs `paths` to read: {reader.reads}")
-    options = reader.chosen(one.options)
-    apart = reader.independent_files and all(path.is_file() for path in one.paths)
-    for paths in [(path,) for path in one.paths] if apart else [one.paths]:
-        yield _Part(reader, paths, options, one.lang, {**_checksums(paths), **_named_files(reader, options)})
+def _parts(given: Input) -> Iterator[_Part]:
+    if given.source not in READERS:
+        raise InputError(f"unknown source {given.source!r}; known: {', '.join(READERS)}")
+    reader = READERS[given.source]
+    if reader.needs_paths and not given.paths:
+        raise DatasetError(f"source {given.source} needs `paths` to read: {reader.reads}")
+    options = reader.chosen(given.options)
+    apart = reader.independent_files and all(path.is_file() for path in given.paths)
+    for paths in [(path,) for path in given.paths] if apart else [given.paths]:
+        yield _Part(reader, paths, options, given.lang, {**_checksums(paths), **_named_files(reader, options)})
 
 
 def _named_files(reader: Reader, options: Options) -> dict[str, str]:
@@ -133,15 +133,15 @@ def _named_files(reader: Reader, options: Options) -> dict[str, str]:
 
 
 def _request(inputs: Sequence[Input], parts: Sequence[_Part], seed: int) -> dict[str, Any]:
-    """What makes a dataset the same one; a single source without options is asked for as it ever was."""
-    asked: list[dict[str, Any]] = []
-    for one in inputs:
-        reader = READERS[one.source]
-        files = {**_checksums(one.paths, known=parts), **_named_files(reader, reader.chosen(one.options))}
-        row: dict[str, Any] = {"recipe": reader.recipe, "source": one.source, "paths": files}
-        given = {"options": dict(one.options), "lang": one.lang}
-        asked.append({**row, **{name: value for name, value in given.items() if value}})
-    return {**asked[0], "seed": seed} if len(asked) == 1 else {"sources": asked, "seed": seed}
+    """What identifies a dataset: an existing one with an equal request is up to date."""
+    requests: list[dict[str, Any]] = []
+    for given in inputs:
+        reader = READERS[given.source]
+        files = {**_checksums(given.paths, known=parts), **_named_files(reader, reader.chosen(given.options))}
+        settings = {"options": dict(given.options), "lang": given.lang}
+        request: dict[str, Any] = {"recipe": reader.recipe, "source": given.source, "paths": files}
+        requests.append({**request, **{name: value for name, value in settings.items() if value}})
+    return {**requests[0], "seed": seed} if len(requests) == 1 else {"sources": requests, "seed": seed}
 
 
 def _checksums(paths: Sequence[Path], known: Sequence[_Part] = ()) -> dict[str, str]:
@@ -149,19 +149,19 @@ def _checksums(paths: Sequence[Path], known: Sequence[_Part] = ()) -> dict[str, 
     ready = {part.paths: part.checksums for part in known}
     if tuple(paths) in ready:
         return ready[tuple(paths)]
-    found: dict[str, str] = {}
+    checksums: dict[str, str] = {}
     for number, path in enumerate(paths):
         if not path.exists():
             raise DatasetError(f"{path} does not exist")
         if (path,) in ready:
-            found[f"{number}/{path.name}"] = next(iter(ready[(path,)].values()))
+            checksums[f"{number}/{path.name}"] = next(iter(ready[(path,)].values()))
             continue
         files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
         if (size := sum(file.stat().st_size for file in files)) > LARGE:
             log.info("%s: taking the checksum of %s MB", path, f"{size / 1e6:,.0f}")
         for file in files:
-            found[f"{number}/{file.relative_to(path) if path.is_dir() else file.name}"] = sha256_file(file)
-    return found
+            checksums[f"{number}/{file.relative_to(path) if path.is_dir() else file.name}"] = sha256_file(file)
+    return checksums
 
 
 def ready_dataset(output: Path, request: dict[str, Any]) -> Dataset | None:
@@ -224,15 +224,15 @@ def _read(part: _Part, folder: Path, overwrite: bool) -> Spool:
 
 def _source(spools: Sequence[Spool], paths: Sequence[Path]) -> Source:
     """One source's parts added up; raises :class:`DatasetError` if it kept nothing."""
-    mine = [spool.source for spool in spools]
-    dropped = dict(sorted(sum((Counter(source.dropped) for source in mine), Counter()).items()))
-    rows_in, kept = sum(s.rows_in for s in mine), sum(s.rows_kept for s in mine)
+    sources = [spool.source for spool in spools]
+    dropped = dict(sorted(sum((Counter(source.dropped) for source in sources), Counter()).items()))
+    rows_in, kept = sum(s.rows_in for s in sources), sum(s.rows_kept for s in sources)
     if not kept:
         reasons = ", ".join(f"{rows} {reason}" for reason, rows in dropped.items()) or "it is empty"
-        advice = better_reader(paths, mine[0].name) or "nothing was written"
-        raise DatasetError(f"source {mine[0].name} kept 0 of {rows_in} rows ({reasons}); {advice}")
-    digest = mine[0].sha256 if len(mine) == 1 else fingerprint([source.sha256 for source in mine])
-    return Source(mine[0].name, mine[0].licence, rows_in, kept, dropped, digest)
+        advice = better_reader(paths, sources[0].name) or "nothing was written"
+        raise DatasetError(f"source {sources[0].name} kept 0 of {rows_in} rows ({reasons}); {advice}")
+    digest = sources[0].sha256 if len(sources) == 1 else fingerprint([source.sha256 for source in sources])
+    return Source(sources[0].name, sources[0].licence, rows_in, kept, dropped, digest)
 
 
 def write_dataset(
@@ -256,12 +256,12 @@ def write_dataset(
     asking = all_queries.filter(pl.col("text").str.strip_chars() != "")
     queries, _ = merge_ids(asking, "query")
     keys = documents.select("id", "group", text=pl.col("text").hash()).collect(engine="streaming")
-    asked = queries.select("id", text=pl.col("text").hash()).collect(engine="streaming")
-    judgements, dropped = known_judgements(_judgements(spools, keys), keys, asked, strict=strict)
-    twins = [s.scan("documents").select("id") for s in spools if s.same_text_is_relevant]
-    if twins:
-        judgements = same_text_relevant(judgements, keys.join(pl.concat(twins).collect(), on="id", how="semi"))
-    dealt = deal(best_judgements(judgements), keys, asked, seed)
+    query_hashes = queries.select("id", text=pl.col("text").hash()).collect(engine="streaming")
+    judgements, dropped = known_judgements(_judgements(spools, keys), keys, query_hashes, strict=strict)
+    judged_by_text = [s.scan("documents").select("id") for s in spools if s.same_text_is_relevant]
+    if judged_by_text:
+        judgements = same_text_relevant(judgements, keys.join(pl.concat(judged_by_text).collect(), on="id", how="semi"))
+    dealt = deal(best_judgements(judgements), keys, query_hashes, seed)
     for reason, rows in dealt.removed.items():
         log.info("%s judgements removed: %s", f"{rows:,}", reason)
     published = judgements.filter(pl.col("split").is_not_null())["query_id"].unique()
@@ -323,15 +323,15 @@ def _split_rule(published: pl.Series) -> str:
 
 def _judgements(spools: Sequence[Spool], documents: pl.DataFrame) -> pl.DataFrame:
     """All judgements; those of a whole group as one for each of its documents."""
-    found = pl.concat([spool.scan("judgements") for spool in spools]).collect()
+    judgements = pl.concat([spool.scan("judgements") for spool in spools]).collect()
     members = documents.select("group", member="id")
     of_group = (
-        found.filter(pl.col("document_id").is_null())
+        judgements.filter(pl.col("document_id").is_null())
         .join(members, on="group", how="inner", maintain_order="left_right")
         .with_columns(document_id="member")
-        .select(found.columns)
+        .select(judgements.columns)
     )
-    return pl.concat([found.filter(pl.col("document_id").is_not_null()), of_group])
+    return pl.concat([judgements.filter(pl.col("document_id").is_not_null()), of_group])
 
 
 def _any(rows: pl.LazyFrame) -> bool:

@@ -63,7 +63,7 @@ def known_judgements(
         if strict:
             raise DatasetError(
                 f"{example} is not among the {what} ids that were read with a text; {lost.height:,} judgements name "
-                "such; without strict (--strict) they are dropped"
+                "such; without `strict=True` they are dropped"
             )
         dropped[f"{MISSING} {what}"] = lost.height
         known = known.join(table, left_on=column, right_on="id", how="semi", maintain_order="left")
@@ -89,7 +89,7 @@ def known_candidates(
         return candidates, {}
     example = f"{lost.height:,} candidates name a {MISSING} document, for example {lost['document_id'].min()!r}"
     if strict:
-        raise DatasetError(f"{example}; without strict (--strict) they are dropped")
+        raise DatasetError(f"{example}; without `strict=True` they are dropped")
     log.warning("dropped: %s", example)
     known = candidates.join(ids, on="document_id", how="semi", maintain_order="left")
     return known, {f"{MISSING} document of a candidate": lost.height}
@@ -98,9 +98,9 @@ def known_candidates(
 def refuse_dropped(dataset: Dataset) -> None:
     """Raise :class:`DatasetError` if judgements were dropped when the dataset was made."""
     removed = dataset.manifest.notes.get("judgements_removed", {})
-    found = [f"{rows:,} of a {reason}" for reason, rows in removed.items() if reason.startswith(MISSING)]
-    if found:
+    dropped = [f"{rows:,} of a {reason}" for reason, rows in removed.items() if reason.startswith(MISSING)]
+    if dropped:
         raise DatasetError(
-            f"{dataset.path} was made without judgements that strict (--strict) refuses: {', '.join(found)}; mend the "
+            f"{dataset.path} was made without judgements that `strict=True` refuses: {', '.join(dropped)}; mend the "
             "source, or build without it"
         )

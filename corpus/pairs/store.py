@@ -75,16 +75,20 @@ class Store:
         Raises:
             ConfigError: settings that cannot be, all of them; DatasetError: a split or candidates that are not there.
         """
-        problems = [problem for number, one in enumerate(selections) for problem in one.problems(number)]
+        problems = [problem for number, selection in enumerate(selections) for problem in selection.problems(number)]
         if not selections:
             problems.append("selections: none given")
         if problems:
             raise ConfigError("store", problems)
-        datasets = {one.dataset.fingerprint: one.dataset for one in reversed(selections)}
-        keys = list(dict.fromkeys(one.dataset.fingerprint for one in selections))
+        datasets = {selection.dataset.fingerprint: selection.dataset for selection in reversed(selections)}
+        keys = list(dict.fromkeys(selection.dataset.fingerprint for selection in selections))
         maps = {key: _maps(datasets[key]) for key in keys}
         parts = [
-            [materialise(one, *maps[key], cache) for one in selections if one.dataset.fingerprint == key]
+            [
+                materialise(selection, *maps[key], cache)
+                for selection in selections
+                if selection.dataset.fingerprint == key
+            ]
             for key in keys
         ]
         merged = [_merged(part) for part in parts]

@@ -68,9 +68,10 @@ def records_of(rows: ReadRows, counts: RowCounts, split: str | None = None) -> I
 
 def pair_record(query: str, texts: Sequence[str], *, group: str, date: datetime.date | None = None) -> SourceRecord:
     """A query and the texts that answer it, by ids made from the texts."""
-    asked = SourceQuery(text_id("q", query), query, "", date)
+    name = text_id("q", query)
     documents = tuple(SourceDocument(text_id("d", text), text, "", date=date, group=group) for text in texts)
-    return SourceRecord(documents, (asked,), tuple(Judgement(asked.id, d.id, group=group) for d in documents))
+    judgements = tuple(Judgement(name, document.id, group=group) for document in documents)
+    return SourceRecord(documents, (SourceQuery(name, query, "", date),), judgements)
 
 
 def _document(where: Where, row: Row, counts: RowCounts, split: str | None) -> Iterator[SourceRecord]:

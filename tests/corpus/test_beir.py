@@ -124,13 +124,11 @@ def test_judgements_of_what_is_missing_or_empty_are_dropped_and_counted(
     assert judged[0] == judged[1] == judged[2]
     assert "left out of the figures" in caplog.text
     with pytest.raises(
-        DatasetError, match=f"test.tsv:3: '.*' is not among the {what} ids.*1 judgements name such.*--strict"
+        DatasetError, match=f"test.tsv:3: '.*' is not among the {what} ids.*1 judgements name such.*`strict=True`"
     ):
         build_dataset("beir", [folder], tmp_path / "strict", strict=True)
     assert not (tmp_path / "strict").exists()
-    with pytest.raises(
-        DatasetError, match=f"made without judgements that strict .* refuses: 1 of a missing or empty {what}"
-    ):
+    with pytest.raises(DatasetError, match=f"made without judgements that .* refuses: 1 of a missing or empty {what}"):
         build_dataset("beir", [folder], tmp_path / "dataset", strict=True)
     with pytest.raises(
         DatasetError, match=f"1 judgements name a missing or empty {what}.*give the whole corpus, or leave"
@@ -192,5 +190,5 @@ def test_hard_negatives_and_queries_with_holes_are_dropped_and_counted(tmp_path:
         "missing or empty document of a candidate": 2,
     }
     (folder / "qrels.train.tsv").write_text("10\t0\t1\t1\n11\t0\t2\t1\n")
-    with pytest.raises(DatasetError, match="2 candidates name a missing or empty document.*--strict"):
+    with pytest.raises(DatasetError, match="2 candidates name a missing or empty document.*`strict=True`"):
         build_dataset("msmarco", [folder], tmp_path / "strict", strict=True)

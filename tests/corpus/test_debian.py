@@ -150,5 +150,5 @@ def test_without_apt_or_network_the_sample_is_named(tmp_path: Path, monkeypatch:
 
 def test_a_path_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DatasetError, match="takes no PATH, or one folder"):
+    with pytest.raises(DatasetError, match="takes no `paths`, or one folder"):
         build_dataset("debian", [tmp_path / "file"], tmp_path / "dataset")

@@ -43,8 +43,8 @@ def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator
         DatasetError: no apt, no network, a malformed list.
     """
     if len(paths) > 1 or any(not path.is_dir() for path in paths):
-        found = " ".join(map(str, paths))
-        raise DatasetError(f"--source debian takes no PATH, or one folder of apt lists; found: {found}")
+        given = " ".join(map(str, paths))
+        raise DatasetError(f"source debian takes no `paths`, or one folder of apt lists; got {given}")
     if paths:
         yield from read_lists(find_lists(paths[0]), counts, english=bool(options["english"]))
         return
@@ -139,7 +139,7 @@ def source_packages(lists: Sequence[Path]) -> dict[str, str]:
 
 
 def _translations(lists: Sequence[Path], lang: str, counts: RowCounts | None) -> dict[str, Text]:
-    found: dict[str, Text] = {}
+    texts: dict[str, Text] = {}
     for path in lists:
         if f"_Translation-{lang}" not in path.name:
             continue
@@ -147,11 +147,11 @@ def _translations(lists: Sequence[Path], lang: str, counts: RowCounts | None) ->
             if "Description-md5" not in stanza or f"Description-{lang}" not in stanza:
                 raise DatasetError(f"{path}:{start}: a translation needs Description-md5 and Description-{lang}")
             md5, lines = stanza["Description-md5"][0], stanza[f"Description-{lang}"]
-            if md5 not in found:
-                found[md5] = (lines[0], fold(lines[1:]))
+            if md5 not in texts:
+                texts[md5] = (lines[0], fold(lines[1:]))
             elif counts is not None:
                 counts.drop("the same description under another package")
-    return found
+    return texts
 
 
 def _record(md5: str, group: str, texts: dict[str, Text], source: str = "") -> SourceRecord:

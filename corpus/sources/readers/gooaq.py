@@ -33,8 +33,8 @@ def _texts(row: Any, where: str) -> tuple[str, str]:
     if isinstance(row, list) and len(row) == 2 and all(isinstance(text, str) for text in row):
         return row[0].strip(), row[1].strip()
     if not isinstance(row, dict) or "question" not in row or not {"answer", "short_answer"} & set(row):
-        found = sorted(row) if isinstance(row, dict) else type(row).__name__
-        raise DatasetError(f"{where}: wanted question and answer (or short_answer), or two texts; found {found}")
+        shape = sorted(row) if isinstance(row, dict) else type(row).__name__
+        raise DatasetError(f"{where}: must have question and answer (or short_answer), or two texts; found {shape}")
     texts = [row["question"], row.get("answer") or row.get("short_answer")]
     if any(text is not None and not isinstance(text, str) for text in texts):
         raise DatasetError(f"{where}: question and answer must be strings or null")

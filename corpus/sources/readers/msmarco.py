@@ -56,7 +56,7 @@ def _folder(folder: Path, counts: RowCounts, negatives: int) -> Iterator[SourceR
     collection = find(folder, "collection.tsv")
     qrels = {name: find(folder, f"qrels.{name}.tsv") or find(folder, f"qrels.{name}.small.tsv") for name in SPLITS}
     if collection is None or not any(qrels.values()):
-        raise DatasetError(f"{folder} wants collection.tsv and qrels.train.tsv or qrels.dev.tsv (any compression)")
+        raise DatasetError(f"{folder} must hold collection.tsv and qrels.train.tsv or qrels.dev.tsv (any compression)")
     for where, (pid, text) in _cells(collection, 2, "pid, passage"):
         if not text.strip():
             counts.drop("empty passage")
@@ -65,18 +65,18 @@ def _folder(folder: Path, counts: RowCounts, negatives: int) -> Iterator[SourceR
         yield SourceRecord((SourceDocument(pid, text, "en", place=where),))
     judged: set[str] = set()
     for name, path in qrels.items():
-        mine = set()
+        of_split = set()
         for where, (qid, _, pid, grade) in _cells(path, 4, "qid, 0, pid, grade") if path else ():
-            mine.add(qid)
+            of_split.add(qid)
             score = _number(grade, where)
             yield SourceRecord(judgements=(Judgement(qid, pid, score, split=SPLITS[name], place=where),))
         queries = find(folder, f"queries.{name}.tsv") or find(folder, f"queries.{name}.small.tsv")
-        if mine and queries is None:
+        if of_split and queries is None:
             raise DatasetError(f"{folder} has qrels of {name} and no queries.{name}.tsv")
-        for where, (qid, text) in _cells(queries, 2, "qid, query") if mine and queries else ():
-            if qid in mine and qid not in judged:
+        for where, (qid, text) in _cells(queries, 2, "qid, query") if of_split and queries else ():
+            if qid in of_split and qid not in judged:
                 yield SourceRecord(queries=(SourceQuery(qid, text, "en", place=where),))
-        judged |= mine
+        judged |= of_split
     hard = find(folder, HARD_NEGATIVES)
     if hard is not None:
         yield from _hard_negatives(hard, judged, negatives, counts)
@@ -88,15 +88,17 @@ def _hard_negatives(path: Path, judged: set[str], most: int, counts: RowCounts) 
         systems = row.get("neg")
         if "qid" not in row or not isinstance(row.get("pos"), list) or not isinstance(systems, dict):
             raise DatasetError(
-                f'{where}: wanted {{"qid", "pos": [pid], "neg": {{system: [pid]}}}}, found {sorted(row)}'
+                f'{where}: must be {{"qid", "pos": [pid], "neg": {{system: [pid]}}}}, found {sorted(row)}'
             )
         qid, positive = str(row["qid"]), {str(pid) for pid in row["pos"]}
         if qid not in judged:
             unjudged += 1
             continue
-        found = dict.fromkeys(str(pid) for name in sorted(systems) for pid in systems[name][:most])
+        negative_ids = dict.fromkeys(str(pid) for name in sorted(systems) for pid in systems[name][:most])
         yield SourceRecord(
-            candidates=tuple(SourceCandidate(qid, pid, 0.0, origin="mined") for pid in found if pid not in positive)
+            candidates=tuple(
+                SourceCandidate(qid, pid, 0.0, origin="mined") for pid in negative_ids if pid not in positive
+            )
         )
     counts.notes["hard_negatives_of_unjudged_queries"] = unjudged
 
@@ -108,7 +110,7 @@ def _cells(path: Path, count: int, what: str) -> Iterator[tuple[Where, list[str]
             cells = cells[0].split(" ")  # TREC's own files part them by spaces
         if len(cells) != count:
             raise DatasetError(
-                f"{where}: wanted {count} cells between tabs ({what}), found {len(cells)}: {line[:60]!r}"
+                f"{where}: must have {count} cells between tabs ({what}), found {len(cells)}: {line[:60]!r}"
             )
         yield where, cells
 

@@ -39,8 +39,8 @@ def _texts(row: Any, where: str) -> tuple[str, str, int | None]:
         texts = [row[key] if row[key] is not None else "" for key in ("title", "abstract")]
         if all(isinstance(text, str) for text in texts):
             return texts[0].strip(), texts[1].strip(), year if isinstance(year, int) and 0 < year < 10_000 else None
-    found = sorted(row) if isinstance(row, dict) else f"{type(row).__name__} of {len(row)}" if row else row
-    raise DatasetError(f"{where}: wanted title and abstract, or an array of two texts; found {found}")
+    shape = sorted(row) if isinstance(row, dict) else f"{type(row).__name__} of {len(row)}" if row else row
+    raise DatasetError(f"{where}: must have title and abstract, or be an array of two texts; found {shape}")
 
 
 READER = Reader(

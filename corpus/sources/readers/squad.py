@@ -65,19 +65,19 @@ def _why_not(question: dict[str, Any], context: str, where: str) -> str:
         return "no answer in the passage"
     if not text.strip():
         return "empty question"
-    found = [answer.get("text") for answer in answers if isinstance(answer, dict)]
-    if not any(isinstance(answer, str) and answer and answer in context for answer in found):
+    answer_texts = [answer.get("text") for answer in answers if isinstance(answer, dict)]
+    if not any(isinstance(answer, str) and answer and answer in context for answer in answer_texts):
         return "the passage does not hold the answer's text"
     return ""
 
 
 def _list(parent: dict[str, Any], key: str, where: str) -> list[dict[str, Any]]:
-    found = parent.get(key)
-    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+    value = parent.get(key)
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise DatasetError(
-            f"{where}: {key} must be a list of objects, found {type(found).__name__} in {sorted(parent)}"
+            f"{where}: {key} must be a list of objects, found {type(value).__name__} in {sorted(parent)}"
         )
-    return found
+    return value
 
 
 READER = Reader(

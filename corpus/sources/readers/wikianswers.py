@@ -41,8 +41,8 @@ def _sets(path: Path) -> Iterator[list[str]]:
     for where, row in json_values(path):
         questions = row.get("set") if isinstance(row, dict) else row
         if not isinstance(questions, list) or not all(isinstance(text, str) for text in questions):
-            found = sorted(row) if isinstance(row, dict) else type(row).__name__
-            raise DatasetError(f'{where}: wanted {{"set": [questions]}} or an array of questions, found {found}')
+            shape = sorted(row) if isinstance(row, dict) else type(row).__name__
+            raise DatasetError(f'{where}: must be {{"set": [questions]}} or an array of questions, found {shape}')
         yield questions
 
 

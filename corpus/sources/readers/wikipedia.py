@@ -73,14 +73,16 @@ def _name(element: ElementTree.Element) -> str:
 
 def _fields(page: ElementTree.Element) -> dict[str, str]:
     """title, ns, id, redirect (if there), and of the revision: timestamp, text, format."""
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for element in page:
         name = _name(element)
         if name == "revision":
-            found |= {_name(part): part.text or "" for part in element if _name(part) in ("timestamp", "text", "model")}
+            fields |= {
+                _name(part): part.text or "" for part in element if _name(part) in ("timestamp", "text", "model")
+            }
         else:
-            found[name] = element.text or ""
-    return found
+            fields[name] = element.text or ""
+    return fields
 
 
 def _article(
@@ -118,15 +120,15 @@ def _date(timestamp: str) -> datetime.date | None:
 
 def _english_titles(path: Path) -> dict[int, str]:
     """Page id -> title of the English article, from a langlinks table dump."""
-    found: dict[int, str] = {}
+    titles: dict[int, str] = {}
     for where, line in lines(path):
         if line.startswith(b"INSERT INTO"):
             for number, title in _LANGLINK.findall(decoded(line, where)):
                 if title:
-                    found[int(number)] = re.sub(r"\\(.)", r"\1", title).replace("_", " ")
-    if not found:
-        raise DatasetError(f"{path}: no links to English; wanted the dump's langlinks.sql.gz")
-    return found
+                    titles[int(number)] = re.sub(r"\\(.)", r"\1", title).replace("_", " ")
+    if not titles:
+        raise DatasetError(f"{path}: no links to English; required: the langlinks.sql.gz of the same dump")
+    return titles
 
 
 READER = Reader(

@@ -143,18 +143,18 @@ def stats(dataset: Path, plots: Path | None) -> None:
     from osparse.corpus import dataset_stats
 
     opened = Dataset.open(dataset)
-    found = dataset_stats(opened)
+    statistics = dataset_stats(opened)
     if plots is not None:
         from osparse.corpus.builder.plots import draw
 
         for path in draw(opened, plots):
             log.info("wrote %s", path)
-    if not found.shared_groups:
-        echo(asdict(found), lambda: _stats_text(found.splits, found.overlap))
+    if not statistics.shared_groups:
+        echo(asdict(statistics), lambda: _stats_text(statistics.splits, statistics.overlap))
         return
-    message = f"{dataset}: {found.shared_groups} groups are in more than one split; rebuild the dataset"
+    message = f"{dataset}: {statistics.shared_groups} groups are in more than one split; rebuild the dataset"
     failed = {"error": message, "exit_code": CheckError.exit_code}
-    echo({**asdict(found), **failed}, lambda: _stats_text(found.splits, found.overlap))
+    echo({**asdict(statistics), **failed}, lambda: _stats_text(statistics.splits, statistics.overlap))
     click.echo(f"osparse: {message}", err=True)  # not raised: the command line would print a second JSON result
     click.get_current_context().exit(CheckError.exit_code)
 
@@ -192,14 +192,14 @@ def tokenizer(
     from osparse.corpus import train_tokenizer
 
     opened = Dataset.open(dataset)
-    made = train_tokenizer(
+    report = train_tokenizer(
         opened, output, vocab_size=vocab_size, split=split, lowercase=lowercase, kind=kind, overwrite=overwrite
     )
-    lines = [f"{output}: {made.vocabulary:,} tokens"] + [
-        f"  {where}: {made.unknown_share[where]:.3%} unknown, {made.pieces_per_word[where]:.2f} pieces per word"
-        for where in made.unknown_share
+    lines = [f"{output}: {report.vocabulary:,} tokens"] + [
+        f"  {where}: {report.unknown_share[where]:.3%} unknown, {report.pieces_per_word[where]:.2f} pieces per word"
+        for where in report.unknown_share
     ]
-    echo({**asdict(made), "path": str(output)}, "\n".join(lines))
+    echo({**asdict(report), "path": str(output)}, "\n".join(lines))
 
 
 def _sources(manifest: Any) -> dict[str, Any]:
