@@ -4,9 +4,11 @@ from .mining.hard_negatives import MiningReport, MiningRules, mine
 from .mining.retrievers import Bm25Retriever, ModelRetriever
 from .mining.teacher_scores import ScoringReport, score_candidates
 from .pairs.baseline import prepare_baseline
+from .pairs.pair_filters import PairFilters
 from .pairs.pairs import PairRules, make_pairs
 from .pairs.selection import Selection
 from .pairs.store import Store
+from .sources.readers import READERS
 from .synonyms.synonyms import SynonymReport, SynonymRules, find_synonyms
 from .terms.idf import compute_idf
 from .terms.idf_diff import IdfDiff, diff_idf
@@ -21,7 +23,9 @@ __all__ = [
     "MiningReport",
     "MiningRules",
     "ModelRetriever",
+    "PairFilters",
     "PairRules",
+    "READERS",
     "Recency",
     "ScoringReport",
     "Selection",

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ import polars as pl
 from osparse.contracts.dataset import Dataset, Source, save_dataset
 from osparse.corpus.builder.merge import known_candidates, known_judgements, merge_ids, refuse_dropped
 from osparse.corpus.builder.spool import Spool, write_spool
+from osparse.corpus.sources.content import better_reader
+from osparse.corpus.sources.languages import settle_languages
 from osparse.corpus.sources.readers import READERS
-from osparse.corpus.sources.records import Options, Reader
+from osparse.corpus.sources.records import IGNORED_COLUMNS, Options, Reader
 from osparse.corpus.split.splits import RULE, best_judgements, deal, deal_candidates, same_text_relevant
 from osparse.errors import DatasetError, InputError
 from osparse.io.files import fingerprint, sha256_file
@@ -37,6 +40,8 @@ class Input:
     source: str
     paths: tuple[Path, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
+    lang: str = ""
+    """Of every text of the source, whatever its rows say; "" takes theirs, and detects what they leave out."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,12 @@ class _Part:
     reader: Reader
     paths: tuple[Path, ...]
     options: Options
+    lang: str
     checksums: dict[str, str]
 
     @property
     def fingerprint(self) -> str:
-        key = [self.reader.name, self.reader.recipe, dict(self.options), sorted(self.checksums.values())]
+        key = [self.reader.name, self.reader.recipe, dict(self.options), self.lang, sorted(self.checksums.values())]
         return fingerprint(key)[:20]
 
 
@@ -61,11 +67,12 @@ def build_dataset(
     *,
     seed: int = 0,
     options: Mapping[str, str] | None = None,
+    lang: str = "",
     overwrite: bool = False,
     strict: bool = False,
 ) -> Dataset:
     """Read one source, split it by group and write a dataset directory; see :func:`build_from`."""
-    only = Input(source, tuple(Path(path) for path in paths), options or {})
+    only = Input(source, tuple(Path(path) for path in paths), options or {}, lang)
     return build_from([only], output, seed=seed, overwrite=overwrite, strict=strict)
 
 
@@ -92,8 +99,8 @@ def build_from(
 
 
 def _build(inputs: Sequence[Input], output: Path, seed: int, overwrite: bool, strict: bool) -> Dataset:
-    of_input = [list(_parts(one)) for one in inputs]
-    parts = [part for found in of_input for part in found]
+    of_input = [list(_parts(given)) for given in inputs]
+    parts = [part for of_source in of_input for part in of_source]
     request = _request(inputs, parts, seed)
     ready = None if overwrite else ready_dataset(output, request)
     if ready is not None:
@@ -101,22 +108,22 @@ def _build(inputs: Sequence[Input], output: Path, seed: int, overwrite: bool, st
             refuse_dropped(ready)
         return ready
     with _workspace(output, len(parts)) as folder:
-        read = [[_read(part, folder / part.fingerprint, overwrite) for part in found] for found in of_input]
-        sources = [_source(spools) for spools in read]
+        read = [[_read(part, folder / part.fingerprint, overwrite) for part in of_source] for of_source in of_input]
+        sources = [_source(spools, given.paths) for spools, given in zip(read, inputs, strict=True)]
         every = [spool for spools in read for spool in spools]
         return write_dataset(every, sources, output, request, seed, overwrite, strict=strict)
 
 
-def _parts(one: Input) -> Iterator[_Part]:
-    if one.source not in READERS:
-        raise InputError(f"unknown source {one.source!r}; known: {', '.join(READERS)}")
-    reader = READERS[one.source]
-    if reader.needs_paths and not one.paths:
-        raise DatasetError(f"--source {one.source} needs a PATH to read: {reader.reads}")
-    options = reader.chosen(one.options)
-    apart = reader.independent_files and all(path.is_file() for path in one.paths)
-    for paths in [(path,) for path in one.paths] if apart else [one.paths]:
-        yield _Part(reader, paths, options, {**_checksums(paths), **_named_files(reader, options)})
+def _parts(given: Input) -> Iterator[_Part]:
+    if given.source not in READERS:
+        raise InputError(f"unknown source {given.source!r}; known: {', '.join(READERS)}")
+    reader = READERS[given.source]
+    if reader.needs_paths and not given.paths:
+        raise DatasetError(f"source {given.source} needs `paths` to read: {reader.reads}")
+    options = reader.chosen(given.options)
+    apart = reader.independent_files and all(path.is_file() for path in given.paths)
+    for paths in [(path,) for path in given.paths] if apart else [given.paths]:
+        yield _Part(reader, paths, options, given.lang, {**_checksums(paths), **_named_files(reader, options)})
 
 
 def _named_files(reader: Reader, options: Options) -> dict[str, str]:
@@ -126,14 +133,15 @@ def _named_files(reader: Reader, options: Options) -> dict[str, str]:
 
 
 def _request(inputs: Sequence[Input], parts: Sequence[_Part], seed: int) -> dict[str, Any]:
-    """What makes a dataset the same one; a single source without options is asked for as it ever was."""
-    asked: list[dict[str, Any]] = []
-    for one in inputs:
-        reader = READERS[one.source]
-        files = {**_checksums(one.paths, known=parts), **_named_files(reader, reader.chosen(one.options))}
-        row: dict[str, Any] = {"recipe": reader.recipe, "source": one.source, "paths": files}
-        asked.append({**row, "options": dict(one.options)} if one.options else row)
-    return {**asked[0], "seed": seed} if len(asked) == 1 else {"sources": asked, "seed": seed}
+    """What identifies a dataset: an existing one with an equal request is up to date."""
+    requests: list[dict[str, Any]] = []
+    for given in inputs:
+        reader = READERS[given.source]
+        files = {**_checksums(given.paths, known=parts), **_named_files(reader, reader.chosen(given.options))}
+        settings = {"options": dict(given.options), "lang": given.lang}
+        request: dict[str, Any] = {"recipe": reader.recipe, "source": given.source, "paths": files}
+        requests.append({**request, **{name: value for name, value in settings.items() if value}})
+    return {**requests[0], "seed": seed} if len(requests) == 1 else {"sources": requests, "seed": seed}
 
 
 def _checksums(paths: Sequence[Path], known: Sequence[_Part] = ()) -> dict[str, str]:
@@ -141,19 +149,19 @@ def _checksums(paths: Sequence[Path], known: Sequence[_Part] = ()) -> dict[str, 
     ready = {part.paths: part.checksums for part in known}
     if tuple(paths) in ready:
         return ready[tuple(paths)]
-    found: dict[str, str] = {}
+    checksums: dict[str, str] = {}
     for number, path in enumerate(paths):
         if not path.exists():
             raise DatasetError(f"{path} does not exist")
         if (path,) in ready:
-            found[f"{number}/{path.name}"] = next(iter(ready[(path,)].values()))
+            checksums[f"{number}/{path.name}"] = next(iter(ready[(path,)].values()))
             continue
         files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
         if (size := sum(file.stat().st_size for file in files)) > LARGE:
             log.info("%s: taking the checksum of %s MB", path, f"{size / 1e6:,.0f}")
         for file in files:
-            found[f"{number}/{file.relative_to(path) if path.is_dir() else file.name}"] = sha256_file(file)
-    return found
+            checksums[f"{number}/{file.relative_to(path) if path.is_dir() else file.name}"] = sha256_file(file)
+    return checksums
 
 
 def ready_dataset(output: Path, request: dict[str, Any]) -> Dataset | None:
@@ -163,7 +171,7 @@ def ready_dataset(output: Path, request: dict[str, Any]) -> Dataset | None:
     dataset = Dataset.open(output)
     if dataset.manifest.notes.get("request") != request:
         raise InputError(
-            f"{output} is a dataset made from other inputs; pass --overwrite to replace it, or another --output"
+            f"{output} is a dataset made from other inputs; replace it with `overwrite=True`, or write another `output`"
         )
     log.info("%s is up to date", output)
     return dataset
@@ -191,30 +199,40 @@ def _read(part: _Part, folder: Path, overwrite: bool) -> Spool:
     if (folder / "spool.json").is_file() and (part.paths or not overwrite):
         log.info("source %s: %s was read before the last build stopped; it is not read again", reader.name, names)
         return Spool.open(folder)
-    tally = reader.tally()
-    untouched = tally.digest.hexdigest()
+    counts = reader.counts()
+    untouched = counts.digest.hexdigest()
 
-    def finish() -> tuple[Source, dict[str, int]]:
-        if tally.digest.hexdigest() == untouched and part.checksums:
-            tally.digest = hashlib.sha256("".join(part.checksums.values()).encode())
-        return tally.source(), tally.notes
+    def finish() -> tuple[Source, dict[str, Any]]:
+        if counts.digest.hexdigest() == untouched and part.checksums:
+            counts.digest = hashlib.sha256("".join(part.checksums.values()).encode())
+        return counts.source(), counts.all_notes()
 
-    records = reader.read(part.paths, tally, part.options)
-    return write_spool(
-        folder, records, source=reader.name, same_text_is_relevant=reader.same_text_is_relevant, finish=finish
-    )
+    try:
+        return write_spool(
+            folder,
+            reader.read(part.paths, counts, part.options),
+            source=reader.name,
+            same_text_is_relevant=reader.same_text_is_relevant,
+            finish=finish,
+            lang=part.lang,
+        )
+    except DatasetError as problem:
+        if advice := better_reader(part.paths, reader.name):
+            raise DatasetError(f"{problem}; {advice}") from None
+        raise
 
 
-def _source(spools: Sequence[Spool]) -> Source:
+def _source(spools: Sequence[Spool], paths: Sequence[Path]) -> Source:
     """One source's parts added up; raises :class:`DatasetError` if it kept nothing."""
-    mine = [spool.source for spool in spools]
-    dropped = dict(sorted(sum((Counter(source.dropped) for source in mine), Counter()).items()))
-    rows_in, kept = sum(s.rows_in for s in mine), sum(s.rows_kept for s in mine)
+    sources = [spool.source for spool in spools]
+    dropped = dict(sorted(sum((Counter(source.dropped) for source in sources), Counter()).items()))
+    rows_in, kept = sum(s.rows_in for s in sources), sum(s.rows_kept for s in sources)
     if not kept:
         reasons = ", ".join(f"{rows} {reason}" for reason, rows in dropped.items()) or "it is empty"
-        raise DatasetError(f"source {mine[0].name} kept 0 of {rows_in} rows ({reasons}); nothing was written")
-    digest = mine[0].sha256 if len(mine) == 1 else fingerprint([source.sha256 for source in mine])
-    return Source(mine[0].name, mine[0].licence, rows_in, kept, dropped, digest)
+        advice = better_reader(paths, sources[0].name) or "nothing was written"
+        raise DatasetError(f"source {sources[0].name} kept 0 of {rows_in} rows ({reasons}); {advice}")
+    digest = sources[0].sha256 if len(sources) == 1 else fingerprint([source.sha256 for source in sources])
+    return Source(sources[0].name, sources[0].licence, rows_in, kept, dropped, digest)
 
 
 def write_dataset(
@@ -232,21 +250,22 @@ def write_dataset(
 
     Judgements about what was not read are dropped, or refused with ``strict``.
     """
-    tables = {name: pl.concat([s.scan(name) for s in spools]) for name in ("documents", "queries", "candidates")}
-    documents, merged = merge_ids(tables["documents"], "document")
-    asking = tables["queries"].filter(pl.col("text").str.strip_chars() != "")
+    all_documents, all_queries = _texts(spools)
+    all_candidates = pl.concat([spool.scan("candidates") for spool in spools])
+    documents, merged = merge_ids(all_documents, "document")
+    asking = all_queries.filter(pl.col("text").str.strip_chars() != "")
     queries, _ = merge_ids(asking, "query")
     keys = documents.select("id", "group", text=pl.col("text").hash()).collect(engine="streaming")
-    asked = queries.select("id", text=pl.col("text").hash()).collect(engine="streaming")
-    judgements, dropped = known_judgements(_judgements(spools, keys), keys, asked, strict=strict)
-    twins = [s.scan("documents").select("id") for s in spools if s.same_text_is_relevant]
-    if twins:
-        judgements = same_text_relevant(judgements, keys.join(pl.concat(twins).collect(), on="id", how="semi"))
-    dealt = deal(best_judgements(judgements), keys, asked, seed)
+    query_hashes = queries.select("id", text=pl.col("text").hash()).collect(engine="streaming")
+    judgements, dropped = known_judgements(_judgements(spools, keys), keys, query_hashes, strict=strict)
+    judged_by_text = [s.scan("documents").select("id") for s in spools if s.same_text_is_relevant]
+    if judged_by_text:
+        judgements = same_text_relevant(judgements, keys.join(pl.concat(judged_by_text).collect(), on="id", how="semi"))
+    dealt = deal(best_judgements(judgements), keys, query_hashes, seed)
     for reason, rows in dealt.removed.items():
         log.info("%s judgements removed: %s", f"{rows:,}", reason)
     published = judgements.filter(pl.col("split").is_not_null())["query_id"].unique()
-    listed, lost = known_candidates(tables["candidates"], keys, strict=strict)
+    listed, lost = known_candidates(all_candidates, keys, strict=strict)
     numbered = listed.unique(maintain_order=True).with_row_index("row")
     candidates = deal_candidates(numbered, dealt, keys, published)
     notes = {"merged": merged} if merged else {}
@@ -264,10 +283,35 @@ def write_dataset(
             "judgements_removed": {**dropped, **lost, **dealt.removed},
             **notes,
             **(more or {}),
-            **{name: value for spool in spools for name, value in spool.notes.items()},
+            **_notes(spools),
         },
         overwrite=overwrite,
     )
+
+
+def _texts(spools: Sequence[Spool]) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """Documents and queries of all spools, their languages settled source by source."""
+    documents: list[pl.LazyFrame] = []
+    queries: list[pl.LazyFrame] = []
+    for name, group in groupby(spools, key=lambda spool: spool.source.name):
+        of_source = list(group)
+        for table, parts in (("documents", documents), ("queries", queries)):
+            read = pl.concat([spool.scan(table) for spool in of_source])
+            parts.append(settle_languages(read, f"{table} of {name}"))
+    return pl.concat(documents), pl.concat(queries)
+
+
+def _notes(spools: Sequence[Spool]) -> dict[str, Any]:
+    """The notes of all parts: numbers added up, ignored columns by source."""
+    notes: dict[str, Any] = {}
+    for spool in spools:
+        for name, value in spool.notes.items():
+            if name == IGNORED_COLUMNS:
+                merged = notes.setdefault(name, {})
+                merged |= {source: sorted({*columns, *merged.get(source, ())}) for source, columns in value.items()}
+            else:
+                notes[name] = notes.get(name, 0) + value
+    return notes
 
 
 def _split_rule(published: pl.Series) -> str:
@@ -279,15 +323,15 @@ def _split_rule(published: pl.Series) -> str:
 
 def _judgements(spools: Sequence[Spool], documents: pl.DataFrame) -> pl.DataFrame:
     """All judgements; those of a whole group as one for each of its documents."""
-    found = pl.concat([spool.scan("judgements") for spool in spools]).collect()
+    judgements = pl.concat([spool.scan("judgements") for spool in spools]).collect()
     members = documents.select("group", member="id")
     of_group = (
-        found.filter(pl.col("document_id").is_null())
+        judgements.filter(pl.col("document_id").is_null())
         .join(members, on="group", how="inner", maintain_order="left_right")
         .with_columns(document_id="member")
-        .select(found.columns)
+        .select(judgements.columns)
     )
-    return pl.concat([found.filter(pl.col("document_id").is_not_null()), of_group])
+    return pl.concat([judgements.filter(pl.col("document_id").is_not_null()), of_group])
 
 
 def _any(rows: pl.LazyFrame) -> bool:

@@ -19,7 +19,7 @@ def merge_ids(table: pl.LazyFrame, what: str) -> tuple[pl.LazyFrame, int]:
     """The rows with each id once, and how many were left out; looks at 64-bit hashes, so memory is 16 bytes a row.
 
     Raises:
-        DatasetError: an id that a source gave (its row has a place) is used twice, or two texts have one id.
+        DatasetError: two texts have one id, or an id that a source gave a document (its row has a place) is used twice.
     """
     hashes = table.select(pl.col("id").hash()).with_row_index("row").collect(engine="streaming")
     first = hashes.unique("id", keep="first", maintain_order=True)
@@ -30,10 +30,14 @@ def merge_ids(table: pl.LazyFrame, what: str) -> tuple[pl.LazyFrame, int]:
     rows = table.with_row_index("row")
     again = rows.filter(pl.col("row").is_in(suspects.implode())).collect(engine="streaming").sort("row")
     for _, group in again.group_by("id", maintain_order=True):
-        one, other = group.row(0, named=True), group.row(min(1, group.height - 1), named=True)
-        if group.height > 1 and (group["place"].ne("").any() or group["text"].n_unique() > 1):
-            where = f"{other['place'] or other.get('source') or what}: the id {one['id']!r} was used before"
-            raise DatasetError(f"{where}, at {one['place'] or one.get('source') or 'another text'}; ids must be unique")
+        first_row, second_row = group.row(0, named=True), group.row(min(1, group.height - 1), named=True)
+        given = what == "document" and group["place"].ne("").any()
+        if group.height > 1 and (given or group["text"].n_unique() > 1):
+            where, before = (row["place"] or row.get("source", "") for row in (second_row, first_row))
+            raise DatasetError(
+                f"{where or what}: the id {first_row['id']!r} was used before, at {before or 'another text'}; "
+                "ids must be unique"
+            )
     doubled = again.filter(pl.col("id").is_first_distinct().not_())["row"]
     return rows.filter(pl.col("row").is_in(doubled.implode()).not_()).drop("row"), doubled.len()
 
@@ -59,7 +63,7 @@ def known_judgements(
         if strict:
             raise DatasetError(
                 f"{example} is not among the {what} ids that were read with a text; {lost.height:,} judgements name "
-                "such; without strict (--strict) they are dropped"
+                "such; without `strict=True` they are dropped"
             )
         dropped[f"{MISSING} {what}"] = lost.height
         known = known.join(table, left_on=column, right_on="id", how="semi", maintain_order="left")
@@ -85,7 +89,7 @@ def known_candidates(
         return candidates, {}
     example = f"{lost.height:,} candidates name a {MISSING} document, for example {lost['document_id'].min()!r}"
     if strict:
-        raise DatasetError(f"{example}; without strict (--strict) they are dropped")
+        raise DatasetError(f"{example}; without `strict=True` they are dropped")
     log.warning("dropped: %s", example)
     known = candidates.join(ids, on="document_id", how="semi", maintain_order="left")
     return known, {f"{MISSING} document of a candidate": lost.height}
@@ -94,9 +98,9 @@ def known_candidates(
 def refuse_dropped(dataset: Dataset) -> None:
     """Raise :class:`DatasetError` if judgements were dropped when the dataset was made."""
     removed = dataset.manifest.notes.get("judgements_removed", {})
-    found = [f"{rows:,} of a {reason}" for reason, rows in removed.items() if reason.startswith(MISSING)]
-    if found:
+    dropped = [f"{rows:,} of a {reason}" for reason, rows in removed.items() if reason.startswith(MISSING)]
+    if dropped:
         raise DatasetError(
-            f"{dataset.path} was made without judgements that strict (--strict) refuses: {', '.join(found)}; mend the "
+            f"{dataset.path} was made without judgements that `strict=True` refuses: {', '.join(dropped)}; mend the "
             "source, or build without it"
         )

@@ -21,7 +21,7 @@ def draw(dataset: Dataset, folder: Path) -> list[Path]:
     matplotlib = require("matplotlib", "corpus")
     matplotlib.use("Agg")
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file, and plots are to be written into a folder; give another --plots")
+        raise InputError(f"{folder} is a file; plots are written into a folder: choose another `plots`")
     folder.mkdir(parents=True, exist_ok=True)
     drawn = [_lengths(dataset), _languages(dataset), _dates(dataset), _stages(dataset)]
     paths = []

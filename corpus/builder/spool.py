@@ -1,12 +1,12 @@
-"""A source's records on disk, as they were read: what is in memory is one buffer, whatever the source's size.
+"""A source's records on disk, as they were read: one buffer is in memory, whatever the source's size.
 
-spool.json           the tally, and the recipe and files it was read by
+spool.json           the counts of rows, and notes about the source
 documents.arrow      with the place of each row; queries, judgements and candidates beside it
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from osparse.contracts.dataset import CANDIDATES, DOCUMENTS, QUERIES, Source
-from osparse.corpus.sources.records import Record
+from osparse.corpus.sources.languages import with_languages
+from osparse.corpus.sources.records import SourceRecord
 from osparse.io.files import atomic_directory, pretty_json, read_json
 from osparse.io.tables import arrow_schema
 
@@ -47,7 +48,7 @@ class Spool:
 
     path: Path
     source: Source
-    notes: dict[str, int]
+    notes: dict[str, Any]
     same_text_is_relevant: bool
 
     @classmethod
@@ -92,7 +93,7 @@ class _Writer:
                 table.flush()
             table.writer.close()
 
-    def add(self, record: Record, source: str) -> None:
+    def add(self, record: SourceRecord, source: str) -> None:
         tables = self._tables
         for d in record.documents:
             tables["documents"].add((d.id, d.title, d.text, d.lang, d.date, d.source or source, d.group, d.place))
@@ -111,14 +112,23 @@ class _Writer:
 
 
 def write_spool(
-    path: Path, records: Iterable[Record], *, source: str, same_text_is_relevant: bool, finish: Any
+    path: Path,
+    records: Iterable[SourceRecord],
+    *,
+    source: str,
+    same_text_is_relevant: bool,
+    finish: Callable[[], tuple[Source, dict[str, Any]]],
+    lang: str = "",
 ) -> Spool:
-    """Write all ``records``, then what ``finish()`` returns: (the source's tally, its notes). Whole or not there."""
+    """Write all ``records``, then what ``finish()`` returns: (the source's counts, its notes). Whole or not there.
+
+    ``lang``: of every text, whatever the source says; "" takes the source's languages, and detects what it leaves out.
+    """
     with atomic_directory(path, marker="spool.json", overwrite=True) as folder:
         with _Writer(folder) as writer:
             for record in records:
-                writer.add(record, source)
-        found, notes = finish()
-        content = {"source": asdict(found), "notes": notes, "same_text_is_relevant": same_text_is_relevant}
+                writer.add(with_languages(record, lang), source)
+        counted, notes = finish()
+        content = {"source": asdict(counted), "notes": notes, "same_text_is_relevant": same_text_is_relevant}
         (folder / "spool.json").write_text(pretty_json(content), encoding="utf-8")
     return Spool.open(path)

@@ -72,10 +72,10 @@ def _split(dataset: Dataset, split: str) -> dict[str, Any]:
 def _lengths(frame: pl.LazyFrame) -> dict[str, dict[str, float]]:
     """Language -> rows and the mean, median and 99th percentile of the length in characters."""
     size = pl.col("text").str.len_chars()
-    found = frame.group_by("lang").agg(
+    lengths = frame.group_by("lang").agg(
         rows=pl.len(),
         mean=size.mean().round(1),
         p50=size.quantile(0.5, "lower"),
         p99=size.quantile(0.99, "lower"),
     )
-    return {row.pop("lang"): row for row in found.sort("lang").collect().iter_rows(named=True)}
+    return {row.pop("lang"): row for row in lengths.sort("lang").collect().iter_rows(named=True)}

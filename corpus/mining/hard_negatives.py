@@ -19,7 +19,7 @@ from osparse.contracts.dataset import CANDIDATES, Dataset
 from osparse.contracts.text_map import TextMap, TextsById
 from osparse.corpus.mining.retrained import save_retrained
 from osparse.corpus.mining.retrievers import Ranking, Retriever
-from osparse.corpus.text.words import terms
+from osparse.corpus.text.analysis import terms
 from osparse.errors import DatasetError, InputError
 
 ROWS = 100_000
@@ -48,13 +48,13 @@ class MiningRules:
     def __post_init__(self) -> None:
         problems = []
         if not 1 <= self.first <= self.last:
-            problems.append(f"ranks {self.first} to {self.last}: 1 <= first <= last is wanted")
+            problems.append(f"first and last must be ranks with 1 <= first <= last, got {self.first} and {self.last}")
         if self.negatives < 1:
-            problems.append(f"negatives: {self.negatives}; at least 1 is wanted")
+            problems.append(f"negatives must be at least 1, got {self.negatives}")
         if not 0 < self.margin or not 0 < self.near <= 1:
-            problems.append(f"margin {self.margin}, near {self.near}: above 0 and within (0, 1] are wanted")
+            problems.append(f"margin must be above 0 and near within (0, 1], got {self.margin} and {self.near}")
         if self.consistency is not None and self.consistency < 1:
-            problems.append(f"consistency: {self.consistency}; at least 1 is wanted")
+            problems.append(f"consistency must be at least 1, got {self.consistency}")
         if problems:
             raise InputError("mining: " + "; ".join(problems))
 
@@ -95,7 +95,7 @@ def mine(
 
     Raises:
         DatasetError: no train split, or no query got a negative.
-        InputError: ``output`` exists and is no dataset, or ``overwrite`` is false.
+        InputError: ``output`` exists and is not a dataset, or ``overwrite`` is false.
     """
     rules = rules or MiningRules()
     report = MiningReport(retriever.name, asdict(rules))
@@ -113,14 +113,14 @@ def mine(
     ]
     if not mined:
         raise DatasetError(f"{dataset.path}: no query got a negative; left out: {dict(report.left_out) or 'nothing'}")
-    kept = qrels
+    remaining = qrels
     if finder.inconsistent:
         dropped = pl.DataFrame(
             finder.inconsistent, schema={"query_id": pl.String, "document_id": pl.String}, orient="row"
         )
-        kept = qrels.join(dropped, on=["query_id", "document_id"], how="anti")
-        report.pairs_dropped = qrels.height - kept.height
-    return _save(dataset, Path(output), kept, pl.concat(mined), report, overwrite=overwrite), report
+        remaining = qrels.join(dropped, on=["query_id", "document_id"], how="anti")
+        report.pairs_dropped = qrels.height - remaining.height
+    return _save(dataset, Path(output), remaining, pl.concat(mined), report, overwrite=overwrite), report
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ class _Finder:
     def _reason(
         self, name: str, score: float, rank: int, best: float | None, groups: set[str], answers: Sequence[str]
     ) -> str | None:
-        """Why a document is no negative; None if it is one."""
+        """Why a document does not count as a negative; None if it does."""
         if rank < self.rules.first:
             return "before the first rank"
         if self.documents.groups[name] in groups:

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from osparse.contracts.model import Model
-from osparse.corpus.text.words import terms
+from osparse.corpus.text.analysis import terms
 from osparse.errors import InputError
 from osparse.evaluation.exact_search import InvertedIndex
 from osparse.evaluation.top_k import TopK
@@ -51,7 +51,7 @@ class Retriever(Protocol):
 
 
 class Bm25Retriever:
-    """Lucene's BM25 over :func:`osparse.corpus.text.words.terms`."""
+    """Lucene's BM25 over :func:`osparse.corpus.text.analysis.terms`."""
 
     name = "bm25"
 

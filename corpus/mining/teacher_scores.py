@@ -54,7 +54,7 @@ def score_candidates(
 
     Raises:
         DatasetError: the train split has no candidates.
-        ModelError: the folder is no teacher.
+        ModelError: the folder is not a teacher.
         InputError: the dataset has scores of that name, or ``output`` exists and ``overwrite`` is false.
     """
     require("torch", "train")
@@ -66,22 +66,22 @@ def score_candidates(
     answers = dataset.qrels("train").filter(pl.col("score") > 0).select("query_id", "document_id").collect()
     pairs = pl.concat([candidates.select("query_id", "document_id"), answers]).unique().sort("query_id", "document_id")
     scores = _score(dataset, pairs, make_score(teacher))
-    found = pairs.with_columns(
+    scored = pairs.with_columns(
         label=pl.lit(None, pl.Float32), score=pl.Series(scores), origin=pl.lit("distilled"), scorer=pl.lit(name)
     ).select(pl.col(column).cast(kind) for column, kind in CANDIDATES.items())
-    report = _report(name, found, answers, candidates)
-    made = save_retrained(
+    report = _report(name, scored, answers, candidates)
+    written = save_retrained(
         dataset,
         Path(output),
-        candidates=pl.concat([candidates, found]),
+        candidates=pl.concat([candidates, scored]),
         notes={"teachers": [*dataset.manifest.notes.get("teachers", []), asdict(report)]},
         overwrite=overwrite,
     )
-    return made, report
+    return written, report
 
 
 def make_score(folder: Path) -> Score:
-    """How a teacher's folder scores pairs of texts; raises :class:`ModelError` if it is no teacher."""
+    """How a teacher's folder scores pairs of texts; raises :class:`ModelError` if it is not a teacher."""
     require_teacher(folder)
     if (folder / "osparse.json").is_file():
         return _sparse(folder)
@@ -95,7 +95,7 @@ def make_score(folder: Path) -> Score:
 def require_teacher(folder: Path) -> None:
     """Raises :class:`ModelError` for a folder that cannot be a teacher; looks at names alone, before long work."""
     if not any((folder / name).is_file() for name in ("osparse.json", "config.json")):
-        raise ModelError(f"{folder} has no config.json; a cross-encoder, a bi-encoder or an osparse model is wanted")
+        raise ModelError(f"{folder} has no config.json; a teacher is a cross-encoder, a bi-encoder or an osparse model")
 
 
 def _score(dataset: Dataset, pairs: pl.DataFrame, score: Score) -> Scores:
@@ -177,9 +177,9 @@ def _cross(folder: Path) -> Score:
         )
     except (OSError, ValueError, KeyError) as problem:
         first = str(problem).strip().partition("\n")[0]
-        raise ModelError(f"{folder} is no cross-encoder: {first}") from None
+        raise ModelError(f"{folder} is not a cross-encoder: {first}") from None
     if model.config.num_labels != 1:
-        raise ModelError(f"{folder} has {model.config.num_labels} labels; a cross-encoder with one score is wanted")
+        raise ModelError(f"{folder} has {model.config.num_labels} labels; a cross-encoder must have one, its score")
     model = model.float().eval()
     length = min(SERVER_MAX_TOKENS, int(tokenizer.model_max_length))
 

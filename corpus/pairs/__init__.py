@@ -1,1 +1,1 @@
-"""Query-document pairs to train on: rules, filters, shares per source."""
+"""Query-document pairs to train on: rules, filters, masked titles, shares per source."""

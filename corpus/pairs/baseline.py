@@ -55,18 +55,18 @@ def prepare_baseline(sources: Path, output: Path, *, pairs: int = 10_000, overwr
 
 def _found(sources: Path) -> dict[str, Input]:
     """Name -> what is to be read."""
-    found: dict[str, Input] = {}
+    inputs: dict[str, Input] = {}
     folders = sorted(path for path in sources.iterdir() if path.is_dir()) if sources.is_dir() else []
     for folder in folders:
         if folder.name not in READERS:
             raise InputError(f"{folder}: no reader has this name; known: {', '.join(READERS)}")
         inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         if folder.name == "debian":
-            found["debian"] = Input("debian", (folder,))
+            inputs["debian"] = Input("debian", (folder,))
         elif folder.name in FOLDERS:
-            found |= {f"{folder.name}-{path.name}": Input(folder.name, (path,)) for path in inside}
+            inputs |= {f"{folder.name}-{path.name}": Input(folder.name, (path,)) for path in inside}
         elif inside:
-            found[folder.name] = Input(folder.name, tuple(inside))
-    if "debian" not in found and shutil.which("apt-get"):
-        found["debian"] = Input("debian")
-    return found
+            inputs[folder.name] = Input(folder.name, tuple(inside))
+    if "debian" not in inputs and shutil.which("apt-get"):
+        inputs["debian"] = Input("debian")
+    return inputs

@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from osparse.corpus.text.language import ASCII_SHARE, HANGUL_SHARE, ascii_share, hangul_share
+from osparse.algorithms.language import (
+    ASCII_SHARE,
+    HANGUL_SHARE,
+    UNDETERMINED,
+    ascii_share,
+    guess_language,
+    hangul_share,
+)
 from osparse.io.progress import track
 from osparse.plugins.extras import require
 
@@ -36,25 +43,27 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Filters:
+class PairFilters:
     query_characters: tuple[int, int] = (2, 200)
     """Fewest and most."""
     text_characters: tuple[int, int] = (30, 5000)
     language_share: bool = True
-    """Korean texts hold 30 % Hangul letters, English ones 90 % ASCII letters."""
+    """Keep only texts that are in the language they are labelled with: 30 % Hangul, or 90 % ASCII letters."""
     boilerplate: int = 20
     """Texts of so many groups that open with the same 60 characters are templates; 0 keeps them."""
     near_duplicates: float = 0.9
     """Estimated Jaccard similarity of 5-character shingles from which on a text is a copy; 0 keeps copies."""
 
     def problems(self) -> list[str]:
-        found = []
+        problems = []
         for name in ("query_characters", "text_characters"):
             low, high = getattr(self, name)
-            found += [f"{name}: {low} to {high} is no range"] if not 0 <= low <= high else []
+            problems += (
+                [f"{name}: the fewest must not exceed the most, got {low} and {high}"] if not 0 <= low <= high else []
+            )
         if not 0 <= self.near_duplicates <= 1:
-            found.append(f"near_duplicates {self.near_duplicates} outside [0, 1]")
-        return [*found, f"boilerplate {self.boilerplate} below 0"] if self.boilerplate < 0 else found
+            problems.append(f"near_duplicates {self.near_duplicates} outside [0, 1]")
+        return [*problems, f"boilerplate {self.boilerplate} below 0"] if self.boilerplate < 0 else problems
 
 
 @dataclass
@@ -98,7 +107,7 @@ class Stages:
 ORDER = ("made", "length", "language", "boilerplate", "near duplicates", "limit", "kept")
 
 
-def filtered(make: Callable[[], Iterator[Pair]], filters: Filters, stages: Stages) -> Iterator[Pair]:
+def filtered(make: Callable[[], Iterator[Pair]], filters: PairFilters, stages: Stages) -> Iterator[Pair]:
     """The pairs that come through all filters; ``make`` is called twice where boilerplate is looked for."""
     common = _openings(make(), filters.boilerplate) if filters.boilerplate else set()
     pairs = stages.counted("made", make())
@@ -113,7 +122,7 @@ def filtered(make: Callable[[], Iterator[Pair]], filters: Filters, stages: Stage
     return pairs
 
 
-def _lengths_fit(pair: Pair, filters: Filters) -> bool:
+def _lengths_fit(pair: Pair, filters: PairFilters) -> bool:
     (least, most), (fewest, longest) = filters.query_characters, filters.text_characters
     return least <= len(pair.query) <= most and fewest <= len(pair.text) <= longest
 
@@ -121,10 +130,10 @@ def _lengths_fit(pair: Pair, filters: Filters) -> bool:
 def _in(lang: str, text: str, hangul: float) -> bool:
     """Whether a text is in the language it is said to be in; only Korean and English are looked at.
 
-    A Korean query may be a Latin name: ``hangul`` is 0 for queries.
+    A Korean query may be a Latin name: ``hangul`` is 0 for queries. A text without letters may be in any language.
     """
     if lang == "ko":
-        return hangul_share(text) >= hangul
+        return hangul_share(text) >= hangul or guess_language(text) in (lang, UNDETERMINED)
     if lang == "en":
         return ascii_share(text, without_letters=1.0) >= ASCII_SHARE
     return True
@@ -139,14 +148,14 @@ def _openings(pairs: Iterator[Pair], groups: int) -> set[bytes]:
     seen: dict[bytes, set[bytes]] = {}
     for pair in pairs:
         if len(pair.text) > OPENING:
-            found = seen.setdefault(_hash(pair.text[:OPENING]), set())
-            if len(found) < groups:
-                found.add(_hash(pair.group))
-    return {opening for opening, found in seen.items() if len(found) >= groups}
+            groups_seen = seen.setdefault(_hash(pair.text[:OPENING]), set())
+            if len(groups_seen) < groups:
+                groups_seen.add(_hash(pair.group))
+    return {opening for opening, groups_seen in seen.items() if len(groups_seen) >= groups}
 
 
 def _different(pairs: Iterator[Pair], threshold: float) -> Iterator[Pair]:
-    """The first of near-duplicate texts, with all its pairs: the very same text again is no copy of it."""
+    """The first of near-duplicate texts, with all its pairs: an equal text is not a near-duplicate."""
     datasketch = require("datasketch", "corpus")
     index = datasketch.MinHashLSH(threshold=threshold, num_perm=PERMUTATIONS)
     known: dict[bytes, bool] = {}

@@ -16,13 +16,13 @@ from pathlib import Path
 from osparse.contracts.dataset import Dataset, Source
 from osparse.corpus.builder.build import ready_dataset, write_dataset
 from osparse.corpus.builder.spool import write_spool
-from osparse.corpus.pairs.pair_filters import Filters, Pair, Stages, filtered
+from osparse.corpus.pairs.pair_filters import Pair, PairFilters, Stages, filtered
 from osparse.corpus.pairs.pair_shares import sampled
 from osparse.corpus.pairs.selection import Selection
 from osparse.corpus.pairs.store import Store
-from osparse.corpus.sources.records import Document, Judgement, Query, Record
+from osparse.corpus.pairs.title_mask import mask_title, overlap
+from osparse.corpus.sources.records import Judgement, SourceDocument, SourceQuery, SourceRecord
 from osparse.corpus.split.groups import text_id
-from osparse.corpus.text.masking import mask_title, overlap
 from osparse.errors import DatasetError, InputError
 from osparse.io.files import canonical_json, fingerprint
 from osparse.io.progress import progress
@@ -43,7 +43,7 @@ class PairRules:
     """Share of the title kinds' pairs, within [0, 1], whose text loses its query's words as they stand there."""
     limit: int | None = None
     """Pairs in all, equal shares for the sources as far as they reach, whole groups; None is all."""
-    filters: Filters = Filters()
+    filters: PairFilters = PairFilters()
     seed: int = 0
 
     def check(self) -> None:
@@ -71,8 +71,8 @@ def make_pairs(
     rules.check()
     for dataset in datasets:
         dataset.require_judgements("that pairs are cut out of")
-    asked = {"recipe": RECIPE, "pairs": asdict(rules), "datasets": [dataset.fingerprint for dataset in datasets]}
-    request = json.loads(canonical_json(asked))  # as the manifest gives it back
+    settings = {"recipe": RECIPE, "pairs": asdict(rules), "datasets": [dataset.fingerprint for dataset in datasets]}
+    request = json.loads(canonical_json(settings))  # as the manifest gives it back
     ready = None if overwrite else ready_dataset(output, request)
     if ready is not None:
         return ready
@@ -167,10 +167,10 @@ def _masked(pairs: Iterator[Pair], rules: PairRules, stages: Stages) -> Iterator
     }
 
 
-def _record(pair: Pair) -> Record:
-    query = Query(text_id("q", f"{pair.query_lang}:{pair.query}"), pair.query, pair.query_lang, pair.date)
-    document = Document(
+def _record(pair: Pair) -> SourceRecord:
+    query = SourceQuery(text_id("q", f"{pair.query_lang}:{pair.query}"), pair.query, pair.query_lang, pair.date)
+    document = SourceDocument(
         text_id("d", pair.text), pair.text, pair.text_lang, date=pair.date, group=pair.group, source=pair.source
     )
     judged = Judgement(query.id, document.id, group=pair.group, split=pair.split)
-    return Record((document,), (query,), (judged,))
+    return SourceRecord((document,), (query,), (judged,))

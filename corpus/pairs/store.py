@@ -30,7 +30,7 @@ from osparse.io.files import fingerprint
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ExampleDocument:
     """One document of an example."""
 
     id: str
@@ -47,7 +47,7 @@ class Example:
 
     query_id: str
     query: str
-    documents: list[Candidate]
+    documents: list[ExampleDocument]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,16 +75,20 @@ class Store:
         Raises:
             ConfigError: settings that cannot be, all of them; DatasetError: a split or candidates that are not there.
         """
-        problems = [problem for number, one in enumerate(selections) for problem in one.problems(number)]
+        problems = [problem for number, selection in enumerate(selections) for problem in selection.problems(number)]
         if not selections:
             problems.append("selections: none given")
         if problems:
             raise ConfigError("store", problems)
-        datasets = {one.dataset.fingerprint: one.dataset for one in reversed(selections)}
-        keys = list(dict.fromkeys(one.dataset.fingerprint for one in selections))
+        datasets = {selection.dataset.fingerprint: selection.dataset for selection in reversed(selections)}
+        keys = list(dict.fromkeys(selection.dataset.fingerprint for selection in selections))
         maps = {key: _maps(datasets[key]) for key in keys}
         parts = [
-            [materialise(one, *maps[key], cache) for one in selections if one.dataset.fingerprint == key]
+            [
+                materialise(selection, *maps[key], cache)
+                for selection in selections
+                if selection.dataset.fingerprint == key
+            ]
             for key in keys
         ]
         merged = [_merged(part) for part in parts]
@@ -109,7 +113,7 @@ class Store:
         own = int(self.owner[number])
         queries, documents, row = self.queries[own], self.documents[own], int(self.query_rows[number])
         found = [
-            Candidate(documents.value(document, "id"), documents.value(document), label, score)
+            ExampleDocument(documents.value(document, "id"), documents.value(document), label, score)
             for document, label, score in zip(*self._part(number), strict=True)
         ]
         return Example(queries.value(row, "id"), queries.value(row), found)

@@ -2,45 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from osparse.corpus.sources.input_rows import FIELDS
-from osparse.corpus.sources.records import Option
+from osparse.corpus.sources.input_rows import FIELDS, REQUIRED, Row, Where, shape_of
+from osparse.corpus.sources.records import Option, RowCounts
 from osparse.errors import DatasetError, InputError
 from osparse.io.ids import ID_FIELDS
 
-KNOWN = sorted({name for fields in FIELDS.values() for name in fields} | set(ID_FIELDS))
+KNOWN = sorted({name for fields in FIELDS.values() for name in fields} | {*ID_FIELDS, "negs"})
 COLUMNS = Option("", "what the table calls them, as query=question,pos=answer")
 
 
 def parse_columns(text: str) -> dict[str, str]:
-    """``query=question,pos=answer`` -> {"question": "query", "answer": "pos"}; raises :class:`InputError`."""
-    found: dict[str, str] = {}
+    """``query=question,pos=answer`` -> {"query": "question", "pos": "answer"}; raises :class:`InputError`."""
+    columns: dict[str, str] = {}
     for part in filter(None, text.split(",")):
-        ours, equals, theirs = (piece.strip() for piece in part.partition("="))
-        if not equals or ours not in KNOWN or not theirs:
-            raise InputError(f"--option columns: wanted NAME=COLUMN with NAME of {', '.join(KNOWN)}; found {part!r}")
-        found[theirs] = ours
-    return found
+        name, equals, column = (piece.strip() for piece in part.partition("="))
+        if not equals or name not in KNOWN or not column:
+            raise InputError(
+                f"option columns must be NAME=COLUMN,... with NAME one of {', '.join(KNOWN)}; got {part!r}"
+            )
+        if name in columns:
+            raise InputError(f"option columns names {name} twice: {columns[name]} and {column}")
+        columns[name] = column
+    return columns
 
 
-def chosen(row: Mapping[str, Any], columns: Mapping[str, str], where: str) -> dict[str, Any]:
-    """The row's known columns under our names; a single text where a list is wanted is a list of one."""
-    if missing := [theirs for theirs in columns if theirs not in row]:
-        raise DatasetError(f"{where}: no column {', '.join(missing)} (or it is null); it has: {', '.join(row)}")
-    taken = set(columns.values())
-    named = {columns.get(name, name): value for name, value in row.items() if name in columns or name not in taken}
-    kept = {name: value for name, value in named.items() if name in KNOWN}
-    if not {"query", "text"} & set(kept):
+def mapped_rows(
+    rows: Iterable[tuple[Where, Mapping[str, Any]]],
+    columns: Mapping[str, str],
+    counts: RowCounts,
+    *,
+    optional: bool = False,
+) -> Iterator[tuple[Where, Row]]:
+    """Rows of a table (None in an empty cell) as input rows; columns that are not read are noted in ``counts``.
+
+    Args:
+        rows: Of all files, each with its place.
+        columns: Field of an input row -> the table's column.
+        optional: Whether a row may leave fields out, as JSON objects do; every field must be in some row.
+
+    Raises:
+        DatasetError: a column that ``columns`` names is not in the table, or holds a field that a row of this shape
+            does not have; no column is called text or query.
+    """
+    named, seen = set(columns.values()), set[str]()
+    for where, row in rows:
+        if optional:
+            seen |= named & set(row)
+            row = {**dict.fromkeys(columns.values()), **row}
+        yield where, _mapped(row, columns, where, counts)
+    if optional and (never := sorted(named - seen)):
+        raise DatasetError(f"no row has the field {', '.join(never)} that the option columns names")
+
+
+def _mapped(row: Mapping[str, Any], columns: Mapping[str, str], where: Where, counts: RowCounts) -> Row:
+    if missing := [column for column in columns.values() if column not in row]:
+        raise DatasetError(f"{where}: no column {', '.join(missing)}; it has: {', '.join(row)}")
+    sources = {**{name: name for name in KNOWN if name in row}, **columns}
+    if not {"query", "text"} & set(sources):
         raise DatasetError(
-            f"{where}: none of its columns ({', '.join(row)}) is called text or query; say which with "
-            "--option columns=query=...,pos=... or columns=id=...,text=..."
+            f"{where}: none of its columns ({', '.join(row)}) is called text or query; name them with the option "
+            "columns, as columns=query=COLUMN,pos=COLUMN or columns=id=COLUMN,text=COLUMN"
         )
-    if "query" in kept:
-        wanted = FIELDS["scored" if "docs" in kept else "pair"]
-        kept = {name: value for name, value in kept.items() if name in wanted}
-    for name in ("pos", "neg", "docs"):
-        if isinstance(kept.get(name), str):
-            kept[name] = [kept[name]]
-    return kept
+    values = {name: row[column] for name, column in sources.items() if row[column] is not None}
+    if not {"query", "text"} & set(values):
+        values["query" if "query" in sources else "text"] = ""  # an empty cell is a row to drop, not a malformed table
+    shape = shape_of(values)
+    fields = {*FIELDS[shape], "negs" if shape == "pair" else "", *ID_FIELDS}
+    for name in columns:
+        if name in values and name not in fields:
+            raise DatasetError(
+                f"{where}: option columns reads {name} from the column {columns[name]}, but a {shape} row has no "
+                f"{name}; it may have {', '.join(FIELDS[shape])}"
+            )
+    used = {sources[name] for name in fields if name in sources}
+    counts.ignored_columns |= set(row) - used
+    counts.used_columns |= used
+    empty = {name: [] if name in ("pos", "docs", "scores") else "" for name in REQUIRED[shape] if name in sources}
+    return {**empty, **{name: value for name, value in values.items() if name in fields}}

@@ -55,12 +55,12 @@ class _Text:
             if not self._more():
                 return ""
 
-    def take(self, wanted: str) -> None:
-        found = self.peek()
-        if found not in wanted or not found:
-            what = repr(found) if found else "the end of the file"
+    def take(self, expected: str) -> None:
+        character = self.peek()
+        if character not in expected or not character:
+            what = repr(character) if character else "the end of the file"
             raise DatasetError(
-                f"{self.where()}: not the JSON that is wanted: {what} where {wanted!r} should be; {FETCH_AGAIN}"
+                f"{self.where()}: not the expected JSON: {what} where {expected!r} should be; {FETCH_AGAIN}"
             )
         self.at += 1
 
@@ -117,7 +117,7 @@ def _under(text: _Text, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
         text.take(",")
     text.take("}")
     if not seen:
-        raise DatasetError(f"{text.path}: it has no {key!r}; wanted an object with an array of that name")
+        raise DatasetError(f"{text.path}: it has no {key!r}; it must be an object with an array of that name")
 
 
 def _array(text: _Text) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""What every reader yields: documents, queries and judgements that belong together, and a tally of each row's fate."""
+"""What every reader yields: documents, queries and judgements that belong together; and the counts of its rows."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from osparse.contracts.dataset import Source
 from osparse.errors import InputError
 
+IGNORED_COLUMNS = "ignored_columns"
+"""The note that names, by source, the columns of a table that nothing was read from."""
+
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class SourceDocument:
     id: str
     text: str
     lang: str
+    """"" where the source does not name it: it is then detected."""
     title: str = ""
     date: datetime.date | None = None
     group: str = ""
@@ -29,10 +34,11 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class SourceQuery:
     id: str
     text: str
     lang: str
+    """"" where the source does not name it: it is then detected."""
     date: datetime.date | None = None
     place: str = ""
 
@@ -52,7 +58,7 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class SourceCandidate:
     """A hard negative, or a teacher's score: see osparse.contracts.dataset.CANDIDATES. Its split is its query's."""
 
     query_id: str
@@ -64,16 +70,16 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    documents: tuple[Document, ...] = ()
-    queries: tuple[Query, ...] = ()
+class SourceRecord:
+    documents: tuple[SourceDocument, ...] = ()
+    queries: tuple[SourceQuery, ...] = ()
     judgements: tuple[Judgement, ...] = ()
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[SourceCandidate, ...] = ()
 
 
 @dataclass
-class Tally:
-    """Counts rows while a reader reads them; ``rows_in`` = kept + every drop."""
+class RowCounts:
+    """Rows of a source, counted while a reader reads them; ``rows_in`` = kept + every drop."""
 
     name: str
     licence: str
@@ -83,9 +89,18 @@ class Tally:
     """Of the content, never of file names or times; a reader that leaves it alone gets that of its files."""
     notes: dict[str, int] = field(default_factory=dict)
     """Facts about the source worth keeping in the manifest."""
+    ignored_columns: set[str] = field(default_factory=set)
+    """Columns of a table that some row has no field for."""
+    used_columns: set[str] = field(default_factory=set)
+    """Columns of a table that some row has a field for."""
 
     def drop(self, reason: str, rows: int = 1) -> None:
         self.dropped[reason] += rows
+
+    def all_notes(self) -> dict[str, Any]:
+        """The notes, and the columns that no field of any row was read from."""
+        unread = sorted(self.ignored_columns - self.used_columns)
+        return {**self.notes, **({IGNORED_COLUMNS: {self.name: unread}} if unread else {})}
 
     def source(self) -> Source:
         dropped = dict(sorted(self.dropped.items()))
@@ -95,7 +110,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Option:
-    """What a reader lets its user choose, as ``--option name=value``."""
+    """One of a reader's own settings."""
 
     default: str | bool | int
     """Its type is the value's."""
@@ -106,11 +121,11 @@ class Option:
     def parse(self, name: str, text: str) -> str | bool | int:
         if isinstance(self.default, bool):
             if text not in ("true", "false"):
-                raise InputError(f"--option {name}: wanted true or false, found {text!r}")
+                raise InputError(f"option {name} must be true or false, got {text!r}")
             return text == "true"
         if isinstance(self.default, int):
             if not text.isdecimal():
-                raise InputError(f"--option {name}: wanted a whole number, found {text!r}")
+                raise InputError(f"option {name} must be a whole number, got {text!r}")
             return int(text)
         return text
 
@@ -118,25 +133,25 @@ class Option:
 Options = Mapping[str, str | bool | int]
 
 
-def kept(found: Iterable[Record | str], tally: Tally) -> Iterator[Record]:
-    """Count what a reader found: records, which go on, and reasons to drop a row."""
-    for one in found:
-        if isinstance(one, str):
-            tally.drop(one)
+def counted(records_or_reasons: Iterable[SourceRecord | str], counts: RowCounts) -> Iterator[SourceRecord]:
+    """Count what a reader made of each row: a record, which is passed on, or the reason why the row is dropped."""
+    for result in records_or_reasons:
+        if isinstance(result, str):
+            counts.drop(result)
         else:
-            tally.kept += 1
-            yield one
+            counts.kept += 1
+            yield result
 
 
 @dataclass(frozen=True)
 class Reader:
-    """One kind of source. ``read(paths, tally, options)`` yields records and stops at the first malformed row."""
+    """One kind of source. ``read(paths, counts, options)`` yields records and stops at the first malformed row."""
 
     name: str
     reads: str
     """The files it takes and their fields, in one line: shown by ``--help`` and in errors."""
     licence: str
-    read: Callable[[Sequence[Path], Tally, Options], Iterator[Record]]
+    read: Callable[[Sequence[Path], RowCounts, Options], Iterator[SourceRecord]]
     options: Mapping[str, Option] = field(default_factory=dict)
     needs_paths: bool = True
     independent_files: bool = False
@@ -147,14 +162,14 @@ class Reader:
     recipe: int = 1
     """Raised when the same input would give another dataset, so that an older one no longer counts as up to date."""
 
-    def tally(self) -> Tally:
-        return Tally(self.name, self.licence)
+    def counts(self) -> RowCounts:
+        return RowCounts(self.name, self.licence)
 
     def chosen(self, given: Mapping[str, str]) -> Options:
         """All options, those ``given`` parsed; raises :class:`InputError` for one that the reader does not have."""
         if unknown := sorted(set(given) - set(self.options)):
             known = ", ".join(f"{name} ({option.help})" for name, option in self.options.items()) or "none"
-            raise InputError(f"--source {self.name} has no option {', '.join(unknown)}; it has: {known}")
+            raise InputError(f"source {self.name} has no option {', '.join(unknown)}; it has: {known}")
         return {
             name: option.parse(name, given[name]) if name in given else option.default
             for name, option in self.options.items()

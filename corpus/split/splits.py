@@ -109,10 +109,10 @@ def deal(judgements: pl.DataFrame, documents: pl.DataFrame, queries: pl.DataFram
     removed: dict[str, int] = {}
     held, texts = _Held(), {}
     for split in ORDER:
-        mine = judged.filter(pl.col("split") == split)
-        parts[split] = held.without_leaks(mine)
-        if parts[split].height < mine.height:
-            removed[f"{split}: a text or query of an earlier split"] = mine.height - parts[split].height
+        of_split = judged.filter(pl.col("split") == split)
+        parts[split] = held.without_leaks(of_split)
+        if parts[split].height < of_split.height:
+            removed[f"{split}: a text or query of an earlier split"] = of_split.height - parts[split].height
         texts[split] = held.texts
         held.add(parts[split], documents)
     owner = (
@@ -121,10 +121,10 @@ def deal(judgements: pl.DataFrame, documents: pl.DataFrame, queries: pl.DataFram
         .unique("document_group", keep="first", maintain_order=True)
     )
     for split in ORDER:
-        found = parts[split].join(owner, on="document_group", how="left", maintain_order="left")
-        clean = found.filter(pl.col("home").fill_null(split) == split)
-        if clean.height < found.height:
-            removed[f"{split}: the document belongs to another split"] = found.height - clean.height
+        owned = parts[split].join(owner, on="document_group", how="left", maintain_order="left")
+        clean = owned.filter(pl.col("home").fill_null(split) == split)
+        if clean.height < owned.height:
+            removed[f"{split}: the document belongs to another split"] = owned.height - clean.height
         parts[split] = clean.select(list(QRELS))
     return Dealt({split: part for split, part in parts.items() if part.height}, removed, owner, texts)
 
@@ -141,14 +141,18 @@ def deal_candidates(
         dealt.owner.lazy(), on="document_group", how="left", maintain_order="left"
     )
     free = pl.col("query_id").is_in(published.implode())
-    found = {}
+    by_split = {}
     for split, qrels in dealt.qrels.items():
         clean = (pl.col("home").fill_null(split) == split) & pl.col("text").is_in(dealt.held[split].implode()).not_()
         relevant = qrels.lazy().filter(pl.col("score") > 0)
         labelled = pl.col("label").fill_null(1) <= 0
-        mine = known.join(qrels.lazy().select("query_id").unique(), on="query_id", how="semi", maintain_order="left")
-        wrong = mine.filter(labelled).join(relevant, on=["query_id", "document_id"], how="semi").select("row")
-        found[split] = (
-            mine.filter(free | clean).join(wrong, on="row", how="anti", maintain_order="left").select(list(CANDIDATES))
+        of_split = known.join(
+            qrels.lazy().select("query_id").unique(), on="query_id", how="semi", maintain_order="left"
         )
-    return found
+        wrong = of_split.filter(labelled).join(relevant, on=["query_id", "document_id"], how="semi").select("row")
+        by_split[split] = (
+            of_split.filter(free | clean)
+            .join(wrong, on="row", how="anti", maintain_order="left")
+            .select(list(CANDIDATES))
+        )
+    return by_split

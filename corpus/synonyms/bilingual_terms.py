@@ -13,7 +13,7 @@ import polars as pl
 
 from osparse.algorithms.ibm_model1 import Ids, translation_probabilities
 from osparse.contracts.dataset import Dataset
-from osparse.corpus.text.words import words
+from osparse.corpus.text.analysis import words
 
 if TYPE_CHECKING:
     from scipy import sparse

@@ -75,18 +75,18 @@ def _sklearn() -> ModuleType:
 
 
 def _kmeans(vectors: Floats, similarity: float) -> NDArray[np.int64]:
-    found = _sklearn().KMeans(max(1, len(vectors) // 4), n_init=1, random_state=SEED).fit_predict(vectors)
-    return np.asarray(found, dtype=np.int64)
+    labels = _sklearn().KMeans(max(1, len(vectors) // 4), n_init=1, random_state=SEED).fit_predict(vectors)
+    return np.asarray(labels, dtype=np.int64)
 
 
 def _dbscan(vectors: Floats, similarity: float) -> NDArray[np.int64]:
-    found = _sklearn().DBSCAN(eps=_distance(similarity), min_samples=2).fit_predict(vectors)
-    return np.asarray(found, dtype=np.int64)
+    labels = _sklearn().DBSCAN(eps=_distance(similarity), min_samples=2).fit_predict(vectors)
+    return np.asarray(labels, dtype=np.int64)
 
 
 def _hdbscan(vectors: Floats, similarity: float) -> NDArray[np.int64]:
-    found = _sklearn().HDBSCAN(min_cluster_size=2, copy=True).fit_predict(vectors)  # far members fall off afterwards
-    return np.asarray(found, dtype=np.int64)
+    labels = _sklearn().HDBSCAN(min_cluster_size=2, copy=True).fit_predict(vectors)  # far members fall off afterwards
+    return np.asarray(labels, dtype=np.int64)
 
 
 def _hierarchical(vectors: Floats, similarity: float) -> NDArray[np.int64]:

@@ -21,7 +21,7 @@ from osparse.corpus.synonyms.bilingual_terms import Translation, aligned_titles,
 from osparse.corpus.synonyms.clusters import METHODS, cluster
 from osparse.corpus.synonyms.word_vectors import Floats, Vocabulary, model_vectors, ppmi_vectors
 from osparse.corpus.terms.recency import Recency
-from osparse.corpus.text.words import word_spans, words
+from osparse.corpus.text.analysis import word_spans, words
 from osparse.errors import DatasetError, InputError
 from osparse.io.files import atomic_directory, pretty_json
 
@@ -53,11 +53,11 @@ class SynonymRules:
     def __post_init__(self) -> None:
         problems = []
         if self.method not in METHODS:
-            problems.append(f"method {self.method!r}: one of {', '.join(METHODS)} is wanted")
+            problems.append(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
         if not 0 < self.similarity < 1 or not 0 < self.at_most <= 1 or not 0 <= self.confidence <= 1:
-            problems.append("similarity within (0, 1), at_most within (0, 1] and confidence within [0, 1] are wanted")
+            problems.append("similarity must be within (0, 1), at_most within (0, 1] and confidence within [0, 1]")
         if self.at_least < 2:
-            problems.append(f"at_least {self.at_least}: 2 or more is wanted")
+            problems.append(f"at_least must be at least 2, got {self.at_least}")
         if self.model is not None and self.recency is not None:
             problems.append("recency weighs PPMI counts; a model's states have none: give one of the two")
         if problems:
@@ -114,7 +114,7 @@ def find_synonyms(
     documents = dataset.split_documents(dataset.learning_split).select("text", "lang", "date").sort("lang").collect()
     if rules.recency is not None and not rules.recency.weights(documents["date"].to_list()).any():
         raise InputError(
-            f"{dataset.path}: no document has a date up to {rules.recency.as_of}; without one --half-life "
+            f"{dataset.path}: no document has a date up to {rules.recency.as_of}; without one `half_life` "
             "leaves nothing to count; leave it out"
         )
     groups = [
@@ -125,9 +125,9 @@ def find_synonyms(
     titles = aligned_titles(dataset, "train") if "train" in dataset.splits else []
     translations = merged([*from_titles(titles), *from_parentheses(documents["text"])], rules.confidence)
     if not groups and not translations:
-        raise DatasetError(f"{dataset.path}: no synonyms; lower --similarity or --at-least, or give more documents")
-    held = aligned_titles(dataset, "test") if "test" in dataset.splits else []
-    report = SynonymReport(groups, translations, precision(translations, held) if held else None)
+        raise DatasetError(f"{dataset.path}: no synonyms; lower `similarity` or `at_least`, or give more documents")
+    held_out = aligned_titles(dataset, "test") if "test" in dataset.splits else []
+    report = SynonymReport(groups, translations, precision(translations, held_out) if held_out else None)
     with atomic_directory(Path(output), marker="report.json", overwrite=overwrite) as folder:
         _write(folder, dataset, rules, report)
     return report

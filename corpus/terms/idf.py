@@ -24,6 +24,7 @@ FORMULA = "ln(1 + (N - df + 0.5) / (df + 0.5))"
 BATCH = 512
 """Documents tokenised at a time."""
 
+REPLACE = "replace it with `overwrite=True`, or write another `output`"
 log = logging.getLogger("osparse.corpus.terms.idf")
 
 
@@ -147,7 +148,7 @@ def trend_boosts(trends: Path, tokenizer: Path, vocabulary: int) -> NDArray[np.f
     raw = read_json(trends)
     boosts = raw.get("boosts") if isinstance(raw, dict) else None
     if not isinstance(raw, dict) or not isinstance(boosts, dict):
-        raise InputError(f"{trends} is no report of osparse corpus trends; make one with --tokenizer")
+        raise InputError(f"{trends} is not a trends report with boosts of tokens; make one with a tokenizer")
     if raw.get("tokenizer_sha256") != sha256_file(tokenizer):
         raise InputError(f"{trends} was made with another tokenizer than {tokenizer}; make it again with this one")
     factors = np.ones(vocabulary)
@@ -200,6 +201,6 @@ def _provenance(
 def _check_same(output: Path, meta: Path, request: dict[str, Any]) -> None:
     found = read_json(meta) if meta.is_file() else {}
     if not isinstance(found, dict) or {key: found.get(key) for key in request} != request:
-        raise InputError(f"{output} exists, made from other inputs; pass --overwrite, or choose another --output")
+        raise InputError(f"{output} exists, made from other inputs; {REPLACE}")
     if not output.is_file() or found.get("sha256") != sha256_file(output):
-        raise InputError(f"{output} was changed since it was made; pass --overwrite, or choose another --output")
+        raise InputError(f"{output} was changed since it was made; {REPLACE}")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from osparse.corpus.terms.fonts import hangul_font, label
 from osparse.plugins.extras import require
 
 if TYPE_CHECKING:
@@ -19,6 +18,10 @@ if TYPE_CHECKING:
 
 PERIODS = 24
 """Shown at most, up to the last."""
+
+HANGUL_FONTS = (
+    "Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo", "AppleGothic", "UnDotum",
+)  # fmt: skip
 
 log = logging.getLogger("osparse.corpus.terms.trend_plot")
 
@@ -50,7 +53,7 @@ def draw(
             counts = np.array([holders[trend.term, int(period)] for period in shown])
             share = np.divide(counts, sizes, out=np.full(len(shown), np.nan), where=sizes > 0)
             style = "-" if trend.log_odds > 0 else "--"
-            axes.plot(-shown * rules.window, share * 100, style, marker=".", label=label(trend.term, place, font))
+            axes.plot(-shown * rules.window, share * 100, style, marker=".", label=_label(trend.term, place, font))
         axes.set_xlabel(f"days before {rules.as_of} (periods of {rules.window} days)")
         axes.set_ylabel("documents that hold the term, %")
         axes.set_title("Rising (solid) and falling (dashed) terms")
@@ -68,3 +71,15 @@ def _holders(
     for period, found in zip(periods.tolist(), documents, strict=True):
         holders.update((term, period) for term in terms if term in found)
     return holders
+
+
+def hangul_font() -> str | None:
+    """Name of an installed font that has Hangul, the best first (matplotlib's own has none); None if there is none."""
+    font_manager = require("matplotlib.font_manager", "corpus")
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return next((name for name in HANGUL_FONTS if name in installed), None)
+
+
+def _label(text: str, position: int, font: str | None) -> str:
+    """``text``, or "#position" where it has letters that no installed font can draw."""
+    return text if font is not None or text.isascii() else f"#{position}"

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from osparse.contracts.dataset import Dataset
 from osparse.corpus.terms.idf import count_tokens
-from osparse.corpus.text.words import words
+from osparse.corpus.text.analysis import words
 from osparse.errors import DatasetError, InputError
 from osparse.formula.lexicon import load_tokenizer, read_vocabulary
 from osparse.io.files import pretty_json, sha256_file, write_atomic
@@ -60,7 +60,7 @@ class TrendRules:
         fine = self.window >= 1 and 0 < self.fdr < 1 and self.min_documents >= 2 and self.top >= 1
         if not fine or not 1 <= self.max_boost <= 64:
             raise InputError(
-                f"trends: {self}; wanted: window >= 1, fdr within (0, 1), min_documents >= 2, top >= 1, "
+                f"trends: {self}; required: window >= 1, fdr within (0, 1), min_documents >= 2, top >= 1, "
                 "max_boost within [1, 64]"
             )
 
@@ -121,7 +121,7 @@ def find_trends(
     if not recent.any() or recent.all():
         raise DatasetError(
             f"{dataset.path}: {int(recent.sum())} of {len(recent)} dated documents lie within {rules.window} days up "
-            f"to {rules.as_of}; both periods need some: choose another --as-of or --window"
+            f"to {rules.as_of}; both periods need some: choose another `as_of` or `window`"
         )
 
     def texts() -> Iterator[str]:
@@ -129,9 +129,9 @@ def find_trends(
 
     counts = count_terms(texts, recent, rules.min_documents)
     trends = compare(sorted(counts), counts, int(recent.sum()), int((~recent).sum()))
-    kept = [trend for trend in trends if trend.q <= rules.fdr]
-    rising = sorted((t for t in kept if t.log_odds > 0), key=lambda t: (-t.log_odds, t.term))[: rules.top]
-    falling = sorted((t for t in kept if t.log_odds < 0), key=lambda t: (t.log_odds, t.term))[: rules.top]
+    significant = [trend for trend in trends if trend.q <= rules.fdr]
+    rising = sorted((t for t in significant if t.log_odds > 0), key=lambda t: (-t.log_odds, t.term))[: rules.top]
+    falling = sorted((t for t in significant if t.log_odds < 0), key=lambda t: (t.log_odds, t.term))[: rules.top]
     boosts: dict[int, float] = {}
     extra: dict[str, Any] = {}
     if tokenizer is not None:

@@ -1,1 +1,1 @@
-"""What a word is, which language a text is in, and masking of a query's words."""
+"""Terms for BM25, and words for counting and comparing."""

@@ -19,8 +19,8 @@ from typing import Any, Literal
 import polars as pl
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from osparse.algorithms.language import is_hangul
 from osparse.contracts.dataset import Dataset
-from osparse.corpus.text.language import is_hangul
 from osparse.corpus.tokenizers.bpe import fit_bpe
 from osparse.corpus.tokenizers.unigram import fit_unigram
 from osparse.errors import InputError
@@ -195,7 +195,9 @@ def _up_to_date(output: Path, request: Mapping[str, Any]) -> bool:
     found = read_json(meta) if meta.is_file() else {}
     same = isinstance(found, dict) and {key: found.get(key) for key in request} == request
     if not same or not file.is_file() or found["sha256"] != sha256_file(file):
-        raise InputError(f"{output} exists, made from other inputs; pass --overwrite, or choose another --output")
+        raise InputError(
+            f"{output} exists, made from other inputs; replace it with `overwrite=True`, or write another `output`"
+        )
     return True
 
 

@@ -96,7 +96,7 @@ def test_a_beir_folder_gives_the_same_sets(dataset: Dataset, tmp_path: Path) -> 
     assert beir.languages == ours.languages == {"en": 8, "ko": 8}
     assert sorted(sum(beir.texts(3), [])) == sorted(sum(ours.texts(5), []))
     plain = open_benchmark(write_beir(tmp_path / "plain", dataset, lang=False))
-    assert [(s.direction, len(s.queries), len(s.document_ids)) for s in plain.sets] == [("und->und", 4, 16)]
+    assert plain.sets == ours.sets, "languages that no row names are detected"
     assert plain.fingerprint != beir.fingerprint
 
 

@@ -116,7 +116,7 @@ def test_every_command_can_be_loaded_without_any_extra(command: str) -> None:
             "corpus",
         ),
         ("from osparse.corpus.terms.trends import compare; compare(['a'], {'a': (1, 1)}, 1, 1)", "corpus"),
-        ("from osparse.corpus.terms.fonts import hangul_font; hangul_font()", "corpus"),
+        ("from osparse.corpus.terms.trend_plot import hangul_font; hangul_font()", "corpus"),
         ("from osparse.corpus.mining.retrievers import Bm25Retriever; list(Bm25Retriever().rank({}, [], 1))", "corpus"),
     ],
 )

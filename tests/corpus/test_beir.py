@@ -45,7 +45,7 @@ def test_a_folder_keeps_its_own_splits_and_grades(tmp_path: Path) -> None:
     documents = {d["id"]: d for d in dataset.documents.collect().to_dicts()}
     assert documents["d1"]["text"] == "Pears A pear tree flowers in spring."
     assert documents["d1"]["title"] == "Pears"
-    assert {d["lang"] for d in documents.values()} == {"und"}, "a corpus that names no language is of one"
+    assert {d["lang"] for d in documents.values()} == {"en", "ko"}
     assert dataset.manifest.sources[0].dropped == {"no text": 1}
     assert dataset.manifest.split_rule == "as the source published them"
 
@@ -124,13 +124,11 @@ def test_judgements_of_what_is_missing_or_empty_are_dropped_and_counted(
     assert judged[0] == judged[1] == judged[2]
     assert "left out of the figures" in caplog.text
     with pytest.raises(
-        DatasetError, match=f"test.tsv:3: '.*' is not among the {what} ids.*1 judgements name such.*--strict"
+        DatasetError, match=f"test.tsv:3: '.*' is not among the {what} ids.*1 judgements name such.*`strict=True`"
     ):
         build_dataset("beir", [folder], tmp_path / "strict", strict=True)
     assert not (tmp_path / "strict").exists()
-    with pytest.raises(
-        DatasetError, match=f"made without judgements that strict .* refuses: 1 of a missing or empty {what}"
-    ):
+    with pytest.raises(DatasetError, match=f"made without judgements that .* refuses: 1 of a missing or empty {what}"):
         build_dataset("beir", [folder], tmp_path / "dataset", strict=True)
     with pytest.raises(
         DatasetError, match=f"1 judgements name a missing or empty {what}.*give the whole corpus, or leave"
@@ -155,16 +153,16 @@ def test_the_language_is_what_the_row_says_and_a_built_folder_is_measured_as_the
         (folder / "qrels" / "test.tsv").write_text(header + "q1\td1\t2\r\n\nq2\td2\t1")
         dataset = build_dataset("beir", [folder], tmp_path / "dataset", overwrite=True)
         langs = dict(dataset.documents.select("id", "lang").collect().iter_rows())
-        assert langs == {"d1": "en", "d2": "ko", "d4": "und"}
+        assert langs == {"d1": "en", "d2": "ko", "d4": "en"}
         built, itself = open_benchmark(dataset.path), open_benchmark(folder)
         assert built.sets == itself.sets
-        assert [found.direction for found in built.sets] == ["und->en", "und->ko"]
+        assert [found.direction for found in built.sets] == ["en->en", "ko->ko"]
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"it has no corpus.jsonl, queries.jsonl, qrels/test.tsv"):
         build_dataset("beir", [tmp_path], tmp_path / "dataset")
-    with pytest.raises(DatasetError, match="takes one folder, found 2"):
+    with pytest.raises(DatasetError, match="source beir reads one folder, got 2"):
         build_dataset("beir", [tmp_path, tmp_path], tmp_path / "dataset")
 
 
@@ -192,5 +190,5 @@ def test_hard_negatives_and_queries_with_holes_are_dropped_and_counted(tmp_path:
         "missing or empty document of a candidate": 2,
     }
     (folder / "qrels.train.tsv").write_text("10\t0\t1\t1\n11\t0\t2\t1\n")
-    with pytest.raises(DatasetError, match="2 candidates name a missing or empty document.*--strict"):
+    with pytest.raises(DatasetError, match="2 candidates name a missing or empty document.*`strict=True`"):
         build_dataset("msmarco", [folder], tmp_path / "strict", strict=True)

@@ -41,7 +41,7 @@ def test_a_second_build_is_up_to_date_and_other_inputs_are_refused(
         assert build_dataset("jsonl", [rows], output).fingerprint == first.fingerprint
     assert f"{output} is up to date" in caplog.text
     assert (output / "manifest.json").stat().st_mtime_ns == made
-    with pytest.raises(InputError, match="made from other inputs; pass --overwrite"):
+    with pytest.raises(InputError, match="made from other inputs; replace it with `overwrite=True`"):
         build_dataset("jsonl", [rows], output, seed=1)
     rows.write_text(rows.read_text() + '{"id": "more", "text": "more", "title": "more"}\n')
     with pytest.raises(InputError, match="made from other inputs"):
@@ -75,7 +75,7 @@ def test_a_folder_that_is_no_dataset_is_not_replaced(rows: Path, tmp_path: Path)
 def test_unknown_source_and_missing_path(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown source 'wiki'; known: debian, wikipedia, .*jsonl"):
         build_dataset("wiki", [], tmp_path / "dataset")
-    with pytest.raises(DatasetError, match="--source jsonl needs a PATH"):
+    with pytest.raises(DatasetError, match="source jsonl needs `paths`"):
         build_dataset("jsonl", [], tmp_path / "dataset")
 
 

@@ -94,7 +94,7 @@ def _leak(dataset: Dataset) -> None:
     [
         (("corpus", "stats", "nowhere"), "nowhere is not a dataset: it has no manifest.json"),
         (("corpus", "build", "--source", "jsonl", "nowhere", "--output", "out"), "nowhere does not exist"),
-        (("corpus", "build", "--source", "jsonl", "--output", "out"), "--source jsonl needs a PATH"),
+        (("corpus", "build", "--source", "jsonl", "--output", "out"), "source jsonl needs PATHS"),
         (("corpus", "build", "--source", "beir", ".", "--output", "out"), "is not a BEIR folder"),
         (
             ("corpus", "build", "--source", "wiki", "--output", "out"),
@@ -132,7 +132,21 @@ def test_sources_with_paths_and_options(rows: Path, tmp_path: Path, capsys: pyte
     assert run("corpus", "build", *arguments, rows) == 2
     assert "with several sources give each its path" in capsys.readouterr().err
     assert run("corpus", "build", "--source", "s2orc", other, "--option", "x", "--output", tmp_path / "o") == 2
-    assert "wanted --option NAME=VALUE, found 'x'" in capsys.readouterr().err
+    assert "must be --option NAME=VALUE, got 'x'" in capsys.readouterr().err
+
+
+def test_a_file_for_another_reader_is_answered_with_the_flag(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "faq.csv").write_text("query,pos,note\nq,a,n\n")
+    assert run("corpus", "build", "--source", "jsonl", tmp_path / "faq.csv", "--output", tmp_path / "d") == 2
+    assert "looks like CSV with the columns query, pos, note; read it with --source csv" in capsys.readouterr().err
+    arguments = ("--source", "csv", tmp_path / "faq.csv", "--lang", "de", "--output", tmp_path / "d", "--json")
+    assert run("corpus", "build", *arguments) == 0
+    assert json.loads(capsys.readouterr().out)["ignored_columns"] == {"csv": ["note"]}
+    assert Dataset.open(tmp_path / "d").documents.collect()["lang"].to_list() == ["de"]
+    assert run("corpus", "build", *arguments[:3], "--output", tmp_path / "d") == 2
+    assert "made from other inputs; replace it with --overwrite, or write another --output" in capsys.readouterr().err
 
 
 def test_the_help_of_build_names_every_reader_and_option(capsys: pytest.CaptureFixture[str]) -> None:

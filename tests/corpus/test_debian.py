@@ -16,10 +16,10 @@ from osparse.errors import DatasetError
 
 
 def test_counts_every_description_once_and_says_why_others_were_left_out(tmp_path: Path) -> None:
-    tally = debian.READER.tally()
-    records = list(debian.read([apt_world.write_lists(tmp_path)], tally, {"english": False}))
-    assert len(records) == tally.kept == 60
-    assert tally.dropped == Counter(
+    counts = debian.READER.counts()
+    records = list(debian.read([apt_world.write_lists(tmp_path)], counts, {"english": False}))
+    assert len(records) == counts.kept == 60
+    assert counts.dropped == Counter(
         {
             "the same description under another package": 1,
             "no Hangul in the synopsis": 1,
@@ -28,12 +28,12 @@ def test_counts_every_description_once_and_says_why_others_were_left_out(tmp_pat
             "no English original": 1,
         }
     )
-    source = tally.source()
+    source = counts.source()
     assert source.rows_in == source.rows_kept + sum(source.dropped.values()) == 65
 
 
 def test_a_record_is_two_bodies_and_two_synopses_all_relevant(tmp_path: Path) -> None:
-    record = next(debian.read([apt_world.write_lists(tmp_path)], debian.READER.tally(), {"english": False}))
+    record = next(debian.read([apt_world.write_lists(tmp_path)], debian.READER.counts(), {"english": False}))
     md5 = f"{0:032x}"
     assert [d.id for d in record.documents] == [f"deb:{md5}:ko", f"deb:{md5}:en"]
     assert [(q.id, q.text, q.lang) for q in record.queries] == [
@@ -70,9 +70,9 @@ def test_the_source_is_the_first_by_name_whatever_the_order_of_the_lists(tmp_pat
 
 def test_the_sha256_depends_on_content_only(tmp_path: Path) -> None:
     def digest(folder: Path) -> str:
-        tally = debian.READER.tally()
-        assert list(debian.read([folder], tally, {"english": False}))
-        return tally.source().sha256
+        counts = debian.READER.counts()
+        assert list(debian.read([folder], counts, {"english": False}))
+        return counts.source().sha256
 
     first = apt_world.write_lists(tmp_path / "one")
     second = apt_world.write_lists(tmp_path / "two")
@@ -150,5 +150,5 @@ def test_without_apt_or_network_the_sample_is_named(tmp_path: Path, monkeypatch:
 
 def test_a_path_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DatasetError, match="takes no PATH, or one folder"):
+    with pytest.raises(DatasetError, match="takes no `paths`, or one folder"):
         build_dataset("debian", [tmp_path / "file"], tmp_path / "dataset")

@@ -93,10 +93,10 @@ def test_up_to_date_other_inputs_and_a_changed_file(
     with caplog.at_level(logging.INFO):
         assert compute_idf(dataset, tokenizer / "tokenizer.json", output).version == first.version
     assert f"{output} is up to date" in caplog.text
-    with pytest.raises(InputError, match="made from other inputs; pass --overwrite"):
+    with pytest.raises(InputError, match="made from other inputs; replace it with `overwrite=True`"):
         compute_idf(dataset, tokenizer, output, split="test")
     output.write_text("{}")
-    with pytest.raises(InputError, match="was changed since it was made; pass --overwrite"):
+    with pytest.raises(InputError, match="was changed since it was made; replace it with `overwrite=True`"):
         compute_idf(dataset, tokenizer, output)
     assert compute_idf(dataset, tokenizer, output, overwrite=True).version == first.version
 

@@ -45,21 +45,21 @@ HTML = b"<!DOCTYPE html>\n<html><body>403 Forbidden</body></html>"
         ("jsonl", "cut.jsonl.xz", lzma.compress(ROWS)[:-20], "the xz data is cut off or damaged near byte"),
         ("jsonl", "damaged.jsonl.gz", gzip.compress(ROWS).replace(gzip.compress(ROWS)[200:260], b"\0" * 60), "gzip data is cut off or dam"),
         ("jsonl", "html.jsonl", HTML, "html.jsonl:1: this is an HTML page"),
-        ("s2orc", "bad.jsonl", b'["one", "two"]\n["one"]\n', "bad.jsonl:2: wanted title and abstract, or an array of two texts"),
-        ("s2orc", "keys.jsonl", b'{"title": "t"}\n', r"keys.jsonl:1: wanted title and abstract.*found \['title'\]"),
+        ("s2orc", "bad.jsonl", b'["one", "two"]\n["one"]\n', "bad.jsonl:2: must have title and abstract, or be an array of two texts"),
+        ("s2orc", "keys.jsonl", b'{"title": "t"}\n', r"keys.jsonl:1: must have title and abstract.*found \['title'\]"),
         ("s2orc", "cut.jsonl", b'["one", "tw', "cut.jsonl:1: not JSON"),
-        ("wikianswers", "qa.jsonl", b'{"question": "q", "answer": "a"}\n', "qa.jsonl:1: wanted .*set.*found"),
-        ("gooaq", "keys.jsonl", b'{"q": "x", "a": "y"}\n', "keys.jsonl:1: wanted question and answer"),
+        ("wikianswers", "qa.jsonl", b'{"question": "q", "answer": "a"}\n', "qa.jsonl:1: must be .*set.*found"),
+        ("gooaq", "keys.jsonl", b'{"q": "x", "a": "y"}\n', "keys.jsonl:1: must have question and answer"),
         ("gooaq", "all.jsonl", b'{"question": "x", "answer": null}\n', r"kept 0 of 1 rows \(1 no answer\)"),
         ("squad", "nodata.json", b'{"version": "1"}', "nodata.json: it has no 'data'"),
         ("squad", "keys.json", b'{"data": [{"title": "t"}]}', "keys.json:1: paragraphs must be a list of objects"),
         ("squad", "cut.json", json.dumps(squad(5)).encode()[:-40], "cut.json:1: not JSON"),
         ("squad", "latin.json", '{"data": [{"title": "é"}]}'.encode("latin-1"), "latin.json:1: not UTF-8: byte 0xe9 at position 21"),
-        ("namuwiki", "object.json", b'{"title": "t"}', "object.json:1: not the JSON that is wanted: '{' .*'\\['"),
+        ("namuwiki", "object.json", b'{"title": "t"}', "object.json:1: not the expected JSON: '{' .*'\\['"),
         ("namuwiki", "keys.json", b'[{"namespace": "0", "document": "x"}]', "keys.json:1: a NamuWiki row needs title and text"),
         ("modu", "keys.json", b'{"document": [{"id": "x"}]}', "keys.json:1: a document needs id, metadata and a list paragraph"),
         ("parquet", "cut.parquet", b"PAR1" + b"\0" * 99, "cut.parquet: not a whole Parquet or Arrow file, after row 0"),
-        ("msmarco", "triples.tsv", b"one\ttwo\n", "triples.tsv:1: wanted 3 cells between tabs"),
+        ("msmarco", "triples.tsv", b"one\ttwo\n", "triples.tsv:1: must have 3 cells between tabs"),
         ("msmarco", "error.tsv", b"<html>no such key</html>", "error.tsv:1: this is an HTML page"),
         ("hf", "folder.json", b"{}", "was not made by save_to_disk"),
     ],
@@ -132,12 +132,12 @@ def test_several_sources_are_one_dataset(tmp_path: Path) -> None:
 def test_unknown_and_misspelt_options_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"")
     for options, message in (
-        ({"colums": "x"}, "--source parquet has no option colums; it has: columns"),
-        ({"columns": "query"}, "--option columns: wanted NAME=COLUMN"),
+        ({"colums": "x"}, "source parquet has no option colums; it has: columns"),
+        ({"columns": "query"}, "option columns must be NAME=COLUMN"),
     ):
         with pytest.raises(InputError, match=message):
             build_dataset("parquet", [tmp_path / "a.parquet"], tmp_path / "dataset", options=options)
-    with pytest.raises(InputError, match="--option min_characters: wanted a whole number, found 'many'"):
+    with pytest.raises(InputError, match="option min_characters must be a whole number, got 'many'"):
         build_dataset("wikipedia", [tmp_path / "a.parquet"], tmp_path / "dataset", options={"min_characters": "many"})
     pa.parquet.write_table(pa.table({"question": ["q"], "answer": ["a"]}), tmp_path / "a.parquet")
     with pytest.raises(

@@ -19,7 +19,7 @@ from osparse.contracts.model import Model
 from osparse.contracts.text_map import TextsById
 from osparse.corpus import MiningRules, mine, score_candidates
 from osparse.corpus.mining.retrievers import Bm25Retriever, ModelRetriever, Ranking
-from osparse.corpus.text.words import terms
+from osparse.corpus.text.analysis import terms
 from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import DatasetError, InputError, ModelError
 from osparse.formula.lexicon import load_tokenizer

@@ -13,14 +13,14 @@ from source_samples import SAMPLES, TOPICS, topic
 from osparse.contracts.dataset import SPLITS, Dataset
 from osparse.corpus import build_dataset, dataset_stats
 from osparse.corpus.pairs.baseline import prepare_baseline
-from osparse.corpus.pairs.pair_filters import Filters, Pair
+from osparse.corpus.pairs.pair_filters import Pair, PairFilters
 from osparse.corpus.pairs.pair_shares import sampled
 from osparse.corpus.pairs.pairs import PairRules, make_pairs
+from osparse.corpus.pairs.title_mask import mask_title, overlap
 from osparse.corpus.split.splits import split_of
-from osparse.corpus.text.masking import mask_title, overlap
 from osparse.errors import DatasetError, InputError
 
-KEEP_COPIES = Filters(text_characters=(10, 5000), near_duplicates=0, boilerplate=0)
+KEEP_COPIES = PairFilters(text_characters=(10, 5000), near_duplicates=0, boilerplate=0)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_each_filter_takes_its_own_and_says_so(tmp_path: Path) -> None:
         {"query": "copy", "pos": [topic(0, "ko")[1].replace(" ", "  ")], "lang": "ko"},
         *({"query": f"틀 {i}", "pos": [f"{template} {TOPICS[i][1] * 9}"], "lang": "ko"} for i in range(4)),
     ]
-    made = make_pairs([jsonl(tmp_path, good + bad)], tmp_path / "pairs", PairRules(filters=Filters(boilerplate=4)))
+    made = make_pairs([jsonl(tmp_path, good + bad)], tmp_path / "pairs", PairRules(filters=PairFilters(boilerplate=4)))
     stages = made.manifest.notes["pairs"]
     assert [(name, found["pairs"]) for name, found in stages.items() if name != "masking"] == [
         ("made", 14), ("length", 12), ("language", 11), ("boilerplate", 7), ("near duplicates", 6), ("kept", 6),
@@ -134,11 +134,12 @@ def test_published_splits_stay(tmp_path: Path) -> None:
 
 def test_nothing_left_is_an_error_and_settings_are_checked(wiki: Dataset, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"no pair is left of 60 \(60 by length\); nothing was written"):
-        make_pairs([wiki], tmp_path / "pairs", PairRules(filters=Filters(text_characters=(4000, 5000))))
+        make_pairs([wiki], tmp_path / "pairs", PairRules(filters=PairFilters(text_characters=(4000, 5000))))
     with pytest.raises(
-        InputError, match=r"unknown kind 'x'.*mask 2 outside \[0, 1\]; limit 0 below 1; .*9 to 1 is no range"
+        InputError,
+        match=r"unknown kind 'x'.*mask 2 outside \[0, 1\]; limit 0 below 1; .*query_characters: the fewest must not exceed the most, got 9 and 1",
     ):
-        make_pairs([wiki], tmp_path / "pairs", PairRules(("x",), 1, 2, 0, Filters(query_characters=(9, 1))))
+        make_pairs([wiki], tmp_path / "pairs", PairRules(("x",), 1, 2, 0, PairFilters(query_characters=(9, 1))))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from osparse.algorithms.language import guess_language
 from osparse.corpus import build_dataset, compute_idf, dataset_stats, train_tokenizer
-from osparse.corpus.text.language import guess_language
 from osparse.io.files import read_jsonl
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample_corpus.jsonl"

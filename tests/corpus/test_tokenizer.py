@@ -132,7 +132,7 @@ def test_a_second_run_is_up_to_date_and_other_settings_are_refused(
     with caplog.at_level(logging.INFO):
         assert train_tokenizer(dataset, output, vocab_size=SIZE) == first
     assert f"{output} is up to date" in caplog.text
-    with pytest.raises(InputError, match="made from other inputs; pass --overwrite"):
+    with pytest.raises(InputError, match="made from other inputs; replace it with `overwrite=True`"):
         train_tokenizer(dataset, output, vocab_size=SIZE + 1)
     (output / "tokenizer.json").write_text("{}")
     with pytest.raises(InputError, match="made from other inputs"):

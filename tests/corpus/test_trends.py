@@ -16,7 +16,7 @@ from osparse.cli.main import cli
 from osparse.contracts.dataset import Dataset, Source, save_dataset
 from osparse.corpus import TrendRules, compute_idf, find_trends
 from osparse.corpus.terms.trends import Trend, compare, count_terms, piece_boosts, terms_of
-from osparse.corpus.text.words import words
+from osparse.corpus.text.analysis import words
 from osparse.errors import ConfigError, DatasetError, InputError
 from osparse.trainer.config.inputs import idf_provenance
 
@@ -149,7 +149,7 @@ def test_boosts_reach_the_table_and_no_other_tokenizers(dated: Dataset, tmp_path
     (tmp_path / "other.json").write_text(json.dumps({**changed, "tokenizer_sha256": "0"}))
     with pytest.raises(InputError, match="another tokenizer"):
         compute_idf(dated, tokenizer, tmp_path / "other-idf.json", trends=tmp_path / "other.json")
-    with pytest.raises(InputError, match="no report of osparse corpus trends"):
+    with pytest.raises(InputError, match="not a trends report"):
         compute_idf(dated, tokenizer, tmp_path / "other-idf.json", trends=tmp_path / "idf.json")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import csv
 import gzip
 import json
 from collections.abc import Callable
@@ -289,6 +290,22 @@ def _hf(folder: Path) -> list[Path]:
     return [root]
 
 
+def _csv(folder: Path) -> list[Path]:
+    """A table as pandas writes it, row numbers first, with a text in two lines."""
+    with (folder / "pairs.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["", "question", "answer"])
+        writer.writerows((number, row["query"], row["pos"][0]) for number, row in enumerate(pairs()))
+    return [folder / "pairs.csv"]
+
+
+def _tsv(folder: Path) -> list[Path]:
+    rows = [("id", "title", "text"), *((f"t{i}", topic(i, "en")[0], topic(i, "en")[1]) for i in range(COUNT))]
+    lines = ["\t".join(cell.replace("\n", " ") for cell in row) for row in rows]
+    (folder / "documents.tsv.gz").write_bytes(gzip.compress(("\n".join(lines) + "\n").encode()))
+    return [folder / "documents.tsv.gz"]
+
+
 def _debian(folder: Path) -> list[Path]:
     return [apt_world.write_lists(folder / "lists")]
 
@@ -313,6 +330,8 @@ SAMPLES: dict[str, Sample] = {
     "beir": Sample(_beir, 60),
     "jsonl": Sample(_jsonl, 60),
     "jsonl scored": Sample(_scored, 60),
+    "csv": Sample(_csv, 60, options=COLUMNS),
+    "tsv": Sample(_tsv, 60),
     "parquet": Sample(_parquet, 60, options=COLUMNS),
     "hf": Sample(_hf, 60, options=COLUMNS),
     "debian": Sample(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from osparse.corpus.sources.readers import (
     beir,
     debian,
+    delimited,
     gooaq,
     hf,
     jsonl,
@@ -19,7 +20,8 @@ from osparse.corpus.sources.readers import (
 )
 from osparse.corpus.sources.records import Reader
 
-_MODULES = (
-    debian, wikipedia, namuwiki, modu, msmarco, s2orc, wikianswers, gooaq, squad, beir, jsonl, parquet, hf,
+_READERS = (
+    *(module.READER for module in (debian, wikipedia, namuwiki, modu, msmarco, s2orc, wikianswers, gooaq, squad, beir)),
+    jsonl.READER, delimited.CSV_READER, delimited.TSV_READER, parquet.READER, hf.READER,
 )  # fmt: skip
-READERS: dict[str, Reader] = {module.READER.name: module.READER for module in _MODULES}
+READERS: dict[str, Reader] = {reader.name: reader for reader in _READERS}

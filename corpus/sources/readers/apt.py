@@ -64,10 +64,10 @@ def fetch_lists(folder: Path) -> list[Path]:
     config = folder / "apt.conf"
     config.write_text(_CONFIG.format(folder=folder), encoding="utf-8")
     code = _run([apt_get, "update", "-c", str(config)], folder)
-    said = (folder / "apt.log").read_text(encoding="utf-8", errors="replace")
+    output = (folder / "apt.log").read_text(encoding="utf-8", errors="replace")
     lists = find_lists(folder / "state" / "lists")
     missing = [what for what in ("_Translation-ko", "_Translation-en", "_Packages") if not _of_kind(lists, what)]
-    complaints = [line for line in said.splitlines() if line.startswith(("E:", "W:", "Err:"))]
+    complaints = [line for line in output.splitlines() if line.startswith(("E:", "W:", "Err:"))]
     if missing:
         why = "\n  ".join(complaints[-6:]) or "its sources publish none"
         lacking = ", ".join(kind[1:] for kind in missing)
@@ -97,24 +97,24 @@ def stanzas(path: Path) -> Iterator[tuple[int, Stanza]]:
     Raises:
         DatasetError: a line that is no field, no continuation and not empty; text that is not UTF-8.
     """
-    found: Stanza = {}
+    stanza: Stanza = {}
     field, start = "", 0
     for number, line in enumerate(_lines(path), start=1):
         match = _FIELD.fullmatch(line)
         if not line.strip():
-            if found:
-                yield start, found
-            found = {}
-        elif line[0] in " \t" and found:
-            found[field].append(line)
+            if stanza:
+                yield start, stanza
+            stanza = {}
+        elif line[0] in " \t" and stanza:
+            stanza[field].append(line)
         elif match:
-            start = start if found else number
+            start = start if stanza else number
             field = match[1]
-            found[field] = [match[2].strip()]
+            stanza[field] = [match[2].strip()]
         else:
             raise DatasetError(f"{path}:{number}: not a Debian package list: {line[:80]!r}; {OTHERWISE}")
-    if found:
-        yield start, found
+    if stanza:
+        yield start, stanza
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -9,7 +9,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from osparse.corpus.sources.records import Document, Judgement, Options, Query, Reader, Record, Tally
+from osparse.corpus.sources.records import (
+    Judgement,
+    Options,
+    Reader,
+    RowCounts,
+    SourceDocument,
+    SourceQuery,
+    SourceRecord,
+)
 from osparse.errors import DatasetError
 from osparse.evaluation.beir import read_qrels, row_language
 from osparse.io.files import canonical_json
@@ -19,14 +27,14 @@ from osparse.io.streams import find, json_rows
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 
 
-def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Record]:
+def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator[SourceRecord]:
     """Yield the documents, the queries and the judgements of one folder.
 
     Raises:
         DatasetError: a file is missing, a row is malformed (path:line).
     """
     if len(paths) != 1:
-        raise DatasetError(f"--source beir takes one folder, found {len(paths)} paths")
+        raise DatasetError(f"source beir reads one folder, got {len(paths)} paths")
     folder = paths[0]
     qrels = {name: find(folder / "qrels", f"{name}.tsv") for name in SPLITS}
     corpus, queries = find(folder, "corpus.jsonl"), find(folder, "queries.jsonl")
@@ -35,23 +43,23 @@ def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Reco
         missing.append("qrels/test.tsv (or train, dev)")
     if missing or corpus is None or queries is None:
         raise DatasetError(f"{folder} is not a BEIR folder: it has no {', '.join(missing)}")
-    for where, row in _rows(corpus, tally):
+    for where, row in _rows(corpus, counts):
         title, text = row.get("title") or "", row["text"]
         whole = f"{title} {text}".strip()
         if not whole:
-            tally.drop("no text")
+            counts.drop("no text")
             continue
-        tally.kept += 1
-        yield Record((Document(row["_id"], whole, row_language(row, where), title=title, place=where),))
-    for where, row in _rows(queries, tally):
-        yield Record(queries=(Query(row["_id"], row["text"], row_language(row, where), place=where),))
+        counts.kept += 1
+        yield SourceRecord((SourceDocument(row["_id"], whole, row_language(row, where), title=title, place=where),))
+    for where, row in _rows(queries, counts):
+        yield SourceRecord(queries=(SourceQuery(row["_id"], row["text"], row_language(row, where), place=where),))
     for name, path in qrels.items():
         if path is not None:
-            for judgement in _judgements(path, SPLITS[name], tally):
-                yield Record(judgements=(judgement,))
+            for judgement in _judgements(path, SPLITS[name], counts):
+                yield SourceRecord(judgements=(judgement,))
 
 
-def _rows(path: Path, tally: Tally) -> Iterator[tuple[str, dict[str, Any]]]:
+def _rows(path: Path, counts: RowCounts) -> Iterator[tuple[str, dict[str, Any]]]:
     for where, row in json_rows(path):
         value = id_of(row)
         if value == "":
@@ -63,13 +71,13 @@ def _rows(path: Path, tally: Tally) -> Iterator[tuple[str, dict[str, Any]]]:
             raise DatasetError(f"{where}: text must be a string, found {type(row.get('text')).__name__}")
         if not isinstance(row.get("title") or "", str):
             raise DatasetError(f"{where}: title must be a string, found {type(row['title']).__name__}")
-        tally.digest.update(canonical_json(row).encode() + b"\n")
+        counts.digest.update(canonical_json(row).encode() + b"\n")
         yield where, row
 
 
-def _judgements(path: Path, split: str, tally: Tally) -> Iterator[Judgement]:
+def _judgements(path: Path, split: str, counts: RowCounts) -> Iterator[Judgement]:
     for where, query, document, score in read_qrels(path):
-        tally.digest.update(f"{query}\t{document}\t{score}\n".encode())
+        counts.digest.update(f"{query}\t{document}\t{score}\n".encode())
         yield Judgement(query, document, score, split=split, place=where)
 
 
@@ -79,5 +87,5 @@ READER = Reader(
     licence="the data set's own",
     read=read,
     same_text_is_relevant=False,
-    recipe=2,
+    recipe=3,
 )

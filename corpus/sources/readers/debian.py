@@ -11,10 +11,19 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from osparse.algorithms.language import HANGUL_SHARE, hangul_share, is_hangul
 from osparse.corpus.sources.readers.apt import fetch_lists, find_lists, stanzas
-from osparse.corpus.sources.records import Document, Judgement, Option, Options, Query, Reader, Record, Tally
+from osparse.corpus.sources.records import (
+    Judgement,
+    Option,
+    Options,
+    Reader,
+    RowCounts,
+    SourceDocument,
+    SourceQuery,
+    SourceRecord,
+)
 from osparse.corpus.split.splits import split_of
-from osparse.corpus.text.language import HANGUL_SHARE, hangul_share, is_hangul
 from osparse.errors import DatasetError
 from osparse.io.files import canonical_json
 from osparse.io.progress import track
@@ -27,53 +36,53 @@ Text = tuple[str, str]
 """Synopsis and long description."""
 
 
-def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Record]:
+def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator[SourceRecord]:
     """Fetch the lists of this machine's apt sources, or read a folder of lists, and yield a record per description.
 
     Raises:
         DatasetError: no apt, no network, a malformed list.
     """
     if len(paths) > 1 or any(not path.is_dir() for path in paths):
-        found = " ".join(map(str, paths))
-        raise DatasetError(f"--source debian takes no PATH, or one folder of apt lists; found: {found}")
+        given = " ".join(map(str, paths))
+        raise DatasetError(f"source debian takes no `paths`, or one folder of apt lists; got {given}")
     if paths:
-        yield from read_lists(find_lists(paths[0]), tally, english=bool(options["english"]))
+        yield from read_lists(find_lists(paths[0]), counts, english=bool(options["english"]))
         return
     with tempfile.TemporaryDirectory(prefix="osparse-apt-") as folder:
-        yield from read_lists(fetch_lists(Path(folder)), tally, english=bool(options["english"]))
+        yield from read_lists(fetch_lists(Path(folder)), counts, english=bool(options["english"]))
 
 
-def read_lists(lists: Sequence[Path], tally: Tally, *, english: bool = False) -> Iterator[Record]:
+def read_lists(lists: Sequence[Path], counts: RowCounts, *, english: bool = False) -> Iterator[SourceRecord]:
     """Join the Korean and English lists, filter, and yield records by rising md5; then, if asked, the English alone."""
-    korean = _translations(lists, "ko", tally)
+    korean = _translations(lists, "ko", counts)
     originals = _translations(lists, "en", None)
     packages = source_packages(lists)
     for md5 in sorted(korean):
         texts = {"ko": korean[md5], "en": originals.get(md5, ("", ""))}
         reason = why_not(texts["ko"], texts["en"])
         if reason is not None:
-            tally.drop(reason)
+            counts.drop(reason)
             continue
-        tally.kept += 1
+        counts.kept += 1
         group = packages.get(md5, "")
-        tally.digest.update(canonical_json([md5, group, texts["ko"], texts["en"]]).encode())
+        counts.digest.update(canonical_json([md5, group, texts["ko"], texts["en"]]).encode())
         yield _record(md5, group, texts)
         originals.pop(md5)
     if english:
-        yield from _english_alone(originals, packages, tally)
+        yield from _english_alone(originals, packages, counts)
 
 
-def _english_alone(originals: dict[str, Text], packages: dict[str, str], tally: Tally) -> Iterator[Record]:
+def _english_alone(originals: dict[str, Text], packages: dict[str, str], counts: RowCounts) -> Iterator[SourceRecord]:
     for md5 in sorted(originals):
         (synopsis, body), group = originals[md5], packages.get(md5, "")
         if not synopsis.strip() or len(body) < MIN_BODY:
-            tally.drop(f"English alone, under {MIN_BODY} characters")
+            counts.drop(f"English alone, under {MIN_BODY} characters")
         elif not group or split_of(group) != "train":
-            tally.drop("English alone, of a source package that is held back or not known")
+            counts.drop("English alone, of a source package that is held back or not known")
         else:
-            tally.kept += 1
-            tally.notes["english_alone"] = tally.notes.get("english_alone", 0) + 1
-            tally.digest.update(canonical_json([md5, group, synopsis, body]).encode())
+            counts.kept += 1
+            counts.notes["english_alone"] = counts.notes.get("english_alone", 0) + 1
+            counts.digest.update(canonical_json([md5, group, synopsis, body]).encode())
             yield _record(md5, group, {"en": (synopsis, body)}, ALONE)
 
 
@@ -129,8 +138,8 @@ def source_packages(lists: Sequence[Path]) -> dict[str, str]:
     return sources
 
 
-def _translations(lists: Sequence[Path], lang: str, tally: Tally | None) -> dict[str, Text]:
-    found: dict[str, Text] = {}
+def _translations(lists: Sequence[Path], lang: str, counts: RowCounts | None) -> dict[str, Text]:
+    texts: dict[str, Text] = {}
     for path in lists:
         if f"_Translation-{lang}" not in path.name:
             continue
@@ -138,18 +147,20 @@ def _translations(lists: Sequence[Path], lang: str, tally: Tally | None) -> dict
             if "Description-md5" not in stanza or f"Description-{lang}" not in stanza:
                 raise DatasetError(f"{path}:{start}: a translation needs Description-md5 and Description-{lang}")
             md5, lines = stanza["Description-md5"][0], stanza[f"Description-{lang}"]
-            if md5 not in found:
-                found[md5] = (lines[0], fold(lines[1:]))
-            elif tally is not None:
-                tally.drop("the same description under another package")
-    return found
+            if md5 not in texts:
+                texts[md5] = (lines[0], fold(lines[1:]))
+            elif counts is not None:
+                counts.drop("the same description under another package")
+    return texts
 
 
-def _record(md5: str, group: str, texts: dict[str, Text], source: str = "") -> Record:
-    documents = tuple(Document(f"deb:{md5}:{lang}", texts[lang][1], lang, group=group, source=source) for lang in texts)
-    queries = tuple(Query(f"deb:{md5}:{lang}:q", texts[lang][0], lang) for lang in texts)
+def _record(md5: str, group: str, texts: dict[str, Text], source: str = "") -> SourceRecord:
+    documents = tuple(
+        SourceDocument(f"deb:{md5}:{lang}", texts[lang][1], lang, group=group, source=source) for lang in texts
+    )
+    queries = tuple(SourceQuery(f"deb:{md5}:{lang}:q", texts[lang][0], lang) for lang in texts)
     judgements = tuple(Judgement(q.id, d.id, group=group) for q in queries for d in documents)
-    return Record(documents, queries, judgements)
+    return SourceRecord(documents, queries, judgements)
 
 
 READER = Reader(

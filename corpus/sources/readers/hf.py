@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from osparse.corpus.sources.column_map import COLUMNS, chosen, parse_columns
-from osparse.corpus.sources.input_rows import Row, Where, records_of
-from osparse.corpus.sources.records import Options, Reader, Record, Tally
+from osparse.corpus.sources.column_map import COLUMNS, mapped_rows, parse_columns
+from osparse.corpus.sources.input_rows import Row, Where
+from osparse.corpus.sources.records import Options, Reader, RowCounts, SourceRecord
+from osparse.corpus.sources.row_records import records_of
 from osparse.errors import DatasetError
 from osparse.io.files import read_json
 from osparse.io.tabular import table_rows
@@ -16,7 +17,7 @@ from osparse.io.tabular import table_rows
 SPLITS = {"train": "train", "validation": "validation", "dev": "validation", "test": "test"}
 
 
-def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Record]:
+def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator[SourceRecord]:
     """Yield the records of each folder.
 
     Raises:
@@ -29,10 +30,9 @@ def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Reco
 
             def rows(files: Sequence[Path] = files) -> Iterator[tuple[Where, Row]]:
                 for file in files:
-                    for where, row in table_rows(file):
-                        yield where, chosen(row, columns, where)
+                    yield from mapped_rows(table_rows(file, nulls=True), columns, counts)
 
-            yield from records_of(rows, tally, split)
+            yield from records_of(rows, counts, split)
 
 
 def _splits(path: Path) -> list[tuple[Path, str | None]]:
@@ -64,4 +64,5 @@ READER = Reader(
     licence="the data set's own",
     read=read,
     options={"columns": COLUMNS},
+    recipe=2,
 )

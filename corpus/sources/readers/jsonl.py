@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
-from osparse.corpus.sources.input_rows import Row, Where, records_of
-from osparse.corpus.sources.records import Options, Reader, Record, Tally
+from osparse.corpus.sources.column_map import COLUMNS, mapped_rows, parse_columns
+from osparse.corpus.sources.input_rows import Row, Where
+from osparse.corpus.sources.records import Options, Reader, RowCounts, SourceRecord
+from osparse.corpus.sources.row_records import records_of
 from osparse.io.streams import json_rows
 
 
-def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Record]:
-    """Yield records of all files; raises :class:`DatasetError` naming path:line at the first malformed row."""
+def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator[SourceRecord]:
+    """Yield records of all files; raises :class:`DatasetError` naming path:line at the first malformed row.
+
+    Other fields than those of a row are refused; with the option ``columns`` they are ignored, as in a table.
+    """
+    columns = parse_columns(str(options["columns"]))
 
     def rows() -> Iterator[tuple[Where, Row]]:
-        for path in paths:
-            yield from json_rows(path)
+        rows_of_files = chain.from_iterable(map(json_rows, paths))
+        yield from mapped_rows(rows_of_files, columns, counts, optional=True) if columns else rows_of_files
 
-    yield from records_of(rows, tally)
+    yield from records_of(rows, counts)
 
 
 READER = Reader(
@@ -25,5 +32,6 @@ READER = Reader(
     reads='rows {"id","text","title","lang","date","group"}, {"query","pos","neg"} or {"query","docs","scores"}',
     licence="the user's own files",
     read=read,
-    recipe=2,
+    options={"columns": COLUMNS},
+    recipe=3,
 )

@@ -11,12 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from osparse.corpus.sources.json_stream import json_items
-from osparse.corpus.sources.records import Document, Judgement, Option, Options, Query, Reader, Record, Tally, kept
-from osparse.corpus.text.language import guess_language
+from osparse.corpus.sources.records import (
+    Judgement,
+    Option,
+    Options,
+    Reader,
+    RowCounts,
+    SourceDocument,
+    SourceQuery,
+    SourceRecord,
+    counted,
+)
 from osparse.errors import DatasetError
 
 
-def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Record]:
+def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator[SourceRecord]:
     """Yield a record per document; a folder stands for the JSON files in it.
 
     Raises :class:`DatasetError` with path:line where the corpus's keys are missing.
@@ -27,10 +36,10 @@ def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Reco
             raise DatasetError(f"{path} holds no .json file")
         for file in files:
             shortest = int(options["min_characters"])
-            yield from kept((_document(where, row, shortest) for where, row in json_items(file, "document")), tally)
+            yield from counted((_document(where, row, shortest) for where, row in json_items(file, "document")), counts)
 
 
-def _document(where: str, row: dict[str, Any], shortest: int) -> Record | str:
+def _document(where: str, row: dict[str, Any], shortest: int) -> SourceRecord | str:
     name, paragraphs, about = row.get("id"), row.get("paragraph"), row.get("metadata") or {}
     if not isinstance(name, str) or not isinstance(paragraphs, list) or not isinstance(about, dict):
         raise DatasetError(f"{where}: a document needs id, metadata and a list paragraph, found {sorted(row)}")
@@ -42,11 +51,11 @@ def _document(where: str, row: dict[str, Any], shortest: int) -> Record | str:
     if len(text) < shortest:
         return f"under {shortest} characters"
     name, date = f"modu:{name}", _date(str(about.get("date") or ""))
-    document = Document(name, text, guess_language(text), title=title, date=date, group=name, place=where)
+    document = SourceDocument(name, text, "", title=title, date=date, group=name, place=where)
     if not title:
-        return Record((document,))
-    query = Query(f"{name}:q", title, guess_language(title), date, place=where)
-    return Record((document,), (query,), (Judgement(query.id, name, group=name),))
+        return SourceRecord((document,))
+    query = SourceQuery(f"{name}:q", title, "", date, place=where)
+    return SourceRecord((document,), (query,), (Judgement(query.id, name, group=name),))
 
 
 def _date(text: str) -> datetime.date | None:
@@ -65,4 +74,5 @@ READER = Reader(
     read=read,
     options={"min_characters": Option(100, "shortest document that is kept")},
     independent_files=True,
+    recipe=2,
 )

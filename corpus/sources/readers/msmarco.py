@@ -14,8 +14,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from osparse.corpus.sources.input_rows import Row, Where, records_of
-from osparse.corpus.sources.records import Candidate, Document, Judgement, Option, Options, Query, Reader, Record, Tally
+from osparse.corpus.sources.input_rows import Row, Where
+from osparse.corpus.sources.records import (
+    Judgement,
+    Option,
+    Options,
+    Reader,
+    RowCounts,
+    SourceCandidate,
+    SourceDocument,
+    SourceQuery,
+    SourceRecord,
+)
+from osparse.corpus.sources.row_records import records_of
 from osparse.errors import DatasetError
 from osparse.io.streams import decoded, find, json_rows, lines
 
@@ -23,14 +34,14 @@ SPLITS = {"train": "train", "dev": "validation"}
 HARD_NEGATIVES = "msmarco-hard-negatives.jsonl"
 
 
-def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Record]:
+def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator[SourceRecord]:
     """Yield passages, judged queries, judgements and hard negatives.
 
     Raises:
         DatasetError: a file that is missing; a row of the wrong number of cells, or without its keys (path:line).
     """
     if len(paths) == 1 and paths[0].is_dir():
-        yield from _folder(paths[0], tally, int(options["negatives"]))
+        yield from _folder(paths[0], counts, int(options["negatives"]))
         return
 
     def rows() -> Iterator[tuple[Where, Row]]:
@@ -38,54 +49,58 @@ def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Reco
             for where, (query, positive, negative) in _cells(path, 3, "query, positive, negative"):
                 yield where, {"query": query, "pos": [positive], "neg": [negative] if negative != positive else []}
 
-    yield from records_of(rows, tally)
+    yield from records_of(rows, counts)
 
 
-def _folder(folder: Path, tally: Tally, negatives: int) -> Iterator[Record]:
+def _folder(folder: Path, counts: RowCounts, negatives: int) -> Iterator[SourceRecord]:
     collection = find(folder, "collection.tsv")
     qrels = {name: find(folder, f"qrels.{name}.tsv") or find(folder, f"qrels.{name}.small.tsv") for name in SPLITS}
     if collection is None or not any(qrels.values()):
-        raise DatasetError(f"{folder} wants collection.tsv and qrels.train.tsv or qrels.dev.tsv (any compression)")
+        raise DatasetError(f"{folder} must hold collection.tsv and qrels.train.tsv or qrels.dev.tsv (any compression)")
     for where, (pid, text) in _cells(collection, 2, "pid, passage"):
         if not text.strip():
-            tally.drop("empty passage")
+            counts.drop("empty passage")
             continue
-        tally.kept += 1
-        yield Record((Document(pid, text, "en", place=where),))
+        counts.kept += 1
+        yield SourceRecord((SourceDocument(pid, text, "en", place=where),))
     judged: set[str] = set()
     for name, path in qrels.items():
-        mine = set()
+        of_split = set()
         for where, (qid, _, pid, grade) in _cells(path, 4, "qid, 0, pid, grade") if path else ():
-            mine.add(qid)
+            of_split.add(qid)
             score = _number(grade, where)
-            yield Record(judgements=(Judgement(qid, pid, score, split=SPLITS[name], place=where),))
+            yield SourceRecord(judgements=(Judgement(qid, pid, score, split=SPLITS[name], place=where),))
         queries = find(folder, f"queries.{name}.tsv") or find(folder, f"queries.{name}.small.tsv")
-        if mine and queries is None:
+        if of_split and queries is None:
             raise DatasetError(f"{folder} has qrels of {name} and no queries.{name}.tsv")
-        for where, (qid, text) in _cells(queries, 2, "qid, query") if mine and queries else ():
-            if qid in mine and qid not in judged:
-                yield Record(queries=(Query(qid, text, "en", place=where),))
-        judged |= mine
+        for where, (qid, text) in _cells(queries, 2, "qid, query") if of_split and queries else ():
+            if qid in of_split and qid not in judged:
+                yield SourceRecord(queries=(SourceQuery(qid, text, "en", place=where),))
+        judged |= of_split
     hard = find(folder, HARD_NEGATIVES)
     if hard is not None:
-        yield from _hard_negatives(hard, judged, negatives, tally)
+        yield from _hard_negatives(hard, judged, negatives, counts)
 
 
-def _hard_negatives(path: Path, judged: set[str], most: int, tally: Tally) -> Iterator[Record]:
+def _hard_negatives(path: Path, judged: set[str], most: int, counts: RowCounts) -> Iterator[SourceRecord]:
     unjudged = 0
     for where, row in json_rows(path):
         systems = row.get("neg")
         if "qid" not in row or not isinstance(row.get("pos"), list) or not isinstance(systems, dict):
             raise DatasetError(
-                f'{where}: wanted {{"qid", "pos": [pid], "neg": {{system: [pid]}}}}, found {sorted(row)}'
+                f'{where}: must be {{"qid", "pos": [pid], "neg": {{system: [pid]}}}}, found {sorted(row)}'
             )
         qid, positive = str(row["qid"]), {str(pid) for pid in row["pos"]}
         if qid not in judged:
             unjudged += 1
             continue
-        found = dict.fromkeys(str(pid) for name in sorted(systems) for pid in systems[name][:most])
-        yield Record(candidates=tuple(Candidate(qid, pid, 0.0, origin="mined") for pid in found if pid not in positive))
-    tally.notes["hard_negatives_of_unjudged_queries"] = unjudged
+        negative_ids = dict.fromkeys(str(pid) for name in sorted(systems) for pid in systems[name][:most])
+        yield SourceRecord(
+            candidates=tuple(
+                SourceCandidate(qid, pid, 0.0, origin="mined") for pid in negative_ids if pid not in positive
+            )
+        )
+    counts.notes["hard_negatives_of_unjudged_queries"] = unjudged
 
 
 def _cells(path: Path, count: int, what: str) -> Iterator[tuple[Where, list[str]]]:
@@ -95,7 +110,7 @@ def _cells(path: Path, count: int, what: str) -> Iterator[tuple[Where, list[str]
             cells = cells[0].split(" ")  # TREC's own files part them by spaces
         if len(cells) != count:
             raise DatasetError(
-                f"{where}: wanted {count} cells between tabs ({what}), found {len(cells)}: {line[:60]!r}"
+                f"{where}: must have {count} cells between tabs ({what}), found {len(cells)}: {line[:60]!r}"
             )
         yield where, cells
 
@@ -114,4 +129,5 @@ READER = Reader(
     read=read,
     options={"negatives": Option(30, "hard negatives that are kept of each system")},
     same_text_is_relevant=False,
+    recipe=2,
 )

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from osparse.corpus.sources.column_map import COLUMNS, chosen, parse_columns
-from osparse.corpus.sources.input_rows import Row, Where, records_of
-from osparse.corpus.sources.records import Options, Reader, Record, Tally
+from osparse.corpus.sources.column_map import COLUMNS, mapped_rows, parse_columns
+from osparse.corpus.sources.input_rows import Row, Where
+from osparse.corpus.sources.records import Options, Reader, RowCounts, SourceRecord
+from osparse.corpus.sources.row_records import records_of
 from osparse.io.tabular import table_rows
 
 
-def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Record]:
+def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator[SourceRecord]:
     """Yield records of all files; raises :class:`DatasetError` naming the file and row that is malformed."""
     columns = parse_columns(str(options["columns"]))
 
     def rows() -> Iterator[tuple[Where, Row]]:
         for path in paths:
-            for where, row in table_rows(path):
-                yield where, chosen(row, columns, where)
+            yield from mapped_rows(table_rows(path, nulls=True), columns, counts)
 
-    yield from records_of(rows, tally)
+    yield from records_of(rows, counts)
 
 
 READER = Reader(
@@ -29,4 +29,5 @@ READER = Reader(
     licence="the user's own files",
     read=read,
     options={"columns": COLUMNS},
+    recipe=2,
 )

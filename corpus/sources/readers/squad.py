@@ -10,23 +10,30 @@ from pathlib import Path
 from typing import Any
 
 from osparse.corpus.sources.json_stream import json_items
-from osparse.corpus.sources.records import Document, Judgement, Options, Query, Reader, Record, Tally
+from osparse.corpus.sources.records import (
+    Judgement,
+    Options,
+    Reader,
+    RowCounts,
+    SourceDocument,
+    SourceQuery,
+    SourceRecord,
+)
 from osparse.corpus.split.groups import text_id
-from osparse.corpus.text.language import guess_language
 from osparse.errors import DatasetError
 
 
-def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Record]:
+def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator[SourceRecord]:
     """Yield a record per passage; raises :class:`DatasetError` with path:line where the format's keys are missing."""
     for path in paths:
         for where, article in json_items(path, "data"):
             for number, paragraph in enumerate(_list(article, "paragraphs", where)):
-                record = _passage(article.get("title") or "", paragraph, f"{where} paragraph {number}", tally)
+                record = _passage(article.get("title") or "", paragraph, f"{where} paragraph {number}", counts)
                 if record is not None:
                     yield record
 
 
-def _passage(title: str, paragraph: dict[str, Any], where: str, tally: Tally) -> Record | None:
+def _passage(title: str, paragraph: dict[str, Any], where: str, counts: RowCounts) -> SourceRecord | None:
     context = paragraph.get("context")
     if not isinstance(context, str):
         raise DatasetError(f"{where}: a paragraph needs a context, found {sorted(paragraph)}")
@@ -36,17 +43,17 @@ def _passage(title: str, paragraph: dict[str, Any], where: str, tally: Tally) ->
     for question in _list(paragraph, "qas", where):
         reason = _why_not(question, context, where)
         if reason:
-            tally.drop(reason)
+            counts.drop(reason)
             continue
-        tally.kept += 1
+        counts.kept += 1
         name = str(question.get("id") or question.get("guid"))
         text = question["question"]
-        queries.append(Query(f"squad:{name}", text, guess_language(text), place=f"{where} question {name}"))
+        queries.append(SourceQuery(f"squad:{name}", text, "", place=f"{where} question {name}"))
     if not queries:
         return None
-    passage = Document(document, context, guess_language(context), title=title, group=group)
+    passage = SourceDocument(document, context, "", title=title, group=group)
     judgements = tuple(Judgement(query.id, document, group=group) for query in queries)
-    return Record((passage,), tuple(queries), judgements)
+    return SourceRecord((passage,), tuple(queries), judgements)
 
 
 def _why_not(question: dict[str, Any], context: str, where: str) -> str:
@@ -58,19 +65,19 @@ def _why_not(question: dict[str, Any], context: str, where: str) -> str:
         return "no answer in the passage"
     if not text.strip():
         return "empty question"
-    found = [answer.get("text") for answer in answers if isinstance(answer, dict)]
-    if not any(isinstance(answer, str) and answer and answer in context for answer in found):
+    answer_texts = [answer.get("text") for answer in answers if isinstance(answer, dict)]
+    if not any(isinstance(answer, str) and answer and answer in context for answer in answer_texts):
         return "the passage does not hold the answer's text"
     return ""
 
 
 def _list(parent: dict[str, Any], key: str, where: str) -> list[dict[str, Any]]:
-    found = parent.get(key)
-    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+    value = parent.get(key)
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise DatasetError(
-            f"{where}: {key} must be a list of objects, found {type(found).__name__} in {sorted(parent)}"
+            f"{where}: {key} must be a list of objects, found {type(value).__name__} in {sorted(parent)}"
         )
-    return found
+    return value
 
 
 READER = Reader(
@@ -79,4 +86,5 @@ READER = Reader(
     licence="the data set's own (SQuAD and KLUE: CC BY-SA 4.0; KorQuAD: CC BY-ND 2.0 KR)",
     read=read,
     independent_files=True,
+    recipe=2,
 )

@@ -9,22 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from osparse.corpus.sources.input_rows import pair_record
-from osparse.corpus.sources.records import Option, Options, Reader, Record, Tally
+from osparse.corpus.sources.records import Option, Options, Reader, RowCounts, SourceRecord
+from osparse.corpus.sources.row_records import pair_record
 from osparse.corpus.split.groups import text_id
 from osparse.errors import DatasetError
 from osparse.io.streams import decoded, json_values, lines
 
 
-def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Record]:
+def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator[SourceRecord]:
     """Yield a record per set; raises :class:`DatasetError` with path:line for a row of another shape."""
     for path in paths:
         for questions in _sets(path):
             different = list(dict.fromkeys(text for text in (q.strip() for q in questions) if text))
             if len(different) < 2:
-                tally.drop("fewer than two different questions")
+                counts.drop("fewer than two different questions")
                 continue
-            tally.kept += 1
+            counts.kept += 1
             first, others = different[0], different[1 : 1 + int(options["others"])]
             yield pair_record(first, others, group=text_id("wikianswers", min(different)))
 
@@ -41,8 +41,8 @@ def _sets(path: Path) -> Iterator[list[str]]:
     for where, row in json_values(path):
         questions = row.get("set") if isinstance(row, dict) else row
         if not isinstance(questions, list) or not all(isinstance(text, str) for text in questions):
-            found = sorted(row) if isinstance(row, dict) else type(row).__name__
-            raise DatasetError(f'{where}: wanted {{"set": [questions]}} or an array of questions, found {found}')
+            shape = sorted(row) if isinstance(row, dict) else type(row).__name__
+            raise DatasetError(f'{where}: must be {{"set": [questions]}} or an array of questions, found {shape}')
         yield questions
 
 
@@ -53,4 +53,5 @@ READER = Reader(
     read=read,
     options={"others": Option(3, "questions of a set that are kept beside the first")},
     independent_files=True,
+    recipe=2,
 )

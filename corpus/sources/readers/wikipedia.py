@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import BinaryIO
 from xml.etree import ElementTree
 
-from osparse.corpus.sources.records import Document, Judgement, Option, Options, Query, Reader, Record, Tally
+from osparse.algorithms.language import UNDETERMINED
+from osparse.corpus.sources.records import (
+    Judgement,
+    Option,
+    Options,
+    Reader,
+    RowCounts,
+    SourceDocument,
+    SourceQuery,
+    SourceRecord,
+)
 from osparse.corpus.sources.wikitext import is_disambiguation, is_redirect, plain_text
 from osparse.errors import DatasetError
 from osparse.io.streams import FETCH_AGAIN, decoded, lines, opened
@@ -22,7 +32,7 @@ _LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _LANGLINK = re.compile(r"\((\d+),'en','((?:[^'\\]|\\.)*)'\)")
 
 
-def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Record]:
+def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator[SourceRecord]:
     """Yield a record per article of every dump.
 
     Raises:
@@ -32,11 +42,11 @@ def read(paths: Sequence[Path], tally: Tally, options: Options) -> Iterator[Reco
     for path in paths:
         with opened(path) as file:
             for lang, page in _pages(file, path):
-                record = _article(lang, page, english, int(options["min_characters"]), tally)
+                record = _article(lang, page, english, int(options["min_characters"]), counts)
                 if isinstance(record, str):
-                    tally.drop(record)
+                    counts.drop(record)
                 else:
-                    tally.kept += 1
+                    counts.kept += 1
                     yield record
 
 
@@ -47,7 +57,7 @@ def _pages(file: BinaryIO, path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         _, root = next(events)
         if _name(root) != "mediawiki":
             raise DatasetError(f"{path}:1: not a MediaWiki export: it begins with <{_name(root)}>; {FETCH_AGAIN}")
-        lang = root.get(_LANG, "und")
+        lang = root.get(_LANG, "")
         for event, element in events:
             if event == "end" and _name(element) == "page":
                 yield lang, _fields(element)
@@ -63,17 +73,21 @@ def _name(element: ElementTree.Element) -> str:
 
 def _fields(page: ElementTree.Element) -> dict[str, str]:
     """title, ns, id, redirect (if there), and of the revision: timestamp, text, format."""
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for element in page:
         name = _name(element)
         if name == "revision":
-            found |= {_name(part): part.text or "" for part in element if _name(part) in ("timestamp", "text", "model")}
+            fields |= {
+                _name(part): part.text or "" for part in element if _name(part) in ("timestamp", "text", "model")
+            }
         else:
-            found[name] = element.text or ""
-    return found
+            fields[name] = element.text or ""
+    return fields
 
 
-def _article(lang: str, page: dict[str, str], english: dict[int, str], shortest: int, tally: Tally) -> Record | str:
+def _article(
+    lang: str, page: dict[str, str], english: dict[int, str], shortest: int, counts: RowCounts
+) -> SourceRecord | str:
     """The record, or why the page is left out."""
     title, markup = page.get("title", ""), page.get("text", "")
     if page.get("ns", "0") != "0":
@@ -88,13 +102,13 @@ def _article(lang: str, page: dict[str, str], english: dict[int, str], shortest:
     if len(text) < shortest:
         return f"under {shortest} characters"
     number = page.get("id", "")
-    name, date = f"wiki:{lang}:{number}", _date(page.get("timestamp", ""))
+    name, date = f"wiki:{lang or UNDETERMINED}:{number}", _date(page.get("timestamp", ""))
     translated = title if lang == "en" else english.get(int(number), "") if number.isdecimal() else ""
     group = f"wiki:en:{translated}" if translated else name
-    place = f"page {number} {title!r} of {tally.name}"
-    document = Document(name, text, lang, title=title, date=date, group=group, place=place)
-    query = Query(f"{name}:q", title, lang, date, place=place)
-    return Record((document,), (query,), (Judgement(query.id, None, group=group, place=place),))
+    place = f"page {number} {title!r} of {counts.name}"
+    document = SourceDocument(name, text, lang, title=title, date=date, group=group, place=place)
+    query = SourceQuery(f"{name}:q", title, lang, date, place=place)
+    return SourceRecord((document,), (query,), (Judgement(query.id, None, group=group, place=place),))
 
 
 def _date(timestamp: str) -> datetime.date | None:
@@ -106,15 +120,15 @@ def _date(timestamp: str) -> datetime.date | None:
 
 def _english_titles(path: Path) -> dict[int, str]:
     """Page id -> title of the English article, from a langlinks table dump."""
-    found: dict[int, str] = {}
+    titles: dict[int, str] = {}
     for where, line in lines(path):
         if line.startswith(b"INSERT INTO"):
             for number, title in _LANGLINK.findall(decoded(line, where)):
                 if title:
-                    found[int(number)] = re.sub(r"\\(.)", r"\1", title).replace("_", " ")
-    if not found:
-        raise DatasetError(f"{path}: no links to English; wanted the dump's langlinks.sql.gz")
-    return found
+                    titles[int(number)] = re.sub(r"\\(.)", r"\1", title).replace("_", " ")
+    if not titles:
+        raise DatasetError(f"{path}: no links to English; required: the langlinks.sql.gz of the same dump")
+    return titles
 
 
 READER = Reader(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from osparse.algorithms.language import UNDETERMINED, guess_language, settle_guesses
 from osparse.errors import DatasetError
 from osparse.io.files import fingerprint, sha256_file
 from osparse.io.ids import id_of, plain_id
 from osparse.io.streams import decoded, find, json_rows, lines
 
-NO_LANGUAGE = "und"
-"""Language tag of a text whose source names none (ISO 639: undetermined)."""
-
-
+NO_LANGUAGE = UNDETERMINED
 MAX_SCORE = float(np.finfo(np.float32).max)
 """Scores are stored in 32 bits."""
 
@@ -57,26 +56,28 @@ def read_beir(path: Path, split: str) -> BeirFolder:
 
 
 def _texts(path: Path) -> pl.LazyFrame:
-    columns = {"id": pl.String, "text": pl.String, "lang": pl.String}
-    return pl.DataFrame(list(_rows(path)), schema=columns, orient="row").lazy()
+    """Columns id, text, lang; languages that no row names are detected, as ``osparse corpus build`` does."""
+    columns = {"id": pl.String, "text": pl.String, "lang": pl.String, "guess": pl.String}
+    table = pl.DataFrame(list(_rows(path)), schema=columns, orient="row")
+    guesses = table.filter(pl.col("text").str.strip_chars() != "")["guess"]
+    settled = settle_guesses(Counter(guesses.drop_nulls()))
+    return table.select("id", "text", lang=pl.coalesce("lang", pl.col("guess").replace(settled))).lazy()
 
 
-def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
-    """(id, text, language)."""
+def _rows(path: Path) -> Iterator[tuple[str, str, str | None, str | None]]:
+    """(id, text, the language that the row names, else the one that the text is guessed to be in)."""
     for where, row in json_rows(path, bar=False):
         name = plain_id(id_of(row))
         if name is None or not isinstance(row.get("text"), str):
             raise DatasetError(f'{where}: expected {{"_id": "..", "text": ".."}}, found keys {list(row)}')
-        yield name, f"{row.get('title') or ''} {row['text']}".strip(), row_language(row, where)
+        text, lang = f"{row.get('title') or ''} {row['text']}".strip(), row_language(row, where)
+        yield name, text, lang or None, None if lang else guess_language(text)
 
 
 def row_language(row: Mapping[str, Any], where: str) -> str:
-    """The row's ``lang``, else that of its ``metadata``, else :data:`NO_LANGUAGE`.
-
-    Never guessed from the text: a corpus of one language would fall into pieces that are ranked apart.
-    """
+    """The row's ``lang``, else that of its ``metadata``, else ""."""
     metadata = row.get("metadata")
-    lang = row.get("lang") or (metadata.get("lang") if isinstance(metadata, dict) else None) or NO_LANGUAGE
+    lang = row.get("lang") or (metadata.get("lang") if isinstance(metadata, dict) else None) or ""
     if not isinstance(lang, str):
         raise DatasetError(f"{where}: lang must be a string, found {type(lang).__name__}")
     return lang

@@ -48,16 +48,15 @@ def pairs(
 ) -> None:
     """Cut and filter what DATASETS judge relevant into pairs; a title asks for its summary and paragraphs."""
     from osparse.contracts.dataset import Dataset
-    from osparse.corpus.pairs.pair_filters import Filters
-    from osparse.corpus.pairs.pairs import PairRules, make_pairs
+    from osparse.corpus import PairFilters, PairRules, make_pairs
 
-    filters = Filters(
+    filters = PairFilters(
         query_characters, text_characters, not any_language, boilerplate, near_duplicates
     )  # fmt: skip
     chosen = kinds or PairRules.kinds
     rules = PairRules(chosen, paragraphs, mask, limit, filters, seed)
-    made = make_pairs([Dataset.open(path) for path in datasets], output, rules, overwrite=overwrite)
-    _say(made)
+    written = make_pairs([Dataset.open(path) for path in datasets], output, rules, overwrite=overwrite)
+    _say(written)
 
 
 @make_command(
@@ -70,17 +69,17 @@ def pairs(
 @click.option("--overwrite", is_flag=True, help="Build everything again.")
 def baseline(sources: Path, output: Path, pairs: int, overwrite: bool) -> None:
     """Make pairs of whatever lies in SOURCES/NAME/ (NAME as in corpus build) and of Debian's descriptions."""
-    from osparse.corpus.pairs.baseline import prepare_baseline
+    from osparse.corpus import prepare_baseline
 
     _say(prepare_baseline(sources, output, pairs=pairs, overwrite=overwrite))
 
 
-def _say(made: Any) -> None:
+def _say(dataset: Any) -> None:
     """The figures before and after each filter, and what was written."""
-    notes = made.manifest.notes["pairs"]
-    counts = made.manifest.counts
-    result = {"path": str(made.path), "fingerprint": made.fingerprint, "counts": counts, "pairs": notes}
-    lines = [str(made.path)]
+    notes = dataset.manifest.notes["pairs"]
+    counts = dataset.manifest.counts
+    result = {"path": str(dataset.path), "fingerprint": dataset.fingerprint, "counts": counts, "pairs": notes}
+    lines = [str(dataset.path)]
     for name, found in notes.items():
         if name != "masking":
             kinds = ", ".join(f"{rows:,} {kind}" for kind, rows in found["kinds"].items())

@@ -36,30 +36,33 @@ for part in (*_corpus_candidates.COMMANDS, *_corpus_words.COMMANDS, *_corpus_pai
     group=command,
     examples="""osparse corpus build --source debian --output data/deb-koen
 osparse corpus build --source jsonl examples/sample_corpus.jsonl --output data/sample
+osparse corpus build --source csv --option columns=query=question,pos=answer faq.csv --output data/faq
 osparse corpus build --source beir scifact/ --output data/scifact
 osparse corpus build --source wikipedia kowiki-latest-pages-articles-multistream.xml.bz2 --output data/kowiki
-osparse corpus build --source parquet --option columns=query=question,pos=answer qa.parquet --output data/qa
 osparse corpus build --source squad=KorQuAD_v1.0_train.json --source gooaq=gooaq.jsonl --output data/qa""",
 )
 @click.argument("paths", nargs=-1, type=FOLDER)
 @click.option(
     "--source",
-    "sources",
     required=True,
     multiple=True,
     metavar="NAME[=PATH]",
-    help="What is read; several with a path each make one dataset.",
+    help="The reader; given several times, each with a path, all are read into one dataset.",
 )
 @click.option("--output", required=True, type=FOLDER, help="The dataset directory to write.")
-@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="One of the reader's own; see below.")
-@click.option("--seed", default=0, show_default=True, help="Another seed deals the groups to the splits another way.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="A setting of the reader; see below.")
+@click.option(
+    "--lang", default="", metavar="TAG", help="Language of every text, as ko; else the rows' own, or detected."
+)
+@click.option("--seed", default=0, show_default=True, help="Changes which groups go to which split.")
 @click.option("--strict", is_flag=True, help="Refuse judgements of a missing or empty text; else they are dropped.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --output; fetches Debian's lists again.")
 def build(
     paths: tuple[Path, ...],
-    sources: tuple[str, ...],
+    source: tuple[str, ...],
     output: Path,
     options: tuple[str, ...],
+    lang: str,
     seed: int,
     strict: bool,
     overwrite: bool,
@@ -67,53 +70,63 @@ def build(
     """Read raw text and write a dataset: documents, queries, qrels by split, and candidates where the source has them.
 
     \b
-    debian       this machine's apt sources (no PATH, no root), or a folder of lists
-                 english=true adds the descriptions without Korean
+    Your own files, in these shapes (docs/your-data.md has an example of each):
+    document     id, text; optional title, lang, date, group, source
+    pair         query, pos; optional neg, id, lang, date, group
+    scores       query, docs, scores; optional teacher, id, lang, date, group
+    \b
+    csv          a table with these columns; columns=query=question,pos=answer names
+                 others; quotes=false where quotes are ordinary characters
+    tsv          the same, separated by tabs
+    jsonl        JSON lines with these fields; columns as csv
+    parquet      Parquet or Arrow with these columns; columns as csv
+    hf           folders made by datasets' save_to_disk; columns as csv
+    \b
+    Published formats:
+    beir         a folder with corpus.jsonl, queries.jsonl and qrels/
+    msmarco      a folder of collection, queries, qrels, hard negatives; or triples
+                 negatives=30 per system
+    squad        SQuAD, KorQuAD 1.0, KLUE-MRC: what can be answered
+    gooaq        questions and answers as JSON lines
+    wikianswers  sets of questions; others=3 beside the first
+    s2orc        title and abstract, or pairs of texts, as JSON lines
     wikipedia    XML dumps; min_characters=100, langlinks=FILE groups translations
     namuwiki     a dump as JSON array or Parquet; min_characters=100
     modu         Modu corpus JSON files or folders; min_characters=100
-    msmarco      a folder of collection, queries, qrels, hard negatives; or triples
-                 negatives=30 per system
-    s2orc        title and abstract, or pairs of texts, as JSON lines
-    wikianswers  sets of questions; others=3 beside the first
-    gooaq        questions and answers as JSON lines
-    squad        SQuAD, KorQuAD 1.0, KLUE-MRC: what can be answered
-    beir         a folder with corpus.jsonl, queries.jsonl and qrels/
-    jsonl        {"id","text","title","lang","group"}, {"query","pos","neg"} or
-                 {"query","docs","scores"}
-    parquet      Parquet or Arrow with jsonl's columns; columns=query=question,pos=answer
-    hf           folders made by datasets' save_to_disk; columns as parquet
+    debian       this machine's apt sources (no PATH, no root), or a folder of lists
+                 english=true adds the descriptions without Korean
 
-    Files may be compressed (gzip, bzip2, xz, zstd). An interrupted build goes on with the files it had not read.
+    Files may be compressed (gzip, bzip2, xz, zstd). An interrupted build continues with the files it had not read.
     """
-    from osparse.corpus.builder.build import build_from
+    from osparse.corpus import build_from
 
-    dataset = build_from(_inputs(sources, paths, options), output, seed=seed, overwrite=overwrite, strict=strict)
+    inputs = _inputs(source, paths, options, lang)
+    dataset = build_from(inputs, output, seed=seed, overwrite=overwrite, strict=strict)
     manifest = dataset.manifest
     result = {"path": str(output), "fingerprint": dataset.fingerprint, "counts": manifest.counts, **_sources(manifest)}
     echo(result, lambda: _build_text(output, manifest))
 
 
-def _inputs(sources: tuple[str, ...], paths: tuple[Path, ...], options: tuple[str, ...]) -> list[Any]:
+def _inputs(sources: tuple[str, ...], paths: tuple[Path, ...], options: tuple[str, ...], lang: str) -> list[Any]:
     """``--source NAME PATHS``, or ``--source NAME=PATH`` once or more; a name given again adds to it."""
-    from osparse.corpus.builder.build import Input
+    from osparse.corpus import Input
 
     chosen = dict(_parted(option, "--option NAME=VALUE") for option in options)
     if len(sources) == 1 and "=" not in sources[0]:
-        return [Input(sources[0], paths, chosen)]
+        return [Input(sources[0], paths, chosen, lang)]
     if paths or chosen:
         raise InputError("with several sources give each its path, --source NAME=PATH, and no PATH or --option beside")
-    found: dict[str, tuple[Path, ...]] = {}
+    by_name: dict[str, tuple[Path, ...]] = {}
     for source in sources:
         name, path = _parted(source, "--source NAME=PATH") if "=" in source else (source, "")
-        found[name] = (*found.get(name, ()), *([Path(path)] if path else []))
-    return [Input(name, mine) for name, mine in found.items()]
+        by_name[name] = (*by_name.get(name, ()), *([Path(path)] if path else []))
+    return [Input(name, of_source, lang=lang) for name, of_source in by_name.items()]
 
 
-def _parted(text: str, wanted: str) -> tuple[str, str]:
+def _parted(text: str, form: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name or not value:
-        raise InputError(f"wanted {wanted}, found {text!r}")
+        raise InputError(f"must be {form}, got {text!r}")
     return name, value
 
 
@@ -130,18 +143,18 @@ def stats(dataset: Path, plots: Path | None) -> None:
     from osparse.corpus import dataset_stats
 
     opened = Dataset.open(dataset)
-    found = dataset_stats(opened)
+    statistics = dataset_stats(opened)
     if plots is not None:
         from osparse.corpus.builder.plots import draw
 
         for path in draw(opened, plots):
             log.info("wrote %s", path)
-    if not found.shared_groups:
-        echo(asdict(found), lambda: _stats_text(found.splits, found.overlap))
+    if not statistics.shared_groups:
+        echo(asdict(statistics), lambda: _stats_text(statistics.splits, statistics.overlap))
         return
-    message = f"{dataset}: {found.shared_groups} groups are in more than one split; rebuild the dataset"
+    message = f"{dataset}: {statistics.shared_groups} groups are in more than one split; rebuild the dataset"
     failed = {"error": message, "exit_code": CheckError.exit_code}
-    echo({**asdict(found), **failed}, lambda: _stats_text(found.splits, found.overlap))
+    echo({**asdict(statistics), **failed}, lambda: _stats_text(statistics.splits, statistics.overlap))
     click.echo(f"osparse: {message}", err=True)  # not raised: the command line would print a second JSON result
     click.get_current_context().exit(CheckError.exit_code)
 
@@ -179,19 +192,21 @@ def tokenizer(
     from osparse.corpus import train_tokenizer
 
     opened = Dataset.open(dataset)
-    made = train_tokenizer(
+    report = train_tokenizer(
         opened, output, vocab_size=vocab_size, split=split, lowercase=lowercase, kind=kind, overwrite=overwrite
     )
-    lines = [f"{output}: {made.vocabulary:,} tokens"] + [
-        f"  {where}: {made.unknown_share[where]:.3%} unknown, {made.pieces_per_word[where]:.2f} pieces per word"
-        for where in made.unknown_share
+    lines = [f"{output}: {report.vocabulary:,} tokens"] + [
+        f"  {where}: {report.unknown_share[where]:.3%} unknown, {report.pieces_per_word[where]:.2f} pieces per word"
+        for where in report.unknown_share
     ]
-    echo({**asdict(made), "path": str(output)}, "\n".join(lines))
+    echo({**asdict(report), "path": str(output)}, "\n".join(lines))
 
 
 def _sources(manifest: Any) -> dict[str, Any]:
     removed = manifest.notes.get("judgements_removed", {})
-    return {"sources": [asdict(source) for source in manifest.sources], "judgements_removed": removed}
+    ignored = manifest.notes.get("ignored_columns", {})
+    sources = [asdict(source) for source in manifest.sources]
+    return {"sources": sources, "judgements_removed": removed, **({"ignored_columns": ignored} if ignored else {})}
 
 
 def _build_text(output: Path, manifest: Any) -> str:
@@ -199,6 +214,8 @@ def _build_text(output: Path, manifest: Any) -> str:
     for source in manifest.sources:
         lines.append(f"  {source.name}: {source.rows_kept:,} of {source.rows_in:,} rows kept")
         lines += [f"    dropped {rows:,}: {reason}" for reason, rows in source.dropped.items()]
+    for name, columns in manifest.notes.get("ignored_columns", {}).items():
+        lines.append(f"  columns of {name} that were not read: {', '.join(columns)}")
     removed = manifest.notes.get("judgements_removed", {})
     lines += [f"  judgements removed {rows:,}: {reason}" for reason, rows in removed.items()]
     lines += [f"  {name.removesuffix('.arrow'):<17} {rows:>9,}" for name, rows in manifest.counts.items()]

@@ -94,12 +94,12 @@ def diff(a: Path, b: Path, top: int) -> None:
     """Show what changed from table A to table B: tokens that gained and lost weight, the order's correlation."""
     from osparse.corpus import diff_idf
 
-    found = diff_idf(a, b, top=top)
+    changes = diff_idf(a, b, top=top)
     lines = [
-        f"{found.tokens:,} tokens in both, {found.changed:,} changed by more than 1 %; rank correlation "
-        f"{found.rank_correlation:.4f}, mean ratio {found.mean_ratio:.4f}; {len(found.only_in_a):,} only in {a}, "
-        f"{len(found.only_in_b):,} only in {b}"
+        f"{changes.tokens:,} tokens in both, {changes.changed:,} changed by more than 1 %; rank correlation "
+        f"{changes.rank_correlation:.4f}, mean ratio {changes.mean_ratio:.4f}; {len(changes.only_in_a):,} only in {a}, "
+        f"{len(changes.only_in_b):,} only in {b}"
     ]
-    for what, rows in (("gained", found.gained), ("lost", found.lost)):
+    for what, rows in (("gained", changes.gained), ("lost", changes.lost)):
         lines += [f"  {what:<7} {token:<24} {before:8.3f} -> {after:8.3f}" for token, before, after in rows]
-    echo({"a": str(a), "b": str(b), **asdict(found)}, "\n".join(lines))
+    echo({"a": str(a), "b": str(b), **asdict(changes)}, "\n".join(lines))

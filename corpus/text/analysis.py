@@ -15,13 +15,13 @@ PARTICLES = tuple("에서는 으로는 에서 으로 에게 까지 부터 하고
 
 def terms(text: str) -> list[str]:
     """In order, with repetitions."""
-    found: list[str] = []
+    grams: list[str] = []
     for run in runs(text):
         if "가" <= run[0] <= "힣" and len(run) > 2:
-            found += [run[i : i + 2] for i in range(len(run) - 1)]
+            grams += [run[i : i + 2] for i in range(len(run) - 1)]
         else:
-            found.append(run)
-    return found
+            grams.append(run)
+    return grams
 
 
 def words(text: str) -> list[str]:

@@ -18,6 +18,6 @@ def mask_title(title: str, text: str) -> str:
 
 def overlap(query: str, text: str) -> float:
     """Share of the query's words that the text holds, as parts of words too (Korean particles), within [0, 1]."""
-    asked = set(words(query))
+    query_words = set(words(query))
     lowered = normalised(text)
-    return sum(word in lowered for word in asked) / len(asked) if asked else 0.0
+    return sum(word in lowered for word in query_words) / len(query_words) if query_words else 0.0

@@ -1,0 +1,78 @@
+"""The language of a text whose source does not name it, detected from its letters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+UNDETERMINED = "und"
+"""BCP 47's tag of a text whose language is not known."""
+
+HANGUL_SHARE = 0.3
+"""Of the letters: at least this much and a text counts as Korean (Korean technical text is full of Latin names)."""
+
+KANA_SHARE = 0.1
+"""Of the letters: at least this much and a text counts as Japanese; Japanese text is mostly kana, no other has any."""
+
+ASCII_SHARE = 0.9
+"""Of the letters: at least this much and a text may be English."""
+
+DOMINANT_SHARE = 0.9
+"""Of a source's texts with a detected language: at least this much and it is the language of the others too."""
+
+
+def is_hangul(character: str) -> bool:
+    """A whole Hangul syllable, U+AC00 to U+D7A3."""
+    return "가" <= character <= "힣"
+
+
+def hangul_share(text: str) -> float:
+    """Hangul syllables per letter, in [0, 1]; 0 where there are no letters."""
+    letters = sum(character.isalpha() for character in text)
+    return sum(map(is_hangul, text)) / letters if letters else 0.0
+
+
+def ascii_share(text: str, without_letters: float = 0.0) -> float:
+    """ASCII letters per letter, in [0, 1]; ``without_letters`` where there are none."""
+    letters = [character for character in text if character.isalpha()]
+    return sum(map(str.isascii, letters)) / len(letters) if letters else without_letters
+
+
+def guess_language(text: str) -> str:
+    """``ko``, ``ja`` or ``en``, else :data:`UNDETERMINED`.
+
+    ``ko`` where 30 % of the letters are Hangul, or where all but 10 % are Hangul and ASCII and the text is not English;
+    ``ja`` where 10 % are kana; ``en`` where 90 % are ASCII.
+    """
+    letters = [character for character in text if character.isalpha()]
+    if not letters:
+        return UNDETERMINED
+    hangul = sum(map(is_hangul, letters)) / len(letters)
+    ascii_letters = sum(map(str.isascii, letters)) / len(letters)
+    if hangul >= HANGUL_SHARE:
+        return "ko"
+    if sum("\u3041" <= letter <= "\u30ff" for letter in letters) / len(letters) >= KANA_SHARE:
+        return "ja"
+    if ascii_letters >= ASCII_SHARE:
+        return "en"
+    return "ko" if hangul + ascii_letters >= ASCII_SHARE else UNDETERMINED
+
+
+def settle_guesses(texts: Mapping[str, int]) -> dict[str, str]:
+    """Guessed language -> language, of the texts of one source.
+
+    A text whose language cannot be detected (a part number, a formula) has that of the other texts where these agree.
+    Where most texts cannot be detected, the source is in a language that is not known here, and so are the few texts
+    of it that happen to be written in ASCII.
+
+    Args:
+        texts: Guessed language, :data:`UNDETERMINED` included -> number of texts.
+    """
+    detected = {lang: count for lang, count in texts.items() if lang != UNDETERMINED}
+    total = sum(detected.values())
+    settled = {lang: lang for lang in texts}
+    if texts.get(UNDETERMINED, 0) > total:
+        return settled | ({"en": UNDETERMINED} if "en" in settled else {})
+    most = max(detected, key=lambda lang: (detected[lang], lang), default=UNDETERMINED)
+    if UNDETERMINED in settled and detected.get(most, 0) >= DOMINANT_SHARE * total:
+        settled[UNDETERMINED] = most
+    return settled
