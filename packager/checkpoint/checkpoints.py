@@ -17,6 +17,7 @@ from osparse.errors import InputError, ModelError
 from osparse.formula.lexicon import Lexicon, read_vocabulary, vocabulary_of
 from osparse.formula.weights import ACTIVATIONS, SERVER_MAX_TOKENS, Activation, Head
 from osparse.io.files import fingerprint, read_json, read_text, sha256_file
+from osparse.masked_lm.quiet import quiet_transformers
 from osparse.masked_lm.weight_files import weight_files
 from osparse.packager.checkpoint import hub
 from osparse.packager.checkpoint.layouts import Layout, read_layout
@@ -128,11 +129,12 @@ def describe(model: Model) -> dict[str, Any]:
 def _open_checkpoint(
     root: Path, name: str, idf: Path | None, activation: str | None, max_length: int | None, reader: SettingsReader
 ) -> Checkpoint:
+    from osparse.masked_lm.architectures import of_folder
+
     layout = read_layout(root, reader)
     reader.require_all_ignored()
+    of_folder(layout.transformer)  # before transformers reads the folder: it registers classes that transformers lacks
     config = read_json(layout.transformer / "config.json", ModelError)
-    if not isinstance(config, dict) or "model_type" not in config:
-        raise ModelError(f"{layout.transformer}/config.json names no model_type; it is no transformers checkpoint")
     _rows(layout, config, len(read_vocabulary(layout.transformer / "tokenizer.json")[0]))
     documents = _document_tokenizer(layout)
     tokens, special = vocabulary_of(documents.load())
@@ -234,15 +236,14 @@ def _max_length(layout: Layout, config: dict[str, Any], said: int | None, given:
 
 
 def _positions(folder: Path, config: dict[str, Any]) -> int:
-    """Ids that the model has positions for; of an unknown model_type, which is refused later, what config.json says."""
+    """Ids that the model has positions for."""
     from transformers import AutoConfig
 
-    from osparse.masked_lm.architectures import find, known
+    from osparse.masked_lm.architectures import find
 
-    if config["model_type"] not in known():
-        return int(config.get("max_position_embeddings", SERVER_MAX_TOKENS))
     try:
-        read = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with quiet_transformers():
+            read = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, TypeError, KeyError) as problem:
         first = str(problem).strip().partition("\n")[0]
         raise ModelError(

@@ -108,13 +108,15 @@ def test_what_is_not_installed_or_broken_is_named(install: Install, bundle: Bund
 
 def test_an_object_that_is_no_format_is_refused(install: Install) -> None:
     install({"osparse.formats": {"wrong": "osparse.errors:OsparseError"}})
-    with pytest.raises(InputError, match=r"'wrong' \(OsparseError\) is no osparse\.packager\.formats\.Format"):
+    with pytest.raises(InputError, match=r"'wrong' \(OsparseError\) is no osparse\.packager\.export\.formats\.Format"):
         formats.get("wrong")
 
 
 def test_two_packages_may_not_claim_one_name(install: Install) -> None:
     install({"osparse.formats": {"onnx": "osparse_example:StampedOnnx"}})
-    with pytest.raises(InputError, match=r"'onnx' is claimed by osparse\.packager\.formats:Onnx and osparse_example"):
+    with pytest.raises(
+        InputError, match=r"'onnx' is claimed by osparse\.packager\.export\.formats:Onnx and osparse_example"
+    ):
         formats.known()
 
 
