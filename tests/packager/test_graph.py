@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -180,3 +181,16 @@ def test_what_onnx_runtime_would_not_load_is_named(model: Model) -> None:
     read.graph.node[0].op_type = "Gelu"
     said = "; ".join(onnx_format.problems(read.SerializeToString()))
     assert "IR 10" in said and "opset 20" in said and "'input_ids'" in said and "to have Gelu" in said
+
+
+def test_the_stored_names_are_not_those_of_osparse_s_files(model: Model) -> None:
+    """A .pt file holds the code of scripted functions under their module's name, which is no place in this tree."""
+    data = torchscript.export(graph_of(model, HEADS[0]))
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        code = {name: archive.read(name) for name in archive.namelist() if "/code/" in name}
+    stored = "__torch__/osparse/packager/torchscript.py"
+    assert {name.partition("/code/")[2] for name in code} == {"__torch__.py", stored}
+    assert torchscript.__name__.encode() not in data and str(Path(torchscript.__file__).parent).encode() not in data
+    assert set(re.findall(rb"__torch__\.[\w.]+", b"".join(code.values()))) == {
+        b"__torch__.PlaceholderModule", b"__torch__.osparse.packager.torchscript._peak_by_terms",
+    }  # fmt: skip
