@@ -162,7 +162,7 @@ def _without_debug(data: bytes) -> bytes:
     return out.getvalue()
 
 
-class Runner:
+class TorchScriptRunner:
     """Runs a .pt file as the server does."""
 
     def __init__(self, data: bytes, source: str = "the .pt file") -> None:
@@ -178,6 +178,6 @@ class Runner:
         """(B, T), (B, T) -> (B, V)."""
         # A few calls do not repay the seconds that fusing takes.
         with one_thread(), torch.inference_mode(), _jit.optimized_execution(False):
-            found = self.module({"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)})
-        weights: NDArray[np.float32] = found["output"].numpy()
+            answer = self.module({"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)})
+        weights: NDArray[np.float32] = answer["output"].numpy()
         return weights

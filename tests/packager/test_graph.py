@@ -49,7 +49,7 @@ def graph_of(model: Model, head: Head, elements: int = torchscript.CHUNK_ELEMENT
 
 def exported(graph: torchscript.Graph, form: str) -> Run:
     if form == "torchscript":
-        return torchscript.Runner(torchscript.export(graph))
+        return torchscript.TorchScriptRunner(torchscript.export(graph))
     session = open_session(onnx_format.export(graph), "here", threads=1)
     return lambda ids, mask: session.run(None, dict(zip(INPUTS, (ids, mask), strict=True)))[0]
 
@@ -145,7 +145,7 @@ def test_onnx_is_what_the_server_reads(model: Model) -> None:
 
 def test_onnx_above_two_gigabytes_is_refused(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_format, "MAX_BYTES", 1000)
-    with pytest.raises(BundleError, match="--format torchscript"):
+    with pytest.raises(BundleError, match="`formats=torchscript`"):
         onnx_format.export(graph_of(model, HEADS[0]))
 
 
@@ -155,7 +155,7 @@ def test_torchscript_holds_weights_once_and_no_paths(model: Model) -> None:
     assert not [name for name in names if "debug" in name or "mangle" in name]
     sizes = [info.file_size for info in zipfile.ZipFile(io.BytesIO(data)).infolist()]
     assert sizes.count(400 * 32 * 4) == 1
-    module = torchscript.Runner(data).module
+    module = torchscript.TorchScriptRunner(data).module
     assert operators.unknown(module, "2.5.1") == operators.unknown(module, "1.13.1") == []
     version = zipfile.ZipFile(io.BytesIO(data)).read("archive/.data/version")
     assert version == b"10\n"  # a lower one would give div, full and gelu their meaning of years ago

@@ -156,7 +156,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "model_type": (edited(symmetric(), MODEL, model_type="SentenceTransformer"), "model_type is"),
     "max_active_dims in the pooling": (edited(symmetric(), POOLING, max_active_dims=3), "'max_active_dims' is not"),
     "unknown key of the transformer": (edited(symmetric(), TRANSFORMER, whitening=True), "'whitening' is not known"),
-    "unknown key of the model": (edited(symmetric(), MODEL, scale=2), "'scale' is not known .*--ignore scale"),
+    "unknown key of the model": (edited(symmetric(), MODEL, scale=2), "'scale' is not known .*`ignore=scale`"),
     "unknown key of the tokenizer": (plain(fold_case=True), "'fold_case' is not known"),
     "adapter": (edited(symmetric(), "adapter_config.json", r=8), "adapter_config.json cannot be obeyed"),
     "static path": (
