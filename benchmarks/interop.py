@@ -112,10 +112,10 @@ def _compare(name: str, path: Path, out: Path) -> list[tuple[str, str, float]]:
 def _documents(model: Any, theirs: np.ndarray) -> float:
     from dataclasses import replace
 
-    from osparse.packager.checkpoint.loaded import Source
+    from osparse.packager.checkpoint.loaded import LoadedModel
 
     whole = replace(model, head=replace(model.head, prune_ratio=0.0, top_k=None))
-    source = Source.open(whole)
+    source = LoadedModel.open(whole)
     tokenizer = source.tokenizer()
     rows = [np.array([tokenizer.encode(text).ids]) for text in TEXTS]
     ours = np.concatenate([source.run(row, np.ones_like(row)) for row in rows])

@@ -1,34 +1,34 @@
-"""``package``: a model in, zips that ML Commons accepts out; written only if they equal the model."""
+"""``package``: a model in, zips that ML Commons accepts out; written only if they equal the model.
+
+Read from the top: the recipe, the model, its graphs, what proves them, the files, what is measured on them.
+"""
 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from osparse.contracts.bundle import MAX_NAME, Bundle, BundleFile, check_name, write_manifest
+from osparse.contracts.bundle import Bundle, BundleFile, check_name
 from osparse.contracts.model import Model
-from osparse.errors import BundleError, CheckError, InputError
-from osparse.io.files import atomic_directory
+from osparse.errors import CheckError, InputError
+from osparse.io.files import atomic_directory, sha256_file
 from osparse.io.progress import progress
-from osparse.opensearch_versions import NEWEST, TARGETS, Target, by_runtime, select, span
+from osparse.opensearch_versions import NEWEST, TARGETS, by_runtime, select, span
 from osparse.packager.checkpoint.checkpoints import describe, display_name, open_model
 from osparse.packager.export import archive, formats
 from osparse.packager.export.formats import QUANTIZATIONS, Quantization
-from osparse.packager.finishing import finish, require_dataset
-from osparse.packager.fit.measure import open_dataset
-from osparse.plugins.extras import check
+from osparse.packager.recipe import RECIPE, Recipe, formats_of, safe_name
 
 if TYPE_CHECKING:
     from osparse.contracts.dataset import Dataset
-    from osparse.packager.checkpoint.loaded import Source
+    from osparse.packager.checkpoint.loaded import LoadedModel
     from osparse.packager.compare.parity import Case, Runner
 
 log = logging.getLogger("osparse.packager.make_bundle")
-RECIPE = 3
-"""Raised when the same model would make another bundle; in the manifest as ``checks.recipe``."""
+CARD = "README.md"
 
 
 def package(
@@ -67,158 +67,147 @@ def package(
             written.
     """
     output = Path(output)
-    wanted, targets = _formats(formats), select(target)
+    chosen, targets = formats_of(formats), select(target)
     if quantize is not None and quantize not in QUANTIZATIONS:
-        raise InputError(f"--quantize {quantize}: choose from {', '.join(QUANTIZATIONS)}")
+        raise InputError(f"`quantize` must be one of {', '.join(QUANTIZATIONS)}, got {quantize}")
     model = open_model(model, idf=idf, activation=activation, max_length=max_length, ignore=ignore)
     name = check_name(safe_name(display_name(model)) if name is None else name)
-    corpus = None if dataset is None else open_dataset(dataset)
-    made = _up_to_date(output, model, wanted, name, quantize, overwrite)
+    recipe = Recipe(model, chosen, name, targets, quantize, _opened(dataset))
+    made = recipe.already_made(output, overwrite)
     if made is not None:
-        _require_targets(made, targets)
-        require_dataset(made, corpus)
-        log.info("%s is up to date", output)
         return made
-    for module in dict.fromkeys(module for form in wanted.values() for module in form.modules):
-        check(module, "train")
+    recipe.require_modules()
     with atomic_directory(output, marker="manifest.json", overwrite=overwrite) as folder:
-        _fill(folder, model, wanted, name, targets, quantize, corpus)
-    return Bundle.open(output)
+        bundle = _make(recipe, folder)
+    return replace(bundle, path=output)
 
 
-def safe_name(name: str) -> str:
-    """A bundle name from a folder's name: My Model -> my-model."""
-    name = re.sub(r"[^a-z0-9._-]+", "-", name.lower())
-    return re.sub(r"\.{2,}", ".", name)[:MAX_NAME].strip("._-") or "model"
-
-
-def _formats(names: Sequence[str]) -> dict[str, formats.Format]:
-    known = formats.known()
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        raise InputError(f"format {', '.join(unknown) or '(none)'}: choose from {', '.join(known)}")
-    return {name: formats.get(name) for name in known if name in names}
-
-
-def _up_to_date(
-    output: Path,
-    model: Model,
-    wanted: Mapping[str, formats.Format],
-    name: str,
-    quantize: str | None,
-    overwrite: bool,
-) -> Bundle | None:
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+def _opened(dataset: Dataset | Path | str | None) -> Dataset | None:
+    if dataset is None:
         return None
-    if not (output / "manifest.json").is_file():
-        raise InputError(f"{output} is not empty and not a bundle, so it is not replaced; choose another --output")
-    try:
-        made = Bundle.open(output)
-    except BundleError as problem:
-        if overwrite:
-            return None
-        raise BundleError(f"{problem}\npass --overwrite to make it again, or choose another --output") from None
-    same = (made.checks.get("recipe"), made.model, made.formats, made.name, made.quantization.get("scheme"))
-    if same == (RECIPE, model.fingerprint, list(wanted), name, quantize):
-        return made
-    if not overwrite:
-        raise InputError(
-            f"{output} was made from another model, by another version of the packager, or with another name, formats "
-            "or quantisation; pass --overwrite to replace it, or choose another --output"
-        )
-    return None
+    from osparse.packager.fit.measure import open_dataset
+
+    return open_dataset(dataset)
 
 
-def _fill(
-    folder: Path,
-    model: Model,
-    wanted: Mapping[str, formats.Format],
-    name: str,
-    targets: Sequence[Target],
-    quantize: Quantization | None,
-    dataset: Dataset | None,
-) -> None:
-    from osparse.packager.checkpoint.loaded import Source
+def _make(recipe: Recipe, folder: Path) -> Bundle:
+    """The whole bundle in ``folder``; raises :class:`CheckError` if anything in it does not hold."""
+    from osparse.packager.checkpoint.loaded import LoadedModel
     from osparse.packager.compare.probes import make_probes, write_probes
     from osparse.packager.export.torchscript import Graph, one_thread
     from osparse.packager.reference.checks import prove_reference
 
-    with one_thread(), progress("packaging", total=4 + len(wanted), unit="steps") as bar:
-        source = Source.open(model)
+    with one_thread(), progress("packaging", total=4 + len(recipe.formats), unit="steps") as bar:
+        loaded = LoadedModel.open(recipe.model)
         bar.advance(note="exporting")
-        graph = Graph(source.encoder)
-        made: dict[str, bytes] = {}
-        for key, form in wanted.items():
-            made[key] = form.export(graph, quantize)
+        graph = Graph(loaded.encoder)
+        exports: dict[str, bytes] = {}
+        for key, form in recipe.formats.items():
+            exports[key] = form.export(graph, recipe.quantize)
             bar.advance()
-        proved = _prove_targets(wanted, made, source, targets)
-        probes = make_probes(source.encoder, source.tokenizer(), source.query_encoder(), model.lexicon.tokens)
-        source.require_sparse([len(probe.document) for probe in probes])
+        servers = _prove_targets(recipe, exports, loaded)
+        probes = make_probes(loaded.encoder, loaded.tokenizer(), loaded.query_encoder(), recipe.model.lexicon.tokens)
+        loaded.require_sparse([len(probe.document) for probe in probes])
         bar.advance(note="comparing")
-        runners = {key: runner for key, form in wanted.items() if (runner := form.open(made[key], key)) is not None}
-        parity, loss = _prove_parity(source, runners, quantize)
-        reference = prove_reference(source, runners, bool(quantize))
+        opened = {key: form.open(exports[key], key) for key, form in recipe.formats.items()}
+        runners = {key: runner for key, runner in opened.items() if runner is not None}
+        parity, loss = _prove_parity(recipe, loaded, runners)
+        reference = prove_reference(loaded, runners, bool(recipe.quantize))
         write_probes(folder / "probes.jsonl", probes)
-        write_manifest(
-            folder,
-            name=name,
-            model=model.fingerprint,
-            idf_version=model.lexicon.version,
-            head=model.head,
-            vocabulary=len(model.lexicon.tokens),
-            files=_write_zips(folder, wanted, made, source),
-            checks={
-                "recipe": RECIPE,
-                "parity": parity,
-                **({"reference": reference} if reference else {}),
-                "tokenizer": {
-                    "tokens": len(source.ordinary_ids),
-                    "lost": 0,
-                    "query_length": source.query_length,
-                    "own_query_tokenizer": source.own_query_tokenizer,
-                },
-                "targets": proved,
-            },
-            targets=tuple(version for version in TARGETS if any(version in _versions(key) for key in proved)),
-            quantization=loss,
-            tolerance=loss.get("largest_difference_below", 1e-4),
-            source=describe(model),
-        )
+        files = _write_zips(recipe, folder, exports, loaded)
+        proofs = {
+            "recipe": RECIPE,
+            "parity": parity,
+            **({"reference": reference} if reference else {}),
+            "tokenizer": _tokenizer_facts(loaded),
+            "targets": servers,
+        }
         bar.advance(note="verifying")
-        finish(folder, dataset)
+        bundle = _finish(_bundle(recipe, folder, files, proofs, loss), runners, recipe.dataset)
         bar.advance()
+    return bundle
+
+
+def _bundle(
+    recipe: Recipe, folder: Path, files: dict[str, BundleFile], proofs: dict[str, Any], loss: dict[str, Any]
+) -> Bundle:
+    """What the manifest is going to say, without the fit; nothing is written."""
+    model = recipe.model
+    return Bundle(
+        path=folder,
+        name=recipe.name,
+        model=model.fingerprint,
+        idf_version=model.lexicon.version,
+        head=model.head,
+        vocabulary=len(model.lexicon.tokens),
+        files=files,
+        probes_sha256=sha256_file(folder / "probes.jsonl"),
+        checks=proofs,
+        targets=tuple(v for v in TARGETS if any(v in _versions(spanned) for spanned in proofs["targets"])),
+        quantization=loss,
+        tolerance=loss.get("largest_difference_below", 1e-4),
+        source=describe(model),
+    )
+
+
+def _finish(bundle: Bundle, runners: Mapping[str, Runner], dataset: Dataset | None) -> Bundle:
+    """Check the finished files, measure how they fit, and write the manifest and the card.
+
+    Raises:
+        CheckError: something does not hold; the message is the whole table.
+    """
+    from osparse.packager.card import card
+    from osparse.packager.checks.registry import Subject, require, run_all
+    from osparse.packager.fit.measure import measure
+
+    subject = Subject(bundle, graphs=False, opened=runners)  # each graph was just compared with its model
+    require(subject, run_all(subject))
+    fit = measure(bundle, dataset, runners)
+    bundle = replace(bundle, fit=fit.as_dict())
+    bundle.save()
+    (bundle.path / CARD).write_text(card(bundle, fit), encoding="utf-8")
+    return bundle
+
+
+def _tokenizer_facts(loaded: LoadedModel) -> dict[str, Any]:
+    return {
+        "tokens": len(loaded.ordinary_ids),
+        "lost": 0,
+        "query_length": loaded.query_length,
+        "own_query_tokenizer": loaded.own_query_tokenizer,
+    }
 
 
 def _write_zips(
-    folder: Path, wanted: Mapping[str, formats.Format], made: Mapping[str, bytes], source: Source
+    recipe: Recipe, folder: Path, exports: Mapping[str, bytes], loaded: LoadedModel
 ) -> dict[str, BundleFile]:
     files = {
         key: archive.write_encoder(
-            folder, key, made[key], source.shared, model_file=form.model_file, model_format=form.model_format
+            folder, key, exports[key], loaded.shared, model_file=form.model_file, model_format=form.model_format
         )
-        for key, form in wanted.items()
+        for key, form in recipe.formats.items()
     }
-    return {**files, "tokenizer": archive.write_tokenizer(folder, source.for_queries)}
+    return {**files, "tokenizer": archive.write_tokenizer(folder, loaded.for_queries)}
 
 
-def _prove_targets(
-    wanted: Mapping[str, formats.Format], made: Mapping[str, bytes], source: Source, targets: Sequence[Target]
-) -> dict[str, dict[str, str]]:
+def _prove_targets(recipe: Recipe, exports: Mapping[str, bytes], loaded: LoadedModel) -> dict[str, dict[str, str]]:
     """Versions -> part -> how it is known to run there; raises :class:`CheckError` for a target that was asked for."""
     from osparse.packager.tokenizer.packaged import unreadable
 
     proved: dict[str, dict[str, str]] = {}
     for group in by_runtime(TARGETS.values()):
-        problems = [problem for key, form in wanted.items() for problem in form.problems(made[key], group[0])]
-        problems += unreadable(source.tokenizer_json, group[0].tokenizers)
-        asked = [target for target in group if target in targets]
+        problems = [
+            problem for key, form in recipe.formats.items() for problem in form.problems(exports[key], group[0])
+        ]
+        problems += unreadable(loaded.tokenizer_json, group[0].tokenizers)
+        asked = [target for target in group if target in recipe.targets]
         if problems and asked:
             raise CheckError(
-                f"{source.model.path} would not run on OpenSearch {span(asked)}: {'; '.join(problems)}; ask for "
-                "another --target, or leave out the format that fails with --format"
+                f"{recipe.model.path} would not run on OpenSearch {span(asked)}: {'; '.join(problems)}; ask for "
+                "another `target`, or leave the format that fails out of `formats`"
             )
         if not problems:
-            how = {key: form.proof(group[0]) for key, form in wanted.items()}
+            how = {key: form.proof(group[0]) for key, form in recipe.formats.items()}
             proved[span(group)] = {**how, "tokenizer": f"tokenizers {group[0].tokenizers} reads every component"}
     return proved
 
@@ -230,40 +219,31 @@ def _versions(spanned: str) -> list[str]:
     return every[every.index(first) : every.index(last or first) + 1]
 
 
-def _require_targets(made: Bundle, targets: Sequence[Target]) -> None:
-    lacking = [target.version for target in targets if target.version not in made.targets]
-    if lacking:
-        raise CheckError(
-            f"{made.path} is up to date, but it is not proved for OpenSearch {', '.join(lacking)}, only for "
-            f"{', '.join(made.targets)}; package with another --format, or ask for another --target"
-        )
-
-
 def _prove_parity(
-    source: Source, runners: Mapping[str, Runner], quantize: Quantization | None
+    recipe: Recipe, loaded: LoadedModel, runners: Mapping[str, Runner]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The manifest's ``checks.parity`` and ``quantization``; raises :class:`CheckError` if a graph differs."""
     from osparse.packager.compare.parity import of_texts, power_of_ten, require_parity
 
-    cases = _cases(source)
-    if quantize is not None:
+    cases = _cases(loaded)
+    if recipe.quantize is not None:
         from osparse.packager.export.quantize import measure
 
-        loss = measure(runners, source.run, of_texts(cases))
-        log.info("%s loses: %s", quantize, ", ".join(f"{key} {value}" for key, value in loss.items()))
-        return {}, {"scheme": quantize, **loss}
-    largest = require_parity(runners, source.run, cases, source.model.head)
+        loss = measure(runners, loaded.run, of_texts(cases))
+        log.info("%s loses: %s", recipe.quantize, ", ".join(f"{key} {value}" for key, value in loss.items()))
+        return {}, {"scheme": recipe.quantize, **loss}
+    largest = require_parity(runners, loaded.run, cases, recipe.model.head)
     log.info("parity on %d cases: %s", len(cases), ", ".join(f"{f} {v:.1e}" for f, v in largest.items()))
     parity = {
-        form: {"cases": len(cases), "longest": source.longest, "largest_difference_below": power_of_ten(value)}
+        form: {"cases": len(cases), "longest": loaded.longest, "largest_difference_below": power_of_ten(value)}
         for form, value in largest.items()
     }
     return parity, {}
 
 
-def _cases(source: Source) -> list[Case]:
+def _cases(loaded: LoadedModel) -> list[Case]:
     from osparse.packager.compare.parity import make_cases
     from osparse.packager.compare.probes import TEXTS
 
-    tokenizer = source.tokenizer()
-    return make_cases([tokenizer.encode(text).ids for _, text in TEXTS], source.ordinary_ids, source.longest)
+    tokenizer = loaded.tokenizer()
+    return make_cases([tokenizer.encode(text).ids for _, text in TEXTS], loaded.ordinary_ids, loaded.longest)

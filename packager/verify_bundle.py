@@ -1,4 +1,4 @@
-"""``verify``: a bundle is checked again, alone, wherever it is: hashes, zips, tokenizer, IDF, and three rings.
+"""``verify``: a bundle is checked again, alone, wherever it is: hashes, zips, tokenizer, IDF, graphs and answers.
 
 The ONNX encoder runs everywhere (no torch needed); the TorchScript one where torch is installed; both run in the
 server's own runtime with ``runtime="djl"``.
@@ -6,14 +6,13 @@ server's own runtime with ``runtime="djl"``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osparse.contracts.bundle import Bundle
-from osparse.errors import CheckError, InputError
-from osparse.packager.checks.registry import RUNTIMES, Check, Runtime, Subject, run_all, table
+from osparse.errors import InputError
+from osparse.packager.checks.registry import RUNTIMES, Check, Runtime, Subject, failed, require, run_all, table
 
 if TYPE_CHECKING:
     from osparse.contracts.dataset import Dataset
@@ -43,7 +42,6 @@ def verify(
     model: Model | Path | str | None = None,
     reference: Path | str | None = None,
     dataset: Dataset | Path | str | None = None,
-    graphs: bool = True,
 ) -> Verification:
     """Check a bundle.
 
@@ -53,7 +51,6 @@ def verify(
         model: what it was made from, to compare its graphs with that too.
         reference: another's checkpoint, to compare documents and queries with what sentence-transformers makes of it.
         dataset: what to measure its fit on; the manifest's figures if None.
-        graphs: compare the packaged graphs with each other; not needed where each was just compared with its model.
 
     Raises:
         InputError: an unknown runtime, one that this machine cannot run, or another model.
@@ -63,27 +60,22 @@ def verify(
         NodeError: the server's runtime could not be fetched or started.
     """
     if runtime not in RUNTIMES:
-        raise InputError(f"--runtime {runtime}: choose from {', '.join(RUNTIMES)}")
+        raise InputError(f"`runtime` must be one of {', '.join(RUNTIMES)}, got {runtime}")
     bundle = Bundle.open(path)
     files = Check("files", "ok", f"{len(bundle.files) + 1} files have the manifest's sha256")
-    subject = Subject(bundle, runtime, graphs)
+    subject = Subject(bundle, runtime)
     checks = [files, *run_all(subject)]
-    if model is not None and not _failed(checks):
+    if model is not None and not failed(checks):
         from osparse.packager.checkpoint.checkpoints import open_model
         from osparse.packager.checks.runtimes import with_model
 
         checks += with_model(subject, open_model(model))
-    if reference is not None and not _failed(checks):
+    if reference is not None and not failed(checks):
         from osparse.packager.reference.checks import with_library
 
         checks += with_library(subject, reference)
-    if _failed(checks):
-        raise CheckError(f"{bundle.path} does not hold:\n{table(checks)}\nmake it again with: osparse package")
+    require(subject, checks)
     return Verification(bundle, tuple(checks), None if dataset is None else _fit(subject, dataset))
-
-
-def _failed(checks: Sequence[Check]) -> bool:
-    return any(check.outcome == "failed" for check in checks)
 
 
 def _fit(subject: Subject, dataset: Dataset | Path | str) -> Fit:

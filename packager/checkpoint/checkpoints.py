@@ -17,6 +17,7 @@ from osparse.errors import InputError, ModelError
 from osparse.formula.lexicon import Lexicon, read_vocabulary, vocabulary_of
 from osparse.formula.weights import ACTIVATIONS, SERVER_MAX_TOKENS, Activation, Head
 from osparse.io.files import fingerprint, read_json, read_text, sha256_file
+from osparse.masked_lm.quiet import quiet_transformers
 from osparse.masked_lm.weight_files import weight_files
 from osparse.packager.checkpoint import hub
 from osparse.packager.checkpoint.layouts import Layout, read_layout
@@ -30,7 +31,7 @@ log = logging.getLogger("osparse.packager.checkpoint.checkpoints")
 
 
 @dataclass(frozen=True)
-class Checkpoint(Model):
+class ForeignCheckpoint(Model):
     """A sparse masked-LM folder that osparse did not write; ``path`` is where its transformer lies."""
 
     layout: Layout = field(kw_only=True)
@@ -98,8 +99,8 @@ def open_model(
     ):
         if idf or activation or max_length or ignore:
             raise InputError(
-                f"{root} is a model of osparse, which knows its query weights and head: leave out --idf, --activation, "
-                "--max-length and --ignore, or change them in the folder (osparse idf writes idf.json)"
+                f"{root} is a model of osparse, which knows its query weights and head: leave out `idf`, `activation`, "
+                "`max_length` and `ignore`, or change them in the folder (osparse idf writes idf.json)"
             )
         return Model.open(root)
     return _open_checkpoint(root, name, idf, activation, max_length, SettingsReader(SETTINGS, ignore))
@@ -107,32 +108,33 @@ def open_model(
 
 def display_name(model: Model) -> str:
     """What the model is called: the folder's name, or the hub's."""
-    name = model.name if isinstance(model, Checkpoint) else model.path.resolve().name
+    name = model.name if isinstance(model, ForeignCheckpoint) else model.path.resolve().name
     return name.rpartition("/")[2].partition("@")[0]
 
 
 def describe(model: Model) -> dict[str, Any]:
     """The manifest's ``source``: what was packaged. A folder is not named: the same model has the same bundle."""
     config = read_json(model.path / "config.json", ModelError)
-    card = model.layout.root if isinstance(model, Checkpoint) else model.path
+    card = model.layout.root if isinstance(model, ForeignCheckpoint) else model.path
     return {
-        "kind": model.layout.kind if isinstance(model, Checkpoint) else "osparse",
-        "name": model.name if isinstance(model, Checkpoint) and "/" in model.name else None,
+        "kind": model.layout.kind if isinstance(model, ForeignCheckpoint) else "osparse",
+        "name": model.name if isinstance(model, ForeignCheckpoint) and "/" in model.name else None,
         "architecture": config.get("model_type", "unknown"),
         "licence": _licence(card / "README.md"),
         "query_weights": {k: v for k, v in model.idf.items() if k in ("from", "missing", "missing_count_as", "corpus")},
-        **({"ignored": list(model.ignored)} if isinstance(model, Checkpoint) and model.ignored else {}),
+        **({"ignored": list(model.ignored)} if isinstance(model, ForeignCheckpoint) and model.ignored else {}),
     }
 
 
 def _open_checkpoint(
     root: Path, name: str, idf: Path | None, activation: str | None, max_length: int | None, reader: SettingsReader
-) -> Checkpoint:
+) -> ForeignCheckpoint:
+    from osparse.masked_lm.architectures import of_folder
+
     layout = read_layout(root, reader)
     reader.require_all_ignored()
+    of_folder(layout.transformer)  # before transformers reads the folder: it registers classes that transformers lacks
     config = read_json(layout.transformer / "config.json", ModelError)
-    if not isinstance(config, dict) or "model_type" not in config:
-        raise ModelError(f"{layout.transformer}/config.json names no model_type; it is no transformers checkpoint")
     _rows(layout, config, len(read_vocabulary(layout.transformer / "tokenizer.json")[0]))
     documents = _document_tokenizer(layout)
     tokens, special = vocabulary_of(documents.load())
@@ -148,7 +150,7 @@ def _open_checkpoint(
         top_k=layout.max_active_dims,
     )
     log.info("%s: %s folder, %s, %d ids per document", name, layout.kind, head.activation, head.max_length)
-    return Checkpoint(
+    return ForeignCheckpoint(
         layout.transformer, head, where, layout=layout, name=name, table=table, rows=rows,
         tokenizer=_prompted(layout, documents.content, head.max_length), query_tokenizer=queries.content,
         query_length=_query_length(layout, queries), ignored=tuple(sorted(reader.ignored)),
@@ -211,13 +213,13 @@ def _prompted(layout: Layout, content: str, max_length: int) -> str:
 def _activation(layout: Layout, given: str | None) -> Activation:
     known = {name: name for name in ACTIVATIONS}
     if given is not None and given not in known:
-        raise InputError(f"--activation {given}: choose from {', '.join(ACTIVATIONS)}")
+        raise InputError(f"`activation` must be one of {', '.join(ACTIVATIONS)}, got {given}")
     if given is not None and layout.activation not in (None, given):
-        raise InputError(f"--activation {given}: {layout.root} says {layout.activation}; leave the option out")
+        raise InputError(f"`activation` is {given}, but {layout.root} says {layout.activation}; leave it out")
     if given is None and layout.activation is None:
         log.warning(
             "%s does not say how its logits become weights: log1p_relu is taken (SPLADE, doc-v1, doc-v2); for an l0 "
-            "model such as doc-v3 pass --activation log1p_log1p_relu",
+            "model such as doc-v3 pass `activation=log1p_log1p_relu`",
             layout.root,
         )
     return layout.activation or (known[given] if given else "log1p_relu")
@@ -226,7 +228,7 @@ def _activation(layout: Layout, given: str | None) -> Activation:
 def _max_length(layout: Layout, config: dict[str, Any], said: int | None, given: int | None) -> int:
     """Ids per document: ``given``, or what the layout or the tokenizer (``said``) says, within the positions."""
     if given is not None and not 2 <= given <= SERVER_MAX_TOKENS:
-        raise InputError(f"--max-length {given} is not within [2, {SERVER_MAX_TOKENS}], which is what the server reads")
+        raise InputError(f"`max_length` must be 2 to {SERVER_MAX_TOKENS}, which the server reads, got {given}")
     length = layout.max_length or said or SERVER_MAX_TOKENS
     if length < 2:
         raise ModelError(f"{layout.transformer}: model_max_length is {length}, required is at least 2")
@@ -234,15 +236,14 @@ def _max_length(layout: Layout, config: dict[str, Any], said: int | None, given:
 
 
 def _positions(folder: Path, config: dict[str, Any]) -> int:
-    """Ids that the model has positions for; of an unknown model_type, which is refused later, what config.json says."""
+    """Ids that the model has positions for."""
     from transformers import AutoConfig
 
-    from osparse.masked_lm.architectures import find, known
+    from osparse.masked_lm.architectures import find
 
-    if config["model_type"] not in known():
-        return int(config.get("max_position_embeddings", SERVER_MAX_TOKENS))
     try:
-        read = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with quiet_transformers():
+            read = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, TypeError, KeyError) as problem:
         first = str(problem).strip().partition("\n")[0]
         raise ModelError(

@@ -19,7 +19,7 @@ from osparse.errors import CheckError, ModelError
 from osparse.formula.weights import SERVER_MAX_TOKENS, QueryEncoder
 from osparse.masked_lm.load import load_masked_lm
 from osparse.masked_lm.weight_files import weight_files
-from osparse.packager.checkpoint.checkpoints import Checkpoint
+from osparse.packager.checkpoint.checkpoints import ForeignCheckpoint
 from osparse.packager.checkpoint.top_k import TopKOfAll
 from osparse.packager.tokenizer.packaged import load, packaged, packaged_tokenizer, truncated
 
@@ -31,7 +31,7 @@ HIGH_DENSITY = 0.1
 
 
 @dataclass(frozen=True)
-class Source:
+class LoadedModel:
     """A model ready to be packaged."""
 
     model: Model
@@ -44,14 +44,14 @@ class Source:
     """Ids that may carry weight."""
 
     @classmethod
-    def open(cls, model: Model) -> Source:
+    def open(cls, model: Model) -> LoadedModel:
         """Raises :class:`ModelError` or :class:`BundleError` saying what does not fit."""
         tokenizer_json, query_tokenizer_json = _tokenizers(model)
         _require_ids(model, tokenizer_json)
         _require_ids(model, query_tokenizer_json)
         mlm = load_masked_lm(model.path, "eager")
-        lexical = None if isinstance(model, Checkpoint) else read_table(model.path, decoder_rows(mlm))
-        kind = TopKOfAll if isinstance(model, Checkpoint) and model.head.top_k is not None else SparseEncoder
+        lexical = None if isinstance(model, ForeignCheckpoint) else read_table(model.path, decoder_rows(mlm))
+        kind = TopKOfAll if isinstance(model, ForeignCheckpoint) and model.head.top_k is not None else SparseEncoder
         encoder = kind(mlm, model.head, lexical).eval().requires_grad_(False)
         _require_rows(model, encoder)
         _require_finite(model, encoder)
@@ -59,7 +59,7 @@ class Source:
         if positions(encoder.mlm) < model.head.max_length:
             raise ModelError(
                 f"{model.path}: head.max_length is {model.head.max_length}, the model has {positions(encoder.mlm)} "
-                "positions; lower max_length in osparse.json, or pass --max-length for another's checkpoint"
+                "positions; lower max_length in osparse.json, or pass `max_length` for another's checkpoint"
             )
         masked = set(model.head.masked_ids)
         ordinary = tuple(i for i in range(len(model.lexicon.tokens)) if i not in masked)
@@ -83,7 +83,7 @@ class Source:
     @property
     def query_length(self) -> int:
         """Ids per query, special ones included."""
-        return self.model.query_length if isinstance(self.model, Checkpoint) else SERVER_MAX_TOKENS
+        return self.model.query_length if isinstance(self.model, ForeignCheckpoint) else SERVER_MAX_TOKENS
 
     @property
     def own_query_tokenizer(self) -> bool:
@@ -104,8 +104,8 @@ class Source:
         """The model itself, in torch as it was trained: (B, T), (B, T) -> (B, V) pruned weights."""
         with torch.inference_mode():
             weights = self.encoder.prune(self.encoder(torch.from_numpy(ids), torch.from_numpy(mask)))
-        found: NDArray[np.float32] = weights.numpy()
-        return found
+        pruned: NDArray[np.float32] = weights.numpy()
+        return pruned
 
     def require_sparse(self, nonzeros: list[int]) -> None:
         """``nonzeros`` of each probe; raises :class:`CheckError` for an encoder that is no sparse encoder."""
@@ -128,7 +128,7 @@ class Source:
 def _tokenizers(model: Model) -> tuple[bytes, bytes]:
     """tokenizer.json of the encoders' zips, and of tokenizer.zip."""
     path = model.path / "tokenizer.json"
-    if isinstance(model, Checkpoint):
+    if isinstance(model, ForeignCheckpoint):
         documents = packaged(json.loads(model.tokenizer), model.head.max_length, path)
         return documents, packaged(json.loads(model.query_tokenizer), model.query_length, path)
     documents = packaged_tokenizer(path, model.head.max_length)

@@ -36,7 +36,7 @@ def read_query_weights(
     if path is None:
         raise ModelError(
             f"{layout.root} has no idf.json, and a query is weighed by it alone; make one with: osparse idf DATASET "
-            f"--tokenizer {layout.transformer} --output idf.json, and pass --idf idf.json"
+            f"--tokenizer {layout.transformer} --output idf.json, and pass `idf=idf.json`"
         )
     weights = read_idf(path)
     _refuse_large(weights, path)

@@ -84,7 +84,7 @@ class SettingsReader:
         if key not in self.ignore:
             raise ModelError(
                 f"{path}: the setting {key!r} is not known to osparse, so it cannot be obeyed; remove it, or ignore "
-                f"it if it changes no vector (osparse package --ignore {key})"
+                f"it if it changes no vector with `ignore={key}`"
             )
         self.ignored.add(key)
 

@@ -205,6 +205,14 @@ SETTINGS: tuple[Setting, ...] = (
             "nothing; save the model unquantised"),
     Setting(CONFIG, "auto_map", "without effect", "the folder's own code is never run; an unknown model_type is "
             "refused"),
+    *(Setting(CONFIG, key, "without effect", "what a call returns; logits are the same") for key in (
+        "return_dict", "output_hidden_states", "output_attentions", "torchscript", "use_cache",
+    )),
+    *(Setting(CONFIG, key, "without effect", "other heads, and where the model came from")
+      for key in (
+        "id2label", "label2id", "problem_type", "num_labels", "finetuning_task", "task_specific_params",
+        "classifier_dropout", "architectures", "transformers_version", "_name_or_path", "_commit_hash",
+    )),
     Setting(CONFIG, "*", "baked in", "transformers builds the model from it, whose layers are exported"),
     *(Setting(name, "(the file)", "refused", why, requires="no such file") for name, why in REFUSED_FILES.items()),
 )  # fmt: skip

@@ -113,8 +113,8 @@ def _class_path(cache: Path) -> list[str]:
     jars, _ = read_lock(LOCK_FILE)
     if not any(jar.parts[1] == "pytorch-native-cpu" for jar in jars):
         raise InputError(
-            "--runtime djl needs Linux on x86_64: the native code of this machine is not in osparse's lock file; "
-            "verify the bundle on such a machine, or without --runtime djl"
+            "`runtime=djl` needs Linux on x86_64: the native code of this machine is not in osparse's lock file; "
+            "verify the bundle on such a machine, or without `runtime=djl`"
         )
     check("jpype", "node")
     fetch_jars(jars, maven_cache(), of="DJL")
@@ -138,7 +138,7 @@ def _unpack(bundle: Bundle, part: str, folder: Path) -> str:
 
 def _run(request: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
-    # -P: the room's own file names must not hide packages of the same name.
+    # -P: file names of this folder must not hide packages of the same name.
     command = [sys.executable, "-P", str(CHILD), str(folder / "request.json"), str(folder / "answer.json")]
     try:
         run = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False, errors="replace")
@@ -147,7 +147,9 @@ def _run(request: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     log.debug("%s%s", run.stdout, run.stderr)
     if run.returncode or not (folder / "answer.json").is_file():
         last = " ".join((run.stderr.strip().splitlines() or ["it said nothing"])[-2:])
-        raise NodeError(f"the server's runtime ended with {run.returncode}: {last}; see it all with --verbose")
+        raise NodeError(
+            f"the server's runtime ended with {run.returncode}: {last}; its whole output is in the log at level DEBUG"
+        )
     answer: dict[str, Any] = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
     return answer
 

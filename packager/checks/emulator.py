@@ -1,11 +1,12 @@
-"""Ring two: what ML Commons does with a zip, step by step, from the zip's bytes alone.
+"""An emulation of the server: what ML Commons does with a zip, step by step, from the zip's bytes alone.
 
     encoder = ServerEncoder.open("build/bundle/encoder.onnx.zip", "ONNX")
     encoder.predict("배나무 키우기")                 # {"배": 1.21, ...}, as POST /_plugins/_ml/models/{id}/_predict
     ServerTokenizer.open("build/bundle/tokenizer.zip").predict("배나무")
 
 Read in ml-commons (SentenceTransformerTranslator, SparseEncodingTranslator, SparseTokenizerModel, ModelHelper) and
-measured on a real 3.4.0. The model runs on this machine's torch or ONNX Runtime; ``--runtime djl`` runs the server's.
+measured on a real 3.4.0. The model runs on this machine's torch or ONNX Runtime; ``verify(runtime="djl")`` runs the
+server's.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ class ServerText:
 
     def ids(self, text: str) -> list[int]:
         # A lone half of a surrogate pair is no character: Java replaces it.
-        found: list[int] = self.tokenizer.encode(text.encode("utf-8", "replace").decode()).ids
-        return found
+        ids: list[int] = self.tokenizer.encode(text.encode("utf-8", "replace").decode()).ids
+        return ids
 
     def word(self, token_id: int) -> str:
         """The string of one id decoded alone; '' for a special token and for an id past the vocabulary."""
@@ -101,7 +102,10 @@ class ServerEncoder:
     def predict(self, text: str, form: KeyFormat = "WORD") -> dict[str, float]:
         """The ``response`` map. WORD drops ids that decode to nothing, equal strings overwrite each other; TOKEN_ID
         keeps every non-zero id, special ones included."""
-        weights = self.vector(text)
+        return self.answer(self.vector(text), form)
+
+    def answer(self, weights: NDArray[np.float32], form: KeyFormat = "WORD") -> dict[str, float]:
+        """The same of a vector, (V,)."""
         answer: dict[str, float] = {}
         for i in np.flatnonzero(weights):
             key = str(i) if form == "TOKEN_ID" else self.text.word(int(i))
@@ -156,9 +160,9 @@ def _model_file(archive: Path, model_format: str) -> str:
 
 def _open_model(data: bytes, model_format: str, source: str) -> Run:
     if model_format == "TORCH_SCRIPT":
-        from osparse.packager.export.torchscript import Runner
+        from osparse.packager.export.torchscript import TorchScriptRunner
 
-        return Runner(data, source)
+        return TorchScriptRunner(data, source)
     session = open_session(data, source, threads=1)
 
     def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:

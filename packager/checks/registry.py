@@ -3,8 +3,7 @@
     def check(subject: Subject) -> Iterable[Check]: ...
 
 osparse's own are listed in ``osparse.plugins.entry_points`` and run first, in that order, since later ones rely on
-what earlier ones
-have shown; another package's, entry points of the group ``osparse.checks``, follow by name.
+what earlier ones have shown. Those of other packages, entry points of the group ``osparse.checks``, follow by name.
 """
 
 from __future__ import annotations
@@ -15,12 +14,15 @@ from functools import cached_property
 from typing import Literal
 
 from osparse.contracts.bundle import Bundle
+from osparse.errors import CheckError
 from osparse.packager.compare import parity
 from osparse.packager.export import formats
 from osparse.plugins import entry_points
 
 Outcome = Literal["ok", "failed", "not run"]
-Ring = Literal["contents", "a", "b", "c"]
+Group = Literal["contents", "graphs", "emulator", "server runtime"]
+"""What a check looks at: the files in the zips, the packaged graphs against each other or the model, the answers of an
+emulated server, the answers of the server's own runtime."""
 Runtime = Literal["python", "djl"]
 RUNTIMES: tuple[Runtime, ...] = ("python", "djl")
 SHOWN = 3
@@ -34,8 +36,7 @@ class Check:
     name: str
     outcome: Outcome
     detail: str
-    ring: Ring = "contents"
-    """``a`` the packaged graphs against each other or the model, ``b`` the twin, ``c`` the server's own runtime."""
+    group: Group = "contents"
 
 
 @dataclass(frozen=True)
@@ -43,42 +44,58 @@ class Subject:
     """What a check looks at."""
 
     bundle: Bundle
+    """While ``package`` makes it, its manifest.json is not written yet."""
     runtime: Runtime = "python"
     graphs: bool = True
     """Whether to compare the graphs with each other."""
+    opened: Mapping[str, parity.Runner] | None = None
+    """Graphs that run already, by format."""
 
     @cached_property
     def runners(self) -> Mapping[str, parity.Runner]:
         """Format -> what runs its graph here: (B, T) ids and mask -> (B, V)."""
+        if self.opened is not None:
+            return self.opened
         return formats.open_runners({form: self.bundle.zip_path(form) for form in self.bundle.formats})
 
 
 Function = Callable[[Subject], Iterable[Check]]
 
 
-def result(name: str, ring: Ring, problems: Sequence[str], detail: str) -> Check:
+def result(name: str, group: Group, problems: Sequence[str], detail: str) -> Check:
     """``failed`` with the first problems, or ``ok`` with the detail."""
     if problems:
         more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        return Check(name, "failed", "; ".join(problems[:SHOWN]) + more, ring)
-    return Check(name, "ok", detail, ring)
+        return Check(name, "failed", "; ".join(problems[:SHOWN]) + more, group)
+    return Check(name, "ok", detail, group)
 
 
 def run_all(subject: Subject) -> list[Check]:
-    """Every check that is installed; the rest is left out once the first, about the zips, failed.
+    """Every check that is installed; once the contents of a zip have failed, the others are listed as not run.
 
     Raises:
         InputError: another package's check is broken.
     """
-    found: list[Check] = []
-    for number, name in enumerate(entry_points.known(entry_points.CHECKS)):
-        found += entry_points.load(entry_points.CHECKS, name)(subject)
-        if number == 0 and any(check.outcome == "failed" for check in found):
-            break
-    return found
+    checks: list[Check] = []
+    for name in entry_points.known(entry_points.CHECKS):
+        if any(check.group == "contents" for check in failed(checks)):
+            checks.append(Check(name, "not run", "left out, since the check above failed"))
+        else:
+            checks += entry_points.load(entry_points.CHECKS, name)(subject)
+    return checks
+
+
+def failed(checks: Sequence[Check]) -> list[Check]:
+    """Those that do not hold."""
+    return [check for check in checks if check.outcome == "failed"]
+
+
+def require(subject: Subject, checks: Sequence[Check]) -> None:
+    """Raises :class:`CheckError` with the whole table if a check failed."""
+    if failed(checks):
+        raise CheckError(f"{subject.bundle.path} does not hold:\n{table(checks)}\nmake it again with: osparse package")
 
 
 def table(checks: Sequence[Check]) -> str:
     """One line per check."""
-    rings = {"contents": "", "a": "(a)", "b": "(b)", "c": "(c)"}
-    return parity.table([(rings[c.ring], c.name, c.outcome, c.detail) for c in checks])
+    return parity.table([(check.group, check.name, check.outcome, check.detail) for check in checks])

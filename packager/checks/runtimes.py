@@ -1,7 +1,8 @@
-"""The three rings of verification on a finished bundle; what ``osparse package`` runs is the same.
+"""What a finished bundle's encoders and tokenizer answer, checked in three groups; ``package`` runs the same code.
 
-(a) the packaged graphs against each other over lengths, batches and padding, (b) the twin of the server against the
-probes and against ``osparse.formula.weights``, (c) the server's own runtime against the same.
+``graphs``: the packaged graphs against each other over lengths, batches and padding. ``emulator``: a Python emulation
+of the server against the probes and against ``osparse.formula.weights``. ``server runtime``: the server's own runtime
+against the same.
 """
 
 from __future__ import annotations
@@ -20,38 +21,38 @@ from osparse.formula import weights as encoding
 from osparse.packager.checks import djl as server
 from osparse.packager.checks import lucene_emulator
 from osparse.packager.checks.emulator import ServerEncoder, ServerTokenizer
-from osparse.packager.checks.registry import Check, Ring, Subject, result
+from osparse.packager.checks.registry import Check, Group, Subject, result
 from osparse.packager.compare import parity
 
 SCORE_TOLERANCE = 1e-6
 """Relative; Lucene sums in float32."""
 
 
-def runtimes(subject: Subject) -> Iterable[Check]:
-    """Ring (a): padding never leaks, and every format gives what the first one gives."""
+def graphs(subject: Subject) -> Iterable[Check]:
+    """Graphs: padding never leaks, and every format gives what the first one gives."""
     bundle = subject.bundle
     for form in bundle.formats:
         if form not in subject.runners:
             hint = "its runtime is not installed here; pip install 'osparse[train]' brings torch"
-            yield Check(form, "not run", hint, "a")
+            yield Check(form, "not run", hint, "graphs")
     cases = _cases(bundle) if subject.graphs else []
     for form, run in subject.runners.items() if subject.graphs else ():
         leak = parity.padding_leak(run, cases)
         problems = [f"a padded text differs by {leak:.2g}"] if not leak <= bundle.tolerance else []
         batches = sum(len(case.ids) > 1 for case in cases)
-        yield result(f"{form} padding", "a", problems, f"{batches} batches, largest difference {leak:.1e}")
+        yield result(f"{form} padding", "graphs", problems, f"{batches} batches, largest difference {leak:.1e}")
     first, *others = subject.runners or [""]
     for form in others if subject.graphs else ():
         wanted = [subject.runners[first](case.ids, case.mask) for case in cases]
-        yield _compared(f"{form} = {first}", "a", bundle, subject.runners[form], cases, wanted)
+        yield _compared(f"{form} = {first}", "graphs", bundle, subject.runners[form], cases, wanted)
 
 
 def with_model(subject: Subject, model: Model) -> Iterable[Check]:
-    """Ring (a) against the model the bundle was made from, in torch as it was trained.
+    """Graphs against the model that the bundle was made from, in torch as it was trained.
 
     Raises :class:`InputError` for another model.
     """
-    from osparse.packager.checkpoint.loaded import Source
+    from osparse.packager.checkpoint.loaded import LoadedModel
 
     bundle = subject.bundle
     if model.fingerprint != bundle.model:
@@ -59,29 +60,30 @@ def with_model(subject: Subject, model: Model) -> Iterable[Check]:
             f"{model.path} (fingerprint {model.fingerprint[:12]}) is not what {bundle.path} was made from "
             f"({bundle.model[:12]}); pass that model"
         )
-    source = Source.open(model)
+    loaded = LoadedModel.open(model)
     cases = _cases(bundle)
-    wanted = [source.run(case.ids, case.mask) for case in cases]
+    wanted = [loaded.run(case.ids, case.mask) for case in cases]
     for form, run in subject.runners.items():
-        yield _compared(f"{form} = model", "a", bundle, run, cases, wanted)
+        yield _compared(f"{form} = model", "graphs", bundle, run, cases, wanted)
 
 
-def twin(subject: Subject) -> Iterable[Check]:
-    """Ring (b): documents, queries and the index, as a Python copy of the server makes them."""
+def emulator(subject: Subject) -> Iterable[Check]:
+    """Emulator: documents, queries and the index, as the emulated server makes them."""
     bundle = subject.bundle
     probes = bundle.probes()
     for form, run in subject.runners.items():
         encoder = ServerEncoder.open(bundle.zip_path(form), bundle.files[form].model_format, run)
-        words = [encoder.predict(probe.text) for probe in probes]
-        ids = [{int(i): w for i, w in encoder.predict(probe.text, "TOKEN_ID").items()} for probe in probes]
-        yield _documents(bundle, form, "b", words, ids)
+        vectors = [encoder.vector(probe.text) for probe in probes]
+        words = [encoder.answer(vector) for vector in vectors]
+        ids = [{int(i): w for i, w in encoder.answer(vector, "TOKEN_ID").items()} for vector in vectors]
+        yield _documents(bundle, form, "emulator", words, ids)
     tokenizer = ServerTokenizer.open(bundle.zip_path("tokenizer"))
-    yield _queries(bundle, "b", [tokenizer.predict(probe.text) for probe in probes])
+    yield _queries(bundle, "emulator", [tokenizer.predict(probe.text) for probe in probes])
     yield _index(probes)
 
 
-def djl(subject: Subject) -> Iterable[Check]:
-    """Ring (c): what the server's own runtime answers; nothing unless it is asked for."""
+def server_runtime(subject: Subject) -> Iterable[Check]:
+    """Server runtime: what it answers; nothing unless it is asked for."""
     if subject.runtime != "djl":
         return
     bundle = subject.bundle
@@ -89,12 +91,12 @@ def djl(subject: Subject) -> Iterable[Check]:
     served = server.serve(bundle, [probe.text for probe in bundle.probes()], [case.ids[0].tolist() for case in cases])
     for form, answer in served.encoders.items():
         runtime = server.RUNTIMES[bundle.files[form].model_format]
-        yield _documents(bundle, form, "c", answer.words, answer.ids, f"; {runtime}")
+        yield _documents(bundle, form, "server runtime", answer.words, answer.ids, f"; {runtime}")
         if form in subject.runners:
             run = subject.runners[form]
             rows = list(_dense(answer.rows, run(cases[0].ids, cases[0].mask).shape[1]))
-            yield _compared(f"{form} rows", "c", bundle, run, cases, rows)
-    yield _queries(bundle, "c", served.queries, f"; {server.TOKENIZERS}")
+            yield _compared(f"{form} rows", "server runtime", bundle, run, cases, rows)
+    yield _queries(bundle, "server runtime", served.queries, f"; {server.TOKENIZERS}")
 
 
 def _cases(bundle: Bundle) -> list[parity.Case]:
@@ -110,7 +112,7 @@ def _cases(bundle: Bundle) -> list[parity.Case]:
 
 def _compared(
     name: str,
-    ring: Ring,
+    group: Group,
     bundle: Bundle,
     run: parity.Runner,
     cases: Sequence[parity.Case],
@@ -121,13 +123,13 @@ def _compared(
     problems = [f"{d.case} differs by {d.largest:.2g}" for d in found if not d.ok]
     longest = max(case.ids.shape[1] for case in cases)
     worst = max(d.largest for d in found)
-    return result(name, ring, problems, f"{len(cases)} cases of 1 to {longest} ids, largest difference {worst:.1e}")
+    return result(name, group, problems, f"{len(cases)} cases of 1 to {longest} ids, largest difference {worst:.1e}")
 
 
 def _documents(
     bundle: Bundle,
     form: str,
-    ring: Ring,
+    group: Group,
     words: Sequence[Mapping[str, float]],
     ids: Sequence[Mapping[int, float]],
     runtime: str = "",
@@ -155,7 +157,7 @@ def _documents(
                 f"{probe.text[:30]!r}: ids and words differ over {sorted(named.items() ^ found.items())[:2]}"
             )
     detail = f"{len(probes)} probe texts get their weights, largest difference {worst:.1e}{runtime}"
-    return result(form, ring, problems, detail)
+    return result(form, group, problems, detail)
 
 
 def _dense(answers: Sequence[Mapping[int, float]], width: int) -> Iterator[NDArray[np.float32]]:
@@ -166,7 +168,7 @@ def _dense(answers: Sequence[Mapping[int, float]], width: int) -> Iterator[NDArr
         yield row
 
 
-def _queries(bundle: Bundle, ring: Ring, found: Sequence[Mapping[str, float]], runtime: str = "") -> Check:
+def _queries(bundle: Bundle, group: Group, found: Sequence[Mapping[str, float]], runtime: str = "") -> Check:
     """Answers of the tokenizer model against the probes and against ``osparse.formula.weights``."""
     encoder = open_query_encoder(bundle.zip_path("tokenizer"))
     probes = bundle.probes()
@@ -177,7 +179,7 @@ def _queries(bundle: Bundle, ring: Ring, found: Sequence[Mapping[str, float]], r
             if gap > parity.TOLERANCE or weights.keys() != other.keys():
                 problems.append(f"{probe.text[:30]!r} differs by {gap:.2g}")
                 break
-    return result("queries", ring, problems, f"{len(probes)} probe texts get their query weights{runtime}")
+    return result("queries", group, problems, f"{len(probes)} probe texts get their query weights{runtime}")
 
 
 def _index(probes: Sequence[Probe]) -> Check:
@@ -197,4 +199,6 @@ def _index(probes: Sequence[Probe]) -> Check:
                     problems.append(f"{query.text[:20]!r} scores {document.text[:20]!r} {score:.6g}, not {wanted:.6g}")
         except CheckError as refused:
             problems.append(f"{document.text[:30]!r}: {refused}")
-    return result("index", "b", problems, f"{pairs} pairs of probes score as the formula does, stored as rank_features")
+    return result(
+        "index", "emulator", problems, f"{pairs} pairs of probes score as the formula does, stored as rank_features"
+    )

@@ -8,9 +8,9 @@ This file imports no torch, so that a bundle can be verified where there is none
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,9 @@ from osparse.packager.compare.parity import Runner
 from osparse.plugins import entry_points
 
 if TYPE_CHECKING:
-    from osparse.packager.export.torchscript import Graph
+    from osparse.packager.export.torchscript import Graph, TorchScriptRunner
 
+Read = TypeVar("Read")
 Quantization = Literal["int8"]
 QUANTIZATIONS: tuple[Quantization, ...] = ("int8",)
 OWN = tuple(entry_points.OWN[entry_points.FORMATS])
@@ -58,6 +59,19 @@ class Format(Protocol):
         """What :meth:`problems` has shown when it finds nothing."""
 
 
+class _Last(Generic[Read]):
+    """What was read from the last model file: every target asks for the same, and reading takes seconds."""
+
+    def __init__(self, read: Callable[[bytes, str], Read]) -> None:
+        self._read = read
+        self._last: tuple[bytes, Read] | None = None
+
+    def __call__(self, data: bytes, source: str = "the model file") -> Read:
+        if self._last is None or self._last[0] is not data:
+            self._last = data, self._read(data, source)
+        return self._last[1]
+
+
 class TorchScript:
     """TorchScript, which libtorch runs on one thread."""
 
@@ -65,32 +79,38 @@ class TorchScript:
     model_format = "TORCH_SCRIPT"
     modules = ("torch", "transformers")
 
+    def __init__(self) -> None:
+        self._runner = _Last(_torchscript_runner)
+
     def export(self, graph: Graph, quantize: Quantization | None) -> bytes:
         from osparse.packager.export import torchscript
 
         if quantize:
             raise InputError(
-                "--quantize int8 is for ONNX: libtorch runs int8 TorchScript too, but no faster (130 ms of processor "
-                "time against 126 for 512 tokens, measured) and with other tokens; pass --format onnx"
+                "`quantize=int8` is for ONNX: libtorch runs int8 TorchScript too, but no faster (130 ms of processor "
+                "time against 126 for 512 tokens, measured) and with other tokens; pass `formats=onnx`"
             )
         return torchscript.export(graph)
 
     def open(self, data: bytes, source: str) -> Runner | None:
         if importlib.util.find_spec("torch") is None:
             return None
-        from osparse.packager.export.torchscript import Runner as TorchRunner
-
-        return TorchRunner(data, source)
+        return self._runner(data, source)
 
     def problems(self, data: bytes, target: Target) -> list[str]:
         from osparse.packager.export import operators
-        from osparse.packager.export.torchscript import Runner as TorchRunner
 
-        found = operators.unknown(TorchRunner(data).module, target.libtorch)
-        return [f"libtorch {target.libtorch} is not known to have {', '.join(found)}"] if found else []
+        unknown = operators.unknown(self._runner(data).module, target.libtorch)
+        return [f"libtorch {target.libtorch} is not known to have {', '.join(unknown)}"] if unknown else []
 
     def proof(self, target: Target) -> str:
         return f"every operator is in libtorch {target.libtorch}"
+
+
+def _torchscript_runner(data: bytes, source: str) -> TorchScriptRunner:
+    from osparse.packager.export.torchscript import TorchScriptRunner
+
+    return TorchScriptRunner(data, source)
 
 
 class Onnx:
@@ -99,6 +119,9 @@ class Onnx:
     model_file = "model.onnx"
     model_format = "ONNX"
     modules = ("torch", "transformers", "onnx")
+
+    def __init__(self) -> None:
+        self._problems = _Last(_onnx_problems)
 
     def export(self, graph: Graph, quantize: Quantization | None) -> bytes:
         from osparse.packager.export import onnx
@@ -120,12 +143,16 @@ class Onnx:
         return run
 
     def problems(self, data: bytes, target: Target) -> list[str]:
-        from osparse.packager.export import onnx
-
-        return onnx.problems(data)
+        return self._problems(data)
 
     def proof(self, target: Target) -> str:
         return f"IR, opset and every operator are what ONNX Runtime {target.onnxruntime} reads"
+
+
+def _onnx_problems(data: bytes, source: str) -> list[str]:
+    from osparse.packager.export import onnx
+
+    return onnx.problems(data)
 
 
 def known() -> list[str]:
@@ -135,10 +162,12 @@ def known() -> list[str]:
 
 def get(name: str) -> Format:
     """The format of a name; raises :class:`InputError` for an unknown or broken one."""
-    found = entry_points.load(entry_points.FORMATS, name)()
-    if not isinstance(found, Format):
-        raise InputError(f"the format {name!r} ({type(found).__name__}) is no osparse.packager.export.formats.Format")
-    return found
+    form = entry_points.load(entry_points.FORMATS, name)()
+    if not isinstance(form, Format):
+        raise InputError(
+            f"the format {name!r} ({type(form).__name__}) is not an osparse.packager.export.formats.Format"
+        )
+    return form
 
 
 def open_runners(zips: Mapping[str, Path]) -> dict[str, Runner]:

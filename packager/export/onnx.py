@@ -45,7 +45,7 @@ def export(graph: Graph) -> bytes:
     size = sum(p.numel() * p.element_size() for p in (*graph.parameters(), *graph.buffers()))
     if size > MAX_BYTES:
         raise BundleError(
-            f"the model has {size:,} bytes of weights, one ONNX file holds 2 GB; use --format torchscript"
+            f"the model has {size:,} bytes of weights, one ONNX file holds 2 GB; package it with `formats=torchscript`"
         )
     buffer = io.BytesIO()
     dynamic = {0: "batch", 1: "length"}

@@ -61,8 +61,9 @@ def measure(runners: Mapping[str, Runner], wanted: Runner, cases: Sequence[Case]
             largest = max(largest, float(np.abs(before - after).max(initial=0)))
     if not (cosine >= LEAST_COSINE and shared >= LEAST_SHARED):
         raise CheckError(
-            f"int8 changes this model too much: cosine {cosine:.3f} ({LEAST_COSINE} wanted), shared tokens "
-            f"{shared:.2f} ({LEAST_SHARED} wanted), largest difference {largest:.2f}; package it without --quantize"
+            f"int8 changes this model too much: cosine {cosine:.3f} (at least {LEAST_COSINE} is required), shared "
+            f"tokens {shared:.2f} (at least {LEAST_SHARED} is required), largest difference {largest:.2f}; package it "
+            "without `quantize`"
         )
     return {
         "cosine_above": math.floor(cosine * 200) / 200,

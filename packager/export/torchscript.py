@@ -26,6 +26,8 @@ _jit: Any = torch.jit
 """Its functions are not annotated."""
 CHUNK_ELEMENTS = 500_000
 """Logits held at a time for each of up to four texts of a batch (2 MB in fp32)."""
+STORED_MODULE = "osparse.packager.torchscript"
+"""Module of the functions below as a .pt file names it: a constant, so that moving this file changes no bundle."""
 Peak = Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor]
 
 
@@ -89,10 +91,16 @@ def _peak_by_terms(hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor, e
     return torch.relu(best.t() + bias) * mask.amax(1, keepdim=True)
 
 
-with quiet():
-    peak: Peak = _jit.script(_peak)
-    """``_peak`` as TorchScript: its loop stays a loop in a trace and becomes a Loop in ONNX."""
-    peak_by_terms: Peak = _jit.script(_peak_by_terms)
+def _scripted(function: Peak) -> Peak:
+    """``function`` as TorchScript: its loop stays a loop in a trace and becomes a Loop in ONNX."""
+    function.__module__ = STORED_MODULE
+    with quiet():
+        scripted: Peak = _jit.script(function)
+    return scripted
+
+
+peak = _scripted(_peak)
+peak_by_terms = _scripted(_peak_by_terms)
 
 
 class Graph(nn.Module):
@@ -154,7 +162,7 @@ def _without_debug(data: bytes) -> bytes:
     return out.getvalue()
 
 
-class Runner:
+class TorchScriptRunner:
     """Runs a .pt file as the server does."""
 
     def __init__(self, data: bytes, source: str = "the .pt file") -> None:
@@ -170,6 +178,6 @@ class Runner:
         """(B, T), (B, T) -> (B, V)."""
         # A few calls do not repay the seconds that fusing takes.
         with one_thread(), torch.inference_mode(), _jit.optimized_execution(False):
-            found = self.module({"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)})
-        weights: NDArray[np.float32] = found["output"].numpy()
+            answer = self.module({"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)})
+        weights: NDArray[np.float32] = answer["output"].numpy()
         return weights

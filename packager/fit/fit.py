@@ -72,7 +72,7 @@ class Fit:
 
 def _measured_on(facts: Mapping[str, Any]) -> str:
     if facts["texts"] == "probes":
-        return f"the bundle's {facts['read']} probe texts; pass --dataset for your corpus"
+        return f"the bundle's {facts['read']} probe texts; give a dataset for the figures of your corpus"
     return f"{facts['read']:,} documents of the dataset, {facts['encoded']:,} of them encoded"
 
 

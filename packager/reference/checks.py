@@ -1,4 +1,4 @@
-"""A bundle against sentence-transformers: while it is made, and again with ``osparse verify --reference``."""
+"""A bundle against sentence-transformers: while it is made, and again with ``verify(reference=...)``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from osparse.contracts.bundle import Bundle
 from osparse.encoders.onnx_encoder import open_query_encoder, read_tokenizer
 from osparse.errors import InputError
 from osparse.packager.checkpoint import hub
-from osparse.packager.checkpoint.checkpoints import Checkpoint
+from osparse.packager.checkpoint.checkpoints import ForeignCheckpoint
 from osparse.packager.checkpoint.layouts import read_layout
-from osparse.packager.checkpoint.loaded import Source
+from osparse.packager.checkpoint.loaded import LoadedModel
 from osparse.packager.checkpoint.saved_settings import SettingsReader
 from osparse.packager.checkpoint.saved_settings_table import SETTINGS
 from osparse.packager.checks.registry import Check, Subject, result
@@ -43,7 +43,7 @@ def with_library(subject: Subject, given: Path | str) -> Iterable[Check]:
     library = f"sentence-transformers {library_versions()['sentence-transformers']}"
     for name, problems in agreement.problems.items():
         detail = f"{agreement.texts} texts, largest difference {agreement.largest[name]:.1e}"
-        yield result(f"{name} = {library}", "a", problems, detail)
+        yield result(f"{name} = {library}", "graphs", problems, detail)
 
 
 def _packaged(bundle: Bundle, runners: Mapping[str, Runner]) -> Packaged:
@@ -54,10 +54,10 @@ def _packaged(bundle: Bundle, runners: Mapping[str, Runner]) -> Packaged:
     return Packaged(runners, documents, query, length - special, special, bundle.head, bundle.tolerance)
 
 
-def prove_reference(source: Source, runners: Mapping[str, Runner], quantized: bool) -> dict[str, Any]:
+def prove_reference(loaded: LoadedModel, runners: Mapping[str, Runner], quantized: bool) -> dict[str, Any]:
     """The manifest's ``checks.reference``, {} for a model of osparse; raises :class:`CheckError` if it differs."""
-    model = source.model
-    if not isinstance(model, Checkpoint):
+    model = loaded.model
+    if not isinstance(model, ForeignCheckpoint):
         return {}
     if not reference.installed():
         log.warning(
@@ -66,10 +66,10 @@ def prove_reference(source: Source, runners: Mapping[str, Runner], quantized: bo
             model.name,
         )
         return {"library": {}, "length_given": model.length_given}
-    query = source.query_encoder()
-    special = load(source.query_tokenizer_json, "tokenizer.json").num_special_tokens_to_add(False)
+    query = loaded.query_encoder()
+    special = load(loaded.query_tokenizer_json, "tokenizer.json").num_special_tokens_to_add(False)
     packaged = Packaged(
-        {"model": source.run} if quantized else runners, source.tokenizer(), query, source.query_length - special,
+        {"model": loaded.run} if quantized else runners, loaded.tokenizer(), query, loaded.query_length - special,
         special, model.head,
     )  # fmt: skip
     agreement = compare_with_library(model.layout, packaged, length_given=model.length_given)

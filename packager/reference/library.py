@@ -23,6 +23,8 @@ from tokenizers import Tokenizer
 from osparse.errors import CheckError
 from osparse.formula.lexicon import MIN_WEIGHT, Lexicon
 from osparse.formula.weights import SERVER_MAX_TOKENS, Head, QueryEncoder
+from osparse.masked_lm.architectures import find, of_folder
+from osparse.masked_lm.quiet import quiet_transformers
 from osparse.packager.checkpoint.layouts import ACTIVATIONS, Layout
 from osparse.packager.compare.parity import TOLERANCE, Case, Runner, compare
 from osparse.packager.reference.texts import reference_texts
@@ -146,15 +148,13 @@ def _query_gap(
 
 
 def _open(layout: Layout, packaged: Packaged, length_given: bool) -> Library:
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # osparse shows its own
-    level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # transformers is not annotated
+    of_folder(layout.transformer)  # registers classes that transformers lacks
     try:
-        documents = _documents(layout, packaged.head)
-        length = _set_length(documents, packaged.head, layout, length_given)
-        queries = _queries(layout, packaged, documents)
+        with quiet_transformers():
+            documents = _documents(layout, packaged.head)
+            _set_padding(_routed(documents, "document").tokenizer)
+            length = _set_length(documents, packaged.head, layout, length_given)
+            queries = _queries(layout, packaged, documents)
     except CheckError:
         raise
     except Exception as problem:  # noqa: BLE001 - whatever the library meets in a folder
@@ -163,8 +163,6 @@ def _open(layout: Layout, packaged: Packaged, length_given: bool) -> Library:
             f"sentence-transformers cannot open {layout.root} ({type(problem).__name__}: {first}), so nothing proves "
             "how it is to be read; save the model again"
         ) from None
-    finally:
-        transformers_logging.set_verbosity(level)
     return Library(_encoder(documents.encode_document), _encoder(queries.encode_query), length)
 
 
@@ -199,14 +197,20 @@ def _documents(layout: Layout, head: Head) -> Any:
     )
 
 
+def _set_padding(tokenizer: Any) -> None:
+    """The library asks every call to pad, so a tokenizer needs a token for it; texts go one by one and get none."""
+    if tokenizer.pad_token is None:
+        added = tokenizer.backend_tokenizer.get_added_tokens_decoder()
+        special = [i for i, token in sorted(added.items()) if token.special]
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(special[0] if special else 0)
+
+
 def _set_length(documents: Any, head: Head, layout: Layout, given: bool) -> Length:
     """Let the library cut where the bundle does, if that is the server's limit, the model's, or the caller's wish."""
     transformer = _routed(documents, "document")
     own = transformer.document_length or transformer.max_seq_length
     if own == head.max_length:
         return "the library's"
-    from osparse.masked_lm.architectures import find
-
     positions = find(transformer.config.model_type).positions(transformer.config)
     if not given and head.max_length != min(own, positions, SERVER_MAX_TOKENS):
         raise CheckError(f"{layout.root}: documents are cut at {head.max_length} ids, the library cuts them at {own}")
@@ -222,6 +226,7 @@ def _queries(layout: Layout, packaged: Packaged, documents: Any) -> Any:
     content = packaged.query_content
     if layout.static is not None:
         static = _routed(documents, "query")
+        _set_padding(static.tokenizer)
         if static.tokenizer.model_max_length > content == SERVER_MAX_TOKENS - packaged.query_special:
             static.tokenizer.model_max_length = content
         return documents

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer, normalizers
 
 from osparse.errors import ModelError
 from osparse.formula.lexicon import load_tokenizer
+from osparse.masked_lm.quiet import quiet_transformers
 
 log = logging.getLogger("osparse.packager.tokenizer.library")
 UNLIMITED = 1_000_000
@@ -77,20 +78,16 @@ def read_library_tokenizer(
 
 def _build(folder: Path, arguments: dict[str, Any]) -> Any:
     from transformers import AutoTokenizer
-    from transformers.utils import logging as transformers_logging
 
-    level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # transformers is not annotated
     try:
-        built = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **arguments)
+        with quiet_transformers():
+            built = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **arguments)
     except Exception as problem:  # noqa: BLE001 - transformers and tokenizers raise bare Exception
         first = str(problem).strip().partition("\n")[0]
         raise ModelError(
             f"{folder}: transformers cannot build its tokenizer from tokenizer.json and tokenizer_config.json "
             f"({type(problem).__name__}: {first}); save the tokenizer again with transformers"
         ) from None
-    finally:
-        transformers_logging.set_verbosity(level)
     if not hasattr(built, "backend_tokenizer"):
         raise ModelError(
             f"{folder}: transformers reads its tokenizer as {type(built).__name__}, which has no tokenizer.json; "

@@ -166,6 +166,8 @@ def test_a_decoder_of_its_own_is_read(tmp_path: Path) -> None:
      ({"hidden_act": "gelu_of_mine"}, "hidden_act is 'gelu_of_mine'"),
      ({"num_attention_heads": 5}, "hidden_size 32 is no even multiple of num_attention_heads 5"),
      ({"num_attention_heads": 32}, "hidden_size 32 is no even multiple"),
+     ({"is_decoder": True}, "is_decoder is True, osparse computes an encoder without it"),
+     ({"pruned_heads": {"0": [1]}}, "pruned_heads is .*without it"),
      ({"sliding_window": 128}, "sliding_window is no setting that osparse knows")],
 )  # fmt: skip
 @pytest.mark.parametrize(
@@ -187,6 +189,29 @@ def test_settings_as_transformers_5_writes_them(tmp_path: Path) -> None:
     new["rope_parameters"] = {"rope_type": "ntk", "factor": 8.0, "rope_theta": 20000}
     assert not not_implemented(new)
     assert torch.equal(frequencies(NewConfig(**old)), frequencies(NewConfig(**new)))
+
+
+TRANSFORMERS_4: dict[str, Any] = {
+    "return_dict": False, "output_hidden_states": True, "output_attentions": False, "torchscript": False,
+    "use_bfloat16": False, "tf_legacy_loss": False, "pruned_heads": {}, "tie_word_embeddings": True,
+    "chunk_size_feed_forward": 0, "is_encoder_decoder": False, "is_decoder": False,
+    "cross_attention_hidden_size": None, "add_cross_attention": False, "tie_encoder_decoder": False,
+    "max_length": 20, "min_length": 0, "do_sample": False, "early_stopping": False, "num_beams": 1,
+    "temperature": 1.0, "top_k": 50, "top_p": 1.0, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0,
+    "bad_words_ids": None, "forced_bos_token_id": None, "suppress_tokens": None, "finetuning_task": None,
+    "id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}, "tokenizer_class": None, "prefix": None,
+    "bos_token_id": None, "sep_token_id": None, "task_specific_params": None, "problem_type": None,
+}  # fmt: skip
+"""What to_dict of transformers 4 writes with every model."""
+
+
+def test_settings_as_transformers_4_writes_them_change_no_logit(tmp_path: Path) -> None:
+    weights, ids = random_weights(DOC_V3_GTE), torch.tensor([[5, 6, 7, 8]])
+    logits = [
+        load_masked_lm(write_folder(tmp_path / name, config, weights), "eager").eval()(ids).logits
+        for name, config in (("as published", DOC_V3_GTE), ("written whole", DOC_V3_GTE | TRANSFORMERS_4))
+    ]
+    assert torch.equal(*logits)
 
 
 def test_it_is_found_by_its_model_type(tmp_path: Path) -> None:

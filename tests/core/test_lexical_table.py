@@ -19,7 +19,7 @@ from osparse.encoders.onnx_encoder import INPUTS, open_session
 from osparse.encoders.torch_encoder import SparseEncoder, TextEncoder
 from osparse.errors import ModelError
 from osparse.masked_lm.load import load_masked_lm
-from osparse.packager.checkpoint.loaded import Source
+from osparse.packager.checkpoint.loaded import LoadedModel
 from osparse.packager.export import onnx, torchscript
 
 SETTINGS = {"k1": 1.2, "b": 0.75, "average": 9.0}
@@ -76,18 +76,18 @@ def test_a_document_gets_the_networks_weights_and_the_tables(made: Model) -> Non
 
 @pytest.mark.parametrize("form", ["torchscript", "onnx"])
 def test_what_is_packaged_has_the_table_in_it(made: Model, form: str) -> None:
-    source = Source.open(made)
+    source = LoadedModel.open(made)
     graph = torchscript.Graph(source.encoder)
     ids, mask = (part.numpy() for part in batch(len(source.encoder.keep)))
     if form == "torchscript":
-        found = torchscript.Runner(torchscript.export(graph))(ids, mask)
+        found = torchscript.TorchScriptRunner(torchscript.export(graph))(ids, mask)
     else:
         data = onnx.export(graph)
         assert onnx.problems(data) == []
         found = open_session(data, "here", threads=1).run(None, dict(zip(INPUTS, (ids, mask), strict=True)))[0]
     np.testing.assert_allclose(found, source.run(ids, mask), atol=1e-5)
     without = world.make_model(made.path.parent / f"without-{form}")
-    assert np.abs(Source.open(without).run(ids, mask) - found).max() > 0.5
+    assert np.abs(LoadedModel.open(without).run(ids, mask) - found).max() > 0.5
 
 
 def test_the_fingerprint_and_sentence_transformers_files_follow(made: Model, tmp_path: Path) -> None:

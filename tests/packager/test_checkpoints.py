@@ -19,8 +19,8 @@ from osparse.formula.lexicon import MIN_WEIGHT
 from osparse.masked_lm.load import load_masked_lm
 from osparse.packager import package
 from osparse.packager.checkpoint import hub
-from osparse.packager.checkpoint.checkpoints import Checkpoint, describe, display_name, open_model
-from osparse.packager.checkpoint.loaded import Source
+from osparse.packager.checkpoint.checkpoints import ForeignCheckpoint, describe, display_name, open_model
+from osparse.packager.checkpoint.loaded import LoadedModel
 
 HUGGING_FACE = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 
@@ -99,13 +99,13 @@ def test_a_plain_folder_is_the_model_it_was_made_of(plain: Path, model: Model, t
         "query_weights": {"from": "idf.json", "missing": 1, "missing_count_as": 1.0},
     }  # fmt: skip
     assert package(plain, tmp_path / "bundle", ["onnx"], activation="log1p_relu", max_length=64) == made
-    with pytest.raises(InputError, match="--overwrite"):
+    with pytest.raises(InputError, match="`overwrite=True`"):
         package(plain, tmp_path / "bundle", ["onnx"], activation="log1p_log1p_relu", max_length=64)
 
 
 def test_a_folder_that_does_not_say_its_activation_is_told(plain: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert open_model(plain).head.activation == "log1p_relu"
-    assert "pass --activation log1p_log1p_relu" in caplog.text
+    assert "pass `activation=log1p_log1p_relu`" in caplog.text
     assert open_model(plain, activation="log1p_log1p_relu").head.activation == "log1p_log1p_relu"
     assert open_model(plain).head.max_length == 512  # tokenizer_config says nothing sane, the positions do
 
@@ -117,7 +117,7 @@ def test_a_sparse_encoder_folder(symmetric: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="says log1p_relu; leave the option out"):
         open_model(symmetric, activation="log1p_log1p_relu")
     (symmetric / "idf.json").unlink()
-    with pytest.raises(ModelError, match=r"no idf\.json.*osparse idf DATASET.*--idf"):
+    with pytest.raises(ModelError, match=r"no idf\.json.*osparse idf DATASET.*`idf=idf.json`"):
         open_model(symmetric)
     write(tmp_path / "other.json", {"the": 2.0})
     given = open_model(symmetric, idf=tmp_path / "other.json")
@@ -126,7 +126,7 @@ def test_a_sparse_encoder_folder(symmetric: Path, tmp_path: Path) -> None:
 
 def test_a_routed_folder_has_its_query_weights_in_a_tensor(routed: Path, model: Model) -> None:
     opened = open_model(routed)
-    assert isinstance(opened, Checkpoint) and opened.name == "routed"
+    assert isinstance(opened, ForeignCheckpoint) and opened.name == "routed"
     assert opened.head.activation == "log1p_log1p_relu"
     the = model.lexicon.id_of["the"]
     assert opened.lexicon.idf[the] == np.float32(MIN_WEIGHT)
@@ -134,7 +134,7 @@ def test_a_routed_folder_has_its_query_weights_in_a_tensor(routed: Path, model: 
     assert describe(opened)["query_weights"] == {
         "from": "SparseStaticEmbedding", "missing": 1, "missing_count_as": MIN_WEIGHT
     }  # fmt: skip
-    source = Source.open(opened)
+    source = LoadedModel.open(opened)
     assert not source.encoder.keep[list(opened.lexicon.special_ids)].any()
 
 
@@ -170,7 +170,7 @@ def test_weights_in_parts_are_all_there(plain: Path) -> None:
 
 def refused(plain: Path, said: str, error: type[Exception] = ModelError, **options: Any) -> None:
     with pytest.raises(error, match=said):
-        Source.open(open_model(plain, **options))
+        LoadedModel.open(open_model(plain, **options))
 
 
 def test_no_masked_lm_head(plain: Path) -> None:
@@ -255,10 +255,10 @@ def test_query_weights_in_a_tensor_that_no_query_may_have(routed: Path, value: f
 
 
 def test_an_option_that_the_folder_decides(model: Model, plain: Path) -> None:
-    with pytest.raises(InputError, match="leave out --idf"):
+    with pytest.raises(InputError, match="leave out `idf`"):
         open_model(model.path, max_length=64)
-    refused(plain, r"--max-length 513 is not within", InputError, max_length=513)
-    refused(plain, r"--activation gelu: choose from", InputError, activation="gelu")
+    refused(plain, "`max_length` must be 2 to 512, .* got 513", InputError, max_length=513)
+    refused(plain, "`activation` must be one of .*, got gelu", InputError, activation="gelu")
 
 
 def test_a_model_without_weights_below_its_density(plain: Path, tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_a_hub_id_is_a_folder_that_was_fetched(plain: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     opened = open_model("opensearch-project/doc-v2-mini@main")
-    assert isinstance(opened, Checkpoint) and display_name(opened) == "doc-v2-mini" and opened.path == plain
+    assert isinstance(opened, ForeignCheckpoint) and display_name(opened) == "doc-v2-mini" and opened.path == plain
     assert describe(opened)["name"] == "opensearch-project/doc-v2-mini@main"
     assert asked == [("opensearch-project/doc-v2-mini", "main")]
 

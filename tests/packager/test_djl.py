@@ -24,17 +24,25 @@ pytestmark = pytest.mark.e2e
 @pytest.mark.parametrize(
     ("make", "lexical"), [(families.wordpiece, True), (families.byte_level, False), (families.metaspace, False)]
 )
-def test_three_rings_hold(make: Callable[[Path], Path], lexical: bool, tmp_path: Path) -> None:
+def test_every_group_of_checks_holds(make: Callable[[Path], Path], lexical: bool, tmp_path: Path) -> None:
     model = world.make_model(tmp_path / "model", tokenizer=make(tmp_path / "tokenizer.json"), lexical=lexical)
     made = package(model, tmp_path / "bundle")
     found = verify(made.path, runtime="djl", model=model)
-    checks = {(check.ring, check.name): check for check in found.checks}
+    checks = {(check.group, check.name): check for check in found.checks}
     assert {check.outcome for check in found.checks} == {"ok"}
-    assert {("a", f"{form} = model") for form in ("torchscript", "onnx")} <= checks.keys()
-    rows = {("c", f"{form} rows") for form in ("torchscript", "onnx")}
-    assert {("c", "torchscript"), ("c", "onnx"), ("c", "queries"), *rows} <= checks.keys()
-    assert "libtorch 2.5.1" in checks["c", "torchscript"].detail and "1.16.3" in checks["c", "onnx"].detail
-    assert "1 to 512 ids" in checks["c", "onnx rows"].detail
+    assert {("graphs", f"{form} = model") for form in ("torchscript", "onnx")} <= checks.keys()
+    rows = {("server runtime", f"{form} rows") for form in ("torchscript", "onnx")}
+    assert {
+        ("server runtime", "torchscript"),
+        ("server runtime", "onnx"),
+        ("server runtime", "queries"),
+        *rows,
+    } <= checks.keys()
+    assert (
+        "libtorch 2.5.1" in checks["server runtime", "torchscript"].detail
+        and "1.16.3" in checks["server runtime", "onnx"].detail
+    )
+    assert "1 to 512 ids" in checks["server runtime", "onnx rows"].detail
 
 
 def changed_model(bundle: Bundle, change: Callable[[onnx.ModelProto], None]) -> bytes:
@@ -61,4 +69,6 @@ def test_the_command(bundle: Bundle) -> None:
     command = [sys.executable, "-m", "osparse", "verify", str(bundle.path), "--runtime", "djl", "--json"]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     checks = json.loads(run.stdout)["checks"]
-    assert [check["ring"] for check in checks].count("c") == 5 and {check["outcome"] for check in checks} == {"ok"}
+    assert [check["group"] for check in checks].count("server runtime") == 5 and {
+        check["outcome"] for check in checks
+    } == {"ok"}

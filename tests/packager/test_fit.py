@@ -107,7 +107,7 @@ def test_a_dataset_is_an_input_of_the_bundle(
 ) -> None:
     copied = Path(shutil.copytree(bundle.path, tmp_path / "bundle"))
     assert package(model, copied).fit == bundle.fit
-    with pytest.raises(InputError, match=r"its fit was not measured on .*--overwrite.*osparse verify"):
+    with pytest.raises(InputError, match=r"its fit was not measured on .*`overwrite=True`.*osparse verify"):
         package(model, copied, dataset=dataset)
     assert verify(copied).fit is None
 

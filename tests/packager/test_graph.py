@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +49,7 @@ def graph_of(model: Model, head: Head, elements: int = torchscript.CHUNK_ELEMENT
 
 def exported(graph: torchscript.Graph, form: str) -> Run:
     if form == "torchscript":
-        return torchscript.Runner(torchscript.export(graph))
+        return torchscript.TorchScriptRunner(torchscript.export(graph))
     session = open_session(onnx_format.export(graph), "here", threads=1)
     return lambda ids, mask: session.run(None, dict(zip(INPUTS, (ids, mask), strict=True)))[0]
 
@@ -144,7 +145,7 @@ def test_onnx_is_what_the_server_reads(model: Model) -> None:
 
 def test_onnx_above_two_gigabytes_is_refused(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_format, "MAX_BYTES", 1000)
-    with pytest.raises(BundleError, match="--format torchscript"):
+    with pytest.raises(BundleError, match="`formats=torchscript`"):
         onnx_format.export(graph_of(model, HEADS[0]))
 
 
@@ -154,7 +155,7 @@ def test_torchscript_holds_weights_once_and_no_paths(model: Model) -> None:
     assert not [name for name in names if "debug" in name or "mangle" in name]
     sizes = [info.file_size for info in zipfile.ZipFile(io.BytesIO(data)).infolist()]
     assert sizes.count(400 * 32 * 4) == 1
-    module = torchscript.Runner(data).module
+    module = torchscript.TorchScriptRunner(data).module
     assert operators.unknown(module, "2.5.1") == operators.unknown(module, "1.13.1") == []
     version = zipfile.ZipFile(io.BytesIO(data)).read("archive/.data/version")
     assert version == b"10\n"  # a lower one would give div, full and gelu their meaning of years ago
@@ -180,3 +181,16 @@ def test_what_onnx_runtime_would_not_load_is_named(model: Model) -> None:
     read.graph.node[0].op_type = "Gelu"
     said = "; ".join(onnx_format.problems(read.SerializeToString()))
     assert "IR 10" in said and "opset 20" in said and "'input_ids'" in said and "to have Gelu" in said
+
+
+def test_the_stored_names_are_not_those_of_osparse_s_files(model: Model) -> None:
+    """A .pt file holds the code of scripted functions under their module's name, which is no place in this tree."""
+    data = torchscript.export(graph_of(model, HEADS[0]))
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        code = {name: archive.read(name) for name in archive.namelist() if "/code/" in name}
+    stored = "__torch__/osparse/packager/torchscript.py"
+    assert {name.partition("/code/")[2] for name in code} == {"__torch__.py", stored}
+    assert torchscript.__name__.encode() not in data and str(Path(torchscript.__file__).parent).encode() not in data
+    assert set(re.findall(rb"__torch__\.[\w.]+", b"".join(code.values()))) == {
+        b"__torch__.PlaceholderModule", b"__torch__.osparse.packager.torchscript._peak_by_terms",
+    }  # fmt: skip

@@ -22,11 +22,11 @@ from osparse.contracts.model import Model
 from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import BundleError, CheckError, InputError, ModelError
 from osparse.formula.weights import Head
-from osparse.io.files import sha256_file
+from osparse.io.files import pretty_json, sha256_file
 from osparse.opensearch_versions import TARGETS
 from osparse.packager import package
-from osparse.packager.export import archive, torchscript
-from osparse.packager.make_bundle import RECIPE, safe_name
+from osparse.packager.export import archive, formats, onnx, torchscript
+from osparse.packager.recipe import RECIPE, safe_name
 
 MACHINE = (b"site-packages", b"/home/", b"/root/", b"/tmp/", str(Path(__file__).parents[2]).encode(), b".py")
 
@@ -97,6 +97,46 @@ def test_twice_in_one_process_gives_the_same_bytes(bundle: Bundle, model: Model,
     assert sums(package(model, tmp_path / "again").path) == sums(bundle.path)
 
 
+def test_the_files_are_read_and_the_manifest_is_written_once(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+    saved: list[Path] = []
+    save = Bundle.save
+
+    def counted(path: Path) -> str:
+        hashed.append(path.name)
+        return sha256_file(path)
+
+    monkeypatch.setattr("osparse.packager.export.archive.sha256_file", counted)
+    monkeypatch.setattr("osparse.packager.make_bundle.sha256_file", counted)
+    monkeypatch.setattr("osparse.contracts.bundle.sha256_file", counted)
+    monkeypatch.setattr(Bundle, "save", lambda bundle: (saved.append(bundle.path), save(bundle)))
+    made = package(model, tmp_path / "bundle")
+    assert sorted(hashed) == ["encoder.onnx.zip", "encoder.torchscript.zip", "probes.jsonl", "tokenizer.zip"]
+    assert len(saved) == 1 and made == Bundle.open(made.path)
+    assert pretty_json(made.manifest()) == (made.path / "manifest.json").read_text(encoding="utf-8")
+
+
+def test_a_model_file_is_read_once_for_all_targets(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = {"torchscript": 0, "onnx": 0}
+
+    def counted(name: str, function: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            loads[name] += 1
+            return function(*arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(torchscript._jit, "load", counted("torchscript", torchscript._jit.load))
+    monkeypatch.setattr(formats, "open_session", counted("onnx", formats.open_session))
+    monkeypatch.setattr(onnx, "problems", counted("onnx", onnx.problems))
+    package(model, tmp_path / "bundle")
+    assert loads == {"torchscript": 1, "onnx": 2}  # the protobuf for its operators, the session to run it
+
+
 def test_a_bundle_of_another_packager_is_not_up_to_date(bundle: Bundle, model: Model, tmp_path: Path) -> None:
     output = Path(shutil.copytree(bundle.path, tmp_path / "bundle"))
     raw = json.loads((output / "manifest.json").read_text(encoding="utf-8"))
@@ -118,12 +158,12 @@ def test_an_up_to_date_bundle_is_left_alone_without_torch(bundle: Bundle, model:
 
 def test_an_output_made_otherwise_is_replaced_only_on_demand(bundle: Bundle, model: Model, tmp_path: Path) -> None:
     output = Path(shutil.copytree(bundle.path, tmp_path / "bundle"))
-    with pytest.raises(InputError, match="--overwrite"):
+    with pytest.raises(InputError, match="`overwrite=True`"):
         package(model, output, name="other")
-    with pytest.raises(InputError, match="--overwrite"):
+    with pytest.raises(InputError, match="`overwrite=True`"):
         package(model, output, ["onnx"])
     (output / "tokenizer.zip").write_bytes(b"")
-    with pytest.raises(BundleError, match=r"tokenizer\.zip.*\n.*--overwrite"):
+    with pytest.raises(BundleError, match=r"tokenizer\.zip.*\n.*`overwrite=True`"):
         package(model, output)
     made = package(model, output, ["onnx"], "other", overwrite=True)
     assert made.formats == ["onnx"] and made.name == "other"
@@ -179,9 +219,9 @@ def test_bad_arguments(own: Path, tmp_path: Path, dataset: Any) -> None:
     refused(own, tmp_path, BundleError, "--name", name="../../x")
     refused(own, tmp_path, InputError, "choose from torchscript, onnx", formats=["tflite"])
     refused(own, tmp_path, InputError, r"--target 4\.0: not known; choose from", target="4.0")
-    refused(own, tmp_path, InputError, r"--quantize int4: choose from int8", quantize="int4")
-    refused(own, tmp_path, InputError, r"is for ONNX.*--format onnx", quantize="int8", formats=["torchscript"])
-    refused(own, tmp_path, InputError, "leave out --idf", idf=own / "idf.json")
+    refused(own, tmp_path, InputError, "`quantize` must be one of int8, got int4", quantize="int4")
+    refused(own, tmp_path, InputError, r"is for ONNX.*`formats=onnx`", quantize="int8", formats=["torchscript"])
+    refused(own, tmp_path, InputError, "leave out `idf`", idf=own / "idf.json")
     refused(own, tmp_path, InputError, "choose from", formats=[])
     refused(tmp_path / "nothing", tmp_path, ModelError, "osparse train")
     refused(dataset.path, tmp_path, ModelError, r"model\.safetensors")

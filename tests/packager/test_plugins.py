@@ -17,7 +17,7 @@ from osparse.errors import CheckError, InputError
 from osparse.masked_lm.architectures import BERT, find
 from osparse.packager import package, verify
 from osparse.packager.checkpoint.checkpoints import open_model
-from osparse.packager.checkpoint.loaded import Source
+from osparse.packager.checkpoint.loaded import LoadedModel
 from osparse.packager.export import formats
 from osparse.plugins import entry_points
 
@@ -108,13 +108,17 @@ def test_what_is_not_installed_or_broken_is_named(install: Install, bundle: Bund
 
 def test_an_object_that_is_no_format_is_refused(install: Install) -> None:
     install({"osparse.formats": {"wrong": "osparse.errors:OsparseError"}})
-    with pytest.raises(InputError, match=r"'wrong' \(OsparseError\) is no osparse\.packager\.formats\.Format"):
+    with pytest.raises(
+        InputError, match=r"'wrong' \(OsparseError\) is not an osparse\.packager\.export\.formats\.Format"
+    ):
         formats.get("wrong")
 
 
 def test_two_packages_may_not_claim_one_name(install: Install) -> None:
     install({"osparse.formats": {"onnx": "osparse_example:StampedOnnx"}})
-    with pytest.raises(InputError, match=r"'onnx' is claimed by osparse\.packager\.formats:Onnx and osparse_example"):
+    with pytest.raises(
+        InputError, match=r"'onnx' is claimed by osparse\.packager\.export\.formats:Onnx and osparse_example"
+    ):
         formats.known()
 
 
@@ -123,4 +127,4 @@ def test_a_plug_in_architecture_says_its_position_offset(install: Install, tmp_p
     folder = saved_worlds.plain(saved_worlds.roberta(tmp_path / "model", "camembert"))
     opened = open_model(folder)
     assert opened.head.max_length == 40  # of 42 positions
-    assert Source.open(opened).longest == 40
+    assert LoadedModel.open(opened).longest == 40

@@ -17,7 +17,7 @@ from osparse.encoders.onnx_encoder import INPUTS, OnnxEncoder, open_session, rea
 from osparse.encoders.similarity import LEAST_COSINE
 from osparse.errors import CheckError
 from osparse.packager import package
-from osparse.packager.checkpoint.loaded import Source
+from osparse.packager.checkpoint.loaded import LoadedModel
 from osparse.packager.checks import runtimes
 from osparse.packager.checks.emulator import ServerEncoder
 from osparse.packager.compare.parity import Case
@@ -27,7 +27,7 @@ from osparse.packager.export import onnx as onnx_format
 
 @pytest.fixture(scope="module")
 def files(model: Model) -> tuple[bytes, bytes]:
-    data = onnx_format.export(torchscript.Graph(Source.open(model).encoder))
+    data = onnx_format.export(torchscript.Graph(LoadedModel.open(model).encoder))
     return data, quantize.quantized(data)
 
 
@@ -54,7 +54,7 @@ def test_it_is_near_and_padding_changes_little(files: tuple[bytes, bytes]) -> No
 
 def test_a_lexical_table_stays_exact(tmp_path: Path) -> None:
     """Where the network gives nothing, int8 changes nothing: the table is looked up, not multiplied."""
-    source = Source.open(world.make_model(tmp_path / "model", lexical=True))
+    source = LoadedModel.open(world.make_model(tmp_path / "model", lexical=True))
     with torch.no_grad():
         source.encoder.decoder.bias.fill_(-1e4)
     int8 = quantize.quantized(onnx_format.export(torchscript.Graph(source.encoder)))
@@ -81,7 +81,7 @@ def test_a_model_that_int8_changes_too_much_is_refused() -> None:
         {"onnx": lambda *_: wanted + np.array([[0, 0.02, 0]], np.float32)}, lambda *_: wanted, [case]
     )
     assert loss == {"cosine_above": 0.995, "shared_tokens_above": 1.0, "largest_difference_below": 0.03}
-    with pytest.raises(CheckError, match=r"cosine 0\.894.*without --quantize"):
+    with pytest.raises(CheckError, match=r"cosine 0\.894.*without `quantize`"):
         quantize.measure({"onnx": lambda *_: wanted * np.array([[0, 0, 1]], np.float32)}, lambda *_: wanted, [case])
 
 

@@ -123,6 +123,7 @@ OBEYED: dict[str, Make] = {
     "plain, length in tokenizer_config.json": plain(model_max_length=11),
     "plain, cased in tokenizer_config.json alone": lower_json,
     "plain, no tokenizer_config.json": no_tokenizer_config,
+    "plain, calls return a tuple": plain("config.json", return_dict=False, output_attentions=True),
     "plain XLM-RoBERTa": lambda folder: saved.plain(saved.xlm_roberta(folder / "base")),
     "plain RoBERTa": lambda folder: saved.plain(saved.roberta(folder / "base")),
     "plain RoBERTa, add_prefix_space": lambda folder: saved.plain(saved.roberta(folder / "b", add_prefix_space=True)),
@@ -155,14 +156,17 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "model_type": (edited(symmetric(), MODEL, model_type="SentenceTransformer"), "model_type is"),
     "max_active_dims in the pooling": (edited(symmetric(), POOLING, max_active_dims=3), "'max_active_dims' is not"),
     "unknown key of the transformer": (edited(symmetric(), TRANSFORMER, whitening=True), "'whitening' is not known"),
-    "unknown key of the model": (edited(symmetric(), MODEL, scale=2), "'scale' is not known .*--ignore scale"),
+    "unknown key of the model": (edited(symmetric(), MODEL, scale=2), "'scale' is not known .*`ignore=scale`"),
     "unknown key of the tokenizer": (plain(fold_case=True), "'fold_case' is not known"),
     "adapter": (edited(symmetric(), "adapter_config.json", r=8), "adapter_config.json cannot be obeyed"),
     "static path": (
         edited(routed(), "query_0_SparseStaticEmbedding/config.json", path="idf.json"), "path is 'idf.json'",
     ),
     "query weight above 64": (routed(weights=lambda drawn: drawn * 100), "query weights are above 64"),
-    "own code": (plain("config.json", model_type="new", auto_map={"AutoModel": "x.y"}), "'new' .*never runs"),
+    "own code": (
+        plain("config.json", model_type="my_bert", auto_map={"AutoConfig": "x.Y", "AutoModel": "x.Z"}),
+        "'my_bert' .*brings its own code, which osparse never runs",
+    ),
     "quantisation": (plain("config.json", quantization_config={"bits": 4}), "quantization_config is"),
 }  # fmt: skip
 TEXTS = ("The Ferry to the ISLAND", "Ä café, Über naïve", "배나무 물 日本語漢字", "", "a b c d e f g h i j k l " * 20)

@@ -17,6 +17,8 @@ from osparse.contracts.model import Model
 from osparse.errors import BundleError, CheckError
 from osparse.formula.weights import Head
 from osparse.packager import package, verify
+from osparse.packager.checks import djl
+from osparse.packager.export import formats
 
 Rewrite = Callable[..., None]
 EVERY = ["torchscript", "onnx", "tokenizer"]
@@ -49,7 +51,7 @@ def test_the_encoder_of_another_model(copied: Path, rewrite: Rewrite, tmp_path: 
     other = package(world.make_model(tmp_path / "other", head=head, seed=1), tmp_path / "other-bundle", ["onnx"])
     rewrite(copied, {"model.onnx": read_member(other.zip_path("onnx"), "model.onnx")}, ["onnx"])
     with pytest.raises(
-        CheckError, match=r"\(a\)  onnx = torchscript +failed.*differs by(?s:.*)\(b\)  onnx +failed.*differs by"
+        CheckError, match=r"graphs +onnx = torchscript +failed.*differs by(?s:.*)emulator +onnx +failed.*differs by"
     ):
         verify(copied)
 
@@ -58,8 +60,27 @@ def test_changed_query_weights(copied: Path, rewrite: Rewrite, bundle: Bundle) -
     idf = json.loads(read_member(bundle.zip_path("tokenizer"), "idf.json"))
     idf["the"] += 1
     rewrite(copied, {"idf.json": json.dumps(idf).encode()}, EVERY)
-    with pytest.raises(CheckError, match=r"idf +failed +its version(?s:.*)queries +failed +.*differs by 1"):
+    with pytest.raises(CheckError, match=r"idf +failed +its version"):
         verify(copied)
+
+
+def test_after_failed_contents_no_graph_is_run(
+    copied: Path, rewrite: Rewrite, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = json.loads(read_member(bundle.zip_path("tokenizer"), "tokenizer.json"))
+    rewrite(copied, {"tokenizer.json": json.dumps({**raw, "truncation": None}).encode()}, EVERY)
+
+    def never(*arguments: object) -> None:
+        raise AssertionError("a graph was opened, or the server's runtime started")
+
+    monkeypatch.setattr(formats, "open_runners", never)
+    monkeypatch.setattr(djl, "serve", never)
+    with pytest.raises(CheckError) as caught:
+        verify(copied, runtime="djl")
+    lines = [" ".join(line.split()) for line in str(caught.value).splitlines()]
+    assert any(line.startswith("contents truncation failed torchscript: none, not 64 ids") for line in lines)
+    for name in ("idf", "graphs", "emulator", "server runtime"):
+        assert f"contents {name} not run left out, since the check above failed" in lines
 
 
 @pytest.mark.parametrize("weight", [1e-9, 65.0])
@@ -119,8 +140,8 @@ def test_without_torch_it_says_what_was_not_run(bundle: Bundle) -> None:
     )
     run = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     lines = [" ".join(line.split()) for line in run.stdout.splitlines()]
-    assert any(line.startswith("(a) torchscript not run") for line in lines)
-    assert any(line.startswith("(b) onnx ok") for line in lines)
+    assert any(line.startswith("graphs torchscript not run") for line in lines)
+    assert any(line.startswith("emulator onnx ok") for line in lines)
 
 
 def test_the_commands(bundle: Bundle, model: Model, tmp_path: Path, copied: Path, rewrite: Rewrite) -> None:

@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -107,6 +107,15 @@ class Bundle:
         bundle._check_files(raw)
         return bundle
 
+    def manifest(self) -> dict[str, Any]:
+        """What manifest.json says."""
+        stated = {key: value for key, value in asdict(self).items() if key != "path"}
+        return {"schema": SCHEMA_VERSION, "fingerprint": self.fingerprint, **stated}
+
+    def save(self) -> None:
+        """Write manifest.json beside the files that are already in ``path``."""
+        (self.path / "manifest.json").write_text(pretty_json(self.manifest()), encoding="utf-8")
+
     def problems(self) -> list[str]:
         """What no manifest may say, for :func:`osparse.io.settings.checked`."""
         return [] if self.vocabulary >= 1 else [f"vocabulary must be at least 1, got {self.vocabulary}"]
@@ -169,19 +178,7 @@ class Bundle:
 
 def write_manifest(folder: Path, **values: Any) -> None:
     """Write manifest.json for the files already in ``folder``; ``values`` are the fields of :class:`Bundle`."""
-    bundle = Bundle(path=folder, probes_sha256=sha256_file(folder / "probes.jsonl"), **values)
-    raw = {k: v for k, v in asdict(bundle).items() if k != "path"}
-    (folder / "manifest.json").write_text(
-        pretty_json({"schema": SCHEMA_VERSION, "fingerprint": bundle.fingerprint, **raw}), encoding="utf-8"
-    )
-
-
-def rewrite_manifest(bundle: Bundle, **changes: Any) -> Bundle:
-    """Write manifest.json again with other fields; the files, and so the fingerprint, stay."""
-    changed = replace(bundle, **changes)
-    kept = {f.name: getattr(changed, f.name) for f in fields(changed) if f.name not in ("path", "probes_sha256")}
-    write_manifest(bundle.path, **kept)
-    return changed
+    Bundle(path=folder, probes_sha256=sha256_file(folder / "probes.jsonl"), **values).save()
 
 
 def check_name(name: str) -> str:

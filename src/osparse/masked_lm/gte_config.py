@@ -69,11 +69,24 @@ FIXED = {
     "logn_attention_scale": False,
 }
 """Settings that have one value here; every published masked-LM has it."""
+EMPTY = frozenset("is_encoder_decoder tie_encoder_decoder is_decoder add_cross_attention pruned_heads".split())
+"""Settings of transformers itself that would change the layers; false or empty in every encoder."""
 WITHOUT_EFFECT = frozenset(
-    "unpad_inputs use_memory_efficient_attention logn_attention_clip1 classifier_dropout auto_map torch_dtype "
-    "num_labels tokenizer_class use_cache".split()
+    (
+        # how the published code computes the same numbers
+        "unpad_inputs use_memory_efficient_attention logn_attention_clip1 chunk_size_feed_forward "
+        # other heads, loading, the tokenizer
+        "classifier_dropout num_labels finetuning_task task_specific_params cross_attention_hidden_size auto_map "
+        "torch_dtype use_bfloat16 torchscript tf_legacy_loss tokenizer_class use_cache "
+        # what a call returns, and how text is generated: transformers 4 writes all of these into a config.json
+        "return_dict return_dict_in_generate output_scores output_attentions output_hidden_states prefix max_length "
+        "min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty temperature top_k top_p "
+        "typical_p repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids "
+        "num_return_sequences remove_invalid_values exponential_decay_length_penalty suppress_tokens "
+        "begin_suppress_tokens"
+    ).split()
 )
-"""How the published code computes the same numbers, or what belongs to other heads, to loading and to the tokenizer."""
+"""Settings that change no logit of a masked-LM, whatever their value."""
 NAMED = frozenset(inspect.signature(NewConfig.__init__).parameters) - {"self", "kwargs"}
 GENERAL = frozenset(PretrainedConfig().to_dict())
 """What transformers puts into every config.json."""
@@ -91,6 +104,11 @@ def not_implemented(config: Mapping[str, Any]) -> list[str]:
         for name, value in FIXED.items()
         if config.get(name, value) != value
     ]
+    problems += [
+        f"{name} is {config[name]!r}, osparse computes an encoder without it"
+        for name in sorted(EMPTY)
+        if config.get(name)
+    ]
     problems += [f"{name} is no setting that osparse knows" for name in config if not _known(name)]
     return [*problems, *_sizes(config), *_rotary("rope_scaling", config), *_rotary("rope_parameters", config)]
 
@@ -99,7 +117,7 @@ def _known(name: str) -> bool:
     return (
         name.startswith("_")
         or name.endswith("_token_id")
-        or any(name in names for names in (NAMED, FIXED, WITHOUT_EFFECT, GENERAL))
+        or any(name in names for names in (NAMED, FIXED, EMPTY, WITHOUT_EFFECT, GENERAL))
     )
 
 

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 
 from osparse.errors import ModelError
 from osparse.masked_lm.architectures import of_folder
+from osparse.masked_lm.quiet import quiet_transformers
 from osparse.masked_lm.weight_files import weight_files
 
 UNREADABLE = (
@@ -33,27 +34,23 @@ def load_masked_lm(folder: Path, attention: str) -> Any:
     that are not whole, which transformers would make up at random, and a .bin that holds anything but tensors.
     """
     from transformers import AutoModelForMaskedLM
-    from transformers.utils import logging
 
     weights = weight_files(folder)
     of_folder(folder)
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # osparse shows its own
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it prints a table of what is missing; so does this
     try:
-        mlm, found = AutoModelForMaskedLM.from_pretrained(
-            folder,
-            attn_implementation=attention,
-            local_files_only=True,
-            trust_remote_code=False,
-            weights_only=True,
-            output_loading_info=True,
-        )
+        with quiet_transformers():  # it prints a table of what is missing; _require_whole names it in an error
+            mlm, loading = AutoModelForMaskedLM.from_pretrained(
+                folder,
+                attn_implementation=attention,
+                local_files_only=True,
+                trust_remote_code=False,
+                weights_only=True,
+                output_loading_info=True,
+            )
     except (*UNREADABLE, pickle.UnpicklingError, EOFError) as problem:
         raise _unreadable(weights[0], problem) from None
-    finally:
-        logging.set_verbosity(before)
-    _require_whole(weights[0], found)
+    _require_whole(weights[0], loading)
+    mlm.config.return_dict = True  # calls here read last_hidden_state by name, whatever the folder's calls were
     return mlm.float()
 
 
@@ -65,9 +62,9 @@ def _unreadable(path: Path, problem: Exception) -> ModelError:
     )
 
 
-def _require_whole(path: Path, found: dict[str, Any]) -> None:
-    missing = sorted(found["missing_keys"])
-    mismatched = sorted(str(key) for key, *_ in found["mismatched_keys"])
+def _require_whole(path: Path, loading: dict[str, Any]) -> None:
+    missing = sorted(loading["missing_keys"])
+    mismatched = sorted(str(key) for key, *_ in loading["mismatched_keys"])
     if mismatched:
         raise ModelError(f"{path}: {len(mismatched)} tensors do not have config.json's size, like {mismatched[0]}")
     if missing and all(_in_head(name) for name in missing):

@@ -36,9 +36,9 @@ OWN: dict[str, dict[str, str]] = {
         "zips": "osparse.packager.checks.contents:zips",
         "tokenizer": "osparse.packager.checks.contents:tokenizer",
         "idf": "osparse.packager.checks.contents:idf",
-        "runtimes": "osparse.packager.checks.runtimes:runtimes",
-        "twin": "osparse.packager.checks.runtimes:twin",
-        "djl": "osparse.packager.checks.runtimes:djl",
+        "graphs": "osparse.packager.checks.runtimes:graphs",
+        "emulator": "osparse.packager.checks.runtimes:emulator",
+        "server runtime": "osparse.packager.checks.runtimes:server_runtime",
     },
 }
 """Group -> name -> module:object, in the order in which they are used. Written in code, not as entry points, so that a

@@ -9,7 +9,6 @@ import click
 from osparse.cli.commands._common import FOLDER, echo
 from osparse.cli.commands._common import command as make_command
 from osparse.contracts.bundle import Bundle
-from osparse.io.files import read_json
 
 
 @make_command(
@@ -32,7 +31,7 @@ osparse package splade-folder --idf idf.json --output BUNDLE
 @click.option("--name", help="Name of the models on the cluster; default: MODEL's folder name.")
 @click.option(
     "--target",
-    "targets",
+    "target",
     multiple=True,
     help="OpenSearch version it must run on, 2.15 to 3.8, or 2.x or 3.x (the default); give it again for another.",
 )
@@ -59,7 +58,7 @@ def command(
     output: Path,
     formats: tuple[str, ...],
     name: str | None,
-    targets: tuple[str, ...],
+    target: tuple[str, ...],
     quantize: str | None,
     idf: Path | None,
     activation: str | None,
@@ -80,7 +79,7 @@ def command(
         output,
         formats or ("torchscript", "onnx")[1 if quantize else 0 :],
         name,
-        target=targets or "3.x",
+        target=target or "3.x",
         quantize="int8" if quantize else None,
         idf=idf,
         activation=activation,
@@ -89,8 +88,7 @@ def command(
         dataset=dataset,
         overwrite=overwrite,
     )
-    result = {"bundle": str(bundle.path), **read_json(bundle.path / "manifest.json")}
-    echo(result, lambda: _text(bundle))
+    echo({"bundle": str(bundle.path), **bundle.manifest()}, lambda: _text(bundle))
 
 
 def _text(bundle: Bundle) -> str:

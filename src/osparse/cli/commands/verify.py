@@ -1,4 +1,4 @@
-"""``osparse verify``: a bundle is checked again, in up to three rings."""
+"""``osparse verify``: a bundle is checked again: its files, its graphs and its answers."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ osparse verify BUNDLE --reference splade-folder
 def command(bundle: Path, runtime: str, model: Path | None, reference: Path | None, dataset: Path | None) -> None:
     """Check BUNDLE's files, tokenizer, query weights and encoders; exit code 3 if one does not hold.
 
-    Ring (a) compares the packaged graphs, (b) a Python copy of the server with the bundle's probes, (c) the server's
-    own runtime with them.
+    "graphs" compares the packaged graphs with each other, "emulator" an emulation of the server with the bundle's
+    probes, "server runtime" (with --runtime djl) the server's own runtime with them.
     """
     from osparse.packager import verify
     from osparse.packager.compare.parity import table
 
-    found = verify(
+    verification = verify(
         bundle, runtime="djl" if runtime == "djl" else "python", model=model, reference=reference, dataset=dataset
     )
     result = {
-        "bundle": str(found.bundle.path),
-        "fingerprint": found.bundle.fingerprint,
-        "checks": [asdict(check) for check in found.checks],
-        "fit": found.fit.as_dict() if found.fit else found.bundle.fit,
+        "bundle": str(verification.bundle.path),
+        "fingerprint": verification.bundle.fingerprint,
+        "checks": [asdict(check) for check in verification.checks],
+        "fit": verification.fit.as_dict() if verification.fit else verification.bundle.fit,
     }
-    fit = f"\nfit\n{table(found.fit.rows())}" if found.fit else ""
-    echo(result, f"{found.bundle.path} holds\n{found.table()}{fit}")
+    fit = f"\nfit\n{table(verification.fit.rows())}" if verification.fit else ""
+    echo(result, f"{verification.bundle.path} holds\n{verification.table()}{fit}")

@@ -1,0 +1,115 @@
+"""What ``package`` was asked to make, checked before any weight is loaded, and whether a folder holds it already."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from osparse.contracts.bundle import MAX_NAME, Bundle
+from osparse.contracts.model import Model
+from osparse.errors import BundleError, CheckError, InputError
+from osparse.opensearch_versions import Target
+from osparse.packager.export import formats
+from osparse.packager.export.formats import Format, Quantization
+from osparse.plugins.extras import check
+
+if TYPE_CHECKING:
+    from osparse.contracts.dataset import Dataset
+
+log = logging.getLogger("osparse.packager.recipe")
+RECIPE = 3
+"""Raised when the same model would make another bundle; in the manifest as ``checks.recipe``."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A bundle that is to be made."""
+
+    model: Model
+    formats: Mapping[str, Format]
+    """Name -> format, in the order in which a bundle lists them."""
+    name: str
+    targets: Sequence[Target]
+    """Servers that it must run on."""
+    quantize: Quantization | None = None
+    dataset: Dataset | None = None
+    """What its fit is measured on; its own probes if None."""
+
+    def require_modules(self) -> None:
+        """Raises :class:`MissingExtraError` for a format that cannot be exported here."""
+        for module in dict.fromkeys(module for form in self.formats.values() for module in form.modules):
+            check(module, "train")
+
+    def already_made(self, output: Path, overwrite: bool) -> Bundle | None:
+        """The bundle of this recipe that ``output`` holds; None if it is to be made.
+
+        Raises:
+            InputError: ``output`` holds something else.
+            BundleError: it holds a broken bundle.
+            CheckError: it holds this bundle, which a target that was asked for does not run.
+        """
+        made = self._same_in(output, overwrite)
+        if made is not None:
+            self._require_targets(made)
+            self._require_dataset(made)
+            log.info("%s is up to date", output)
+        return made
+
+    def _same_in(self, output: Path, overwrite: bool) -> Bundle | None:
+        if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+            return None
+        if not (output / "manifest.json").is_file():
+            raise InputError(f"{output} is not empty and not a bundle, so it is not replaced; choose another `output`")
+        try:
+            made = Bundle.open(output)
+        except BundleError as problem:
+            if overwrite:
+                return None
+            raise BundleError(
+                f"{problem}\npass `overwrite=True` to make it again, or choose another `output`"
+            ) from None
+        same = (made.checks.get("recipe"), made.model, made.formats, made.name, made.quantization.get("scheme"))
+        if same == (RECIPE, self.model.fingerprint, list(self.formats), self.name, self.quantize):
+            return made
+        if overwrite:
+            return None
+        raise InputError(
+            f"{output} was made from another model, by another version of the packager, or with another name, formats "
+            "or quantisation; pass `overwrite=True` to replace it, or choose another `output`"
+        )
+
+    def _require_targets(self, made: Bundle) -> None:
+        lacking = [target.version for target in self.targets if target.version not in made.targets]
+        if lacking:
+            raise CheckError(
+                f"{made.path} is up to date, but it is not proved for OpenSearch {', '.join(lacking)}, only for "
+                f"{', '.join(made.targets)}; package other `formats`, or ask for another `target`"
+            )
+
+    def _require_dataset(self, made: Bundle) -> None:
+        measured = made.fit.get("measured_on", {}).get("fingerprint")
+        if self.dataset is not None and measured != self.dataset.fingerprint:
+            raise InputError(
+                f"{made.path} is up to date, but its fit was not measured on {self.dataset.path}; pass "
+                "`overwrite=True` to make it again with that, or see the figures with: osparse verify "
+                f"{made.path} --dataset {self.dataset.path}"
+            )
+
+
+def safe_name(name: str) -> str:
+    """A bundle name from a folder's name: My Model -> my-model."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", name.lower())
+    return re.sub(r"\.{2,}", ".", name)[:MAX_NAME].strip("._-") or "model"
+
+
+def formats_of(names: Sequence[str]) -> dict[str, Format]:
+    """The formats of these names, in the order of all; raises :class:`InputError` for none and for an unknown one."""
+    known = formats.known()
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise InputError(f"format {', '.join(unknown) or '(none)'}: choose from {', '.join(known)}")
+    return {name: formats.get(name) for name in known if name in names}
