@@ -178,7 +178,7 @@ def refused(source: Path, tmp_path: Path, error: type[Exception], said: str, **o
 def test_bad_arguments(own: Path, tmp_path: Path, dataset: Any) -> None:
     refused(own, tmp_path, BundleError, "--name", name="../../x")
     refused(own, tmp_path, InputError, "choose from torchscript, onnx", formats=["tflite"])
-    refused(own, tmp_path, InputError, r"--target 4\.0: not known; choose from", target="4.0")
+    refused(own, tmp_path, InputError, r"`target=4\.0` is not a known version; choose from", target="4.0")
     refused(own, tmp_path, InputError, r"--quantize int4: choose from int8", quantize="int4")
     refused(own, tmp_path, InputError, r"is for ONNX.*--format onnx", quantize="int8", formats=["torchscript"])
     refused(own, tmp_path, InputError, "leave out --idf", idf=own / "idf.json")

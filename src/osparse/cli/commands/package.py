@@ -34,7 +34,7 @@ osparse package splade-folder --idf idf.json --output BUNDLE
     "--target",
     "targets",
     multiple=True,
-    help="OpenSearch version it must run on, 2.15 to 3.8, or 2.x or 3.x (the default); give it again for another.",
+    help="OpenSearch version it must run on, 2.15 to 3.9, or 2.x or 3.x (the default); give it again for another.",
 )
 @click.option(
     "--quantize", type=click.Choice(["int8"]), help="Smaller encoder with other weights; what it loses is printed."
