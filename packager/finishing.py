@@ -25,7 +25,7 @@ def finish(folder: Path, dataset: Dataset | None = None) -> Bundle:
     """
     bundle = verify(folder, graphs=False).bundle
     fit = measure(bundle, dataset)
-    bundle = rewrite_manifest(bundle, fit=fit.as_dict())
+    bundle = rewrite_manifest(bundle, fit=fit.to_json())
     (folder / CARD).write_text(card(bundle, fit), encoding="utf-8")
     return bundle
 

@@ -84,7 +84,7 @@ def check_serving(serving: Serving, facts: Facts, choice: Choice, bundle: Bundle
 
 
 def _not_proved(facts: Facts, choice: Choice, bundle: Bundle) -> list[str]:
-    """Of a known version whose libraries are those of no version the bundle was checked for; warns of an unknown one."""
+    """Of a known version with other libraries than any the bundle was checked for; warns of an unknown version."""
     version = ".".join(facts.version.split(".")[:2])
     proved_runtimes = {TARGETS[target].runtime for target in bundle.targets if target in TARGETS}
     if choice.mode == "client" or not bundle.targets or version in bundle.targets:

@@ -68,7 +68,7 @@ class Fit:
             ("index per million documents", f"{self.index_bytes_per_million / 1e9:.1f} GB (estimated, without text)"),
         ]
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 

@@ -57,7 +57,7 @@ def test_what_is_in_it(bundle: Bundle, model: Model) -> None:
         with zipfile.ZipFile(bundle.zip_path(key)) as archive:
             assert archive.namelist() == names
             assert {i.date_time for i in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
-            assert archive.read("idf.json").decode() == model.lexicon.to_json()
+            assert archive.read("idf.json").decode() == model.lexicon.idf_text()
             truncation = json.loads(archive.read("tokenizer.json"))["truncation"]["max_length"]
             assert truncation == (512 if key == "tokenizer" else 64)
             if key != "tokenizer":

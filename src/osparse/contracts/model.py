@@ -95,7 +95,7 @@ def save_model(
     """Write a model directory in one step; ``write_weights`` saves the transformers model and tokenizer to a folder."""
     with atomic_directory(path, marker="osparse.json", overwrite=overwrite) as folder:
         write_weights(folder)
-        (folder / "idf.json").write_text(lexicon.to_json(), encoding="utf-8")
+        (folder / "idf.json").write_text(lexicon.idf_text(), encoding="utf-8")
         description = {
             "schema": SCHEMA_VERSION,
             "head": asdict(head),

@@ -54,7 +54,7 @@ def mine_command(
         negatives=negatives, first=ranks[0], last=ranks[1], margin=margin, consistency=consistency
     )  # fmt: skip
     made, report = mine(Dataset.open(dataset), output, chosen, rules, overwrite=overwrite)
-    result = {"path": str(output), **report.plain()}
+    result = {"path": str(output), **report.to_json()}
     lines = [
         f"{output}: {report.negatives:,} negatives of {report.with_negatives:,} of {report.queries:,} queries "
         f"(by {report.retriever})",

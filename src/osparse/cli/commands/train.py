@@ -45,7 +45,7 @@ def command(
             raise click.UsageError("--dry-run does nothing that --resume or --overwrite could change; leave them out")
         found = plan(config, dataset, output, overrides=overrides)
         if _main_process():
-            echo(found.as_json(), found.text)
+            echo(found.to_json(), found.text)
         return
     model = train(config, dataset, output, overrides=overrides, resume=resume, overwrite=overwrite)
     metrics = model.metrics

@@ -51,7 +51,7 @@ def command(bundle: Path, runtime: str, model: Path | None, reference: Path | No
         "bundle": str(found.bundle.path),
         "fingerprint": found.bundle.fingerprint,
         "checks": [asdict(check) for check in found.checks],
-        "fit": found.fit.as_dict() if found.fit else found.bundle.fit,
+        "fit": found.fit.to_json() if found.fit else found.bundle.fit,
     }
     fit = f"\nfit\n{table(found.fit.rows())}" if found.fit else ""
     echo(result, f"{found.bundle.path} holds\n{found.table()}{fit}")
