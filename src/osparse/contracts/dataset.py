@@ -274,7 +274,7 @@ def _read_manifest(path: Path) -> Manifest:
     if not isinstance(raw, dict) or raw.get("schema") != SCHEMA_VERSION:
         found = raw.get("schema") if isinstance(raw, dict) else type(raw).__name__
         raise DatasetError(
-            f"{path}: dataset schema {found} found, {SCHEMA_VERSION} wanted; rebuild with: osparse corpus build"
+            f"{path}: dataset schema must be {SCHEMA_VERSION}, got {found}; rebuild with: osparse corpus build"
         )
     try:
         return Manifest(**{**raw, "sources": [Source(**source) for source in raw["sources"]]})

@@ -58,7 +58,7 @@ class Model:
             raise ModelError("\n".join([f"{path} is not a whole model; missing:", *missing]))
         raw = read_json(path / "osparse.json", ModelError)
         if not isinstance(raw, dict) or raw.get("schema") != SCHEMA_VERSION:
-            raise ModelError(f"{path}/osparse.json: schema {SCHEMA_VERSION} wanted; train again with: osparse train")
+            raise ModelError(f"{path}/osparse.json: schema must be {SCHEMA_VERSION}; train again with: osparse train")
         if raw.get("lexical_table") and not (path / LEXICAL_TABLE).is_file():
             raise ModelError(
                 f"{path} is not a whole model; missing:\n  - {LEXICAL_TABLE} (made by: osparse train); without it the "

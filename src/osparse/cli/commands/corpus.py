@@ -48,12 +48,14 @@ osparse corpus build --source squad=KorQuAD_v1.0_train.json --source gooaq=gooaq
     required=True,
     multiple=True,
     metavar="NAME[=PATH]",
-    help="What is read; several with a path each make one dataset.",
+    help="Reader to use; several, each with a path, make one dataset.",
 )
 @click.option("--output", required=True, type=FOLDER, help="The dataset directory to write.")
-@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="One of the reader's own; see below.")
-@click.option("--seed", default=0, show_default=True, help="Another seed deals the groups to the splits another way.")
-@click.option("--strict", is_flag=True, help="Refuse judgements of a missing or empty text; else they are dropped.")
+@click.option(
+    "--option", "options", multiple=True, metavar="NAME=VALUE", help="Option of the reader; see the list above."
+)
+@click.option("--seed", default=0, show_default=True, help="Seed by which groups are assigned to splits.")
+@click.option("--strict", is_flag=True, help="Refuse judgements of a missing or empty text instead of dropping them.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --output; fetches Debian's lists again.")
 def build(
     paths: tuple[Path, ...],
@@ -98,22 +100,22 @@ def _inputs(sources: tuple[str, ...], paths: tuple[Path, ...], options: tuple[st
     """``--source NAME PATHS``, or ``--source NAME=PATH`` once or more; a name given again adds to it."""
     from osparse.corpus.builder.build import Input
 
-    chosen = dict(_parted(option, "--option NAME=VALUE") for option in options)
+    chosen = dict(_parted(option, "--option", "NAME=VALUE") for option in options)
     if len(sources) == 1 and "=" not in sources[0]:
         return [Input(sources[0], paths, chosen)]
     if paths or chosen:
         raise InputError("with several sources give each its path, --source NAME=PATH, and no PATH or --option beside")
     found: dict[str, tuple[Path, ...]] = {}
     for source in sources:
-        name, path = _parted(source, "--source NAME=PATH") if "=" in source else (source, "")
+        name, path = _parted(source, "--source", "NAME=PATH") if "=" in source else (source, "")
         found[name] = (*found.get(name, ()), *([Path(path)] if path else []))
     return [Input(name, mine) for name, mine in found.items()]
 
 
-def _parted(text: str, wanted: str) -> tuple[str, str]:
+def _parted(text: str, flag: str, form: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name or not value:
-        raise InputError(f"wanted {wanted}, found {text!r}")
+        raise InputError(f"{flag} must be of the form {form}, got {text!r}")
     return name, value
 
 
@@ -154,7 +156,7 @@ def stats(dataset: Path, plots: Path | None) -> None:
 )
 @click.argument("dataset", type=FOLDER)
 @click.option("--output", required=True, type=FOLDER, help="The Hugging Face tokenizer folder to write.")
-@click.option("--vocab-size", default=16_000, show_default=True, help="Tokens, at most 32,768.")
+@click.option("--vocab-size", default=16_000, show_default=True, help="Number of tokens, at most 32,768.")
 @click.option(
     "--kind",
     type=click.Choice(["wordpiece", "unigram", "bpe"]),
@@ -162,7 +164,7 @@ def stats(dataset: Path, plots: Path | None) -> None:
     show_default=True,
     help="unigram cuts Korean nearer to its morphemes.",
 )
-@click.option("--split", help="What it is fitted on, or all; by default train where the DATASET has it, else all.")
+@click.option("--split", help="Split to fit on, or all; default: train where the DATASET has it, else all.")
 @click.option("--lowercase/--cased", default=True, show_default=True, help="Fold letter case.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --output.")
 def tokenizer(

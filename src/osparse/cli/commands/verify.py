@@ -28,18 +28,18 @@ osparse verify BUNDLE --reference splade-folder
     show_default=True,
     help="djl also runs the zips in the server's own runtime, fetched from Maven Central once (222 MB).",
 )
-@click.option("--model", type=FOLDER, help="What BUNDLE was made from, to compare with that too.")
+@click.option("--model", type=FOLDER, help="The model that BUNDLE was made from, to compare with it too.")
 @click.option(
     "--reference",
     type=FOLDER,
-    help="Another's checkpoint that BUNDLE was made from, to compare with what sentence-transformers makes of it.",
+    help="Checkpoint that BUNDLE was made from, to compare with its weights in sentence-transformers.",
 )
 @click.option("--dataset", type=FOLDER, help="Measure how the bundle fits this dataset.")
 def command(bundle: Path, runtime: str, model: Path | None, reference: Path | None, dataset: Path | None) -> None:
-    """Check BUNDLE's files, tokenizer, query weights and encoders; exit code 3 if one does not hold.
+    """Check BUNDLE's files, tokenizer, query weights and encoders; exit code 3 if a check fails.
 
-    Ring (a) compares the packaged graphs, (b) a Python copy of the server with the bundle's probes, (c) the server's
-    own runtime with them.
+    Graphs: the packaged encoders agree with each other. Emulator: a Python copy of what the server does gives the
+    weights of the bundle's probes. Server runtime: the server's own libraries give them, with --runtime djl.
     """
     from osparse.packager import verify
     from osparse.packager.compare.parity import table
