@@ -5,6 +5,7 @@ from .health.status import drift_from, status
 from .health.unclaimed import other_problems
 from .index.layout import Serving
 from .index.switch import Gate
+from .load.documents import DeletionRow, DocumentRow
 from .load.load import IndexResult, index_documents, load_rows
 from .load.read_deployment import query_encoder, read_deployment
 from .node.node import node_down, node_status, node_up
@@ -16,7 +17,9 @@ from .operate.undeploy import UndeployResult, undeploy
 __all__ = [
     "Answer",
     "Cluster",
+    "DeletionRow",
     "DeployResult",
+    "DocumentRow",
     "Gate",
     "Healed",
     "IndexResult",

@@ -1,10 +1,22 @@
-from .checks.registry import Check
+from .checks.emulator import ServerEncoder, ServerTokenizer
+from .checks.registry import Check, Subject, result
+from .export.formats import Format, Onnx, Quantization, TorchScript
+from .export.torchscript import Graph
 from .make_bundle import package
 from .verify_bundle import Verification, verify
 
 __all__ = [
     "Check",
+    "Format",
+    "Graph",
+    "Onnx",
+    "Quantization",
+    "ServerEncoder",
+    "ServerTokenizer",
+    "Subject",
+    "TorchScript",
     "Verification",
     "package",
+    "result",
     "verify",
 ]

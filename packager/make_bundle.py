@@ -163,7 +163,7 @@ def _finish(bundle: Bundle, runners: Mapping[str, Runner], dataset: Dataset | No
     subject = Subject(bundle, graphs=False, opened=runners)  # each graph was just compared with its model
     require(subject, run_all(subject))
     fit = measure(bundle, dataset, runners)
-    bundle = replace(bundle, fit=fit.as_dict())
+    bundle = replace(bundle, fit=fit.to_json())
     bundle.save()
     (bundle.path / CARD).write_text(card(bundle, fit), encoding="utf-8")
     return bundle

@@ -1,3 +1,4 @@
+from . import losses
 from .config.run_config import TrainConfig
 from .dry_run import plan
 from .report.run_log import run_folder
@@ -5,6 +6,7 @@ from .run import train
 
 __all__ = [
     "TrainConfig",
+    "losses",
     "plan",
     "run_folder",
     "train",

@@ -61,7 +61,7 @@ class Plan:
     def bytes(self) -> int:
         return sum(self.memory.values())
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "memory_total": self.bytes}
 
     def text(self) -> str:

@@ -13,14 +13,13 @@ from types import TracebackType
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.ipc
 
 from osparse.contracts.dataset import CANDIDATES, DOCUMENTS, QUERIES, Source
 from osparse.corpus.sources.languages import with_languages
 from osparse.corpus.sources.records import SourceRecord
 from osparse.io.files import atomic_directory, pretty_json, read_json
 from osparse.io.tables import arrow_schema
+from osparse.plugins.extras import require
 
 BUFFER_ROWS = 16_384
 BUFFER_CHARACTERS = 16_000_000
@@ -64,9 +63,10 @@ class _Table:
     """Columns being filled, and the file they are flushed to."""
 
     def __init__(self, path: Path, schema: Mapping[str, Any]) -> None:
+        self.arrow = require("pyarrow", "corpus")
         self.schema = arrow_schema(schema)
         self.columns: list[list[Any]] = [[] for _ in schema]
-        self.writer = pa.ipc.new_file(str(path), self.schema)
+        self.writer = require("pyarrow.ipc", "corpus").new_file(str(path), self.schema)
 
     def add(self, row: Iterable[Any]) -> None:
         for column, value in zip(self.columns, row, strict=True):
@@ -74,8 +74,8 @@ class _Table:
 
     def flush(self) -> None:
         if self.columns[0]:
-            arrays = [pa.array(c, type=f.type) for c, f in zip(self.columns, self.schema, strict=True)]
-            self.writer.write_batch(pa.record_batch(arrays, schema=self.schema))
+            arrays = [self.arrow.array(c, type=f.type) for c, f in zip(self.columns, self.schema, strict=True)]
+            self.writer.write_batch(self.arrow.record_batch(arrays, schema=self.schema))
             self.columns = [[] for _ in self.columns]
 
 

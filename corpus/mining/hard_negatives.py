@@ -76,7 +76,7 @@ class MiningReport:
     pairs_dropped: int = 0
     """By the consistency filter."""
 
-    def plain(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "left_out": dict(sorted(self.left_out.items()))}
 
 
@@ -227,6 +227,6 @@ def _save(
         output,
         qrels=qrels,
         candidates=pl.concat([part.join(kept, on="query_id", how="semi") for part in (earlier, found)]),
-        notes={"mining": report.plain(), "mined_from": dataset.fingerprint},
+        notes={"mining": report.to_json(), "mined_from": dataset.fingerprint},
         overwrite=overwrite,
     )

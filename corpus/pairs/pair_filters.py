@@ -84,7 +84,7 @@ class Stages:
         rounded = {key: round(total / rows, 1) if rows else 0 for key, total in means.items()}
         self.figures[name] = {"pairs": rows, **rounded, "kinds": dict(sorted(kinds.items()))}
 
-    def plain(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """By the order of the filters, then the masking."""
         order = sorted(self.figures, key=lambda name: ORDER.index(name))
         return {**{name: self.figures[name] for name in order}, "masking": self.masking}

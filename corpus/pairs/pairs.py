@@ -98,7 +98,7 @@ def make_pairs(
         if not spool.source.rows_kept:
             taken = ", ".join(f"{rows:,} by {name}" for name, rows in stages.dropped().items())
             raise DatasetError(f"no pair is left of {stages.first:,} ({taken}); nothing was written")
-        notes = {"pairs": stages.plain()}
+        notes = {"pairs": stages.to_json()}
         sources = [*[s for d in datasets for s in d.manifest.sources], spool.source]
         return write_dataset([spool], sources, output, request, rules.seed, overwrite, notes)
 

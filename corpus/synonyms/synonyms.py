@@ -63,8 +63,8 @@ class SynonymRules:
         if problems:
             raise InputError("synonyms: " + "; ".join(problems))
 
-    def plain(self) -> dict[str, Any]:
-        recency = self.recency.plain() if self.recency else None
+    def to_json(self) -> dict[str, Any]:
+        recency = self.recency.to_json() if self.recency else None
         return {**asdict(self), "model": self.model.name if self.model else None, "recency": recency}
 
 
@@ -241,7 +241,7 @@ def _write(folder: Path, dataset: Dataset, rules: SynonymRules, report: SynonymR
     (folder / "hints.json").write_text(pretty_json(hints), encoding="utf-8")
     rows = (json.dumps({"query": a, "pos": sorted(others)}, ensure_ascii=False) for a, others in sorted(hints.items()))
     (folder / "pairs.jsonl").write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
-    about = {"dataset": dataset.fingerprint, "rules": rules.plain(), **asdict(report)}
+    about = {"dataset": dataset.fingerprint, "rules": rules.to_json(), **asdict(report)}
     (folder / "report.json").write_text(pretty_json(about), encoding="utf-8")
 
 

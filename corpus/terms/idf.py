@@ -74,7 +74,7 @@ def compute_idf(
     weights = token_weights(counts, texts.name, recency, factors)
     weights[list(special)] = MIN_WEIGHT
     lexicon = Lexicon.build(tokens, special, {t: float(w) for t, w in zip(tokens, weights, strict=True) if t})
-    write_atomic(output, lexicon.to_json())
+    write_atomic(output, lexicon.idf_text())
     write_atomic(_meta(output), pretty_json(_provenance(output, request, counts, texts, trends, lexicon.version)))
     return lexicon
 
@@ -173,7 +173,7 @@ def _request(
         **texts.about,
         "tokenizer_sha256": sha256_file(tokenizer),
         "formula": FORMULA,
-        "recency": recency.plain() if recency else None,
+        "recency": recency.to_json() if recency else None,
         "trends_sha256": sha256_file(Path(trends)) if trends else None,
     }
 

@@ -51,7 +51,7 @@ class Recency:
         if problems:
             raise InputError("temporal IDF: " + "; ".join(problems))
 
-    def plain(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "as_of": self.as_of.isoformat()}
 
     def weights(self, dates: list[datetime.date | None]) -> Floats:

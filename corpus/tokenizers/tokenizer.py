@@ -28,10 +28,9 @@ from osparse.formula.lexicon import load_tokenizer
 from osparse.io.files import atomic_directory, pretty_json, read_json, sha256_file
 from osparse.io.progress import track
 from osparse.io.tables import row_batches
+from osparse.opensearch_versions import SEISMIC_IDS
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-MAX_VOCABULARY = 32_768
-"""On OpenSearch 3.4 a sparse_vector index with a higher token id loses its shard."""
 MIN_COUNT = 2
 """Of a character other than a Hangul syllable, to enter the alphabet."""
 READ = 1_024
@@ -72,8 +71,8 @@ def train_tokenizer(
         DatasetError: the dataset lacks the split.
     """
     output = Path(output)
-    if not len(SPECIAL) < vocab_size <= MAX_VOCABULARY:
-        raise InputError(f"vocab-size {vocab_size} is outside {len(SPECIAL) + 1} to {MAX_VOCABULARY:,}")
+    if not len(SPECIAL) < vocab_size <= SEISMIC_IDS:
+        raise InputError(f"`vocab_size={vocab_size}` is outside {len(SPECIAL) + 1} to {SEISMIC_IDS:,}")
     split = split or dataset.learning_split
     request = {
         "recipe": RECIPE,

@@ -9,26 +9,11 @@ from typing import Literal
 from osparse.contracts.deployment import KeyStyle, Mode
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.errors import ClusterError, InputError, MissingPluginError
+from osparse.opensearch_versions import SINCE, Feature
 
 AskedMode = Literal["auto", "ml-commons", "client"]
 ML_PLUGINS = ("opensearch-ml", "opensearch-neural-search")
 """What ml-commons mode needs; the second alone brings the neural_sparse query."""
-OLDEST = (2, 11)
-"""sparse_encoding and neural_sparse came with it."""
-OLDEST_ML_COMMONS = (2, 13)
-"""The search pipeline can name the tokenizer model from here on."""
-OLDEST_TOKENS = (2, 14)
-"""neural_sparse takes query_tokens from here on."""
-OLDEST_TWO_PHASE = (2, 15)
-OLDEST_CHUNKING = (2, 13)
-OLDEST_HYBRID = (2, 10)
-OLDEST_RRF = (2, 19)
-OLDEST_PRUNE = (2, 19)
-OLDEST_INGEST_BATCH = (2, 16)
-OLDEST_SKIP_EXISTING = (3, 0)
-OLDEST_SPARSE_VECTOR = (3, 3)
-OLDEST_SEMANTIC = (3, 2)
-"""The semantic field type is of 3.1; its sparse settings came with 3.2."""
 KOREAN_ANALYZERS = ("nori", "cjk", "standard")
 ENGLISH_ANALYZERS = ("english", "standard")
 
@@ -48,6 +33,10 @@ class Facts:
         numbers = _numbers(self.version)
         return numbers is not None and numbers >= version
 
+    def has(self, feature: Feature) -> bool:
+        """Whether the cluster's version is new enough for the feature."""
+        return self.at_least(SINCE[feature])
+
     @property
     def neural_search(self) -> bool:
         return "opensearch-neural-search" in self.plugins
@@ -55,7 +44,7 @@ class Facts:
     @property
     def key_style(self) -> KeyStyle:
         """How features must be named so that this cluster's queries reach tokens with a dot."""
-        return "raw" if self.neural_search and self.at_least(OLDEST_TOKENS) else "u2024"
+        return "raw" if self.neural_search and self.has("query_tokens") else "u2024"
 
     @property
     def missing_plugins(self) -> list[str]:
@@ -80,7 +69,7 @@ def look(api: ClusterApi) -> Facts:
             f"{version['number']}; osparse serves on OpenSearch 2.11 or newer"
         )
     numbers = _numbers(str(version["number"]))
-    if numbers is None or numbers < OLDEST:
+    if numbers is None or numbers < SINCE["sparse_encoding"]:
         raise ClusterError(
             f"{api.cluster.url} is OpenSearch {version['number']}; osparse serves on OpenSearch 2.11 or newer"
         )
@@ -111,7 +100,7 @@ def choose_mode(facts: Facts, asked: str) -> Choice:
             "node, or use `mode=client`"
         )
     too_old = f"OpenSearch {facts.version}, and mode ml-commons needs 2.13 or newer"
-    if asked == "ml-commons" and not facts.at_least(OLDEST_ML_COMMONS):
+    if asked == "ml-commons" and not facts.has("enricher"):
         raise ClusterError(f"this is {too_old}: upgrade it, or use `mode=client`")
     if asked == "client":
         return Choice("client", "asked for")
@@ -121,7 +110,7 @@ def choose_mode(facts: Facts, asked: str) -> Choice:
         raise InputError(f"mode {asked!r} is not one of auto, ml-commons, client")
     if missing:
         return Choice("client", f"this is {lacks}: documents and queries are encoded by osparse")
-    if not facts.at_least(OLDEST_ML_COMMONS):
+    if not facts.has("enricher"):
         return Choice("client", f"this is {too_old}: documents and queries are encoded by osparse")
     return Choice("ml-commons", f"OpenSearch {facts.version} has {' and '.join(ML_PLUGINS)}: it encodes by itself")
 

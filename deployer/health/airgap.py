@@ -8,14 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from osparse.opensearch_versions import server_runtime
+
 HOST = "https://publish.djl.ai/pytorch"
-RUNTIMES: tuple[tuple[tuple[int, int], str, str], ...] = (
-    ((3, 0), "2.5.1", "0.31.1"),
-    ((2, 19), "1.13.1", "0.31.1"),
-    ((2, 15), "1.13.1", "0.28.0"),
-    ((2, 11), "1.13.1", "0.21.0"),
-)
-"""From this OpenSearch on: libtorch, DJL."""
 _X86, _ARM = "linux-x86_64", "linux-aarch64"
 ARCHITECTURES = {"amd64": _X86, "x86_64": _X86, "aarch64": _ARM, "arm64": _ARM}
 
@@ -40,7 +35,8 @@ def downloads(version: tuple[int, int], architecture: str, data: str) -> list[Do
         architecture: As the node says: amd64, aarch64.
         data: The node's ``path.data``.
     """
-    libtorch, djl = next((torch, djl) for oldest, torch, djl in RUNTIMES if version >= oldest)
+    runtime = server_runtime(version)
+    libtorch, djl = runtime.libtorch, runtime.djl
     system = ARCHITECTURES.get(architecture, f"linux-{architecture}")
     flavour = "cpu-precxx11"
     cache = f"{data.rstrip('/')}/ml_cache/pytorch"

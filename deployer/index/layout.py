@@ -8,28 +8,14 @@ from dataclasses import dataclass
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import CHUNKS_FIELD, FIELD, Hybrid, Vector
-from osparse.deployer.cluster.facts import (
-    OLDEST_CHUNKING,
-    OLDEST_HYBRID,
-    OLDEST_INGEST_BATCH,
-    OLDEST_PRUNE,
-    OLDEST_RRF,
-    OLDEST_SEMANTIC,
-    OLDEST_SKIP_EXISTING,
-    OLDEST_SPARSE_VECTOR,
-    OLDEST_TWO_PHASE,
-    Choice,
-    Facts,
-)
+from osparse.deployer.cluster.facts import Choice, Facts
 from osparse.errors import InputError
-from osparse.opensearch_versions import TARGETS
+from osparse.opensearch_versions import SEISMIC_IDS, SINCE, TARGETS, Feature
 
 log = logging.getLogger("osparse.deployer.index.layout")
 
 INTERVAL = r"-1|[1-9]\d*(ms|s|m|h|d)"
 """Refresh intervals that the server takes."""
-SPARSE_VECTOR_TOKENS = 32_768
-"""SEISMIC on 3.3 to 3.8 loses the shard of an index with a higher token id (neural-search#1925)."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +84,12 @@ def check_serving(serving: Serving, facts: Facts, choice: Choice, bundle: Bundle
 
 
 def _not_proved(facts: Facts, choice: Choice, bundle: Bundle) -> list[str]:
-    """Of a version that osparse knows and the bundle is not proved for; one that it does not know is warned of."""
+    """Of a known version with other libraries than any the bundle was checked for; warns of an unknown version."""
     version = ".".join(facts.version.split(".")[:2])
+    proved_runtimes = {TARGETS[target].runtime for target in bundle.targets if target in TARGETS}
     if choice.mode == "client" or not bundle.targets or version in bundle.targets:
+        return []
+    if version in TARGETS and TARGETS[version].runtime in proved_runtimes:
         return []
     proved = f"bundle {bundle.name} is proved for OpenSearch {', '.join(bundle.targets)}"
     if version in TARGETS:
@@ -124,11 +113,11 @@ def _impossible(serving: Serving, bundle: Bundle) -> list[str]:
         problems.append(f"`replicas` must be at least 0, got {serving.replicas}")
     if serving.refresh_interval is not None and not re.fullmatch(INTERVAL, serving.refresh_interval):
         problems.append(f"`refresh_interval` must be a time such as 5s or 1m, or -1, got {serving.refresh_interval!r}")
-    if serving.field == "sparse_vector" and bundle.vocabulary > SPARSE_VECTOR_TOKENS:
+    if serving.field == "sparse_vector" and bundle.vocabulary > SEISMIC_IDS:
         problems.append(
-            f"`field=sparse_vector` holds token ids below {SPARSE_VECTOR_TOKENS:,}, and this bundle has "
-            f"{bundle.vocabulary:,} tokens (a higher id costs the index its shard); use `field=rank_features`, or "
-            "train with a smaller vocabulary"
+            f"`field=sparse_vector` holds token ids below {SEISMIC_IDS:,}, and this bundle has "
+            f"{bundle.vocabulary:,} tokens (a higher id costs the index its shard up to 3.8, and shares its slot with "
+            "another token from 3.9 on); use `field=rank_features`, or train with a smaller vocabulary"
         )
     if serving.field == "sparse_vector" and serving.two_phase:
         problems.append("`two_phase` and `field=sparse_vector` exclude each other: the server refuses such queries")
@@ -142,21 +131,21 @@ def _impossible(serving: Serving, bundle: Bundle) -> list[str]:
 
 
 def _too_old(serving: Serving, facts: Facts) -> list[str]:
-    wanted = (
-        (serving.two_phase, "`two_phase`", OLDEST_TWO_PHASE),
-        (serving.field == "sparse_vector", "`field=sparse_vector`", OLDEST_SPARSE_VECTOR),
-        (serving.field == "semantic", "`field=semantic`", OLDEST_SEMANTIC),
-        (serving.chunk_text, "`chunk_text`", OLDEST_CHUNKING),
-        (serving.hybrid == "normalise", "`hybrid=normalise`", OLDEST_HYBRID),
-        (serving.hybrid == "rrf", "`hybrid=rrf`", OLDEST_RRF),
-        (serving.prune_ratio is not None, "`prune_ratio`", OLDEST_PRUNE),
-        (serving.skip_existing, "`skip_existing`", OLDEST_SKIP_EXISTING),
-        (serving.ingest_batch > 1, "`ingest_batch`", OLDEST_INGEST_BATCH),
+    used_features: tuple[tuple[bool, str, Feature], ...] = (
+        (serving.two_phase, "`two_phase`", "two_phase"),
+        (serving.field == "sparse_vector", "`field=sparse_vector`", "sparse_vector"),
+        (serving.field == "semantic", "`field=semantic`", "semantic"),
+        (serving.chunk_text, "`chunk_text`", "text_chunking"),
+        (serving.hybrid == "normalise", "`hybrid=normalise`", "hybrid"),
+        (serving.hybrid == "rrf", "`hybrid=rrf`", "rrf"),
+        (serving.prune_ratio is not None, "`prune_ratio`", "prune"),
+        (serving.skip_existing, "`skip_existing`", "skip_existing"),
+        (serving.ingest_batch > 1, "`ingest_batch`", "ingest_batch"),
     )
     return [
-        f"{name} needs OpenSearch {major}.{minor} or newer, this is {facts.version}; leave it out"
-        for used, name, (major, minor) in wanted
-        if used and not facts.at_least((major, minor))
+        f"{name} needs OpenSearch {'.'.join(map(str, SINCE[feature]))} or newer, this is {facts.version}; leave it out"
+        for used, name, feature in used_features
+        if used and not facts.has(feature)
     ]
 
 

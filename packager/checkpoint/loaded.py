@@ -73,7 +73,7 @@ class LoadedModel:
     @cached_property
     def shared(self) -> dict[str, bytes]:
         """The files that every encoder zip holds."""
-        return {"tokenizer.json": self.tokenizer_json, "idf.json": self.model.lexicon.to_json().encode()}
+        return {"tokenizer.json": self.tokenizer_json, "idf.json": self.model.lexicon.idf_text().encode()}
 
     @property
     def for_queries(self) -> dict[str, bytes]:

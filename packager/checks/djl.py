@@ -20,18 +20,23 @@ from typing import Any
 from osparse.contracts.bundle import Bundle, open_zip
 from osparse.errors import CheckError, InputError, NodeError
 from osparse.io.locks import held
+from osparse.opensearch_versions import RUNTIMES
 from osparse.plugins.extras import check
 from osparse.runtime.jars import cache_folder as maven_cache
 from osparse.runtime.jars import fetch_jars, read_lock
 from osparse.runtime.java import choose_java
 
-LOCK_FILE = Path(__file__).with_name("djl-0.31.1-jars.json")
+SERVER = RUNTIMES[-1]
+LOCK_FILE = Path(__file__).with_name(f"djl-{SERVER.djl}-jars.json")
 CHILD = Path(__file__).with_name("djl_child.py")
-RUNTIMES = {"TORCH_SCRIPT": "DJL 0.31.1 with libtorch 2.5.1", "ONNX": "DJL 0.31.1 with ONNX Runtime 1.16.3"}
+LIBRARIES = {
+    "TORCH_SCRIPT": f"DJL {SERVER.djl} with libtorch {SERVER.libtorch}",
+    "ONNX": f"DJL {SERVER.djl} with ONNX Runtime {SERVER.onnxruntime}",
+}
 """``model_format`` -> what OpenSearch 3.x runs it with."""
-TOKENIZERS = "DJL 0.31.1 with tokenizers 0.20.3"
+TOKENIZERS = f"DJL {SERVER.djl} with tokenizers {SERVER.tokenizers}"
 ENGINES = {"TORCH_SCRIPT": "PyTorch", "ONNX": "OnnxRuntime"}
-JNI_VERSION = "jni_version=2.5.1-0.31.1\n"
+JNI_VERSION = f"jni_version={SERVER.libtorch}-{SERVER.djl}\n"
 """Maven Central has the glue of libtorch 2.5.1 under DJL 0.32.0 only; told this, 0.31.1 takes it as its own."""
 SUFFIXES = (".pt", ".onnx")
 SECONDS = 600.0
@@ -71,7 +76,7 @@ class Served:
 def cache_folder() -> Path:
     """Where the native code is unpacked."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "osparse" / "djl-0.31.1"
+    return Path(base) / "osparse" / f"djl-{SERVER.djl}"
 
 
 def serve(bundle: Bundle, texts: Sequence[str], rows: Sequence[Sequence[int]] = ()) -> Served:
@@ -101,7 +106,7 @@ def serve(bundle: Bundle, texts: Sequence[str], rows: Sequence[Sequence[int]] = 
             answer = _run(request, folder)
     if "error" in answer:
         part = str(answer["part"])
-        runtime = TOKENIZERS if part == "tokenizer" else RUNTIMES[bundle.files[part].model_format]
+        runtime = TOKENIZERS if part == "tokenizer" else LIBRARIES[bundle.files[part].model_format]
         raise CheckError(
             f"{bundle.zip_path(part)}: {runtime} does not run it: {answer['error']}; make it again with: "
             "osparse package"

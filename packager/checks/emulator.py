@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from osparse.contracts.bundle import open_zip, read_member
-from osparse.encoders.onnx_encoder import INPUTS, open_session
+from osparse.encoders.onnx_session import open_runner
 from osparse.errors import BundleError
 from osparse.formula.weights import SERVER_MAX_TOKENS
 
@@ -163,13 +163,7 @@ def _open_model(data: bytes, model_format: str, source: str) -> Run:
         from osparse.packager.export.torchscript import TorchScriptRunner
 
         return TorchScriptRunner(data, source)
-    session = open_session(data, source, threads=1)
-
-    def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        weights: NDArray[np.float32] = session.run(None, dict(zip(INPUTS, (ids, mask), strict=True)))[0]
-        return weights
-
-    return run
+    return open_runner(data, source)
 
 
 def _read_idf(data: bytes, archive: Path) -> dict[str, float]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osparse.errors import CheckError
+from osparse.opensearch_versions import SEISMIC_IDS
 
 PruneType = Literal["none", "max_ratio", "alpha_mass", "top_k", "abs_value"]
 """``prune_type`` of a ``sparse_encoding`` processor."""
@@ -22,11 +23,6 @@ MIN_NORMAL = float(np.finfo(np.float32).tiny)
 MAX_TERM_BYTES = 32_766
 """Lucene's longest term."""
 MAX_QUERY_WEIGHT = 64.0
-FOLD = 32_768
-"""SEISMIC keeps a token id as a short: newer versions fold ids by this.
-
-OpenSearch 3.3 to 3.8 fold by 65,536 and lose the shard over an id from 32,768 to 65,535.
-"""
 LEVELS = 255
 """Steps of a byte."""
 
@@ -85,7 +81,8 @@ class Seismic:
     ceiling_ingest: float = 3.0
     """``quantization_ceiling_ingest``; a document weight above it is stored as it."""
     ceiling_search: float = 16.0
-    fold: int = FOLD
+    fold: int = SEISMIC_IDS
+    """The modulus of token ids, ``Target.seismic_fold``; an id of 32,768 or more costs a 3.3 to 3.8 the shard."""
 
     def store(self, weights: Mapping[int, float], ceiling: float | None = None) -> dict[int, int]:
         """{token id: weight} -> {folded id: 0..255}; of ids that fold onto each other the larger weight stays."""

@@ -90,7 +90,7 @@ def server_runtime(subject: Subject) -> Iterable[Check]:
     cases = [case for case in _cases(bundle) if len(case.ids) == 1]
     served = server.serve(bundle, [probe.text for probe in bundle.probes()], [case.ids[0].tolist() for case in cases])
     for form, answer in served.encoders.items():
-        runtime = server.RUNTIMES[bundle.files[form].model_format]
+        runtime = server.LIBRARIES[bundle.files[form].model_format]
         yield _documents(bundle, form, "server runtime", answer.words, answer.ids, f"; {runtime}")
         if form in subject.runners:
             run = subject.runners[form]

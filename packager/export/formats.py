@@ -12,11 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from osparse.contracts.bundle import read_member
-from osparse.encoders.onnx_encoder import INPUTS, open_session
+from osparse.encoders.onnx_session import open_runner
 from osparse.errors import InputError
 from osparse.opensearch_versions import Target
 from osparse.packager.compare.parity import Runner
@@ -134,13 +131,7 @@ class Onnx:
         return data
 
     def open(self, data: bytes, source: str) -> Runner | None:
-        session = open_session(data, source, threads=1)
-
-        def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-            weights: NDArray[np.float32] = session.run(None, dict(zip(INPUTS, (ids, mask), strict=True)))[0]
-            return weights
-
-        return run
+        return open_runner(data, source)
 
     def problems(self, data: bytes, target: Target) -> list[str]:
         return self._problems(data)

@@ -14,6 +14,7 @@ from typing import Any
 import onnx
 import torch
 
+from osparse.encoders.onnx_session import INPUTS
 from osparse.errors import BundleError
 from osparse.opensearch_versions import MAX_IR, MAX_OPSET
 from osparse.packager.export.torchscript import Graph, example, peak, quiet
@@ -21,7 +22,6 @@ from osparse.packager.export.torchscript import Graph, example, peak, quiet
 OPSET = 17
 MAX_BYTES = 2_000_000_000
 """A protobuf holds 2 GB; beyond it weights would go to a second file, which the server loses."""
-INPUTS = ("input1.input_ids", "input1.attention_mask")
 KNOWN = frozenset(
     (
         "Abs Add And ArgMax Cast CastLike Ceil Clip Concat Constant ConstantOfShape Cos CumSum DequantizeLinear Div "

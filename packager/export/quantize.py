@@ -19,7 +19,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from osparse.encoders.similarity import FLOOR, LEAST_COSINE, LEAST_SHARED
+from osparse.encoders import similarity
+from osparse.encoders.similarity import LEAST_COSINE, LEAST_SHARED
 from osparse.errors import CheckError
 from osparse.packager.compare.parity import Case, Runner
 from osparse.packager.export.onnx import cleaned
@@ -57,7 +58,7 @@ def measure(runners: Mapping[str, Runner], wanted: Runner, cases: Sequence[Case]
         for run in runners.values():
             after = run(case.ids, case.mask)
             for a, b in zip(before, after, strict=True):
-                cosine, shared = min(cosine, _cosine(a, b)), min(shared, _shared(a, b))
+                cosine, shared = min(cosine, similarity.cosine(a, b)), min(shared, similarity.shared_tokens(a, b))
             largest = max(largest, float(np.abs(before - after).max(initial=0)))
     if not (cosine >= LEAST_COSINE and shared >= LEAST_SHARED):
         raise CheckError(
@@ -182,16 +183,6 @@ def _multiply(graph: Any, body: Any, product: Any, name: str) -> None:
     at, after = nodes.index(product), nodes.index(largest) + 1
     del body.node[:]
     body.node.extend([*nodes[:at], *quantise, *nodes[at + 1 : after], *restore, *nodes[after:]])
-
-
-def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    size = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b) / size if size else float(a.any() == b.any())
-
-
-def _shared(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    either = int(((a > FLOOR) | (b > FLOOR)).sum())
-    return int(((a > FLOOR) & (b > FLOOR)).sum()) / either if either else 1.0
 
 
 def _above(value: float) -> float:

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from osparse.opensearch_versions import SEISMIC_IDS
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -27,7 +29,7 @@ class Fit:
     unknown_share: dict[str, float]
     """Language -> tokens that are the unknown token."""
     vocabulary: dict[str, int | float]
-    """``size``; ``past_fold``: ids from 32,768 on; ``sharing``: share of ids that SEISMIC folds onto another."""
+    """``size``; ``past_fold``: ids from 32,768 on; ``sharing``: share of ids that SEISMIC of 3.9 folds onto another."""
     nonzeros: dict[str, float]
     """Weights per document: ``mean``, ``p99``, ``max``."""
     weights: dict[str, float]
@@ -66,7 +68,7 @@ class Fit:
             ("index per million documents", f"{self.index_bytes_per_million / 1e9:.1f} GB (estimated, without text)"),
         ]
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
@@ -79,8 +81,8 @@ def _measured_on(facts: Mapping[str, Any]) -> str:
 def _folding(vocabulary: Mapping[str, int | float]) -> str:
     size, past = vocabulary["size"], vocabulary["past_fold"]
     if not past:
-        return f"{size:,}, all below 32,768: SEISMIC keeps them apart"
+        return f"{size:,}, all below {SEISMIC_IDS:,}: SEISMIC keeps them apart"
     return (
-        f"{size:,}: {past:,} are 32,768 or higher, {vocabulary['sharing']:.0%} share a slot in SEISMIC, and 3.3 to 3.8 "
-        "lose the shard; use rank_features"
+        f"{size:,}: {past:,} are {SEISMIC_IDS:,} or higher, {vocabulary['sharing']:.0%} share a slot in SEISMIC from "
+        "3.9 on, and 3.3 to 3.8 lose the shard; use rank_features"
     )

@@ -16,8 +16,9 @@ from osparse.contracts.bundle import Bundle, read_member
 from osparse.encoders.onnx_encoder import read_tokenizer
 from osparse.errors import BundleError
 from osparse.formula.weights import up_to_tenth
+from osparse.opensearch_versions import SEISMIC_IDS
 from osparse.packager.checks.emulator import ServerEncoder, ServerText, ServerTokenizer
-from osparse.packager.checks.lucene_emulator import FOLD, Seismic, to_bytes
+from osparse.packager.checks.lucene_emulator import Seismic, to_bytes
 from osparse.packager.export import formats
 from osparse.packager.fit.fit import Fit
 
@@ -167,8 +168,8 @@ def _unknown_id(tokenizer: Tokenizer) -> int | None:
 
 
 def _vocabulary(size: int) -> dict[str, int | float]:
-    past = max(0, size - FOLD)
-    slots = Counter(i % FOLD for i in range(size)) if past else Counter[int]()
+    past = max(0, size - SEISMIC_IDS)
+    slots = Counter(i % SEISMIC_IDS for i in range(size)) if past else Counter[int]()
     sharing = sum(times for times in slots.values() if times > 1)
     return {"size": size, "past_fold": past, "sharing": _short(sharing / max(1, size))}
 

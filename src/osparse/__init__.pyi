@@ -5,6 +5,7 @@ from .corpus import build_dataset
 from .deployer import deploy, index_documents, open_cluster
 from .encoders.torch_encoder import TextEncoder
 from .evaluation.measures import open_benchmark
+from .io.settings import read_settings
 from .packager import package
 from .retrieval import evaluate_cluster, evaluate_model, explain, search
 from .trainer import train
@@ -26,6 +27,7 @@ __all__ = [
     "open_benchmark",
     "open_cluster",
     "package",
+    "read_settings",
     "search",
     "train",
 ]

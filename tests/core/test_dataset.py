@@ -73,8 +73,8 @@ def test_a_file_that_was_changed_is_named(copy: Path) -> None:
     ("manifest", "message"),
     [
         ("{", "manifest.json is not JSON"),
-        ("[]", "dataset schema list found, 1 wanted"),
-        ('{"schema": 2}', "dataset schema 2 found, 1 wanted"),
+        ("[]", "dataset schema must be 1, got list"),
+        ('{"schema": 2}', "dataset schema must be 1, got 2"),
         ('{"schema": 1}', "is not a dataset manifest: 'sources'"),
         ('{"schema": 1, "sources": [{"name": "x"}]}', "is not a dataset manifest"),
         ('{"schema": 1, "sources": [], "extra": 1}', "is not a dataset manifest"),

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from osparse.cli.main import COMMANDS
+from osparse.contracts.dataset import Dataset
 from osparse.errors import MissingExtraError
 from osparse.plugins.extras import EXTRAS, check, extra_of, require
 
@@ -106,6 +107,39 @@ def test_every_command_can_be_loaded_without_any_extra(command: str) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+WITHOUT_EXTRAS = """
+from pathlib import Path
+import sys, polars as pl
+from osparse.contracts.dataset import Dataset
+from osparse.deployer.load.documents import count_documents, read_documents
+from osparse.evaluation.measures import NDCG, measure, open_benchmark
+from osparse.io.tables import row_batches
+import osparse.deployer, osparse.retrieval, osparse.contracts.bundle, osparse.encoders.onnx_encoder
+dataset, folder = Path(sys.argv[1]), Path(sys.argv[2])
+benchmark = open_benchmark(dataset)
+judged = benchmark.sets[0]
+assert measure(judged.qrels, {q: sorted(d) for q, d in judged.qrels.items()}).mean(NDCG) > 0
+documents = list(read_documents([dataset]))
+assert len(documents) == sum(map(len, row_batches(Dataset.open(dataset).documents, 7))) > 0
+frame = pl.DataFrame({"id": ["a", "b"], "text": ["x", "y"]})
+frame.write_parquet(folder / "d.parquet"); frame.write_ipc(folder / "d.ipc"); frame.write_ipc_stream(folder / "d.arrow")
+paths = [folder / name for name in ("d.parquet", "d.ipc", "d.arrow")]
+assert [d.id for d in read_documents(paths)] == ["a", "b"] * 3 and count_documents(paths) == 6
+print(sorted(set(sys.argv[3:]) & set(sys.modules)))
+"""
+
+
+def test_deploying_loading_and_evaluating_work_without_any_extra(dataset: Dataset, tmp_path: Path) -> None:
+    """Neither pyarrow nor scipy nor ir-measures: Polars reads what the deploy side reads."""
+    blocked = {module for modules in EXTRAS.values() for module in modules}
+    assert {"pyarrow", "scipy", "ir_measures", "torch"} <= blocked
+    code = BLOCKED.format(blocked=blocked) + WITHOUT_EXTRAS
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(dataset.path), str(tmp_path), *blocked], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+
+
 @pytest.mark.parametrize(
     ("call", "extra"),
     [
@@ -113,6 +147,11 @@ def test_every_command_can_be_loaded_without_any_extra(command: str) -> None:
         ("from osparse.corpus.synonyms.clusters import METHODS; METHODS['hdbscan'](None, 0.5)", "corpus"),
         (
             "from osparse.corpus.terms.idf_diff import _spearman; import numpy as n; _spearman(n.arange(3.0), n.arange(3.0))",
+            "corpus",
+        ),
+        (
+            "from osparse.contracts.dataset import save_dataset; from pathlib import Path; "
+            "save_dataset(Path('x'), documents=None, queries=None, qrels={}, sources=[], split_rule='', seed=0)",
             "corpus",
         ),
         ("from osparse.corpus.terms.trends import compare; compare(['a'], {'a': (1, 1)}, 1, 1)", "corpus"),

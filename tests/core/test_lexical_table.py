@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from osparse.contracts.model import LEXICAL_TABLE, Model
 from osparse.encoders.lexical_table import LexicalTable, read_table
-from osparse.encoders.onnx_encoder import INPUTS, open_session
+from osparse.encoders.onnx_session import INPUTS, open_session
 from osparse.encoders.torch_encoder import SparseEncoder, TextEncoder
 from osparse.errors import ModelError
 from osparse.masked_lm.load import load_masked_lm

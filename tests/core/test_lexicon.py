@@ -23,7 +23,7 @@ def test_json_holds_every_token_and_reads_back_bit_for_bit(tokenizer: Path, tmp_
     random = np.random.default_rng(0)
     weights = {token: float(random.uniform(1e-6, 64)) for token in tokens}
     lexicon = Lexicon.build(tokens, special, weights)
-    (tmp_path / "idf.json").write_text(lexicon.to_json(), encoding="utf-8")
+    (tmp_path / "idf.json").write_text(lexicon.idf_text(), encoding="utf-8")
     again = Lexicon.open(tokenizer, tmp_path / "idf.json")
     assert again.idf.tobytes() == lexicon.idf.tobytes()
     assert again.tokens == tokens
@@ -37,7 +37,7 @@ def test_json_holds_every_token_and_reads_back_bit_for_bit(tokenizer: Path, tmp_
 def test_odd_tokens_survive_json() -> None:
     tokens = ("[PAD]", '"', "\\", "\u2028", "한", "", "a.b")
     lexicon = Lexicon.build(tokens, (0,), {token: 1.5 for token in tokens if token})
-    assert json.loads(lexicon.to_json()) == {token: 1.5 for token in tokens if token}
+    assert json.loads(lexicon.idf_text()) == {token: 1.5 for token in tokens if token}
     assert lexicon.idf[5] == np.float32(MIN_WEIGHT)
     assert "" not in lexicon.id_of
 

@@ -111,12 +111,12 @@ def test_a_tuple_of_fixed_length_and_a_mapping() -> None:
     assert checked(Pairs, {"pair": [1, "a"], "weights": {"x": 1}}) == (Pairs((1, "a"), {"x": 1.0}), [])
     assert checked(Pairs, {"pair": [1, "a"], "weights": {}, "any": [None]})[0] == Pairs((1, "a"), {}, [None])
     for raw, said in [
-        ({"pair": [1, 2, 3, 4], "weights": {}}, "pair: a list of 2 wanted"),
-        ({"pair": [1], "weights": {}}, "pair: a list of 2 wanted"),
-        ({"pair": [1, 2], "weights": {}}, "pair.1: str wanted, 2 found"),
-        ({"pair": [1, "a"], "weights": []}, "weights: a mapping wanted"),
-        ({"pair": [1, "a"], "weights": {"x": "y"}}, "weights.x: float wanted, 'y' found"),
-        ({"pair": [1, "a"], "weights": {1: 2.0}}, "weights: a mapping wanted"),
+        ({"pair": [1, 2, 3, 4], "weights": {}}, "pair: must be a list of 2"),
+        ({"pair": [1], "weights": {}}, "pair: must be a list of 2"),
+        ({"pair": [1, 2], "weights": {}}, "pair.1: must be str, got 2"),
+        ({"pair": [1, "a"], "weights": []}, "weights: must be a mapping"),
+        ({"pair": [1, "a"], "weights": {"x": "y"}}, "weights.x: must be float, got 'y'"),
+        ({"pair": [1, "a"], "weights": {1: 2.0}}, "weights: must be a mapping"),
     ]:
         made, problems = checked(Pairs, raw)
         assert made is None and len(problems) == 1 and problems[0].startswith(said)

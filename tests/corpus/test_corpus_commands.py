@@ -132,7 +132,7 @@ def test_sources_with_paths_and_options(rows: Path, tmp_path: Path, capsys: pyte
     assert run("corpus", "build", *arguments, rows) == 2
     assert "with several sources give each its path" in capsys.readouterr().err
     assert run("corpus", "build", "--source", "s2orc", other, "--option", "x", "--output", tmp_path / "o") == 2
-    assert "must be --option NAME=VALUE, got 'x'" in capsys.readouterr().err
+    assert "--option must be of the form NAME=VALUE, got 'x'" in capsys.readouterr().err
 
 
 def test_a_file_for_another_reader_is_answered_with_the_flag(

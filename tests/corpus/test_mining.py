@@ -131,7 +131,7 @@ def test_the_rules(dataset: Dataset, tmp_path: Path) -> None:
         ("bread:en", 100.0), ("pear:en", 98.0), ("rain:en", 97.0), ("tram:en", 96.0),
         ("bread:ko", 100.0), ("pear:ko", 98.0), ("rain:ko", 97.0), ("tram:ko", 96.0),
     ]  # fmt: skip
-    assert report.queries == 20 and report.negatives == 80 and made.manifest.notes["mining"] == report.plain()
+    assert report.queries == 20 and report.negatives == 80 and made.manifest.notes["mining"] == report.to_json()
     assert made.manifest.notes["mined_from"] == dataset.fingerprint
     margin, found = mine(dataset, tmp_path / "margin", Listed(), MiningRules(margin=0.985))
     assert [name for name, _ in rows(margin, "q:moon:en")] == ["rain:en", "tram:en", "rain:ko", "tram:ko"]

@@ -141,7 +141,7 @@ def test_a_second_run_is_up_to_date_and_other_settings_are_refused(
 
 
 def test_wrong_sizes_and_splits(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="vocab-size 32769 is outside 6 to 32,768"):
+    with pytest.raises(InputError, match="vocab_size=32769` is outside 6 to 32,768"):
         train_tokenizer(dataset, tmp_path / "t", vocab_size=32_769)
     with pytest.raises(InputError, match="vocab-size 50 is too small: the alphabet alone takes"):
         train_tokenizer(dataset, tmp_path / "t", vocab_size=50)

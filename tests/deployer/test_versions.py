@@ -83,6 +83,8 @@ def test_a_bundle_goes_where_it_is_proved_for(
         deploy(bundle, client(server), "products")
     assert not server.models and not server.indices
     assert deploy(bundle, client(server), "local", mode="client").applied, "there osparse runs it"
+    set_version(server, "3.9.0", monkeypatch)
+    assert deploy(bundle, client(server), "newer").applied, "3.9 runs the libraries of 3.4"
     set_version(server, "4.1.0", monkeypatch)
     with caplog.at_level("WARNING", "osparse.deployer"):
         assert deploy(bundle, client(server), "products").applied

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from osparse.masked_lm.architectures import BERT
-from osparse.packager.checks.registry import Check, Subject, result
-from osparse.packager.export.formats import Onnx, Quantization
-from osparse.packager.export.torchscript import Graph
+from osparse.masked_lm import BERT
+from osparse.packager import Check, Graph, Onnx, Quantization, Subject, result
 
 
 class StampedOnnx(Onnx):

@@ -93,7 +93,7 @@ def test_the_manifest_and_card_hold_what_was_measured_on_the_probes(bundle: Bund
     for said in (
         bundle.short,
         bundle.model[:12],
-        "3.0-3.8",
+        "3.0-3.9",
         "libtorch 2.5.1",
         "below 1e-05",
         "SEISMIC ceilings to set",

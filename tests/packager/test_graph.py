@@ -16,7 +16,7 @@ import torch
 import world
 
 from osparse.contracts.model import Model
-from osparse.encoders.onnx_encoder import INPUTS, open_session
+from osparse.encoders.onnx_session import INPUTS, open_session
 from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import BundleError
 from osparse.formula.weights import Head, document_weights

@@ -26,7 +26,7 @@ def published(folder: Path, config: dict[str, Any]) -> Path:
     """The whole folder, with a tokenizer of 400 tokens: eight rows of the decoder belong to none."""
     write_folder(folder, config, random_weights(config))
     lexicon = world.make_lexicon(world.make_tokenizer(folder / "tokenizer.json"))
-    (folder / "idf.json").write_text(lexicon.to_json(), encoding="utf-8")
+    (folder / "idf.json").write_text(lexicon.idf_text(), encoding="utf-8")
     return folder
 
 

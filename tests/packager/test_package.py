@@ -57,7 +57,7 @@ def test_what_is_in_it(bundle: Bundle, model: Model) -> None:
         with zipfile.ZipFile(bundle.zip_path(key)) as archive:
             assert archive.namelist() == names
             assert {i.date_time for i in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
-            assert archive.read("idf.json").decode() == model.lexicon.to_json()
+            assert archive.read("idf.json").decode() == model.lexicon.idf_text()
             truncation = json.loads(archive.read("tokenizer.json"))["truncation"]["max_length"]
             assert truncation == (512 if key == "tokenizer" else 64)
             if key != "tokenizer":
@@ -218,7 +218,7 @@ def refused(source: Path, tmp_path: Path, error: type[Exception], said: str, **o
 def test_bad_arguments(own: Path, tmp_path: Path, dataset: Any) -> None:
     refused(own, tmp_path, BundleError, "--name", name="../../x")
     refused(own, tmp_path, InputError, "choose from torchscript, onnx", formats=["tflite"])
-    refused(own, tmp_path, InputError, r"--target 4\.0: not known; choose from", target="4.0")
+    refused(own, tmp_path, InputError, r"`target=4\.0` is not a known version; choose from", target="4.0")
     refused(own, tmp_path, InputError, "`quantize` must be one of int8, got int4", quantize="int4")
     refused(own, tmp_path, InputError, r"is for ONNX.*`formats=onnx`", quantize="int8", formats=["torchscript"])
     refused(own, tmp_path, InputError, "leave out `idf`", idf=own / "idf.json")

@@ -13,7 +13,9 @@ import world
 
 from osparse.contracts.bundle import Bundle, read_member
 from osparse.contracts.model import Model
-from osparse.encoders.onnx_encoder import INPUTS, OnnxEncoder, open_session, read_tokenizer
+from osparse.encoders import similarity
+from osparse.encoders.onnx_encoder import OnnxEncoder, read_tokenizer
+from osparse.encoders.onnx_session import INPUTS, open_session
 from osparse.encoders.similarity import LEAST_COSINE
 from osparse.errors import CheckError
 from osparse.packager import package
@@ -47,9 +49,11 @@ def test_it_is_near_and_padding_changes_little(files: tuple[bytes, bytes]) -> No
     ids = np.random.default_rng(0).integers(5, 400, (3, 40))
     mask = (np.arange(40) < np.array([[40], [9], [1]])).astype(np.int64)
     fp32, int8 = (s.run(None, dict(zip(INPUTS, (ids, mask), strict=True)))[0] for s in run)
-    assert all(quantize._cosine(a, b) > 0.99 and quantize._shared(a, b) > 0.8 for a, b in zip(fp32, int8, strict=True))
+    assert all(
+        similarity.cosine(a, b) > 0.99 and similarity.shared_tokens(a, b) > 0.8 for a, b in zip(fp32, int8, strict=True)
+    )
     alone = run[1].run(None, dict(zip(INPUTS, (ids[1:2, :9], mask[1:2, :9]), strict=True)))[0]
-    assert quantize._cosine(alone[0], int8[1]) > 0.999
+    assert similarity.cosine(alone[0], int8[1]) > 0.999
 
 
 def test_a_lexical_table_stays_exact(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def make_lookup_bundle(folder: Path, name: str = "tiny", seed: int = 0) -> Bundl
     raw = json.loads(tokenizer_path.read_text(encoding="utf-8"))
     raw["decoder"] = None
     raw["truncation"] = {"max_length": 64, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}
-    parts = {"tokenizer.json": json.dumps(raw, ensure_ascii=False).encode(), "idf.json": lexicon.to_json().encode()}
+    parts = {"tokenizer.json": json.dumps(raw, ensure_ascii=False).encode(), "idf.json": lexicon.idf_text().encode()}
     size = len(lexicon.tokens)
     table = np.random.default_rng(seed).normal(-2.5, 1.5, (size, size)).astype(np.float32)
     graph = lookup_graph(table, head.masked_ids)

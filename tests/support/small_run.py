@@ -35,6 +35,6 @@ def write_inputs(folder: Path, *, dropout: float = 0.1) -> Path:
     """tokenizer.json, idf.json and run.yaml; returns the last."""
     folder.mkdir(parents=True, exist_ok=True)
     lexicon = world.make_lexicon(world.make_tokenizer(folder / "tokenizer.json"))
-    (folder / "idf.json").write_text(lexicon.to_json(), encoding="utf-8")
+    (folder / "idf.json").write_text(lexicon.idf_text(), encoding="utf-8")
     (folder / "run.yaml").write_text(CONFIG.format(folder=folder, dropout=dropout), encoding="utf-8")
     return folder / "run.yaml"

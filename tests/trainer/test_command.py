@@ -49,7 +49,7 @@ def test_all_problems_of_a_configuration_in_one_message(
     for word in (
         "seed: -1 is not within [0, inf)", "hidden: 250 is not a multiple of heads 4", "head.activation",
         "head.max_length", "stages.0.steps", "stages.0.batch: missing", "sparsity.warmup", "validation.surprise: unknown",
-        "checkpoint_every: int wanted",
+        "checkpoint_every: must be int",
     ):  # fmt: skip
         assert word in message, word
     assert not (tmp_path / "m").exists() and not (tmp_path / "m.run").exists()

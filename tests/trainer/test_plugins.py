@@ -68,12 +68,12 @@ def test_the_search_path_is_left_as_it_was(here: Path, path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "says"),
     [
-        ("own_parts", "not of the form module:function"),
+        ("own_parts", "not of the form module:name"),
         (":make", "not of the form"),
         ("no_such_module_here:make", "cannot be imported"),
         ("broken_parts:make", "fails on import: ZeroDivisionError"),
         ("own_parts:missing", "has no missing; its functions: hinge, make, nothing"),
-        ("own_parts:NUMBER", "is a int, and a function was wanted"),
+        ("own_parts:NUMBER", "must be a function, got int"),
     ],
 )
 def test_what_is_wrong_is_said(here: Path, path: str, says: str) -> None:

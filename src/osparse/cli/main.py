@@ -22,20 +22,20 @@ COMMANDS = {
     "idf": "Compute the query weights of a tokenizer on a dataset",
     "train": "Train an inference-free sparse encoder",
     "monitor": "Show a training run's metrics in the terminal",
-    "package": "Turn a model into zips that OpenSearch accepts, proved equal",
-    "verify": "Check a bundle again",
+    "package": "Turn a model into the zips that OpenSearch loads, and check that they give its weights",
+    "verify": "Check a bundle: files, tokenizer, query weights, encoders",
     "node": "Run a real OpenSearch on this machine",
     "deploy": "Serve a bundle on a cluster under an index name",
     "index": "Load documents into a deployed index",
-    "search": "Ask a deployed index",
+    "search": "Run a query on a deployed index",
     "explain": "Show why a document matches a query, token by token",
     "evaluate": "Measure a model or a deployed index on judged queries",
-    "status": "Read a cluster's deployments back",
-    "rollback": "Give a name back to the index it had before",
-    "undeploy": "Remove old indices, models and pipelines of a name",
-    "doctor": "Say what a cluster or this machine lacks",
+    "status": "Show the deployments of a cluster and whether they are ready",
+    "rollback": "Move an alias back to the index it had before",
+    "undeploy": "Delete old indices, models and pipelines of an alias",
+    "doctor": "Report what a cluster or this machine lacks",
 }
-"""Name -> one line, in the order of the road; a command's module is imported only when it runs."""
+"""Name -> one line, in the order of use; a command's module is imported only when it runs."""
 
 
 ALWAYS_HEARD = "osparse.deployer.cluster.credentials"
@@ -71,13 +71,14 @@ Examples:
 )
 @click.version_option(osparse.__version__, prog_name="osparse")
 @click.option("--json", "as_json", is_flag=True, help="Print one machine-readable result on standard output.")
-@click.option("--quiet", is_flag=True, help="No progress and no notes; errors and the result only.")
-@click.option("--verbose", is_flag=True, help="Debug notes, and the traceback of an error.")
+@click.option("--quiet", is_flag=True, help="Print errors and the result only: no progress, no notes.")
+@click.option("--verbose", is_flag=True, help="Print debug notes, and the traceback of an error.")
 @click.pass_context
 def cli(ctx: click.Context, as_json: bool, quiet: bool, verbose: bool) -> None:
-    """From raw text to proved learned sparse retrieval on OpenSearch.
+    """Train, package, deploy and evaluate learned sparse retrieval on OpenSearch.
 
-    The road: corpus -> idf -> train -> package -> deploy -> index -> search -> evaluate.
+    Usual order: corpus, idf, train, package, deploy, index, search, evaluate.
+
     Exit codes: 0 done, 1 failed, 2 bad input or configuration, 3 a check did not hold.
     """
     ctx.ensure_object(dict).update(json=as_json, quiet=quiet, verbose=verbose)

@@ -28,6 +28,7 @@ from osparse.contracts.dataset_checks import NO_QRELS, content_problems, file_pr
 from osparse.errors import DatasetError
 from osparse.io.files import atomic_directory, fingerprint, pretty_json, read_json, sha256_file
 from osparse.io.tables import write_table
+from osparse.plugins.extras import check
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "validation", "test")
@@ -235,7 +236,9 @@ def save_dataset(
     Raises:
         DatasetError: a split that is none of :data:`SPLITS`, duplicate ids, empty texts, a qrel that points nowhere, a
             source that kept no row, a candidate labelled negative that the qrels judge relevant.
+        MissingExtraError: pyarrow, which writes the tables, is not installed.
     """
+    check("pyarrow", "corpus")
     sources = list(sources)
     if unknown := sorted({*qrels, *(candidates or {})} - {*SPLITS}):
         raise DatasetError(f"{path}: a split must be one of {', '.join(SPLITS)}, got {', '.join(map(repr, unknown))}")
@@ -271,7 +274,7 @@ def _read_manifest(path: Path) -> Manifest:
     if not isinstance(raw, dict) or raw.get("schema") != SCHEMA_VERSION:
         found = raw.get("schema") if isinstance(raw, dict) else type(raw).__name__
         raise DatasetError(
-            f"{path}: dataset schema {found} found, {SCHEMA_VERSION} wanted; rebuild with: osparse corpus build"
+            f"{path}: dataset schema must be {SCHEMA_VERSION}, got {found}; rebuild with: osparse corpus build"
         )
     try:
         return Manifest(**{**raw, "sources": [Source(**source) for source in raw["sources"]]})

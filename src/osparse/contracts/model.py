@@ -58,7 +58,7 @@ class Model:
             raise ModelError("\n".join([f"{path} is not a whole model; missing:", *missing]))
         raw = read_json(path / "osparse.json", ModelError)
         if not isinstance(raw, dict) or raw.get("schema") != SCHEMA_VERSION:
-            raise ModelError(f"{path}/osparse.json: schema {SCHEMA_VERSION} wanted; train again with: osparse train")
+            raise ModelError(f"{path}/osparse.json: schema must be {SCHEMA_VERSION}; train again with: osparse train")
         if raw.get("lexical_table") and not (path / LEXICAL_TABLE).is_file():
             raise ModelError(
                 f"{path} is not a whole model; missing:\n  - {LEXICAL_TABLE} (made by: osparse train); without it the "
@@ -95,7 +95,7 @@ def save_model(
     """Write a model directory in one step; ``write_weights`` saves the transformers model and tokenizer to a folder."""
     with atomic_directory(path, marker="osparse.json", overwrite=overwrite) as folder:
         write_weights(folder)
-        (folder / "idf.json").write_text(lexicon.to_json(), encoding="utf-8")
+        (folder / "idf.json").write_text(lexicon.idf_text(), encoding="utf-8")
         description = {
             "schema": SCHEMA_VERSION,
             "head": asdict(head),

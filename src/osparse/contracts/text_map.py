@@ -6,15 +6,17 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.ipc
 from numpy.typing import NDArray
 
 from osparse.errors import DatasetError
+from osparse.plugins.extras import require
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Hashes = NDArray[np.uint64]
 SEEDS = 8
@@ -89,7 +91,8 @@ class TextMap:
 
     @cached_property
     def _batches(self) -> tuple[list[pa.RecordBatch], list[int]]:
-        reader = pa.ipc.open_file(pa.memory_map(str(self.path)))
+        arrow = require("pyarrow", "corpus")
+        reader = require("pyarrow.ipc", "corpus").open_file(arrow.memory_map(str(self.path)))
         batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
         return batches, [0, *np.cumsum([batch.num_rows for batch in batches]).tolist()]
 

@@ -84,5 +84,5 @@ def _pooling(path: Path) -> str:
     modes = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens"}
     chosen = [name for name, key in modes.items() if isinstance(raw, dict) and raw.get(key)]
     if len(chosen) != 1:
-        raise ModelError(f"{config}: one of the poolings cls and mean is wanted; others are not known here")
+        raise ModelError(f"{config}: the pooling must be cls or mean; osparse knows no other")
     return chosen[0]

@@ -6,7 +6,6 @@ encoder.encode(["배나무는 봄에 하얀 꽃이 핀다"])   # [{"배": 1.21, 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -18,6 +17,7 @@ from tokenizers import Tokenizer
 
 from osparse.contracts.bundle import Bundle, read_member
 from osparse.encoders.onnx_nodes import INTEGER, operators
+from osparse.encoders.onnx_session import open_session, run_session
 from osparse.errors import BundleError, ModelError
 from osparse.formula.lexicon import Lexicon, check_idf, parse_tokenizer, vocabulary_of
 from osparse.formula.weights import SERVER_MAX_TOKENS, QueryEncoder, sparse_dict
@@ -26,7 +26,6 @@ from osparse.io.files import parse_json
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-INPUTS = ("input1.input_ids", "input1.attention_mask")
 STEP = 8
 """Ids; the lengths that texts are padded to are this far apart."""
 
@@ -64,11 +63,11 @@ class OnnxEncoder:
 
     def encode(self, texts: Sequence[str], batch_size: int = 32) -> list[dict[str, float]]:
         """{raw token: weight} of each text, in the order given."""
-        found: list[dict[str, float]] = [{} for _ in texts]
+        vectors: list[dict[str, float]] = [{} for _ in texts]
         for rows, weights in self.batches(texts, batch_size):
             for row, vector in zip(rows, weights, strict=True):
-                found[row] = sparse_dict(vector, self.tokens)
-        return found
+                vectors[row] = sparse_dict(vector, self.tokens)
+        return vectors
 
     def batches(self, texts: Sequence[str], batch_size: int = 32) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         """Yield (positions in ``texts``, (B, V) weights), longest texts first.
@@ -97,7 +96,7 @@ class OnnxEncoder:
 
     def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """(B, T), (B, T) -> (B, V); ids past the vocabulary are left out, as the server leaves them out."""
-        weights: NDArray[np.float32] = self._session.run(None, dict(zip(INPUTS, (ids, mask), strict=True)))[0]
+        weights = run_session(self._session, ids, mask)
         if weights.shape[1] < len(self.tokens):
             raise BundleError(
                 f"the encoder gives {weights.shape[1]} weights, its tokenizer has {len(self.tokens)} tokens; they do "
@@ -132,23 +131,6 @@ def read_tokenizer(archive: Path) -> tuple[Tokenizer, tuple[str, ...], int]:
     return tokenizer, vocabulary_of(tokenizer)[0], length
 
 
-def open_session(model: bytes, source: str, threads: int | None = None) -> InferenceSession:
-    """An ONNX Runtime session on the CPU; raises :class:`BundleError` for a file it, or the server, cannot use."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or _cores()
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as problem:  # noqa: BLE001 - onnxruntime raises its own classes, all bare Exceptions
-        raise BundleError(f"{source}: ONNX Runtime cannot load the model: {problem}; run: osparse package") from None
-    names = {i.name for i in session.get_inputs()}
-    if names != set(INPUTS):
-        raise BundleError(f"{source}: the model's inputs are {sorted(names)}, not {list(INPUTS)}; run: osparse package")
-    return session
-
-
 def pad(rows: Sequence[Sequence[int]], width: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Ids of several texts -> (B, T) ids padded with 0 to at least ``width``, and the (B, T) mask of the real ones."""
     longest = max(width, *map(len, rows))
@@ -158,7 +140,3 @@ def pad(rows: Sequence[Sequence[int]], width: int = 0) -> tuple[NDArray[np.int64
         ids[number, : len(row)] = row
         mask[number, : len(row)] = 1
     return ids, mask
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

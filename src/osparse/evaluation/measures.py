@@ -1,4 +1,4 @@
-"""Judged queries by direction, and how good a ranking of them is: nDCG@10, hit@1 and R@100 by ir-measures."""
+"""Judged queries by direction, and how good a ranking of them is: nDCG@10, hit@1 and R@100."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from osparse.algorithms.words import words
 from osparse.errors import DatasetError
+from osparse.evaluation.rank_measures import ndcg, recall, success
 from osparse.io.streams import find
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ DEPTH = 100
 """Documents of a run that the measures look at."""
 ASKED = DEPTH + 1
 """Documents to rank for a run: one more, since :func:`measure` may drop the query's own."""
+
+_BY_NAME = {NDCG: (ndcg, 10), HIT: (success, 1), RECALL: (recall, DEPTH)}
 
 log = logging.getLogger("osparse.evaluation.measures")
 
@@ -139,22 +142,15 @@ def measure(qrels: Mapping[str, Mapping[str, int]], run: Mapping[str, Sequence[s
     A document with the query's own id is the query itself (ArguAna, Quora) and is passed over, as BEIR does, unless it
     is judged to answer it: there the equal names are two things.
 
-    Source of the measures: trec_eval (ndcg_cut_10, success_1, recall_100), by ir-measures.
+    Source of the measures: trec_eval (ndcg_cut_10, success_1, recall_100).
     """
-    from ir_measures import R, Success, iter_calc, nDCG
-
-    names = {nDCG @ 10: NDCG, Success @ 1: HIT, R @ DEPTH: RECALL}
-    scored = {
-        query: {
-            document: float(-rank) for rank, document in reversed(list(enumerate(_others(query, run[query], judged))))
+    rankings = {query: _others(query, run.get(query) or (), judged) for query, judged in qrels.items()}
+    return Measures(
+        {
+            name: {query: value(rankings[query], judged, depth) for query, judged in qrels.items()}
+            for name, (value, depth) in _BY_NAME.items()
         }
-        for query, judged in qrels.items()
-        if run.get(query)
-    }
-    per_query = {name: dict.fromkeys(qrels, 0.0) for name in MEASURES}
-    for value in iter_calc(list(names), {q: dict(found) for q, found in qrels.items()}, scored):
-        per_query[names[value.measure]][value.query_id] = value.value
-    return Measures(per_query)
+    )
 
 
 def _others(query: str, ranking: Sequence[str], judged: Mapping[str, int]) -> list[str]:

@@ -70,7 +70,7 @@ class Lexicon:
     def id_of(self) -> dict[str, int]:
         return {token: i for i, token in enumerate(self.tokens) if token}
 
-    def to_json(self) -> str:
+    def idf_text(self) -> str:
         """idf.json's text: tokens in id order, weights as the shortest decimal of the float32."""
         pairs = (
             f"{json.dumps(t, ensure_ascii=False)}: {float(str(w))!r}"
@@ -82,7 +82,7 @@ class Lexicon:
     @property
     def version(self) -> str:
         """Twelve hex digits that name this table; equal weights, equal version."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+        return hashlib.sha256(self.idf_text().encode()).hexdigest()[:12]
 
 
 def read_vocabulary(tokenizer: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""A run's configuration: one YAML file and ``--set key=value`` overrides, read into a frozen dataclass.
+"""A run's configuration: one YAML file and ``key=value`` overrides, read into a frozen dataclass.
 
 Every problem is collected and reported together: unknown and repeated keys, missing keys, wrong types, values out of
 range. A field without a default must be given; nothing is guessed. A field states its range with :func:`setting`, and
@@ -103,7 +103,7 @@ def _read_yaml(path: Path, problems: list[str]) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
         raise ConfigError(str(path), [f"not readable as YAML: {problem}"]) from None
     if not isinstance(raw, dict):
-        problems.append(f"a mapping of settings was wanted, {type(raw).__name__} found")
+        problems.append(f"the settings must be a mapping, got {type(raw).__name__}")
         return {}
     return raw
 
@@ -111,12 +111,12 @@ def _read_yaml(path: Path, problems: list[str]) -> dict[str, Any]:
 def _override(raw: dict[str, Any], override: str, problems: list[str]) -> None:
     name, equals, text = override.partition("=")
     if not equals or not name:
-        problems.append(f"--set {override}: key=value was wanted")
+        problems.append(f"`overrides` must be of the form key=value, got {override!r}")
         return
     try:
         value = yaml.load(text, _Loader)
     except yaml.YAMLError:
-        problems.append(f"--set {override}: the value is not YAML")
+        problems.append(f"`overrides={override}`: the value is not YAML")
         return
     *parents, last = name.split(".")
     place: Any = raw
@@ -129,7 +129,7 @@ def _override(raw: dict[str, Any], override: str, problems: list[str]) -> None:
     elif isinstance(place, dict):
         place[last] = value
     else:
-        problems.append(f"--set {override}: there is no {name} in the file")
+        problems.append(f"`overrides={override}`: there is no {name} in the file")
 
 
 def _step(place: Any, part: str) -> Any:
@@ -235,5 +235,5 @@ def _check_range(value: Any, field: dataclasses.Field[Any], where: str, problems
         problems.append(f"{where}: {value} is not within {bounds}")
 
 
-def _wrong(where: str, wanted: str, raw: Any, problems: list[str]) -> None:
-    problems.append(f"{where}: {wanted} wanted, {raw!r} found")
+def _wrong(where: str, kind: str, raw: Any, problems: list[str]) -> None:
+    problems.append(f"{where}: must be {kind}, got {raw!r}")

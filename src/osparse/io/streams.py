@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import codecs
 import gzip
+import importlib
 import io
 import json
 import lzma
@@ -15,6 +16,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from types import ModuleType
 from typing import Any, BinaryIO, cast
 
 from osparse.errors import DatasetError
@@ -102,9 +104,10 @@ def opened(path: Path, *, may_be_empty: bool = False, bar: bool = True) -> Itera
             if head[:512].lstrip().lower().startswith(_HTML):
                 raise DatasetError(f"{shown(path)}:1: this is an HTML page, not data (an error page?); {FETCH_AGAIN}")
             kind = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), "")
+            damage = (EOFError, zlib.error, lzma.LZMAError, *([_zstd().ZstdError] if kind == "zstd" else []))
             try:
                 yield _past_bom(_decompressed(raw, kind))
-            except (EOFError, zlib.error, lzma.LZMAError) as problem:
+            except damage as problem:
                 raise DatasetError(_broken(path, kind, counted.done, size, problem)) from None
             except OSError as problem:
                 if problem.errno is not None or not kind:
@@ -132,11 +135,13 @@ def _decompressed(raw: io.BufferedReader, kind: str) -> io.BufferedReader:
     if kind == "xz":
         return io.BufferedReader(cast(io.RawIOBase, lzma.LZMAFile(raw)), 1 << 20)
     if kind == "zstd":
-        import pyarrow as pa  # late: asking an index needs no Arrow
-
-        stream = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")
-        return io.BufferedReader(stream, 1 << 20)
+        return io.BufferedReader(cast(io.RawIOBase, _zstd().ZstdFile(raw)), 1 << 20)
     return raw
+
+
+def _zstd() -> ModuleType:
+    """The standard library's module from Python 3.14 on, before that its backport."""
+    return importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
 
 
 def _broken(path: Path, kind: str, at: int, size: int | None, problem: Exception) -> str:

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.ipc
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 BATCH_ROWS = 65_536
 """Of every record batch but the last. Random access finds a row's batch by dividing."""
 READ_ROWS = 2_048
 """Rows that are made Python objects at a time, at least."""
 
-ARROW_TYPES = {
-    pl.String: pa.large_string(),
-    pl.Date: pa.date32(),
-    pl.Float32: pa.float32(),
-    pl.UInt32: pa.uint32(),
-    pl.Int64: pa.int64(),
-}
 Schema = Mapping[str, Any]
 """Column -> Polars type."""
 
 
 def arrow_schema(schema: Schema) -> pa.Schema:
-    return pa.schema([(name, ARROW_TYPES[kind]) for name, kind in schema.items()])
+    """The same for pyarrow."""
+    import pyarrow as pa  # late: the extras corpus and train install it, and reading needs it not
+
+    types = {
+        pl.String: pa.large_string(),
+        pl.Date: pa.date32(),
+        pl.Float32: pa.float32(),
+        pl.UInt32: pa.uint32(),
+        pl.Int64: pa.int64(),
+    }
+    return pa.schema([(name, types[kind]) for name, kind in schema.items()])
 
 
 def write_table(frame: pl.DataFrame | pl.LazyFrame, path: Path, schema: Schema) -> int:
@@ -36,10 +40,12 @@ def write_table(frame: pl.DataFrame | pl.LazyFrame, path: Path, schema: Schema) 
     Polars' own writer cuts batches as its threads happen to run; here they are all :data:`BATCH_ROWS` long, so the
     bytes, hence a dataset's fingerprint, are the same on any machine. A batch is in memory at a time, never the table.
     """
-    wanted, rows = arrow_schema(schema), 0
+    import pyarrow.ipc
+
+    arrow, rows = arrow_schema(schema), 0
     chosen = frame.lazy().select(pl.col(name).cast(kind) for name, kind in schema.items())
-    with pa.ipc.new_file(str(path), wanted) as writer:
-        for table in _rebatched(chosen, wanted):
+    with pyarrow.ipc.new_file(str(path), arrow) as writer:
+        for table in _rebatched(chosen, arrow):
             writer.write_table(table, max_chunksize=BATCH_ROWS)
             rows += table.num_rows
     return rows
@@ -47,10 +53,12 @@ def write_table(frame: pl.DataFrame | pl.LazyFrame, path: Path, schema: Schema) 
 
 def _rebatched(frame: pl.LazyFrame, schema: pa.Schema) -> Iterator[pa.Table]:
     """Tables of a multiple of BATCH_ROWS rows, and the rest."""
+    import pyarrow as pa
+
     waiting = schema.empty_table()
     for part in frame.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
-        found = part.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)
-        waiting = pa.concat_tables([waiting, found])
+        table = part.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)
+        waiting = pa.concat_tables([waiting, table])
         whole = waiting.num_rows - waiting.num_rows % BATCH_ROWS
         if whole:
             yield waiting.slice(0, whole).combine_chunks()

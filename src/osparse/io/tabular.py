@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from osparse.errors import DatasetError
 from osparse.io.progress import Bar, progress
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import polars as pl
 
 BATCH = 1024
 _PARQUET, _ARROW = b"PAR1", b"ARROW1"
@@ -30,6 +30,8 @@ def table_rows(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """(``path row N``, {column: value}) with dates as ISO text, cut to microseconds, and maps as objects.
 
+    An Arrow stream is in memory as a whole; of the other kinds a few batches are.
+
     Args:
         wanted: Which columns are read.
         nulls: Keep the columns that a row has no value for, as None.
@@ -38,84 +40,55 @@ def table_rows(
     Raises:
         DatasetError: neither Parquet nor Arrow, a file that is cut off or damaged, or a value that Python cannot hold.
     """
-    import pyarrow as pa  # late: asking an index needs no Arrow
-
     number = 0
-    try:
-        with progress(f"reading {path.name}", unit="rows") if bar else nullcontext(Bar("", None, "")) as counted:
-            for batch in _batches(path):
-                chosen = _microseconds(batch.select([name for name in batch.schema.names if wanted(name)]))
-                for row in chosen.to_pylist(maps_as_pydicts="strict"):
-                    number += 1
-                    yield f"{path} row {number}", {k: _plain(v) for k, v in row.items() if nulls or v is not None}
-                counted.advance(batch.num_rows)
-    except (pa.ArrowInvalid, pa.ArrowException, OSError) as problem:
-        raise DatasetError(f"{path}: not a whole Parquet or Arrow file, after row {number:,}: {problem}") from None
-    except (ValueError, KeyError, OverflowError) as problem:
-        raise DatasetError(f"{path}: a value after row {number:,} cannot be read: {problem}; leave it out") from None
+    with (
+        _readable(path, lambda: number),
+        progress(f"reading {path.name}", unit="rows") if bar else nullcontext(Bar("", None, "")) as counted,
+    ):
+        table = _scan(path)
+        names = table.collect_schema().names()
+        chosen = [name for name in names if wanted(name)]
+        # without any column the rows could not be counted
+        for batch in table.select(chosen or names[:1]).collect_batches(chunk_size=BATCH, maintain_order=True):
+            for row in batch.iter_rows(named=True):
+                number += 1
+                yield f"{path} row {number}", {c: _plain(row[c]) for c in chosen if nulls or row[c] is not None}
+            counted.advance(batch.height)
 
 
 def table_length(path: Path) -> int:
     """Rows of a Parquet or Arrow file; raises :class:`DatasetError` as :func:`table_rows`."""
-    import pyarrow as pa
-    import pyarrow.parquet
+    import polars as pl
 
-    try:
-        with path.open("rb") as file:
-            if file.read(4) == _PARQUET:
-                return int(pa.parquet.read_metadata(path).num_rows)
-        return sum(batch.num_rows for batch in _batches(path))
-    except (pa.ArrowInvalid, pa.ArrowException, OSError) as problem:
-        raise DatasetError(f"{path}: not a whole Parquet or Arrow file: {problem}") from None
+    with _readable(path, lambda: 0):
+        return int(_scan(path).select(pl.len()).collect().item())
 
 
-def _batches(path: Path) -> Iterator[pa.RecordBatch]:
-    import pyarrow as pa
-    import pyarrow.ipc
-    import pyarrow.parquet
+def _scan(path: Path) -> pl.LazyFrame:
+    import polars as pl  # late: searching an index needs no Polars
 
     with path.open("rb") as file:
         head = file.read(6)
     if not head:
         raise DatasetError(f"{path} is empty (0 bytes); fetch the file again")
     if head.startswith(_PARQUET):
-        yield from pa.parquet.ParquetFile(path).iter_batches(BATCH)
-        return
-    with pa.memory_map(str(path)) as file:
-        if head == _ARROW:
-            reader = pa.ipc.open_file(file)
-            whole = (reader.get_batch(i) for i in range(reader.num_record_batches))
-        else:
-            whole = iter(pa.ipc.open_stream(file))
-        for batch in whole:
-            for start in range(0, batch.num_rows, BATCH):
-                yield batch.slice(start, BATCH)
+        return pl.scan_parquet(path, glob=False, hive_partitioning=False)
+    if head == _ARROW:
+        return pl.scan_ipc(path, glob=False, hive_partitioning=False)
+    return pl.read_ipc_stream(path).lazy()
 
 
-def _microseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Times in nanoseconds cut to microseconds, the finest that Python has, within lists and structs too."""
-    import pyarrow as pa
+@contextmanager
+def _readable(path: Path, rows: Callable[[], int]) -> Iterator[None]:
+    """Turns what Polars raises into a :class:`DatasetError` that names the last of the ``rows`` that was read."""
+    import polars as pl
 
-    schema = pa.schema([field.with_type(_coarser(field.type)) for field in batch.schema])
-    return batch if schema.equals(batch.schema) else batch.cast(schema, safe=False)
-
-
-def _coarser(kind: pa.DataType) -> pa.DataType:
-    import pyarrow as pa
-
-    if pa.types.is_timestamp(kind) and kind.unit == "ns":
-        return pa.timestamp("us", kind.tz)
-    if pa.types.is_duration(kind) and kind.unit == "ns":
-        return pa.duration("us")
-    if kind == pa.time64("ns"):
-        return pa.time64("us")
-    if pa.types.is_list(kind):
-        return pa.list_(_coarser(kind.value_type))
-    if pa.types.is_large_list(kind):
-        return pa.large_list(_coarser(kind.value_type))
-    if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(_coarser(field.type)) for field in kind])
-    return kind
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as problem:
+        raise DatasetError(f"{path}: not a whole Parquet or Arrow file, after row {rows():,}: {problem}") from None
+    except (ValueError, KeyError, OverflowError) as problem:
+        raise DatasetError(f"{path}: a value after row {rows():,} cannot be read: {problem}; leave it out") from None
 
 
 def _plain(value: Any) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from osparse.errors import ModelError
+from osparse.errors import InputError, ModelError
 from osparse.formula.weights import SERVER_MAX_TOKENS
 from osparse.io.files import read_json
 from osparse.plugins import entry_points
@@ -134,25 +134,13 @@ def find(model_type: str) -> Architecture:
 
     Raises :class:`ModelError` where none is known, where two packages claim it, and where its entry point is broken.
     """
-    claims = entry_points.claims(GROUP).get(model_type, ())
-    if not claims:
-        raise ModelError(
-            f"model_type {model_type!r} has no known masked-LM head; known: {', '.join(known())}. To add it, "
-            f"install a package with an entry point {model_type} = 'module:ARCHITECTURE' in the group {GROUP} (an "
-            "osparse.masked_lm.architectures.Architecture)"
-        )
-    if len(claims) > 1:
-        raise ModelError(
-            f"model_type {model_type!r} is claimed by {' and '.join(entry.value for entry in claims)} in the entry "
-            f"points {GROUP}; uninstall one of the packages"
-        )
     try:
-        architecture = claims[0].load()
-    except (ImportError, AttributeError) as problem:
-        raise ModelError(f"model_type {model_type!r}: {claims[0].value} cannot be imported: {problem}") from None
+        architecture = entry_points.load(GROUP, model_type)
+    except InputError as problem:
+        raise ModelError(f"model_type {problem}") from problem
     if not isinstance(architecture, Architecture):
         raise ModelError(
-            f"model_type {model_type!r}: {claims[0].value} is {type(architecture).__name__}, not an "
+            f"model_type {model_type!r} of the entry points {GROUP} is {type(architecture).__name__}, not an "
             "osparse.masked_lm.architectures.Architecture"
         )
     return architecture

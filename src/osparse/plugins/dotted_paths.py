@@ -1,17 +1,16 @@
-"""Code of the user's own, named in a configuration: ``my_package.module:function``."""
+"""Functions of the user, named in a configuration as ``my_package.module:function``."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from osparse.errors import ConfigError
+from osparse.errors import ConfigError, InputError
 from osparse.io.files import sha256_file
+from osparse.plugins.load_object import load_object
 
 
 def load_dotted(path: str, what: str) -> Callable[..., Any]:
@@ -25,29 +24,15 @@ def load_dotted(path: str, what: str) -> Callable[..., Any]:
     Raises:
         ConfigError: it is not of that form, cannot be imported, or is not callable.
     """
-    module_name, colon, name = path.partition(":")
-    if not colon or not module_name or not name:
-        raise ConfigError(what, [f"{path!r} is not of the form module:function, like my_package.losses:margin"])
     try:
         with _working_directory_on_path():
-            module = importlib.import_module(module_name)
-    except ImportError as problem:
-        raise ConfigError(
-            what,
-            [f"{module_name} cannot be imported: {problem}; install it, or run where {module_name}.py lies"],
-        ) from None
-    except Exception as problem:
-        raise ConfigError(what, [f"{module_name} fails on import: {type(problem).__name__}: {problem}"]) from problem
-    found: Any = module
-    for part in name.split("."):
-        if not hasattr(found, part):
-            known = ", ".join(n for n, _ in inspect.getmembers(module, inspect.isfunction)) or "none"
-            raise ConfigError(what, [f"{module_name} has no {name}; its functions: {known}"])
-        found = getattr(found, part)
-    if not callable(found):
-        raise ConfigError(what, [f"{path} is a {type(found).__name__}, and a function was wanted"])
-    made: Callable[..., Any] = found
-    return made
+            value = load_object(path, "install its package, or run where its file lies")
+    except InputError as problem:
+        raise ConfigError(what, [str(problem)]) from problem
+    if not callable(value):
+        raise ConfigError(what, [f"{path} must be a function, got {type(value).__name__}"])
+    function: Callable[..., Any] = value
+    return function
 
 
 @contextmanager

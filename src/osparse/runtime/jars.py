@@ -101,7 +101,7 @@ def missing_jars(jars: Sequence[Jar], cache: Path) -> list[Jar]:
 def fetch_jars(jars: Sequence[Jar], cache: Path, *, of: str = "OpenSearch", offline: bool = False) -> None:
     """Bring every jar of ``of`` into ``cache``; at once if they are all there.
 
-    Raises NodeError when a jar is wanted and ``offline`` is set, cannot be had, or is not what the lock file says;
+    Raises NodeError when a jar is missing and ``offline`` is set, cannot be had, or is not what the lock file says;
     MissingExtraError when jgo is not installed.
     """
     wanted = missing_jars(jars, cache)

@@ -1,1 +1,1 @@
-"""One file per command: parse, call one function of a room, echo. Rooms are imported when a command runs."""
+"""One file per command: parse, call one function of a package, echo. Packages are imported when a command runs."""

@@ -20,12 +20,22 @@ osparse corpus mine data/deb-koen --output data/mined --consistency 10 --teacher
 @click.argument("dataset", type=FOLDER)
 @click.option("--output", required=True, type=FOLDER, help="The dataset directory to write.")
 @click.option("--retriever", default="bm25", show_default=True, help="bm25, or a trained model's folder.")
-@click.option("--negatives", default=30, show_default=True, help="At most so many per query and language.")
+@click.option("--negatives", default=30, show_default=True, help="Most negatives per query and language.")
 @click.option(
-    "--ranks", nargs=2, type=int, default=(1, 100), show_default=True, help="First and last rank that may be taken."
+    "--ranks",
+    nargs=2,
+    type=int,
+    default=(1, 100),
+    show_default=True,
+    help="First and last rank to take negatives from.",
 )
-@click.option("--margin", default=0.95, show_default=True, help="Only below this share of the answer's score.")
-@click.option("--consistency", type=int, help="Keep a pair only if its answer is among the first so many.")
+@click.option(
+    "--margin",
+    default=0.95,
+    show_default=True,
+    help="Only documents below this share of the relevant document's score.",
+)
+@click.option("--consistency", type=int, help="Keep a pair only if its relevant document is among the first N.")
 @click.option("--processes", default=1, show_default=True, help="For a model; the result does not depend on it.")
 @click.option("--teacher", type=FOLDER, help="Score the negatives too, as osparse corpus score does.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --output.")
@@ -54,7 +64,7 @@ def mine_command(
         negatives=negatives, first=ranks[0], last=ranks[1], margin=margin, consistency=consistency
     )  # fmt: skip
     made, report = mine(Dataset.open(dataset), output, chosen, rules, overwrite=overwrite)
-    result = {"path": str(output), **report.plain()}
+    result = {"path": str(output), **report.to_json()}
     lines = [
         f"{output}: {report.negatives:,} negatives of {report.with_negatives:,} of {report.queries:,} queries "
         f"(by {report.retriever})",
@@ -76,7 +86,7 @@ def mine_command(
 )
 @click.argument("dataset", type=FOLDER)
 @click.option("--teacher", required=True, type=FOLDER, help="A cross-encoder, a bi-encoder or an osparse model.")
-@click.option("--name", help="What the scores are called; the folder's name by default.")
+@click.option("--name", help="Name of the scores; the folder's name by default.")
 @click.option("--output", required=True, type=FOLDER, help="The dataset directory to write.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --output.")
 def score_command(dataset: Path, teacher: Path, name: str | None, output: Path, overwrite: bool) -> None:

@@ -21,15 +21,29 @@ osparse corpus pairs data/deb-koen data/qa --limit 10000 --output data/pairs""",
 @click.argument("datasets", nargs=-1, required=True, type=FOLDER)
 @click.option("--output", required=True, type=FOLDER, help="The dataset directory to write.")
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="Default: query-document, aligned.")
-@click.option("--paragraphs", default=3, show_default=True, help="Of an article beside its first.")
-@click.option("--mask", default=0.5, show_default=True, help="Share of title pairs whose text loses the title.")
-@click.option("--limit", type=int, help="Pairs in all, equal shares for the sources, whole groups.")
-@click.option("--query-characters", nargs=2, type=int, default=(2, 200), show_default=True, help="Fewest, most.")
-@click.option("--text-characters", nargs=2, type=int, default=(30, 5000), show_default=True, help="Fewest, most.")
-@click.option("--any-language", is_flag=True, help="Keep texts that are not in the language they are said to be.")
-@click.option("--boilerplate", default=20, show_default=True, help="Groups that open alike: a template; 0: keep.")
-@click.option("--near-duplicates", default=0.9, show_default=True, help="Jaccard similarity of copies; 0: keep.")
-@click.option("--seed", default=0, show_default=True, help="Draws the masked and the sampled, deals the splits.")
+@click.option("--paragraphs", default=3, show_default=True, help="Paragraphs of an article besides its first.")
+@click.option(
+    "--mask", default=0.5, show_default=True, help="Share of title pairs whose title is removed from the text."
+)
+@click.option("--limit", type=int, help="Total number of pairs: equal shares per source, whole groups.")
+@click.option("--query-characters", nargs=2, type=int, default=(2, 200), show_default=True, help="Minimum and maximum.")
+@click.option(
+    "--text-characters", nargs=2, type=int, default=(30, 5000), show_default=True, help="Minimum and maximum."
+)
+@click.option("--any-language", is_flag=True, help="Keep texts that are not in their declared language.")
+@click.option(
+    "--boilerplate",
+    default=20,
+    show_default=True,
+    help="Drop texts whose opening is shared by this many groups; 0: keep.",
+)
+@click.option(
+    "--near-duplicates",
+    default=0.9,
+    show_default=True,
+    help="Drop texts above this Jaccard similarity to another; 0: keep.",
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of masking, sampling and splitting.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --output.")
 def pairs(
     datasets: tuple[Path, ...],
@@ -46,7 +60,7 @@ def pairs(
     seed: int,
     overwrite: bool,
 ) -> None:
-    """Cut and filter what DATASETS judge relevant into pairs; a title asks for its summary and paragraphs."""
+    """Make filtered query-document pairs of the relevant documents in DATASETS; titles serve as queries too."""
     from osparse.contracts.dataset import Dataset
     from osparse.corpus import PairFilters, PairRules, make_pairs
 
@@ -64,11 +78,13 @@ def pairs(
     examples="osparse corpus baseline data/sources --output data/baseline/dataset",
 )
 @click.argument("sources", type=FOLDER)
-@click.option("--output", required=True, type=FOLDER, help="The dataset directory to write; others go beside it.")
-@click.option("--pairs", default=10_000, show_default=True, help="At most so many, in equal shares.")
+@click.option(
+    "--output", required=True, type=FOLDER, help="The dataset directory to write; intermediate ones go beside it."
+)
+@click.option("--pairs", default=10_000, show_default=True, help="Most pairs, in equal shares.")
 @click.option("--overwrite", is_flag=True, help="Build everything again.")
 def baseline(sources: Path, output: Path, pairs: int, overwrite: bool) -> None:
-    """Make pairs of whatever lies in SOURCES/NAME/ (NAME as in corpus build) and of Debian's descriptions."""
+    """Make pairs of the sources in SOURCES/NAME/ (NAME as in corpus build) and of Debian's descriptions."""
     from osparse.corpus import prepare_baseline
 
     _say(prepare_baseline(sources, output, pairs=pairs, overwrite=overwrite))

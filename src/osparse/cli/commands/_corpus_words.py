@@ -38,7 +38,7 @@ def trends_command(
     split: str | None,
     plot: Path | None,
 ) -> None:
-    """Find terms of a DATASET's dated documents that lately became more or less frequent than chance allows."""
+    """Find terms that became significantly more or less frequent in a DATASET's recent documents."""
     from osparse.contracts.dataset import Dataset
     from osparse.corpus import TrendRules, find_trends
 
@@ -73,7 +73,7 @@ osparse corpus synonyms data/news --half-life 90 --as-of 2026-11-01 --output dat
 )
 @click.option("--similarity", default=0.6, show_default=True, help="Smallest cosine within a group.")
 @click.option("--model", type=FOLDER, help="Vectors from a trained model's states instead of PPMI.")
-@click.option("--at-least", default=5, show_default=True, help="Documents that hold a word.")
+@click.option("--at-least", default=5, show_default=True, help="Fewest documents that contain a word.")
 @click.option("--confidence", default=0.1, show_default=True, help="Smallest confidence of a translation.")
 @click.option("--half-life", type=float, help="Days after which a document counts half.")
 @click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), help="The day from which --half-life counts back.")

@@ -111,22 +111,22 @@ def _inputs(sources: tuple[str, ...], paths: tuple[Path, ...], options: tuple[st
     """``--source NAME PATHS``, or ``--source NAME=PATH`` once or more; a name given again adds to it."""
     from osparse.corpus import Input
 
-    chosen = dict(_parted(option, "--option NAME=VALUE") for option in options)
+    chosen = dict(_parted(option, "--option", "NAME=VALUE") for option in options)
     if len(sources) == 1 and "=" not in sources[0]:
         return [Input(sources[0], paths, chosen, lang)]
     if paths or chosen:
         raise InputError("with several sources give each its path, --source NAME=PATH, and no PATH or --option beside")
     by_name: dict[str, tuple[Path, ...]] = {}
     for source in sources:
-        name, path = _parted(source, "--source NAME=PATH") if "=" in source else (source, "")
+        name, path = _parted(source, "--source", "NAME=PATH") if "=" in source else (source, "")
         by_name[name] = (*by_name.get(name, ()), *([Path(path)] if path else []))
     return [Input(name, of_source, lang=lang) for name, of_source in by_name.items()]
 
 
-def _parted(text: str, form: str) -> tuple[str, str]:
+def _parted(text: str, flag: str, form: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name or not value:
-        raise InputError(f"must be {form}, got {text!r}")
+        raise InputError(f"{flag} must be of the form {form}, got {text!r}")
     return name, value
 
 
@@ -167,7 +167,7 @@ def stats(dataset: Path, plots: Path | None) -> None:
 )
 @click.argument("dataset", type=FOLDER)
 @click.option("--output", required=True, type=FOLDER, help="The Hugging Face tokenizer folder to write.")
-@click.option("--vocab-size", default=16_000, show_default=True, help="Tokens, at most 32,768.")
+@click.option("--vocab-size", default=16_000, show_default=True, help="Number of tokens, at most 32,768.")
 @click.option(
     "--kind",
     type=click.Choice(["wordpiece", "unigram", "bpe"]),
@@ -175,7 +175,7 @@ def stats(dataset: Path, plots: Path | None) -> None:
     show_default=True,
     help="unigram cuts Korean nearer to its morphemes.",
 )
-@click.option("--split", help="What it is fitted on, or all; by default train where the DATASET has it, else all.")
+@click.option("--split", help="Split to fit on, or all; default: train where the DATASET has it, else all.")
 @click.option("--lowercase/--cased", default=True, show_default=True, help="Fold letter case.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --output.")
 def tokenizer(

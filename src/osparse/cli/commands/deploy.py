@@ -25,21 +25,27 @@ osparse deploy build/bundle2 --cluster http://localhost:9210 --index products --
 @command("deploy", examples=EXAMPLES)
 @click.argument("bundle", type=FOLDER)
 @cluster_options
-@click.option("--index", required=True, help="The name to search under: an alias onto <name>-<fingerprint>.")
+@click.option("--index", required=True, help="The alias to search under; it points to <name>-<fingerprint>.")
 @click.option("--mode", type=click.Choice(["auto", "ml-commons", "client"]), default="auto", show_default=True,
               help="ml-commons: the cluster encodes; client: osparse does; auto: what the plugins allow.")  # fmt: skip
-@click.option("--plan", "plan_only", is_flag=True, help="Say what would be done and why; touch nothing.")
+@click.option("--plan", "plan_only", is_flag=True, help="Print what would be done and why; change nothing.")
 @click.option("--allow-settings", is_flag=True, help="Change the cluster settings that ML Commons needs.")
-@click.option("--via-url", metavar="URL", help="The cluster fetches the bundle's zips from under URL; none are sent.")
+@click.option(
+    "--via-url",
+    metavar="URL",
+    help="Let the cluster download the bundle's zips from below URL instead of uploading them.",
+)
 @click.option("--stage", is_flag=True, help="Beside another bundle: make the new index, copy nothing, do not switch.")
 @click.option(
     "--no-copy", "copy", flag_value=False, default=True, help="Beside another bundle: the new index was loaded already."
 )
 @click.option("--gate", "gate_dataset", type=FOLDER, metavar="DATASET",
-              help="Switch only if nDCG@10 on its judged queries is not below the old index's.")  # fmt: skip
-@click.option("--gate-split", default="test", show_default=True, help="Whose judgements the gate uses.")
+              help="Switch only if nDCG@10 on its judged queries is not below that of the old index.")  # fmt: skip
+@click.option(
+    "--gate-split", default="test", show_default=True, help="Split of DATASET whose judgements the gate uses."
+)
 @click.option("--gate-margin", type=click.FloatRange(0, 1), default=0.005, show_default=True,
-              help="How far below it may be.")  # fmt: skip
+              help="Largest drop of nDCG@10 that passes the gate.")  # fmt: skip
 @click.option("--carry-aliases", is_flag=True, help="Beside another bundle: move the old index's other aliases along.")
 @click.option("--field", type=click.Choice(["rank_features", "sparse_vector", "semantic"]),
               help="Field type: exact, SEISMIC, or self-encoding.  [default: rank_features]")  # fmt: skip
@@ -78,7 +84,7 @@ def deploy_command(
 ) -> None:
     """Serve BUNDLE on a cluster under an index name.
 
-    Running it again changes nothing and says so; after an interruption it finishes the work. Where another bundle
+    Running it again changes nothing; after an interruption it finishes the work. Where another bundle
     serves under the name, the new index is made beside it, its documents are copied and encoded again, a gate is
     passed, and the name moves at once; osparse rollback moves it back. Options from --field to --ingest-batch that are
     not given stay as they are in the index that serves. Exit code 3: the gate did not hold, and the
@@ -112,10 +118,10 @@ def deploy_command(
     echo(result.to_json(), lambda: with_own_flags(result))
 
 
-def _unpruned(wanted: bool, named: dict[str, Any]) -> dict[str, None]:
-    if wanted and "prune_ratio" in named:
+def _unpruned(no_prune: bool, named: dict[str, Any]) -> dict[str, None]:
+    if no_prune and "prune_ratio" in named:
         raise InputError("--no-prune and --prune-ratio contradict each other; leave one out")
-    return {"prune_ratio": None} if wanted else {}
+    return {"prune_ratio": None} if no_prune else {}
 
 
 def _write(result: DeployResult, snippets_file: Path | None, saved_objects: Path | None) -> None:

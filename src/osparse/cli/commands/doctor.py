@@ -19,7 +19,7 @@ osparse doctor --cluster http://localhost:9210
 @command("doctor", examples=EXAMPLES)
 @cluster_options(required=False)
 def doctor_command(cluster: Cluster | None) -> None:
-    """Say what this machine, and a cluster if one is named, lack for each way of working."""
+    """Report what this machine, and a cluster if one is named, lack for each mode."""
     from osparse.deployer import doctor
 
     found = doctor(cluster)

@@ -24,16 +24,23 @@ osparse evaluate --dataset beir/scifact --cluster http://localhost:9210 --index 
 
 @command("evaluate", examples=EXAMPLES)
 @click.option("--dataset", type=FOLDER, required=True, help="A dataset directory, or a BEIR folder.")
-@click.option("--split", default="test", show_default=True, help="Whose judgements to measure on.")
-@click.option("--strict", is_flag=True, help="Refuse judgements of a missing or empty text; else they are left out.")
+@click.option("--split", default="test", show_default=True, help="Split whose judgements are used.")
+@click.option(
+    "--strict", is_flag=True, help="Refuse judgements of a missing or empty text; by default they are left out."
+)
 @cluster_options(required=False)
 @click.option("--index", metavar="NAME", help="The deployed index to measure, with --cluster.")
 @click.option("--model", type=FOLDER, help="A model directory to measure without a cluster.")
 @click.option("--baseline", type=click.Choice(["bm25"]),
               help="Measure the cluster's own BM25 beside it, in indices NAME-bm25-LANG.")  # fmt: skip
 @click.option("--full-precision", is_flag=True, help="With --model: do not round weights as the index does.")
-@click.option("--output", type=FOLDER, metavar="FILE", help="Keep the report as JSON; one that still holds is shown.")
-@click.option("--overwrite", is_flag=True, help="Measure again and replace what --output holds.")
+@click.option(
+    "--output",
+    type=FOLDER,
+    metavar="FILE",
+    help="Write the report as JSON; an up-to-date one is shown, not measured again.",
+)
+@click.option("--overwrite", is_flag=True, help="Measure again and replace the file at --output.")
 def evaluate_command(
     dataset: Path,
     split: str,
@@ -50,7 +57,7 @@ def evaluate_command(
     from osparse import open_benchmark
 
     if (cluster is None) == (model is None):
-        raise InputError("say what to measure: either --cluster URL with --index NAME, or --model MODEL")
+        raise InputError("name what to measure: either --cluster URL with --index NAME, or --model MODEL")
     if cluster is not None and (index is None or full_precision):
         wrong = "--cluster needs --index NAME" if index is None else "--full-precision goes with --model"
         raise InputError(f"{wrong}; osparse evaluate --help has examples")

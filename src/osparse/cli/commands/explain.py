@@ -21,7 +21,7 @@ osparse explain --cluster http://localhost:9210 --index products --document vlc:
 
 @command("explain", examples=EXAMPLES)
 @cluster_options
-@click.option("--index", required=True, metavar="NAME", help="The name it was deployed under.")
+@click.option("--index", required=True, metavar="NAME", help="The alias it was deployed under.")
 @click.option("--document", required=True, metavar="ID", help="The document to compare with.")
 @click.option("--expansions", type=click.IntRange(0), default=20, show_default=True,
               help="How many of the document's other weights to show.")  # fmt: skip

@@ -45,8 +45,10 @@ osparse idf data/news --tokenizer data/tokenizer --output data/idf.json --half-l
 @click.argument("paths", nargs=-1, required=True, type=FOLDER, metavar="DATASET|FILE...")
 @click.option("--tokenizer", required=True, type=FOLDER, help="A folder with a tokenizer.json, or that file.")
 @click.option("--output", required=True, type=FOLDER, help="idf.json; its provenance goes to idf.meta.json beside it.")
-@click.option("--split", help="Of a DATASET, or all; by default train where it has that split, else all.")
-@click.option("--half-life", type=float, help="Days: tokens frequent lately gain weight, as documents fade by this.")
+@click.option("--split", help="Split of a DATASET, or all; default: train where it has that split, else all.")
+@click.option(
+    "--half-life", type=float, help="Days after which a document counts half, so that recent tokens gain weight."
+)
 @click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), help="The day from which --half-life counts back.")
 @click.option("--max-boost", type=float, default=2.0, show_default=True, help="Largest factor of --half-life.")
 @click.option("--trends", type=FOLDER, help="A report of osparse corpus trends, whose rising terms gain weight.")

@@ -24,13 +24,13 @@ zcat dump.jsonl.gz | osparse index --cluster http://localhost:9210 --index produ
 @command("index", examples=EXAMPLES)
 @click.argument("documents", type=FOLDER, nargs=-1)
 @cluster_options
-@click.option("--index", required=True, help="The name it was deployed under, or a concrete index, name-fingerprint.")
+@click.option("--index", required=True, help="The alias it was deployed under, or a concrete index, name-fingerprint.")
 @click.option("--delete", type=FOLDER, multiple=True, metavar="FILE",
               help="Ids to delete, one per line (or a .jsonl with id). Can be given several times.")  # fmt: skip
-@click.option("--id-field", metavar="NAME", help="What the rows call the id.  [default: id or _id]")
-@click.option("--text-field", metavar="NAME", help="What the rows call the text.  [default: text]")
+@click.option("--id-field", metavar="NAME", help="Field of the id in the rows.  [default: id or _id]")
+@click.option("--text-field", metavar="NAME", help="Field of the text in the rows.  [default: text]")
 @click.option("--batch", type=click.IntRange(1),
-              help="Documents sent together.  [default: 16 in mode ml-commons, else 256]")  # fmt: skip
+              help="Documents per bulk request.  [default: 16 in mode ml-commons, else 256]")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1),
               help="Processes that encode, in mode client.  [default: one per core]")  # fmt: skip
 @click.option("--force", is_flag=True,

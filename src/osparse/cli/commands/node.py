@@ -47,13 +47,13 @@ def command() -> None:
 @click.option("--port", type=int, default=9210, show_default=True, help="HTTP port on 127.0.0.1; 0 for any free one.")
 @click.option("--heap", default="512m", show_default=True, metavar="SIZE", help="Memory for Java, such as 512m or 2g.")
 @click.option(
-    "--version", metavar="VERSION", help="Of OpenSearch; the newest osparse has checked jars for if left out."
+    "--version", metavar="VERSION", help="OpenSearch version; default: the newest whose jars osparse has checksums for."
 )
 @click.option("--offline", is_flag=True, help="Fetch nothing: fail if a jar is not in the local Maven cache.")
 def up(home: Path | None, port: int, heap: str, version: str | None, offline: bool) -> None:
     """Start the node and wait until it answers.
 
-    If it runs already, says so and where. Nodes with homes and ports of their own run side by side.
+    If it runs already, prints where. Nodes with homes and ports of their own run side by side.
     """
     from osparse.deployer.node.node import node_up
 
@@ -77,7 +77,7 @@ def logs(home: Path | None, lines: int, previous: bool) -> None:
 @_common.command("status", group=command, examples="osparse node status\nosparse --json node status --home ./node")
 @HOME
 def status(home: Path | None) -> None:
-    """Say whether the node runs, where, and why not."""
+    """Show whether the node runs, where, and why not."""
     from osparse.deployer.node.node import node_status
 
     _echo(node_status(home))

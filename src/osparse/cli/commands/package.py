@@ -21,7 +21,7 @@ osparse package splade-folder --idf idf.json --output BUNDLE
 """,
 )
 @click.argument("model", type=FOLDER)
-@click.option("--output", type=FOLDER, required=True, help="Bundle directory to make.")
+@click.option("--output", type=FOLDER, required=True, help="Bundle directory to write.")
 @click.option(
     "--format",
     "formats",
@@ -33,25 +33,27 @@ osparse package splade-folder --idf idf.json --output BUNDLE
     "--target",
     "target",
     multiple=True,
-    help="OpenSearch version it must run on, 2.15 to 3.8, or 2.x or 3.x (the default); give it again for another.",
+    help="OpenSearch version it must run on, 2.15 to 3.9, or 2.x or 3.x (the default); give it again for another.",
 )
 @click.option(
-    "--quantize", type=click.Choice(["int8"]), help="Smaller encoder with other weights; what it loses is printed."
+    "--quantize",
+    type=click.Choice(["int8"]),
+    help="Smaller encoder whose weights differ; the loss is measured and printed.",
 )
-@click.option("--idf", type=FOLDER, help="Query weights of another's checkpoint, written by osparse idf.")
+@click.option("--idf", type=FOLDER, help="Query weights for a checkpoint not made by osparse, written by osparse idf.")
 @click.option(
     "--activation",
     type=click.Choice(["log1p_relu", "log1p_log1p_relu"]),
-    help="Of another's checkpoint that does not say how logits become weights.",
+    help="Activation of a checkpoint not made by osparse whose files do not name it.",
 )
-@click.option("--max-length", type=int, help="Ids per document of another's checkpoint, 2 to 512.")
+@click.option("--max-length", type=int, help="Token ids per document for a checkpoint not made by osparse, 2 to 512.")
 @click.option(
     "--ignore",
     multiple=True,
     metavar="KEY",
     help="Setting of another's checkpoint that osparse does not know and is not to obey; repeat it for another.",
 )
-@click.option("--dataset", type=FOLDER, help="Measure how the bundle fits this dataset; else its own probes.")
+@click.option("--dataset", type=FOLDER, help="Measure how the bundle fits this dataset instead of its own probes.")
 @click.option("--overwrite", is_flag=True, help="Replace a bundle made from another model.")
 def command(
     model: Path,

@@ -20,9 +20,9 @@ osparse rollback --cluster http://localhost:9210 --index products
 
 @command("rollback", examples=EXAMPLES)
 @cluster_options
-@click.option("--index", required=True, help="The name whose last switch is taken back.")
-@click.option("--carry-aliases", is_flag=True, help="Move the other aliases of the index that is left along.")
-@click.option("--plan", "plan_only", is_flag=True, help="Say what would be done; touch nothing.")
+@click.option("--index", required=True, help="The alias whose last switch is undone.")
+@click.option("--carry-aliases", is_flag=True, help="Move the other aliases of the current index too.")
+@click.option("--plan", "plan_only", is_flag=True, help="Print what would be done; change nothing.")
 def rollback_command(cluster: Cluster, index: str, carry_aliases: bool, plan_only: bool) -> None:
     """Give a name back to the index it stood on before the last switch.
 

@@ -27,11 +27,11 @@ osparse search --cluster http://127.0.0.1:9210 --index quickstart --idf build/id
 
 @command("search", examples=EXAMPLES)
 @cluster_options
-@click.option("--index", required=True, metavar="NAME", help="The name it was deployed under.")
+@click.option("--index", required=True, metavar="NAME", help="The alias it was deployed under.")
 @click.option("--top", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Hits to show.")
 @click.option("--lang", metavar="CODE", help="Only documents of this language, such as ko.")
 @click.option("--explain", is_flag=True, help="Show the matched tokens: query weight x document weight.")
-@click.option("--idf", type=FOLDER, help="Weigh the query by this idf.json instead of the deployed one.")
+@click.option("--idf", type=FOLDER, help="Take query weights from this idf.json instead of the deployed one.")
 @click.argument("text")
 def search_command(
     cluster: Cluster, index: str, top: int, lang: str | None, explain: bool, idf: Path | None, text: str

@@ -24,11 +24,11 @@ osparse status --cluster http://localhost:9210 --heal --quiet
 @command("status", examples=EXAMPLES)
 @cluster_options
 @click.option("--index", help="One deployment only; all of them otherwise.")
-@click.option("--bundle", type=FOLDER, help="Also say where what serves is not this bundle.")
+@click.option("--bundle", type=FOLDER, help="Also report deployments of another bundle than this one.")
 @click.option(
     "--heal", is_flag=True, help="Deploy models again that do not answer, rebuild pipelines, put defaults back."
 )
-@click.option("--plan", "plan_only", is_flag=True, help="With --heal: say what would be done; touch nothing.")
+@click.option("--plan", "plan_only", is_flag=True, help="With --heal: print what would be done; change nothing.")
 def status_command(cluster: Cluster, index: str | None, bundle: Path | None, heal: bool, plan_only: bool) -> None:
     """Read a cluster's deployments back: fingerprints, documents, models on their nodes, ready or not.
 

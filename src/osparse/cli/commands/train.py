@@ -22,11 +22,13 @@ torchrun --nproc-per-node 8 -m osparse train configs/dgx_8gpu.yaml --dataset DAT
 """,
 )
 @click.argument("config", type=FOLDER)
-@click.option("--dataset", type=FOLDER, required=True, help="Dataset directory; its train split is learned from.")
-@click.option("--output", type=FOLDER, required=True, help="Model directory to make; the run's log goes to OUTPUT.run.")
+@click.option("--dataset", type=FOLDER, required=True, help="Dataset directory; its train split is trained on.")
+@click.option(
+    "--output", type=FOLDER, required=True, help="Model directory to write; the run's log goes to OUTPUT.run."
+)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one setting of CONFIG.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, with an estimate of memory; write nothing.")
-@click.option("--resume", is_flag=True, help="Go on from the run's newest checkpoint.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, with an estimate of memory; write nothing.")
+@click.option("--resume", is_flag=True, help="Resume from the run's newest checkpoint.")
 @click.option("--overwrite", is_flag=True, help="Replace an output made from other inputs.")
 def command(
     config: Path,
@@ -37,7 +39,7 @@ def command(
     resume: bool,
     overwrite: bool,
 ) -> None:
-    """Train an inference-free sparse encoder as CONFIG (YAML) says."""
+    """Train an inference-free sparse encoder as configured in CONFIG (YAML)."""
     from osparse.trainer import plan, train
 
     if dry_run:
@@ -45,7 +47,7 @@ def command(
             raise click.UsageError("--dry-run does nothing that --resume or --overwrite could change; leave them out")
         found = plan(config, dataset, output, overrides=overrides)
         if _main_process():
-            echo(found.as_json(), found.text)
+            echo(found.to_json(), found.text)
         return
     model = train(config, dataset, output, overrides=overrides, resume=resume, overwrite=overwrite)
     metrics = model.metrics

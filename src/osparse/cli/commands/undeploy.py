@@ -25,11 +25,11 @@ osparse undeploy --cluster http://localhost:9210 --index products --all --plan
 @cluster_options
 @click.option("--index", required=True, help="The name whose old indices are removed.")
 @click.option("--keep", type=click.IntRange(0), default=1, show_default=True,
-              help="How many old ones to keep for a rollback, the youngest.")  # fmt: skip
+              help="Number of old indices to keep for a rollback, newest first.")  # fmt: skip
 @click.option("--all", "everything", is_flag=True,
-              help="End the name: the index in use too, and the BM25 indices of osparse evaluate.")  # fmt: skip
-@click.option("--orphans", is_flag=True, help="Also pipelines, models and parts of its bundles that no index names.")
-@click.option("--plan", "plan_only", is_flag=True, help="Say what would be removed; touch nothing.")
+              help="Delete the index in use too, and the BM25 indices of osparse evaluate.")  # fmt: skip
+@click.option("--orphans", is_flag=True, help="Also delete pipelines, models and stored bundles that no index uses.")
+@click.option("--plan", "plan_only", is_flag=True, help="Print what would be removed; change nothing.")
 def undeploy_command(cluster: Cluster, index: str, keep: int, everything: bool, orphans: bool, plan_only: bool) -> None:
     """Remove old indices of a name with their models, pipelines and bundle parts; the one in use only with --all.
 

@@ -28,15 +28,15 @@ osparse verify BUNDLE --reference splade-folder
     show_default=True,
     help="djl also runs the zips in the server's own runtime, fetched from Maven Central once (222 MB).",
 )
-@click.option("--model", type=FOLDER, help="What BUNDLE was made from, to compare with that too.")
+@click.option("--model", type=FOLDER, help="The model that BUNDLE was made from, to compare with it too.")
 @click.option(
     "--reference",
     type=FOLDER,
-    help="Another's checkpoint that BUNDLE was made from, to compare with what sentence-transformers makes of it.",
+    help="Checkpoint that BUNDLE was made from, to compare with its weights in sentence-transformers.",
 )
 @click.option("--dataset", type=FOLDER, help="Measure how the bundle fits this dataset.")
 def command(bundle: Path, runtime: str, model: Path | None, reference: Path | None, dataset: Path | None) -> None:
-    """Check BUNDLE's files, tokenizer, query weights and encoders; exit code 3 if one does not hold.
+    """Check BUNDLE's files, tokenizer, query weights and encoders; exit code 3 if a check fails.
 
     "graphs" compares the packaged graphs with each other, "emulator" an emulation of the server with the bundle's
     probes, "server runtime" (with --runtime djl) the server's own runtime with them.
@@ -51,7 +51,7 @@ def command(bundle: Path, runtime: str, model: Path | None, reference: Path | No
         "bundle": str(verification.bundle.path),
         "fingerprint": verification.bundle.fingerprint,
         "checks": [asdict(check) for check in verification.checks],
-        "fit": verification.fit.as_dict() if verification.fit else verification.bundle.fit,
+        "fit": verification.fit.to_json() if verification.fit else verification.bundle.fit,
     }
     fit = f"\nfit\n{table(verification.fit.rows())}" if verification.fit else ""
     echo(result, f"{verification.bundle.path} holds\n{verification.table()}{fit}")
