@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from osparse.trainer.losses.losses import (
+from osparse.trainer.losses import (
     df_activation,
     flops,
     idf_penalty,

@@ -121,14 +121,14 @@ class DfFlops:
 
 @dataclass(frozen=True, kw_only=True)
 class Alarms:
-    """What is not a useful model any more, and what to do about it."""
+    """Limits of a useful model, checked in training and once more at its end, and the action in training."""
 
-    empty: float = setting(low=0, above=True, high=1)
-    """Share of all-zero documents above which the model is called collapsed."""
-    nonzeros: float = setting(low=1)
-    """Mean non-zeros per document, once lambda is at its full value, above which it is called dense."""
-    action: Literal["stop", "back_off", "warn"]
-    """stop with a checkpoint; halve (collapsed) or double (dense) lambda; or only say so."""
+    empty: float = setting(0.05, low=0, above=True, high=1)
+    """Share of all-zero documents above which the model has collapsed."""
+    nonzeros: float = setting(2000.0, low=1)
+    """Mean non-zeros per document, once lambda has its full value, above which the model is dense."""
+    action: Literal["stop", "back_off", "warn"] = "warn"
+    """stop with a checkpoint; back_off: halve (collapsed) or double (dense) lambda; warn: only log a warning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +154,8 @@ class SparsityConfig:
     """Weight, relative to lambda, of an L1 divided by each token's IDF."""
     target_nonzeros: int | None = setting(None, low=1)
     """Mean non-zeros per training document that lambda is steered to; ``weight`` is then where it starts."""
-    alarms: Alarms | None = None
+    alarms: Alarms | None = Alarms()
+    """null: no alarms in training; the end is always checked."""
 
     def problems(self) -> list[str]:
         found = []

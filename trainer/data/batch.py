@@ -14,9 +14,9 @@ from torch import Tensor
 from osparse.trainer.config.run_config import Ranking
 from osparse.trainer.data.batch_sampler import BatchSampler
 from osparse.trainer.data.padding import Ids, window
-from osparse.trainer.data.records import Record, Records, Text
 from osparse.trainer.data.token_translation import Translations
-from osparse.trainer.losses.losses import negative_pool
+from osparse.trainer.data.training_records import TokenisedText, TrainingRecord, TrainingRecords
+from osparse.trainer.losses.contrastive import negative_pool
 
 SPAN_TOKENS = (3, 12)
 """Shortest and longest span used as a query."""
@@ -26,7 +26,7 @@ SPAN_TOKENS = (3, 12)
 class Column:
     """A document of a batch: its column in the scores."""
 
-    document: Text
+    document: TokenisedText
     ids: Ids
     """What of the document is encoded."""
     slot: int
@@ -49,7 +49,7 @@ class BatchQuery:
     """Ids of the documents that are no negatives of it."""
     owner: int
     """Position in the batch of its record."""
-    text: Text | None = None
+    text: TokenisedText | None = None
     """The judged query; None for a span or a translation, which have no text and no teacher's score."""
 
 
@@ -80,21 +80,21 @@ class Batch:
     """Those of ``slate`` for which nothing says that the document is a negative."""
 
     @property
-    def documents(self) -> list[Text]:
+    def documents(self) -> list[TokenisedText]:
         return [column.document for column in self.columns]
 
     @property
     def query_ids(self) -> list[str | None]:
         return [query.text.id if query.text else None for query in self.queries]
 
-    def add_document(self, document: Text, ids: Ids, slot: int, *, positive: bool = True) -> int:
+    def add_document(self, document: TokenisedText, ids: Ids, slot: int, *, positive: bool = True) -> int:
         """The column of a document, which is added unless it is in the batch already."""
         column = self.column_of.setdefault(document.id, len(self.columns))
         if column == len(self.columns):
             self.columns.append(Column(document, ids, slot, positive))
         return column
 
-    def add_candidate(self, document: Text, ids: Ids, slot: int, *, owner: int, negative: bool) -> None:
+    def add_candidate(self, document: TokenisedText, ids: Ids, slot: int, *, owner: int, negative: bool) -> None:
         """Add a candidate of the record ``owner``; a document that is in the batch already is not encoded twice."""
         column = self.add_document(document, ids, slot, positive=False)
         self.slate.append((owner, column))
@@ -159,7 +159,7 @@ class BatchMaker:
     """Batches of records: a pure function of the step and a generator that is the step's own."""
 
     def __init__(
-        self, records: Records, sampler: BatchSampler, config: Ranking, limit: int,
+        self, records: TrainingRecords, sampler: BatchSampler, config: Ranking, limit: int,
         translations: Mapping[tuple[str, str], Translations] | None = None,
     ) -> None:  # fmt: skip
         """Args:
@@ -186,7 +186,7 @@ class BatchMaker:
         return batch
 
     def _queries(
-        self, batch: Batch, owner: int, record: Record, documents: Sequence[Text], target: int,
+        self, batch: Batch, owner: int, record: TrainingRecord, documents: Sequence[TokenisedText], target: int,
         generator: np.random.Generator,
     ) -> None:  # fmt: skip
         document, weight = batch.columns[target].document, self.config.span_weight
@@ -206,7 +206,7 @@ class BatchMaker:
             for _ in range(self.config.spans):
                 batch.add_query(BatchQuery(span(source.ids, generator), target, weight, answers, owner))
 
-    def _translated(self, queries: Sequence[Text], lang: str, generator: np.random.Generator) -> Iterator[Ids]:
+    def _translated(self, queries: Sequence[TokenisedText], lang: str, generator: np.random.Generator) -> Iterator[Ids]:
         """``config.translated_queries`` of each query in ``lang`` for each other language, where they come out."""
         for query in (query for query in queries if query.lang == lang):
             for (source, _), translations in self.translations.items():
@@ -215,7 +215,7 @@ class BatchMaker:
                     if ids is not None:
                         yield thinned(ids, self.config.query_dropout, generator)
 
-    def _documents(self, record: Record, generator: np.random.Generator) -> list[Text]:
+    def _documents(self, record: TrainingRecord, generator: np.random.Generator) -> list[TokenisedText]:
         chosen = []
         for lang in self.records.languages:
             there = [document for document in record.documents if document.lang == lang]
@@ -224,7 +224,12 @@ class BatchMaker:
         return chosen
 
     def _candidates(
-        self, batch: Batch, owner: int, record: Record, documents: Sequence[Text], generator: np.random.Generator
+        self,
+        batch: Batch,
+        owner: int,
+        record: TrainingRecord,
+        documents: Sequence[TokenisedText],
+        generator: np.random.Generator,
     ) -> None:
         """``config.negatives`` for each of the record's documents, in its language; fewer where there are fewer."""
         if not self.config.negatives:

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from osparse.errors import ConfigError, DatasetError
 from osparse.trainer.config.run_config import Mixing
-from osparse.trainer.data.records import Records
+from osparse.trainer.data.training_records import TrainingRecords
 
 NEAREST_ROWS = 512
 """Records compared with all others at a time."""
@@ -39,7 +39,7 @@ class Shares:
         return order[kept]
 
 
-def shares(records: Records, mixing: Mixing | None) -> Shares | None:
+def shares(records: TrainingRecords, mixing: Mixing | None) -> Shares | None:
     """Records per source and epoch: n = min(records, cap), then n_smallest x (n / n_smallest)^exponent.
 
     Raises :class:`ConfigError` if a cap names a source that the training split does not have.
@@ -158,7 +158,7 @@ def require_groups(groups: NDArray[np.int64]) -> int:
     return distinct
 
 
-def nearest(records: Records, idf: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+def nearest(records: TrainingRecords, idf: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     """(R, k) of each record the k records of other groups with the nearest TF-IDF vectors over all their texts.
 
     Their documents are hard negatives for each other, and being in one batch they cost nothing more. Where fewer than
@@ -191,7 +191,7 @@ def _telling(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
     return kept
 
 
-def tf_idf(records: Records, idf: NDArray[np.float32]) -> sparse.csr_matrix:
+def tf_idf(records: TrainingRecords, idf: NDArray[np.float32]) -> sparse.csr_matrix:
     """(V, R) a record's queries, counted twice, and documents in all languages as one column of length 1."""
     rows, columns, values = [], [], []
     for column, record in enumerate(records.records):

@@ -22,7 +22,7 @@ DEVICE_ROWS = 128
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class SpecialTokens:
     """What a tokenizer puts around a text, and its ids for padding and masking."""
 
     before: Ids
@@ -32,7 +32,7 @@ class Frame:
     """None where the tokenizer has no mask token."""
 
     @classmethod
-    def of(cls, tokenizer: Path) -> Frame:
+    def of(cls, tokenizer: Path) -> SpecialTokens:
         """Read it off a tokenizer.json by encoding a text; raises :class:`ModelError` if it has no ordinary token."""
         loaded = load_tokenizer(tokenizer)
         special = {i for i, token in loaded.get_added_tokens_decoder().items() if token.special}
@@ -62,7 +62,7 @@ def window(ids: Ids, limit: int, generator: np.random.Generator) -> Ids:
 
 
 def buckets(
-    sequences: Sequence[Ids], frame: Frame, rows: int | None = None
+    sequences: Sequence[Ids], special: SpecialTokens, rows: int | None = None
 ) -> Iterator[tuple[NDArray[np.int64], Tensor, Tensor]]:
     """Yield (positions in ``sequences``, (B, T) int64 ids, (B, T) int64 mask), B <= rows, of similar lengths.
 
@@ -72,9 +72,9 @@ def buckets(
     order = np.argsort([-len(s) for s in sequences], kind="stable")
     for start in range(0, len(order), rows):
         chosen = order[start : start + rows]
-        framed = [np.concatenate([frame.before, sequences[i], frame.after]) for i in chosen]
+        framed = [np.concatenate([special.before, sequences[i], special.after]) for i in chosen]
         length = max(map(len, framed))
-        ids = np.full((len(framed), length), frame.pad, dtype=np.int64)
+        ids = np.full((len(framed), length), special.pad, dtype=np.int64)
         mask = np.zeros((len(framed), length), dtype=np.int64)
         for row, sequence in enumerate(framed):
             ids[row, : len(sequence)] = sequence

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from osparse.algorithms.ibm_model1 import Ids, translation_probabilities
-from osparse.trainer.data.records import Record, Records
+from osparse.trainer.data.training_records import TrainingRecord, TrainingRecords
 
 log = logging.getLogger("osparse.trainer.data.token_translation")
 MIN_MASS = 0.05
@@ -63,7 +63,7 @@ class Translations:
         return np.array(list(dict.fromkeys(np.where(translated, found, tokens)[kept].tolist())), dtype=np.int64)
 
 
-def pairwise(records: Records, vocabulary: int, limit: int) -> dict[tuple[str, str], Translations]:
+def pairwise(records: TrainingRecords, vocabulary: int, limit: int) -> dict[tuple[str, str], Translations]:
     """(source language, target language) -> translations, for every two languages of the records."""
     return {
         (a, b): Translations(estimate(records, a, b, vocabulary, limit))
@@ -81,7 +81,7 @@ def above(table: sparse.csr_matrix, floor: float) -> sparse.csr_matrix:
     return kept
 
 
-def estimate(records: Records, source: str, target: str, vocabulary: int, limit: int) -> sparse.csr_matrix:
+def estimate(records: TrainingRecords, source: str, target: str, vocabulary: int, limit: int) -> sparse.csr_matrix:
     """(vocabulary, vocabulary) t(e|f) at [f, e] for tokens of two languages; ``limit``: tokens of a text that count.
 
     Estimated once for the same records.
@@ -92,7 +92,7 @@ def estimate(records: Records, source: str, target: str, vocabulary: int, limit:
     return records.tables[key]
 
 
-def _estimate(records: Records, source: str, target: str, vocabulary: int, limit: int) -> sparse.csr_matrix:
+def _estimate(records: TrainingRecords, source: str, target: str, vocabulary: int, limit: int) -> sparse.csr_matrix:
     units = [aligned(record, source, target, limit) for record in records.records]
     units = [unit for unit in units if unit]
     size = sum(len(a) * len(b) for unit in units for a, b in unit)
@@ -105,7 +105,7 @@ def _estimate(records: Records, source: str, target: str, vocabulary: int, limit
     return above(found, NEGLIGIBLE)
 
 
-def aligned(record: Record, source: str, target: str, limit: int) -> list[tuple[Ids, Ids]]:
+def aligned(record: TrainingRecord, source: str, target: str, limit: int) -> list[tuple[Ids, Ids]]:
     """Distinct tokens in each language of the record's queries, and of its documents, where both have some."""
     found = []
     for texts in (record.queries, record.documents):

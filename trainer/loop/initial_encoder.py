@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import BertConfig, BertForMaskedLM
 
 from osparse.encoders.lexical_table import LexicalTable, read_table
 from osparse.encoders.torch_encoder import SparseEncoder, positions
@@ -50,8 +51,6 @@ def _started_table(config: TrainConfig, rows: int) -> LexicalTable | None:
 
 
 def _new_bert(config: TrainConfig, rows: int) -> Any:
-    from transformers import BertConfig, BertForMaskedLM
-
     size = config.encoder
     shape = BertConfig(
         vocab_size=rows, hidden_size=size.hidden, num_hidden_layers=size.layers, num_attention_heads=size.heads,

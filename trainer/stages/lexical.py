@@ -12,14 +12,16 @@ from scipy import sparse
 from osparse.encoders.lexical_table import LexicalTable
 from osparse.errors import ConfigError
 from osparse.trainer.config.run_config import LexicalConfig
-from osparse.trainer.data.padding import Frame
-from osparse.trainer.data.records import Records
+from osparse.trainer.data.padding import SpecialTokens
 from osparse.trainer.data.token_translation import above, estimate
+from osparse.trainer.data.training_records import TrainingRecords
 
 log = logging.getLogger("osparse.trainer.stages.lexical")
 
 
-def lexical_table(config: LexicalConfig, records: Records, rows: int, frame: Frame, limit: int) -> LexicalTable:
+def lexical_table(
+    config: LexicalConfig, records: TrainingRecords, rows: int, special: SpecialTokens, limit: int
+) -> LexicalTable:
     """The table of :class:`LexicalTable` for a decoder of ``rows`` rows; documents have at most ``limit`` ids.
 
     Raises :class:`ConfigError` if translations are wanted and the records have none.
@@ -29,7 +31,7 @@ def lexical_table(config: LexicalConfig, records: Records, rows: int, frame: Fra
             "lexical_table",
             [f"translated: the training records are all in {records.languages[0]!r}; set translated: 0"],
         )
-    lengths = [min(len(d.ids) + frame.size, limit) for record in records.records for d in record.documents]
+    lengths = [min(len(d.ids) + special.size, limit) for record in records.records for d in record.documents]
     matrix = config.translated * translations(config, records, rows, limit) if config.translated else None
     if matrix is not None and not matrix.nnz:
         problem = "translated: no record has texts in two languages to learn translations from; set translated: 0"
@@ -41,7 +43,7 @@ def lexical_table(config: LexicalConfig, records: Records, rows: int, frame: Fra
     )
 
 
-def translations(config: LexicalConfig, records: Records, rows: int, limit: int) -> sparse.csr_matrix:
+def translations(config: LexicalConfig, records: TrainingRecords, rows: int, limit: int) -> sparse.csr_matrix:
     """(rows, rows) t(document token | query token) at [document token, query token], the largest of each row.
 
     A document token e answers a query token k of another language as far as k is translated by e.

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from osparse.encoders.torch_encoder import SparseEncoder
-from osparse.trainer.compute.distributed import gather_rows, replicated, share
+from osparse.trainer.compute.distributed import gather_rows, process_rows, replicated
 from osparse.trainer.compute.gradient_cache import cached_weights, random_state, set_random_state
 from osparse.trainer.config.run_config import Distillation, Ranking, SparsityConfig
 from osparse.trainer.data.batch import Batch, BatchMaker
 from osparse.trainer.data.batch_sampler import BatchSampler, nearest, shares
-from osparse.trainer.data.padding import Frame, Ids, buckets
-from osparse.trainer.data.records import Records
+from osparse.trainer.data.padding import Ids, SpecialTokens, buckets
 from osparse.trainer.data.token_translation import pairwise
-from osparse.trainer.losses.losses import (
+from osparse.trainer.data.training_records import TrainingRecords
+from osparse.trainer.losses import (
     idf_scores,
     info_nce,
     kl_distillation,
@@ -43,8 +43,8 @@ class RankingStage:
     """Computes the gradients of one step at a time."""
 
     def __init__(
-        self, encoder: SparseEncoder, config: Ranking, sparsity: SparsityConfig, records: Records,
-        idf: NDArray[np.float32], frame: Frame, seed: int, *,
+        self, encoder: SparseEncoder, config: Ranking, sparsity: SparsityConfig, records: TrainingRecords,
+        idf: NDArray[np.float32], special: SpecialTokens, seed: int, *,
         teachers: Sequence[Scorer] = (), micro_batch: int | None = None, loss: ContrastiveLoss = info_nce,
     ) -> None:  # fmt: skip
         """Args:
@@ -53,7 +53,7 @@ class RankingStage:
         micro_batch: Documents encoded at a time; None takes all at once.
         loss: The contrastive one.
         """
-        self.encoder, self.config, self.records, self.frame = encoder, config, records, frame
+        self.encoder, self.config, self.records, self.special = encoder, config, records, special
         self.idf = torch.from_numpy(idf)
         self.seed = (seed, 2)
         self.teachers, self.micro_batch, self.loss = teachers, micro_batch, loss
@@ -61,7 +61,7 @@ class RankingStage:
         sampler = BatchSampler(records.groups, config.batch, (*self.seed, 0), similar, shares(records, config.mixing))
         vocabulary, limit = encoder.decoder.weight.shape[0], encoder.head.max_length
         translations = pairwise(records, vocabulary, limit) if config.translated_queries else None
-        self.batches = BatchMaker(records, sampler, config, config.max_length - frame.size, translations)
+        self.batches = BatchMaker(records, sampler, config, config.max_length - special.size, translations)
         self.sparsity = Sparsity(sparsity, config.steps, idf, vocabulary)
         set_dropout(encoder, config.dropout)
 
@@ -126,7 +126,7 @@ class RankingStage:
 
     def _taught(self, teacher: Scorer, batch: Batch) -> Tensor:
         """(Q, D) of one teacher, each process scoring its share of the documents."""
-        scores = torch.from_numpy(teacher.scores(batch, share(len(batch.columns))))
+        scores = torch.from_numpy(teacher.scores(batch, process_rows(len(batch.columns))))
         device = self.encoder.keep.device
         return gather_rows(scores.T.contiguous().to(device), len(batch.columns)).T.cpu()
 
@@ -137,12 +137,12 @@ class RankingStage:
 
         def encode(part: Sequence[Ids]) -> Tensor:
             parts, order = [], []
-            for rows, ids, mask in buckets(part, self.frame):
+            for rows, ids, mask in buckets(part, self.special):
                 parts.append(self.encoder(ids.to(device), mask.to(device), chosen))
                 order.append(rows)
             return torch.cat(parts)[torch.from_numpy(np.argsort(np.concatenate(order))).to(device)]
 
-        mine = inputs[share(len(inputs))]
+        mine = inputs[process_rows(len(inputs))]
         local = cached_weights(encode, mine, self.micro_batch) if mine else torch.zeros(0, len(columns), device=device)
         return gather_rows(local, len(inputs))
 

@@ -26,7 +26,7 @@ from osparse.formula.weights import QueryEncoder
 from osparse.trainer.config.run_config import Teacher
 from osparse.trainer.data.batch import Batch
 from osparse.trainer.data.record_reader import text_maps
-from osparse.trainer.data.records import Records
+from osparse.trainer.data.training_records import TrainingRecords
 
 Floats = NDArray[np.float32]
 Vector = TypeVar("Vector")
@@ -43,7 +43,7 @@ class Scorer(Protocol):
         """(Q, n) of all queries and the documents ``rows`` of the batch; NaN where it has none."""
 
 
-def make_scorer(teacher: Teacher, dataset: Dataset, records: Records, device: torch.device) -> Scorer:
+def make_scorer(teacher: Teacher, dataset: Dataset, records: TrainingRecords, device: torch.device) -> Scorer:
     """Raises :class:`ConfigError` if its folder is none, :class:`DatasetError` if the dataset has no scores."""
     if teacher.kind == "bm25":
         return Bm25Teacher(records)
@@ -82,7 +82,7 @@ class Texts(Mapping[str, str]):
 class DatasetTeacher:
     """Scores that were computed before and lie in the dataset's candidates."""
 
-    def __init__(self, records: Records, scorer: str | None) -> None:
+    def __init__(self, records: TrainingRecords, scorer: str | None) -> None:
         """Raises :class:`DatasetError` without scores of the scorer, or with no or several teachers and none named."""
         there = sorted({name for found in records.candidates.values() for name in found.scores})
         teachers = sorted({name for found in records.candidates.values() for name in found.teachers})
@@ -118,7 +118,7 @@ class Bm25Teacher:
     It says nothing of a document in another language than the query's, nor of spans where there are several languages.
     """
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: TrainingRecords) -> None:
         self.lang_of_spans = records.languages[0] if len(records.languages) == 1 else ""
         vocabulary = 1 + max(int(ids.max()) for _, ids in _documents(records))
         frequencies = {lang: np.zeros(vocabulary) for lang in records.languages}
@@ -150,7 +150,7 @@ class Bm25Teacher:
         return np.array([weights[query[query < len(idf)]].sum() for query in queries], dtype=np.float32)
 
 
-def _documents(records: Records) -> Iterator[tuple[str, NDArray[np.int64]]]:
+def _documents(records: TrainingRecords) -> Iterator[tuple[str, NDArray[np.int64]]]:
     """Language and token ids of each document."""
     return ((document.lang, document.ids) for record in records.records for document in record.documents)
 
@@ -165,7 +165,7 @@ class SparseTeacher:
         self.query = QueryEncoder(load_tokenizer(model.path / "tokenizer.json"), model.lexicon)
         self.idf = model.lexicon.idf
         self.documents, self.queries = documents, queries
-        self._vectors: Remembered[tuple[NDArray[np.int64], Floats]] = Remembered()
+        self._vectors: VectorCache[tuple[NDArray[np.int64], Floats]] = VectorCache()
 
     def scores(self, batch: Batch, rows: slice) -> Floats:
         documents = [document.id for document in batch.documents[rows]]
@@ -198,7 +198,7 @@ class DenseTeacher:
         """Raises :class:`ModelError` if the folder is no bi-encoder that is known here."""
         self.encoder = DenseEncoder(path, device)
         self.texts = {"document": documents, "query": queries}
-        self._vectors: dict[str, Remembered[NDArray[np.float16]]] = {kind: Remembered() for kind in self.texts}
+        self._vectors: dict[str, VectorCache[NDArray[np.float16]]] = {kind: VectorCache() for kind in self.texts}
 
     def scores(self, batch: Batch, rows: slice) -> Floats:
         queries = sorted({name for name in batch.query_ids if name is not None})
@@ -221,7 +221,7 @@ class DenseTeacher:
         return np.stack(vectors) if vectors else np.zeros((0, self.encoder.size), np.float32)
 
 
-class Remembered(Generic[Vector]):
+class VectorCache(Generic[Vector]):
     """The vectors of texts met before, at most :data:`VECTORS` of them; the oldest are forgotten first."""
 
     def __init__(self, most: int | None = None) -> None:
