@@ -201,10 +201,12 @@ def _warn_of_start(inputs: Inputs, state: RunState) -> None:
             state.start["ndcg"], state.start["chance"],
         )  # fmt: skip
     for language in inputs.languages_not_trained:
-        directions = [name for name in state.start["directions"] if language in name.split(",")[0].split("->")]
-        measured = (
-            f"measured: {', '.join(directions)}" if directions else "no validation pairs of it: cannot be measured"
-        )
+        figures = [
+            f"{direction} {value:.3f}"
+            for direction, value in state.start["directions"].items()
+            if "," not in direction and language in direction.split("->")  # subsets have a comma
+        ]
+        measured = f"measured: {', '.join(figures)}" if figures else "not measured: no validation pairs in it"
         log.warning(
             "encoder.start was trained for %r and the training split has no pairs in it, so it may be unlearnt (%s); "
             "add pairs in %r to keep it",
