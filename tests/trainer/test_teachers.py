@@ -56,7 +56,7 @@ def test_scores_of_the_dataset(scored: Dataset, records: TrainingRecords, batch:
         with pytest.raises(DatasetError, match="a scorer must be named.*bm25, teacher"):
             make_scorer(Teacher(kind="dataset"), scored, replace(records, candidates=changed), CPU)
     assert isinstance(only := make_scorer(Teacher(kind="dataset"), scored, records, CPU), DatasetTeacher)
-    assert only.known("q:pear:en") == {"rain:en": 3.0, "pear:en": 9.0} and not only.known("q:pear:ko")
+    assert only.scores_of("q:pear:en") == {"rain:en": 3.0, "pear:en": 9.0} and not only.scores_of("q:pear:ko")
     with pytest.raises(DatasetError, match="no scores of 'other'"):
         make_scorer(Teacher(kind="dataset", scorer="other"), scored, records, CPU)
     found = make_scorer(Teacher(kind="dataset", scorer="teacher"), scored, records, CPU).scores(batch, slice(None))
@@ -181,7 +181,7 @@ def test_padding_does_not_count_in_the_mean() -> None:
 
 
 def test_a_folder_that_is_no_teacher_is_named(scored: Dataset, records: TrainingRecords, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no folder of a dense teacher"):
+    with pytest.raises(ConfigError, match="not a folder; path of a dense teacher"):
         make_scorer(Teacher(kind="dense", path=tmp_path / "none"), scored, records, CPU)
     with pytest.raises(ModelError, match="no Hugging Face encoder"):
         make_scorer(Teacher(kind="dense", path=tmp_path), scored, records, CPU)

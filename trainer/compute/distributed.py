@@ -86,9 +86,9 @@ class _Gather(torch.autograd.Function):
         tallest = -(-count // _size())
         padded = local.new_zeros(tallest, *local.shape[1:])
         padded[: len(local)] = local
-        found = [torch.empty_like(padded) for _ in range(_size())]
-        distributed.all_gather(found, padded)
-        return torch.cat([rows[: _length(process_rows(count, rank))] for rank, rows in enumerate(found)])
+        parts = [torch.empty_like(padded) for _ in range(_size())]
+        distributed.all_gather(parts, padded)
+        return torch.cat([rows[: _length(process_rows(count, rank))] for rank, rows in enumerate(parts)])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
@@ -135,13 +135,13 @@ def sum_gradients(parameters: Iterable[Tensor]) -> None:
     """Sum the gradients over all processes, in flat tensors; a process without one counts as zeros."""
     if _size() == 1:
         return
-    wanted = [p for p in parameters if p.requires_grad]
-    if not wanted:
+    trainable = [p for p in parameters if p.requires_grad]
+    if not trainable:
         return
-    used = torch.tensor([p.grad is not None for p in wanted], dtype=torch.int32, device=wanted[0].device)
+    used = torch.tensor([p.grad is not None for p in trainable], dtype=torch.int32, device=trainable[0].device)
     distributed.all_reduce(used)
     bucket: list[Tensor] = []
-    for parameter, processes in zip(wanted, used.tolist(), strict=True):
+    for parameter, processes in zip(trainable, used.tolist(), strict=True):
         if processes:  # one without gradient anywhere stays so: an optimiser passes it over
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
@@ -188,9 +188,9 @@ def gather_objects(value: Any) -> list[Any]:
     """Each process's value, in order of rank."""
     if _size() == 1:
         return [value]
-    found: list[Any] = [None] * _size()
-    distributed.all_gather_object(found, value)
-    return found
+    values: list[Any] = [None] * _size()
+    distributed.all_gather_object(values, value)
+    return values
 
 
 def from_main(value: Any) -> Any:

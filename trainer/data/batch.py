@@ -105,7 +105,7 @@ class Batch:
         self.queries.append(query)
 
     def candidates(self) -> NDArray[np.bool_]:
-        """(Q, D): documents in the target's language that are no known positive, sibling or copy of the target."""
+        """(Q, D): documents in the target's language that are no relevant positive, sibling or copy of the target."""
         documents = self.documents
         targets = np.array([query.target for query in self.queries], dtype=np.int64)
         lang, group, text = (
@@ -118,14 +118,14 @@ class Batch:
         )
         allowed: NDArray[np.bool_] = lang == lang[targets, None]
         allowed &= (group != group[targets, None]) & (text != text[targets, None])
-        known = [
+        relevant = [
             (row, self.column_of[name])
             for row, query in enumerate(self.queries)
             for name in query.relevant
             if name in self.column_of
         ]
-        if known:
-            allowed[tuple(np.array(known).T)] = False
+        if relevant:
+            allowed[tuple(np.array(relevant).T)] = False
         allowed[np.arange(len(targets)), targets] = True
         return allowed
 
@@ -218,9 +218,9 @@ class BatchMaker:
     def _documents(self, record: TrainingRecord, generator: np.random.Generator) -> list[TokenisedText]:
         chosen = []
         for lang in self.records.languages:
-            there = [document for document in record.documents if document.lang == lang]
-            if there:
-                chosen.append(there[int(generator.integers(len(there)))])
+            in_language = [document for document in record.documents if document.lang == lang]
+            if in_language:
+                chosen.append(in_language[int(generator.integers(len(in_language)))])
         return chosen
 
     def _candidates(
@@ -231,29 +231,31 @@ class BatchMaker:
         documents: Sequence[TokenisedText],
         generator: np.random.Generator,
     ) -> None:
-        """``config.negatives`` for each of the record's documents, in its language; fewer where there are fewer."""
+        """``config.negatives`` for each of the record's documents, in its language; fewer where usable are fewer."""
         if not self.config.negatives:
             return
-        known = {name for query in record.queries for name in self.records.relevant[query.id]}
+        positives = {name for query in record.queries for name in self.records.relevant[query.id]}
         negative: dict[str, bool] = {}
         for query in record.queries:
             if query.id in self.records.candidates:
                 for name, labelled in self.records.candidates[query.id].documents.items():
                     negative[name] = negative.get(name, False) or labelled
-        others = [self.records.others[name] for name in negative if name not in known and name in self.records.others]
+        others = [
+            self.records.others[name] for name in negative if name not in positives and name in self.records.others
+        ]
         for document in documents:
-            there = [other for other in others if other.lang == document.lang and other.group != document.group]
-            for place, row in enumerate(generator.permutation(len(there))[: self.config.negatives]):
-                slot, ids = len(self.records.languages) + place, window(there[row].ids, self.limit, generator)
-                batch.add_candidate(there[row], ids, slot, owner=owner, negative=negative[there[row].id])
+            usable = [other for other in others if other.lang == document.lang and other.group != document.group]
+            for place, row in enumerate(generator.permutation(len(usable))[: self.config.negatives]):
+                slot, ids = len(self.records.languages) + place, window(usable[row].ids, self.limit, generator)
+                batch.add_candidate(usable[row], ids, slot, owner=owner, negative=negative[usable[row].id])
 
 
 def thinned(ids: Ids, share: float, generator: np.random.Generator) -> Ids:
     """The ids without about ``share`` of them, never without all."""
     if not share:
         return ids
-    kept = generator.random(len(ids)) >= share
-    return ids[kept] if kept.any() else ids[:1]
+    remaining = generator.random(len(ids)) >= share
+    return ids[remaining] if remaining.any() else ids[:1]
 
 
 def span(ids: Ids, generator: np.random.Generator) -> Ids:

@@ -25,7 +25,7 @@ log = logging.getLogger("osparse.trainer.data.candidates")
 
 @dataclass(frozen=True, eq=False)
 class CandidateTable(Mapping[str, QueryCandidates]):
-    """Query id -> its candidates, built when they are asked for from 14 bytes each."""
+    """Query id -> its candidates, built on access from 14 bytes each."""
 
     documents: TextMap
     number: Mapping[str, int]
@@ -45,16 +45,16 @@ class CandidateTable(Mapping[str, QueryCandidates]):
     """(N,) number of the scorer."""
 
     def __getitem__(self, query: str) -> QueryCandidates:
-        found = QueryCandidates()
+        candidates = QueryCandidates()
         for place in self.places.at(self.number[query]):
             document = self.documents.value(int(self.rows[place]), "id")
-            found.documents[document] = found.documents.get(document, False) or bool(self.negative[place])
+            candidates.documents[document] = candidates.documents.get(document, False) or bool(self.negative[place])
             if not np.isnan(self.scores[place]):
                 scorer = self.scorers[self.scorer[place]]
-                found.scores.setdefault(scorer, {})[document] = float(self.scores[place])
+                candidates.scores.setdefault(scorer, {})[document] = float(self.scores[place])
                 if self.distilled[place]:
-                    found.teachers.add(scorer)
-        return found
+                    candidates.teachers.add(scorer)
+        return candidates
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.number)
@@ -100,13 +100,13 @@ def with_candidates(
     rows = pl.concat([dataset.candidates(split) for split in with_some])
     table, named = _table(rows, records, documents, queries)
     held_back = documents.index.rows(_held_back(dataset, splits)["id"])
-    kept = named[~np.isin(named, held_back)]
-    if len(kept) < len(named):
+    learnable = named[~np.isin(named, held_back)]
+    if len(learnable) < len(named):
         log.warning(
             "%s: %d of %d candidates that are trained with are judged in a held-back split alone and are left out",
-            dataset.path, len(named) - len(kept), len(named),
+            dataset.path, len(named) - len(learnable), len(named),
         )  # fmt: skip
-    tokens = token_reader(tokenizer, lexicon, cache).read(documents, kept)
+    tokens = token_reader(tokenizer, lexicon, cache).read(documents, learnable)
     row_of = {documents.value(row, "id"): row for row in tokens.rows[tokens.lengths > 0].tolist()}
     return replace(records, candidates=table, others=CandidateDocuments(documents, tokens, row_of))
 
@@ -150,9 +150,9 @@ def _part(
 
 def _held_back(dataset: Dataset, splits: Sequence[str]) -> pl.DataFrame:
     """Ids of the documents that another split judges and none of ``splits`` does."""
-    held = [dataset.qrels(split) for split in dataset.splits if split not in splits]
+    other_splits = [dataset.qrels(split) for split in dataset.splits if split not in splits]
     trained = pl.concat([dataset.qrels(split) for split in splits]).select(pl.col("document_id").alias("id"))
-    if not held:
+    if not other_splits:
         return trained.clear().collect()
-    judged = pl.concat(held).select(pl.col("document_id").unique().alias("id"))
+    judged = pl.concat(other_splits).select(pl.col("document_id").unique().alias("id"))
     return judged.join(trained, on="id", how="anti").collect()

@@ -1,4 +1,4 @@
-"""Token sequences -> padded tensors with little padding: short texts are not padded to the length of long ones."""
+"""Padded tensors of token sequences: sequences of similar lengths are padded together."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Ids = NDArray[np.int64]
 ROWS = 16
 """Sequences padded together on a CPU: fewer pad less, and their states stay in its caches."""
 DEVICE_ROWS = 128
-"""Sequences padded together where there is a GPU, which wants more work at a time."""
+"""Sequences padded together on a GPU, which needs larger batches to be busy."""
 
 
 @dataclass(frozen=True, eq=False)
 class SpecialTokens:
-    """What a tokenizer puts around a text, and its ids for padding and masking."""
+    """Ids that a tokenizer puts around a text, and those for padding and masking."""
 
     before: Ids
     after: Ids
@@ -42,7 +42,7 @@ class SpecialTokens:
             if inside:
                 break
         else:
-            raise ModelError(f"{tokenizer} knows no token for 'a', '1', '.' or '가'; train one on more text")
+            raise ModelError(f"{tokenizer} has no token for 'a', '1', '.' or '가'; train one on more text")
         named = [next((loaded.token_to_id(t) for t in names if loaded.token_to_id(t) is not None), None)
                  for names in (("[PAD]", "<pad>"), ("[MASK]", "<mask>"))]  # fmt: skip
         before, after = ids[: inside[0]], ids[inside[-1] + 1 :]

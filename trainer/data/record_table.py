@@ -1,4 +1,4 @@
-"""Records that are built when they are asked for: row numbers in memory, texts and token ids in memory maps."""
+"""Records that are built on access: row numbers in memory, texts and token ids in memory maps."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ class NumberedJudgements:
     @classmethod
     def of(cls, positives: pl.DataFrame, documents: TextMap, queries: TextMap) -> NumberedJudgements:
         """``positives``: columns query_id and document_id."""
-        found, document_of = _by_id(positives["document_id"], documents)
-        asked, query_of = _by_id(positives["query_id"], queries)
-        return cls(found, asked, document_of, query_of)
+        document_rows, document_of = _by_id(positives["document_id"], documents)
+        query_rows, query_of = _by_id(positives["query_id"], queries)
+        return cls(document_rows, query_rows, document_of, query_of)
 
     @cached_property
     def roots(self) -> NDArray[np.int64]:
@@ -171,20 +171,20 @@ class RelevantDocuments(Mapping[str, frozenset[str]]):
 
 def make_table(judged: NumberedJudgements, documents: TextMap, queries: TextMap, reader: TokenReader) -> RecordTable:
     """The records of the judgements; it may be empty."""
-    found, asked = reader.read(documents, judged.documents), reader.read(queries, judged.queries)
+    document_tokens, query_tokens = reader.read(documents, judged.documents), reader.read(queries, judged.queries)
     size = len(judged.documents)
     document_root, query_root = judged.roots[:size], judged.roots[size:]
     has_document, has_query = np.zeros(size, np.bool_), np.zeros(size, np.bool_)
-    document_kept = _filled(found, judged.documents)
-    has_document[document_root[document_kept]] = True
-    query_kept = _filled(asked, judged.queries) & has_document[query_root]
-    has_query[query_root[query_kept]] = True
+    document_used = _filled(document_tokens, judged.documents)
+    has_document[document_root[document_used]] = True
+    query_used = _filled(query_tokens, judged.queries) & has_document[query_root]
+    has_query[query_root[query_used]] = True
     number = np.where(has_query, np.cumsum(has_query) - 1, -1)  # of each root's record
     count = int(has_query.sum())
     return RecordTable(
-        documents, found, queries, asked, judged.documents[has_query],
-        RowLists.of(np.where(document_kept, number[document_root], -1), judged.documents, count),
-        RowLists.of(np.where(query_kept, number[query_root], -1), judged.queries, count),
+        documents, document_tokens, queries, query_tokens, judged.documents[has_query],
+        RowLists.of(np.where(document_used, number[document_root], -1), judged.documents, count),
+        RowLists.of(np.where(query_used, number[query_root], -1), judged.queries, count),
     )  # fmt: skip
 
 
@@ -203,5 +203,5 @@ def _numbers(values: pl.Series) -> tuple[list[str], NDArray[np.int64]]:
     """The distinct values, sorted, and the place in them of each value."""
     names = values.unique().sort()
     place = pl.DataFrame({"value": names, "place": np.arange(len(names), dtype=np.int64)})
-    found = pl.DataFrame({"value": values}).join(place, on="value", how="left", maintain_order="left")
-    return names.to_list(), found["place"].to_numpy()
+    numbered = pl.DataFrame({"value": values}).join(place, on="value", how="left", maintain_order="left")
+    return names.to_list(), numbered["place"].to_numpy()

@@ -28,7 +28,7 @@ class TokenisedText:
 
 @dataclass
 class TrainingRecord:
-    """A connected part of the judgements: every query here answers to documents here and nowhere else."""
+    """A connected component of the judgements: its queries are judged with its documents only."""
 
     group: str = ""
     source: str = ""
@@ -51,12 +51,12 @@ class QueryCandidates:
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     """Scorer -> {document id: score}."""
     teachers: set[str] = field(default_factory=set)
-    """Those of the scorers that are teachers; a retriever scored what it found and no answer."""
+    """Those of the scorers that are teachers; a retriever scores only what it retrieved, not the positives."""
 
 
 @dataclass(frozen=True)
 class TrainingRecords:
-    """Everything a training run reads of its dataset."""
+    """The part of a dataset that a training run uses."""
 
     records: Sequence[TrainingRecord]
     languages: tuple[str, ...]

@@ -78,14 +78,14 @@ def stage_makers(
         for teacher in stage.distillation.teachers if stage.distillation else ():
             if teacher not in teachers:
                 teachers[teacher] = make_scorer(teacher, dataset, records, device)
-        mine = [teachers[teacher] for teacher in stage.distillation.teachers] if stage.distillation else []
+        scorers = [teachers[teacher] for teacher in stage.distillation.teachers] if stage.distillation else []
         loss = load_dotted(stage.loss, f"stages.{number}.loss") if stage.loss else info_nce
         makers.append(
             (
                 stage,
                 partial(
                     RankingStage, encoder, stage, config.sparsity, records, lexicon.idf, special, seed,
-                    teachers=mine, micro_batch=config.loop.micro_batch, loss=loss,
+                    teachers=scorers, micro_batch=config.loop.micro_batch, loss=loss,
                 ),
             )
         )  # fmt: skip

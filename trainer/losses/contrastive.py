@@ -70,5 +70,5 @@ def negative_pool(kind: str, target: Tensor, positive: Tensor, own: Tensor) -> T
     elif kind == "hard":
         pool = (~positive).expand_as(own).clone()
     else:
-        raise ValueError(f"negative pool {kind!r}: one of all, own, hard is wanted")
+        raise ValueError(f"negative pool must be all, own or hard, got {kind!r}")
     return pool.scatter(1, target[:, None], True)

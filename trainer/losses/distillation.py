@@ -46,10 +46,10 @@ def kl_distillation(
         Scalar; 0 if no query counts.
     """
     counted = candidates.sum(1) > 1
-    kept = candidates & counted[:, None]
-    log_student = _log_softmax(scores.float() / temperature, kept)
-    log_teacher = _log_softmax(teacher.float() / temperature, kept)
-    terms = torch.where(kept, log_teacher.exp() * (log_teacher - log_student), 0.0)
+    used = candidates & counted[:, None]
+    log_student = _log_softmax(scores.float() / temperature, used)
+    log_teacher = _log_softmax(teacher.float() / temperature, used)
+    terms = torch.where(used, log_teacher.exp() * (log_teacher - log_student), 0.0)
     return temperature**2 * _mean(terms.sum(1), counted, weight)
 
 
@@ -63,10 +63,10 @@ def margin_mse(
         weight: (Q,) >= 0, relative weight of each query.
 
     Returns:
-        Scalar; 0 if no query has both a known target and a negative.
+        Scalar; 0 if no query has both a has_target target and a negative.
     """
-    known = candidates.gather(1, target[:, None])
-    negatives = (candidates & known).scatter(1, target[:, None], False)
+    has_target = candidates.gather(1, target[:, None])
+    negatives = (candidates & has_target).scatter(1, target[:, None], False)
 
     def margins(values: Tensor) -> Tensor:
         return values.gather(1, target[:, None]) - values
@@ -93,10 +93,10 @@ def ranknet(scores: Tensor, teacher: Tensor, candidates: Tensor, *, weight: Tens
     return _mean(terms.sum((1, 2)) / count.clamp(min=1), count > 0, weight)
 
 
-def _log_softmax(logits: Tensor, kept: Tensor) -> Tensor:
-    """Over the kept columns; rows without any give finite values that nothing reads."""
-    empty = ~kept.any(1, keepdim=True)
-    return logits.masked_fill(~(kept | empty), -torch.inf).log_softmax(1).masked_fill(~kept, 0.0)
+def _log_softmax(logits: Tensor, used: Tensor) -> Tensor:
+    """Over the used columns; rows without any give finite values, which are not read."""
+    empty = ~used.any(1, keepdim=True)
+    return logits.masked_fill(~(used | empty), -torch.inf).log_softmax(1).masked_fill(~used, 0.0)
 
 
 def _mean(values: Tensor, counted: Tensor, weight: Tensor | None) -> Tensor:

@@ -47,19 +47,19 @@ class MaskedLmStage(Stateless):
         """Accumulate the gradients of step's loss: the mean over all labels of the global batch."""
         generator = np.random.default_rng([*self.seed, 1, step])
         inputs, labels, names = self.batch(step, generator)
-        asked = max(1, sum(int((label >= 0).sum()) for label in labels))
+        label_count = max(1, sum(int((label >= 0).sum()) for label in labels))
         columns = self._columns([*inputs, *labels], generator)
-        mine = range(len(inputs))[process_rows(len(inputs))]
-        mine_by_length = sorted(mine, key=lambda i: -len(inputs[i]))
-        at_once = self.micro_batch or max(1, len(mine))
+        local = range(len(inputs))[process_rows(len(inputs))]
+        longest_first = sorted(local, key=lambda i: -len(inputs[i]))
+        chunk = self.micro_batch or max(1, len(local))
         total = 0.0
-        for start in range(0, len(mine), at_once):
-            chosen = mine_by_length[start : start + at_once]
+        for start in range(0, len(local), chunk):
+            chosen = longest_first[start : start + chunk]
             losses = self._losses([inputs[i] for i in chosen], [labels[i] for i in chosen], columns)
-            loss = torch.stack(list(losses)).sum() / asked
+            loss = torch.stack(list(losses)).sum() / label_count
             (loss * scale).backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
-        return StepResult({"loss": sum_value(total), "labels": float(asked)}, names)
+        return StepResult({"loss": sum_value(total), "labels": float(label_count)}, names)
 
     def batch(self, step: int, generator: np.random.Generator) -> tuple[list[Ids], list[Ids], list[str]]:
         """Of the global batch: input ids with masks, labels, and the ids of its records' queries."""
@@ -68,9 +68,9 @@ class MaskedLmStage(Stateless):
             record = self.records.records[number]
             names += [q.id for q in record.queries]
             for lang in self.records.languages:
-                there = [d for d in record.documents if d.lang == lang]
-                if there:
-                    text = there[int(generator.integers(len(there)))]
+                in_language = [d for d in record.documents if d.lang == lang]
+                if in_language:
+                    text = in_language[int(generator.integers(len(in_language)))]
                     ids = window(text.ids, self.config.max_length - self.special.size, generator)
                     given, label = self._label(int(number), lang, ids, generator)
                     inputs.append(given)
@@ -85,8 +85,8 @@ class MaskedLmStage(Stateless):
         if not self.config.columns:
             return np.arange(vocabulary)
         drawn = generator.permutation(vocabulary)[: self.config.columns]
-        found = np.unique(np.concatenate([*ids, drawn]))
-        return found[found >= 0]
+        columns = np.unique(np.concatenate([*ids, drawn]))
+        return columns[columns >= 0]
 
     def _losses(self, inputs: list[Ids], labels: list[Ids], columns: Ids) -> Iterator[Tensor]:
         """Summed cross entropy of each bucket."""
@@ -115,9 +115,9 @@ class MaskedLmStage(Stateless):
         others = [b for b in self.records.languages if (lang, b) in self.translations]
         if others:
             other = others[int(generator.integers(len(others)))]
-            at, within = np.flatnonzero(translated), self.records.records[number].tokens(other)
-            found = self.translations[lang, other].sample(ids[at], within, generator)
-            label[at[found >= 0]] = found[found >= 0]
+            positions, within = np.flatnonzero(translated), self.records.records[number].tokens(other)
+            translations = self.translations[lang, other].sample(ids[positions], within, generator)
+            label[positions[translations >= 0]] = translations[translations >= 0]
         given = ids.copy()
         if self.special.mask is not None:
             given[masked] = self.special.mask

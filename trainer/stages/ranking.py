@@ -73,19 +73,19 @@ class RankingStage:
         generator = np.random.default_rng([*self.seed, 1, step])
         batch = self.batches.at(step, generator)
         queries = [query.ids for query in batch.queries]
-        asked = np.unique(np.concatenate(queries))  # (C,) sorted
-        drawn = self.sparsity.columns(generator)
+        query_columns = np.unique(np.concatenate(queries))  # (C,) sorted
+        penalty_columns = self.sparsity.columns(generator)  # (P,)
         inputs = [column.ids for column in batch.columns]
-        weights = self._encode(inputs, np.concatenate([asked, drawn]))  # (D, C + drawn)
-        sampled = weights[:, len(asked) :]
-        ranking = self._ranking(batch, idf_scores(self._query_matrix(queries, asked), weights[:, : len(asked)]))
-        flops, penalty = self.sparsity.penalty(sampled, drawn, [column.slot for column in batch.columns])
+        weights = self._encode(inputs, np.concatenate([query_columns, penalty_columns]))  # (D, C + P)
+        query_weights, penalty_weights = weights[:, : len(query_columns)], weights[:, len(query_columns) :]
+        ranking = self._ranking(batch, idf_scores(self._query_matrix(queries, query_columns), query_weights))
+        slots = [column.slot for column in batch.columns]
+        flops, penalty = self.sparsity.penalty(penalty_weights, penalty_columns, slots)
         weight = self.sparsity.weight(step)
         loss = torch.stack(list(ranking.values())).sum() + weight * penalty
         (loss * scale).backward()  # type: ignore[no-untyped-call]
-        active = weights.detach() > 0
-        nonzeros = float(active[:, len(asked) :].sum()) * self.sparsity.rows / len(drawn) / len(batch.columns)
-        self.sparsity.observe(step, nonzeros, self._empty(inputs, active.any(1)))
+        nonzeros = self._nonzeros(penalty_weights.detach())
+        self.sparsity.observe(step, nonzeros, self._empty(inputs, (weights.detach() > 0).any(1)))
         parts = {
             "loss": float(loss.detach()),
             **{name: float(value.detach()) for name, value in ranking.items()},
@@ -96,7 +96,7 @@ class RankingStage:
         return StepResult(parts, batch.names)
 
     def finish(self) -> None:
-        """Nothing is left to do."""
+        """Nothing to do."""
 
     def state_dict(self) -> dict[str, Any]:
         return self.sparsity.state_dict()
@@ -109,20 +109,20 @@ class RankingStage:
         target = torch.tensor([query.target for query in batch.queries], device=scores.device)
         weight = torch.tensor([query.weight for query in batch.queries], device=scores.device)
         pools = batch.pools(self.config.pool)
-        found = {}
+        losses = {}
         if self.config.contrastive:
             candidates = pools.softmax.to(scores.device)
-            found["ranking"] = self.config.contrastive * self.loss(
+            losses["ranking"] = self.config.contrastive * self.loss(
                 scores, target, temperature=self.config.temperature, candidates=candidates, weight=weight
             )
         if self.config.distillation is not None:
-            kept = pools.slate if self.config.distillation.over == "own" else pools.candidates
-            taught = torch.stack([self._taught(teacher, batch) for teacher in self.teachers])  # (M, Q, D)
-            kept = kept & ~taught.isnan().any(0)
-            found["distillation"] = self.config.distillation.weight * distil(
-                self.config.distillation, scores, taught.to(scores.device), kept.to(scores.device), target, weight
-            )
-        return found
+            candidates = pools.slate if self.config.distillation.over == "own" else pools.candidates
+            teacher_scores = torch.stack([self._taught(teacher, batch) for teacher in self.teachers])  # (M, Q, D)
+            candidates = candidates & ~teacher_scores.isnan().any(0)
+            allowed, teachers = candidates.to(scores.device), teacher_scores.to(scores.device)
+            distillation = distil(self.config.distillation, scores, teachers, allowed, target, weight)
+            losses["distillation"] = self.config.distillation.weight * distillation
+        return losses
 
     def _taught(self, teacher: Scorer, batch: Batch) -> Tensor:
         """(Q, D) of one teacher, each process scoring its share of the documents."""
@@ -142,9 +142,17 @@ class RankingStage:
                 order.append(rows)
             return torch.cat(parts)[torch.from_numpy(np.argsort(np.concatenate(order))).to(device)]
 
-        mine = inputs[process_rows(len(inputs))]
-        local = cached_weights(encode, mine, self.micro_batch) if mine else torch.zeros(0, len(columns), device=device)
-        return gather_rows(local, len(inputs))
+        local_inputs = inputs[process_rows(len(inputs))]
+        if local_inputs:
+            local_weights = cached_weights(encode, local_inputs, self.micro_batch)
+        else:
+            local_weights = torch.zeros(0, len(columns), device=device)
+        return gather_rows(local_weights, len(inputs))
+
+    def _nonzeros(self, weights: Tensor) -> float:
+        """Mean non-zeros per document, estimated from the (D, P) weights of the penalty's columns."""
+        documents, columns = weights.shape
+        return float((weights > 0).sum()) * self.sparsity.rows / columns / documents
 
     def _empty(self, inputs: list[Ids], active: Tensor) -> float:
         """Share of the documents without a weight, for the alarms; ``active`` (D,): one in the step's columns.

@@ -29,9 +29,9 @@ def warm_start(mlm: Any, config: WarmStart, records: TrainingRecords, idf: NDArr
     latent = lsa(records, idf, hidden, seed)
     generator = np.random.default_rng([seed, 0])
     noise = _unit(generator.standard_normal((rows, hidden)))
-    known = np.zeros((rows, hidden))
-    known[: len(latent)] = latent
-    mixed = _unit(config.share * known + np.sqrt(1 - config.share**2) * noise) * config.norm
+    directions = np.zeros((rows, hidden))
+    directions[: len(latent)] = latent
+    mixed = _unit(config.share * directions + np.sqrt(1 - config.share**2) * noise) * config.norm
     with torch.no_grad():
         embeddings, transform = mlm.bert.embeddings, mlm.cls.predictions.transform
         embeddings.word_embeddings.weight.copy_(torch.from_numpy(mixed))
