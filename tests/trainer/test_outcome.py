@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from small_run import ONE_STEP
 
 from osparse.cli.commands.train import _next_step
+from osparse.cli.main import cli
 from osparse.contracts.dataset import Dataset
 from osparse.contracts.model import Model
 from osparse.io.settings import read_settings
@@ -125,3 +128,13 @@ def test_the_next_step_fits_the_outcome(trained: Model) -> None:
     expected = "osparse train 'my config.yaml' --overwrite --set sparsity.weight=4e-05 --set stages.0.lr=0.1"
     assert following(retrain, usable) == expected
     assert following(by_hand, retrain) == "train longer; then train again"
+
+
+def test_the_command_warns_and_proposes_no_packaging_of_a_model_that_does_not_rank(
+    yaml: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    arguments = ["train", str(yaml), "--dataset", str(dataset.path), "--output", str(tmp_path / "model")]
+    shown = CliRunner().invoke(cli, [*arguments, "--set", f"stages=[{ONE_STEP}]", "--quiet"])
+    assert shown.exit_code == 0, shown.output
+    assert "warning: the model ranks hardly better than a random order" in shown.output
+    assert "then train again" in shown.output and "osparse package" not in shown.output

@@ -1,5 +1,6 @@
 """A run's metrics.jsonl: one JSON object per line, written while training, read by ``osparse monitor``.
 
+{"kind": "validation", "part": 0, "stage": "start", "step": 0, "ndcg": 0.48, ...}, before the first step of fine-tuning
 {"kind": "step", "part": 1, "stage": "ranking", "step": 120, "steps": 600, "seconds": 80.1, "loss": 1.2, ...}
 {"kind": "validation", "part": 1, "stage": "ranking", "step": 200, "ndcg": 0.61, "directions": {...}, ...}
 {"kind": "end", "seconds": 350.0}, or "stopped" where training was interrupted or failed
