@@ -31,7 +31,7 @@ def osparse(model: str, dataset: str, pairs: str, batch: int, steps: int, column
     from osparse.encoders.torch_encoder import SparseEncoder, load_masked_lm
     from osparse.trainer.compute.optimiser import CLIP, make_optimiser, set_rates
     from osparse.trainer.config.run_config import Ranking, SparsityConfig
-    from osparse.trainer.data.padding import Frame
+    from osparse.trainer.data.padding import SpecialTokens
     from osparse.trainer.data.record_reader import read_records
     from osparse.trainer.stages.ranking import RankingStage
 
@@ -45,7 +45,14 @@ def osparse(model: str, dataset: str, pairs: str, batch: int, steps: int, column
     records = read_records(Dataset.open(dataset), tokenizer, opened.lexicon)
     sparsity = SparsityConfig(weight=LAMBDA, warmup=0.33, columns=columns)
     stage = RankingStage(
-        encoder, config, sparsity, records, opened.lexicon.idf, Frame.of(tokenizer), 0, micro_batch=micro or None
+        encoder,
+        config,
+        sparsity,
+        records,
+        opened.lexicon.idf,
+        SpecialTokens.of(tokenizer),
+        0,
+        micro_batch=micro or None,
     )
     optimiser = make_optimiser(encoder, config.lr, {})
     done = iter(range(10_000))

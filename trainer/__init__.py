@@ -1,6 +1,10 @@
 """Train an inference-free sparse encoder. Importing this package imports no torch.
 
 model = train("configs/quickstart.yaml", "build/dataset", "build/model")
+
+A step of the ranking stage in reading order: run.py -> config/inputs.py -> training.py -> loop/build_stages.py ->
+loop/loop.py -> loop/step.py -> stages/ranking.py -> data/batch.py -> compute/gradient_cache.py ->
+osparse.encoders.torch_encoder -> losses/ -> stages/sparsity.py.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""What a run would do, before it does it: stages, steps, memory, files. Nothing is written."""
+"""Dry run: the stages, steps, memory and files of a training run. Nothing is written."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from osparse.contracts.dataset import Dataset
 from osparse.trainer.config.inputs import Inputs, read_inputs
 from osparse.trainer.config.run_config import MaskedLm, Ranking, TrainConfig, WarmStart
 from osparse.trainer.report.run_log import run_folder
-from osparse.trainer.run import made_from_these, main_process_speaks, require_torch
+from osparse.trainer.run import made_from_these, main_process_logs, torch_modules
 
 if TYPE_CHECKING:
-    from osparse.trainer.data.records import Records
-    from osparse.trainer.training import Prepared
+    from osparse.trainer.data.training_records import TrainingRecords
+    from osparse.trainer.training import LoadedRun
 
 LAYER_STATES, LAYER_INNER = 8, 2
 """Activations that a transformer layer saves for the backward pass: of the hidden width (layer norms' and projections'
@@ -38,7 +38,7 @@ class StagePlan:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What :func:`osparse.trainer.train` would do."""
 
     stages: list[StagePlan]
@@ -55,7 +55,7 @@ class Plan:
     run: str
     """Folder of the log and the checkpoints."""
     state: str
-    """What is there already: "new", "up to date", "made from other inputs", or a checkpoint to resume."""
+    """What the output holds already: "new", "up to date", "made from other inputs", or a checkpoint to resume."""
 
     @property
     def bytes(self) -> int:
@@ -85,42 +85,39 @@ class Plan:
         return "\n".join(lines)
 
 
-@main_process_speaks()
+@main_process_logs()
 def plan(
     config: TrainConfig | Path | str,
     dataset: Dataset | Path | str,
     output: Path | str,
     *,
     overrides: Sequence[str] = (),
-) -> Plan:
-    """Read the inputs as :func:`osparse.trainer.train` does, and say what it would do. Writes nothing.
+) -> TrainingPlan:
+    """Read the inputs as :func:`osparse.trainer.train` does and describe the run. Writes nothing.
 
     Raises what ``train`` raises for wrong inputs.
     """
     inputs = read_inputs(config, dataset, overrides)
-    require_torch()
-    from osparse.trainer.training import prepare  # imports torch
-
-    prepared = prepare(inputs)
-    records = prepared.records
+    loaded: LoadedRun = torch_modules().load_run(inputs)
+    records = loaded.records
     stages = [_stage(stage, records) for stage in inputs.config.stages]
-    return Plan(
+    return TrainingPlan(
         stages=stages,
         records=len(records),
         queries=records.query_count,
         languages=list(records.languages),
-        parameters=sum(p.numel() for p in prepared.encoder.parameters()),
-        device=str(prepared.world.device),
-        processes=prepared.world.size,
+        parameters=sum(p.numel() for p in loaded.encoder.parameters()),
+        device=str(loaded.world.device),
+        processes=loaded.world.size,
         precision=inputs.config.loop.precision,
-        memory=_memory(inputs, prepared, stages),
+        memory=_memory(inputs, loaded, stages),
         output=str(output),
         run=str(run_folder(Path(output))),
         state=_state(Path(output), inputs.name),
     )
 
 
-def _stage(stage: WarmStart | MaskedLm | Ranking, records: Records) -> StagePlan:
+def _stage(stage: WarmStart | MaskedLm | Ranking, records: TrainingRecords) -> StagePlan:
     if isinstance(stage, WarmStart):
         return StagePlan(stage.task, 0, 0, None, 0)
     batch = min(stage.batch, len(np.unique(records.groups)))
@@ -130,29 +127,28 @@ def _stage(stage: WarmStart | MaskedLm | Ranking, records: Records) -> StagePlan
     return StagePlan(stage.task, stage.steps, documents, max(1, len(records) // batch), stage.max_length)
 
 
-def _memory(inputs: Inputs, prepared: Prepared, stages: Sequence[StagePlan]) -> dict[str, int]:
+def _memory(inputs: Inputs, loaded: LoadedRun, stages: Sequence[StagePlan]) -> dict[str, int]:
     """Bytes of each part: an estimate from shapes, for the most demanding stage."""
-    loop, encoder, size = inputs.config.loop, prepared.encoder, prepared.world.size
+    loop, encoder, size = inputs.config.loop, loaded.encoder, loaded.world.size
     parameters = sum(p.numel() for p in encoder.parameters())
     shape = encoder.mlm.config
     hidden, layers = int(shape.hidden_size), int(shape.num_hidden_layers)
     inner = int(getattr(shape, "intermediate_size", 4 * hidden))
     rows = int(encoder.decoder.weight.shape[0])
-    value = 4 if loop.precision == "fp32" else 2
+    value_bytes = 4 if loop.precision == "fp32" else 2
     per_layer = hidden if loop.gradient_checkpointing else LAYER_STATES * hidden + LAYER_INNER * inner
     recomputed = LAYER_STATES * hidden + LAYER_INNER * inner if loop.gradient_checkpointing else 0
     activations, outputs = 0, 0
-    for stage, found in zip(inputs.config.stages, stages, strict=True):
-        mine = math.ceil(found.documents / size)
-        at_once = min(mine, loop.micro_batch or mine)
-        tokens = at_once * found.tokens
-        activations = max(activations, tokens * (layers * per_layer + recomputed + 3 * hidden) * value)
+    for stage, planned in zip(inputs.config.stages, stages, strict=True):
+        of_process = math.ceil(planned.documents / size)
+        tokens = min(of_process, loop.micro_batch or of_process) * planned.tokens
+        activations = max(activations, tokens * (layers * per_layer + recomputed + 3 * hidden) * value_bytes)
         if isinstance(stage, Ranking):
-            asked = (inputs.config.sparsity.columns or rows) + found.documents * found.tokens
-            outputs = max(outputs, 3 * found.documents * min(rows, asked) * 4)
+            columns = (inputs.config.sparsity.columns or rows) + planned.documents * planned.tokens
+            outputs = max(outputs, 3 * planned.documents * min(rows, columns) * 4)
         elif isinstance(stage, MaskedLm):
             labels = tokens * (stage.masked + stage.translated + stage.kept)
-            softmax = min(rows, (stage.columns or rows) + found.documents * found.tokens)
+            softmax = min(rows, (stage.columns or rows) + planned.documents * planned.tokens)
             outputs = max(outputs, int(3 * labels * softmax * 4))
     return {
         "parameters (fp32)": 4 * parameters,
@@ -166,9 +162,9 @@ def _memory(inputs: Inputs, prepared: Prepared, stages: Sequence[StagePlan]) -> 
 
 def _state(output: Path, name: str) -> str:
     if output.is_dir() and any(output.iterdir()):
-        return "up to date" if made_from_these(output, name) else "made from other inputs: needs --overwrite"
+        return "up to date" if made_from_these(output, name) else "made from other inputs: needs `overwrite=True`"
     if any((run_folder(output) / "checkpoint").glob("*/state.json")):
-        return "new; a checkpoint is there, for --resume"
+        return "new; it has a checkpoint, which `resume=True` continues"
     return "new"
 
 

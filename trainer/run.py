@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 from osparse.contracts.dataset import Dataset
 from osparse.contracts.model import Model
@@ -16,12 +17,12 @@ from osparse.trainer.config.inputs import read_inputs
 from osparse.trainer.config.run_config import TrainConfig
 
 log = logging.getLogger("osparse.trainer.run")
-NEEDED = ("torch", "transformers", "safetensors", "sklearn", "accelerate")
+REQUIRED_MODULES = ("torch", "transformers", "safetensors", "sklearn", "accelerate")
 
 
 @contextmanager
-def main_process_speaks() -> Iterator[None]:
-    """Of the processes that a launcher started, the first logs notes and warnings for all; the others errors alone."""
+def main_process_logs() -> Iterator[None]:
+    """Of the processes that a launcher started, the first logs notes and warnings; the others log errors only."""
     logger = logging.getLogger("osparse")
     before = logger.level
     if os.environ.get("RANK", "0") != "0":
@@ -32,7 +33,7 @@ def main_process_speaks() -> Iterator[None]:
         logger.setLevel(before)
 
 
-@main_process_speaks()
+@main_process_logs()
 def train(
     config: TrainConfig | Path | str,
     dataset: Dataset | Path | str,
@@ -41,6 +42,7 @@ def train(
     overrides: Sequence[str] = (),
     resume: bool = False,
     overwrite: bool = False,
+    on_step: Callable[[str, int], None] | None = None,
 ) -> Model:
     """Train an inference-free sparse encoder and write it as a model directory.
 
@@ -49,15 +51,19 @@ def train(
 
     Args:
         config: A YAML file (see configs/) or the configuration itself.
-        dataset: With train and validation judgements; nothing of the test split is learnt from.
-        output: Model directory to make. The run's log and checkpoints go to ``<output>.run``.
+        dataset: With train and validation judgements; the test split is not used for training.
+        output: Model directory to write. The run's log and checkpoints go to ``<output>.run``.
         overrides: ``key=value`` changes to the YAML, such as ``stages.ranking.lr=1e-4``.
-        resume: Go on from the run's newest checkpoint; on one machine's CPU the result equals the uninterrupted run's
-            to the bit.
-        overwrite: Replace an output made from other inputs.
+        resume: Continue from the run's newest checkpoint; on one machine's CPU the result equals that of the
+            uninterrupted run to the bit.
+        overwrite: Replace an output that was made from other inputs.
+        on_step: Called before each optimiser step with the stage's task and the number of steps it has done, in every
+            process. What it raises ends the run.
 
     Returns:
-        The model; if the output was made from the same inputs before, that one, at once.
+        The model. If the output was made from the same inputs before, it is returned without training. ``metrics``
+        holds the measurements of the written weights, of the start (where ``encoder.start`` or ``encoder.factory`` is
+        given) and the ``alarms`` (see :mod:`osparse.trainer.loop.outcome`).
 
     Raises:
         ConfigError: every problem of the configuration together.
@@ -72,17 +78,11 @@ def train(
             finished = "; its run is finished, so there is nothing to resume" if resume else ""
             log.info("%s is up to date%s", output, finished)
             return Model.open(output)
-        raise InputError(f"{output} exists and was not made from these inputs; pass --overwrite or another --output")
-    require_torch()
-    from osparse.trainer.training import train_model  # imports torch
-
-    return train_model(inputs, output, resume=resume)
-
-
-def require_torch() -> None:
-    """Raises :class:`osparse.errors.MissingExtraError` with the pip command if a package of the extra is missing."""
-    for module in NEEDED:
-        require(module, "train")
+        raise InputError(
+            f"{output} exists and was not made from these inputs; set `overwrite=True` or choose another `output`"
+        )
+    model: Model = torch_modules().train_model(inputs, output, resume=resume, on_step=on_step)
+    return model
 
 
 def made_from_these(output: Path, name: str) -> bool:
@@ -92,3 +92,15 @@ def made_from_these(output: Path, name: str) -> bool:
     except ModelError as problem:
         log.debug("%s", problem)
         return False
+
+
+def torch_modules() -> ModuleType:
+    """:mod:`osparse.trainer.training`, the part of the package that imports torch.
+
+    Raises :class:`osparse.errors.MissingExtraError` with the pip command if a package of the extra is missing.
+    """
+    for module in REQUIRED_MODULES:
+        require(module, "train")
+    from osparse.trainer import training
+
+    return training

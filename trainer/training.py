@@ -1,4 +1,4 @@
-"""The side of a training run that needs torch: preparation, the stages, the finished model."""
+"""A training run with torch: load everything, train, write the best weights as a model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,22 @@ from osparse.encoders.torch_encoder import SparseEncoder
 from osparse.formula.lexicon import MAX_WEIGHT, MIN_WEIGHT, Lexicon
 from osparse.io.files import pretty_json, write_atomic
 from osparse.trainer.compute.distributed import World, barrier, broadcast, main_process, world
-from osparse.trainer.compute.precision import prepare as prepare_encoder
+from osparse.trainer.compute.precision import configure_computation
 from osparse.trainer.config.inputs import Inputs
 from osparse.trainer.config.run_config import WarmStart
-from osparse.trainer.data.padding import Frame
-from osparse.trainer.data.records import Records
-from osparse.trainer.loop.build_stages import Makers, stage_makers, training_records
+from osparse.trainer.data.padding import SpecialTokens
+from osparse.trainer.data.training_records import TrainingRecords
+from osparse.trainer.loop.build_stages import StageMakers, stage_makers, training_records
 from osparse.trainer.loop.checkpoint import (
     FOLDER,
-    Checkpoint,
-    Progress,
+    RunState,
     drop_checkpoints,
     load_weights,
     read_checkpoint,
 )
 from osparse.trainer.loop.initial_encoder import new_encoder
-from osparse.trainer.loop.loop import Run, run_stages
+from osparse.trainer.loop.loop import OnStep, Run, measure_start, run_stages
+from osparse.trainer.loop.outcome import Alarm, Limits, find_alarms, looks_untrained
 from osparse.trainer.loop.validation import Validation
 from osparse.trainer.report.model_output import write_model
 from osparse.trainer.report.run_log import RunLog, run_folder, sole_process
@@ -47,24 +47,55 @@ TOKENS = "tokens"
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """Everything in memory, nothing written yet."""
+class LoadedRun:
+    """Everything a run needs, in memory; nothing is written yet."""
 
-    records: Records
+    records: TrainingRecords
     validation: Validation
     encoder: SparseEncoder
-    frame: Frame
-    stages: Makers
+    special: SpecialTokens
+    stages: StageMakers
     world: World
 
 
-def prepare(inputs: Inputs, cache: Path | None = None) -> Prepared:
-    """Load everything a run needs, and raise what is wrong with the inputs.
+def train_model(inputs: Inputs, output: Path, *, resume: bool, on_step: OnStep | None = None) -> Model:
+    """Load, train and write; raises as :func:`osparse.trainer.train` says."""
+    world()  # joins the processes that a launcher started
+    folder = run_folder(output)
+    with sole_process(folder) if main_process() else nullcontext(), torch_threads(inputs.config.threads):
+        checkpoint = read_checkpoint(folder, inputs.name) if resume else None
+        state = checkpoint.run_state if checkpoint else RunState(inputs.name)
+        loaded = _load_in(folder, inputs)
+        run_log = _open_log(inputs, folder, state, resume=resume) if main_process() else None
+        try:
+            run = _run(inputs, loaded, folder, run_log, on_step)
+            if checkpoint is None:
+                _initialise(inputs, loaded)
+            _share_parameters(inputs, loaded)
+            if checkpoint is None and inputs.has_start:
+                measure_start(run, state)
+                _warn_of_start(inputs, state)
+            run_stages(run, state, checkpoint)
+            if run_log is not None:
+                _finish(inputs, loaded, state, run_log, output)
+        except BaseException:
+            if run_log is not None:
+                run_log.write("stopped")  # a monitor ends with it
+            raise
+        finally:
+            if run_log is not None:
+                run_log.close()
+    barrier()
+    return Model.open(output)
 
-    ``cache``: folder for the token ids, which the main process makes; None writes nothing and keeps them in memory.
+
+def load_run(inputs: Inputs, cache: Path | None = None) -> LoadedRun:
+    """Load everything a run needs, and raise every problem of the inputs.
+
+    ``cache``: folder for the token ids, which the main process writes; None keeps them in memory and writes nothing.
     """
     config, dataset, lexicon = inputs.config, inputs.dataset, inputs.lexicon
-    joined = world()
+    processes = world()
     torch.manual_seed(config.seed)
     validation = Validation(
         dataset, inputs.tokenizer, lexicon, distractors=config.validation.documents, seed=config.seed,
@@ -78,14 +109,14 @@ def prepare(inputs: Inputs, cache: Path | None = None) -> Prepared:
             "%d training queries are left out: they, or all their documents, tokenise to nothing",
             len(records.relevant) - queries,
         )
-    encoder = new_encoder(config, lexicon).to(joined.device)
-    frame = Frame.of(inputs.tokenizer)
-    prepare_encoder(encoder, config.loop, joined.device)
-    stages = stage_makers(config, dataset, encoder, records, lexicon, frame, joined.device)
-    return Prepared(records, validation, encoder, frame, stages, joined)
+    encoder = new_encoder(config, lexicon).to(processes.device)
+    special = SpecialTokens.of(inputs.tokenizer)
+    configure_computation(encoder, config.loop, processes.device)
+    stages = stage_makers(config, dataset, encoder, records, lexicon, special, processes.device)
+    return LoadedRun(records, validation, encoder, special, stages, processes)
 
 
-def _records(inputs: Inputs, cache: Path | None) -> Records:
+def _records(inputs: Inputs, cache: Path | None) -> TrainingRecords:
     """The training records; the main process writes the cache that the others then read."""
     arguments = inputs.config, inputs.dataset, inputs.tokenizer, inputs.lexicon, cache
     if main_process():
@@ -94,45 +125,30 @@ def _records(inputs: Inputs, cache: Path | None) -> Records:
     return records if main_process() else training_records(*arguments)
 
 
-def train_model(inputs: Inputs, output: Path, *, resume: bool) -> Model:
-    """Prepare, train and write; raises as :func:`osparse.trainer.train` says."""
-    world()  # joins the processes that a launcher started
-    folder = run_folder(output)
-    with sole_process(folder) if main_process() else nullcontext(), torch_threads(inputs.config.threads):
-        checkpoint = read_checkpoint(folder, inputs.name) if resume else None
-        progress = checkpoint.progress if checkpoint else Progress(inputs.name)
-        prepared = _prepare_in(folder, inputs)
-        _add_table(inputs, prepared)
-        run_log = _open_log(inputs, folder, progress, resume=resume) if main_process() else None
-        try:
-            _begin(inputs, prepared, checkpoint)
-            run_stages(_run(inputs, prepared, folder, run_log), progress, checkpoint)
-            if run_log is not None:
-                _finish(inputs, prepared, progress, run_log, output)
-        except BaseException:
-            if run_log is not None:
-                run_log.write("stopped")  # a monitor ends with it
-            raise
-        finally:
-            if run_log is not None:
-                run_log.close()
-    barrier()
-    return Model.open(output)
-
-
-def _prepare_in(folder: Path, inputs: Inputs) -> Prepared:
-    """:func:`prepare` with the run folder's token ids; nothing of them is left of inputs that it refuses."""
+def _load_in(folder: Path, inputs: Inputs) -> LoadedRun:
+    """:func:`load_run` with the token ids in the run folder; if the inputs are refused, the token ids are removed."""
     try:
-        return prepare(inputs, folder / TOKENS)
+        loaded = load_run(inputs, folder / TOKENS)
+        _add_table(inputs, loaded)
+        return loaded
     except BaseException:
         if main_process():
             shutil.rmtree(folder / TOKENS, ignore_errors=True)
         raise
 
 
+def _add_table(inputs: Inputs, loaded: LoadedRun) -> None:
+    """Give the encoder its lexical table, a function of the training records; the losses do not use it."""
+    config, encoder = inputs.config, loaded.encoder
+    if config.lexical_table is not None:
+        rows, longest = len(encoder.keep), config.head.max_length
+        table = lexical_table(config.lexical_table, loaded.records, rows, loaded.special, longest)
+        encoder.lexical = table.to(loaded.world.device)
+
+
 @contextmanager
 def torch_threads(threads: int | None) -> Iterator[None]:
-    """torch computes on so many threads, afterwards on as many as before; None leaves them as they are."""
+    """Set torch's number of threads, and restore the previous number afterwards; None leaves it unchanged."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
@@ -141,89 +157,121 @@ def torch_threads(threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _open_log(inputs: Inputs, folder: Path, progress: Progress, *, resume: bool) -> RunLog:
-    """The run's log; the inputs are found good, so the log and checkpoints of an earlier run may go."""
+def _open_log(inputs: Inputs, folder: Path, state: RunState, *, resume: bool) -> RunLog:
+    """The run's log. The inputs are valid by now, so the log and checkpoints of an earlier run may be removed."""
     if not resume:
         drop_checkpoints(folder)
     write_atomic(folder / "config.json", pretty_json(inputs.shown))
-    return RunLog(folder, keep=_before(progress) if resume else None, tensorboard=inputs.config.loop.tensorboard)
+    return RunLog(folder, keep=_written_before(state) if resume else None, tensorboard=inputs.config.loop.tensorboard)
 
 
-def _run(inputs: Inputs, prepared: Prepared, folder: Path, run_log: RunLog | None) -> Run:
+def _written_before(state: RunState) -> Callable[[dict[str, Any]], bool]:
+    """Which lines of the log were written before the checkpoint."""
+    return lambda row: "part" in row and (row["part"], row["step"]) <= (state.stage, state.step)
+
+
+def _run(inputs: Inputs, loaded: LoadedRun, folder: Path, run_log: RunLog | None, on_step: OnStep | None) -> Run:
     config = inputs.config
     return Run(
-        folder, prepared.encoder, prepared.stages, prepared.validation, config.validation,
-        config.checkpoint_every, config.loop, prepared.world, run_log,
+        folder, loaded.encoder, loaded.stages, loaded.validation, config.validation, config.checkpoint_every,
+        config.loop, loaded.world, run_log, on_step,
     )  # fmt: skip
 
 
-def _add_table(inputs: Inputs, prepared: Prepared) -> None:
-    """Give the encoder its lexical table, a function of the training records; measured and served, not trained with."""
-    config, encoder = inputs.config, prepared.encoder
-    if config.lexical_table is not None:
-        rows, longest = len(encoder.keep), config.head.max_length
-        table = lexical_table(config.lexical_table, prepared.records, rows, prepared.frame, longest)
-        encoder.lexical = table.to(prepared.world.device)
+def _initialise(inputs: Inputs, loaded: LoadedRun) -> None:
+    """The warm start, where the configuration has one."""
+    for stage in inputs.config.stages:
+        if isinstance(stage, WarmStart) and main_process():
+            warm_start(loaded.encoder.mlm, stage, loaded.records, inputs.lexicon.idf, inputs.config.seed)
 
 
-def _finish(inputs: Inputs, prepared: Prepared, progress: Progress, run_log: RunLog, output: Path) -> None:
-    """Write the best weights as a model, then drop the checkpoints and the token ids."""
-    encoder = prepared.encoder
-    best = progress.best or {"stage": "warm_start", "step": 0, **prepared.validation.measure(encoder)}
-    if progress.best_weights:  # none where there is no stage but the warm start
-        load_weights(encoder, progress.best_weights)
+def _share_parameters(inputs: Inputs, loaded: LoadedRun) -> None:
+    """Equal parameters in all processes, and dropout that differs between them."""
+    broadcast(loaded.encoder.parameters())
+    if loaded.world.rank:
+        torch.manual_seed(inputs.config.seed + 1_000_003 * loaded.world.rank)
+
+
+def _warn_of_start(inputs: Inputs, state: RunState) -> None:
+    """Warnings that can be given before the first step."""
+    if looks_untrained(state.start):
+        log.warning(
+            "the start ranks hardly better than a random order (validation nDCG@10 %.4f, random %.4f), so it looks "
+            "untrained; check that the tokenizer and idf belong to it, or train it with an mlm stage first",
+            state.start["ndcg"], state.start["chance"],
+        )  # fmt: skip
+    for language in inputs.languages_not_trained:
+        figures = [
+            f"{direction} {value:.3f}"
+            for direction, value in state.start["directions"].items()
+            if "," not in direction and language in direction.split("->")  # subsets have a comma
+        ]
+        measured = f"measured: {', '.join(figures)}" if figures else "not measured: no validation pairs in it"
+        log.warning(
+            "encoder.start was trained for %r and the training split has no pairs in it, so it may be unlearnt (%s); "
+            "add pairs in %r to keep it",
+            language, measured, language,
+        )  # fmt: skip
+
+
+def _finish(inputs: Inputs, loaded: LoadedRun, state: RunState, run_log: RunLog, output: Path) -> None:
+    """Write the best weights as a model, then remove the checkpoints and the token ids."""
+    encoder = loaded.encoder
+    best = state.best or {"stage": "warm_start", "step": 0, **loaded.validation.measure(encoder)}
+    if state.best_weights:  # none where there is no stage but the warm start
+        load_weights(encoder, state.best_weights)
     encoder.head = replace(encoder.head, prune_ratio=best["prune_ratio"])
-    training = {
-        **inputs.shown,
-        "fingerprint": inputs.name,
-        "steps": sum(stage.steps for stage, _ in prepared.stages),
-        "seconds": round(run_log.seconds, 1),
-        "processes": prepared.world.size,
-    }
+    alarms = _alarms(inputs, state, best)
+    metrics = {
+        "split": "validation", "trained_on": inputs.config.validation.trained_on, **best,
+        "start": state.start, "last": state.last, "languages_not_trained": list(inputs.languages_not_trained),
+        "alarms": [asdict(alarm) for alarm in alarms],
+    }  # fmt: skip
     write_model(
         output,
         encoder.cpu().eval(),
         tokenizer=inputs.config.tokenizer,
         lexicon=_learnt(encoder, inputs.lexicon),
         idf=_provenance(encoder, inputs.idf),
-        training=training,
-        metrics={"split": "validation", "trained_on": inputs.config.validation.trained_on, **best},
+        training=_description(inputs, loaded, run_log.seconds),
+        metrics=metrics,
         log=run_log.path.parent,
         overwrite=True,
     )
-    run_log.write("end", best=best)
+    run_log.write("end", best=best, alarms=metrics["alarms"])
     for name in (FOLDER, TOKENS):
         shutil.rmtree(run_log.path.parent / name, ignore_errors=True)
     log.info("%s: validation nDCG@10 %.4f, %.0f non-zeros", output, best["ndcg"], best["nonzeros"])
+    for alarm in alarms:
+        log.warning("%s; %s", alarm.finding, alarm.remedy)
 
 
-def _begin(inputs: Inputs, prepared: Prepared, checkpoint: Checkpoint | None) -> None:
-    """The warm start, equal parameters in all processes, and dropout that differs between them."""
-    if checkpoint is None and main_process():
-        for stage in inputs.config.stages:
-            if isinstance(stage, WarmStart):
-                warm_start(prepared.encoder.mlm, stage, prepared.records, inputs.lexicon.idf, inputs.config.seed)
-    broadcast(prepared.encoder.parameters())
-    if prepared.world.rank:
-        torch.manual_seed(inputs.config.seed + 1_000_003 * prepared.world.rank)
+def _alarms(inputs: Inputs, state: RunState, best: dict[str, Any]) -> list[Alarm]:
+    config = inputs.config
+    limits = Limits.of(config, vocabulary=len(inputs.lexicon.tokens))
+    return find_alarms(best, start=state.start, last=state.last, limits=limits, lost=inputs.languages_not_trained)
+
+
+def _description(inputs: Inputs, loaded: LoadedRun, seconds: float) -> dict[str, Any]:
+    """What osparse.json says of the training."""
+    return {
+        **inputs.shown,
+        "fingerprint": inputs.name,
+        "derived_from": list(inputs.dataset_sources),
+        "languages": list(inputs.languages),
+        "steps": sum(stage.steps for stage, _ in loaded.stages),
+        "seconds": round(seconds, 1),
+        "processes": loaded.world.size,
+    }
 
 
 def _learnt(encoder: SparseEncoder, lexicon: Lexicon) -> Lexicon:
-    """The lexicon with the query weights that the run learnt, if it did."""
-    learnt = getattr(encoder, "log_idf", None)
-    if not isinstance(learnt, Tensor):
+    """The lexicon with the query weights that the run learnt, if it learnt any."""
+    log_idf = getattr(encoder, "log_idf", None)
+    if not isinstance(log_idf, Tensor):
         return lexicon
-    return replace(lexicon, idf=np.clip(learnt.detach().exp().float().numpy(), MIN_WEIGHT, MAX_WEIGHT))
+    return replace(lexicon, idf=np.clip(log_idf.detach().exp().float().numpy(), MIN_WEIGHT, MAX_WEIGHT))
 
 
 def _provenance(encoder: SparseEncoder, idf: dict[str, Any]) -> dict[str, Any]:
     return {**idf, "learnt": "in training, from the weights described here"} if hasattr(encoder, "log_idf") else idf
-
-
-def _before(progress: Progress) -> Callable[[dict[str, Any]], bool]:
-    """Which lines of the log were written before the checkpoint."""
-
-    def keep(row: dict[str, Any]) -> bool:
-        return "part" in row and (row["part"], row["step"]) <= (progress.stage, progress.step)
-
-    return keep

@@ -24,10 +24,11 @@ def save_retrained(
 
     Args:
         candidates: The training split's.
-        notes: Added to the manifest's.
+        notes: Added to the manifest's; ``derived_from`` there names the dataset and those it was derived from.
         qrels: The training split's, where they change.
     """
     others = {s: dataset.candidates(s) for s in dataset.splits if s != "train" and dataset.has_candidates(s)}
+    earlier = dataset.manifest.notes
     judged = {split: dataset.qrels(split) for split in dataset.splits}
     return save_dataset(
         path,
@@ -38,6 +39,6 @@ def save_retrained(
         sources=dataset.manifest.sources,
         split_rule=dataset.manifest.split_rule,
         seed=dataset.manifest.seed,
-        notes={**dataset.manifest.notes, **notes},
+        notes={**earlier, **notes, "derived_from": [*earlier.get("derived_from", []), dataset.fingerprint]},
         overwrite=overwrite,
     )

@@ -20,7 +20,7 @@ from osparse.encoders.torch_encoder import SparseEncoder
 from osparse.errors import InputError
 from osparse.formula.weights import Head
 from osparse.trainer.config.run_config import Ranking, SparsityConfig
-from osparse.trainer.data.padding import Frame
+from osparse.trainer.data.padding import SpecialTokens
 from osparse.trainer.data.record_reader import read_records
 from osparse.trainer.stages.ranking import RankingStage
 
@@ -62,7 +62,7 @@ def test_a_sample_trains_a_step(name: str, built: dict[str, Dataset], model: Mod
     )  # fmt: skip
     records = read_records(built[name], tokenizer, model.lexicon)
     sparsity = SparsityConfig(weight=0.0, warmup=0.0, columns=50)
-    stage = RankingStage(encoder, ranking, sparsity, records, model.lexicon.idf, Frame.of(tokenizer), 1)
+    stage = RankingStage(encoder, ranking, sparsity, records, model.lexicon.idf, SpecialTokens.of(tokenizer), 1)
     optimiser = torch.optim.SGD(encoder.parameters(), lr=1e-3)
     before = encoder.decoder.bias.detach().clone()
     loss = stage.backward(0).parts["ranking"]

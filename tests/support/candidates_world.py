@@ -12,7 +12,7 @@ from osparse.contracts.dataset import Dataset, save_dataset
 from osparse.trainer.config.run_config import Ranking
 from osparse.trainer.data.batch import Batch, BatchMaker
 from osparse.trainer.data.batch_sampler import BatchSampler
-from osparse.trainer.data.records import Records
+from osparse.trainer.data.training_records import TrainingRecords
 
 ROWS = [
     # query, document, label, score, origin, scorer
@@ -48,7 +48,7 @@ def ranking_config(**changes: object) -> Ranking:
     return Ranking(**{**plain, **changes})  # type: ignore[arg-type]
 
 
-def make(records: Records, **changes: object) -> Batch:
+def make(records: TrainingRecords, **changes: object) -> Batch:
     chosen = ranking_config(**changes)
     return BatchMaker(records, BatchSampler(records.groups, chosen.batch, (0,)), chosen, 62).at(
         0, np.random.default_rng(0)

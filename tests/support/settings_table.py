@@ -1,4 +1,4 @@
-"""The settings tables of docs/training.md, made from trainer/config*.py: what a test compares, and how to renew them.
+"""The settings tables of docs/training.md, made from trainer/config: what a test compares, and how to renew them.
 
 python tests/support/settings_table.py
 """
@@ -15,7 +15,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs" / "training.md"
 BEGIN, END = "<!-- settings: made by tests/support/settings_table.py -->", "<!-- end of settings -->"
-FILES = ("config.py", "config_stages.py")
+FILES = ("config/run_config.py", "config/stage_config.py")
 BASE = "Steps"
 """Its settings stand in the tables of the stages derived from it."""
 SECTIONS = [

@@ -18,7 +18,7 @@ from osparse.trainer import train
 from osparse.trainer.compute import distributed
 from osparse.trainer.compute.gradient_cache import cached_weights
 from osparse.trainer.config.inputs import read_inputs
-from osparse.trainer.training import prepare
+from osparse.trainer.training import load_run
 
 
 def toy(count: int, chunk: int | None = None) -> dict[str, Tensor]:
@@ -26,7 +26,7 @@ def toy(count: int, chunk: int | None = None) -> dict[str, Tensor]:
     torch.manual_seed(0)
     layer, scale, idle = torch.nn.Linear(4, 3), torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.ones(2))
     inputs: Any = torch.randn(count, 4)
-    local = inputs[distributed.share(count)]
+    local = inputs[distributed.process_rows(count)]
     encoded = cached_weights(layer, local, chunk) if len(local) else local.new_zeros(0, 3)
     weights = distributed.gather_rows(encoded, count)
     scores = (weights * distributed.replicated(scale)) @ weights.T
@@ -41,7 +41,7 @@ def toy(count: int, chunk: int | None = None) -> dict[str, Tensor]:
 def stage_gradients(dataset: Path, inputs: Path, *overrides: str) -> dict[str, Tensor]:
     """The loss and gradients of a step of each stage, from equal weights."""
     found = {}
-    prepared = prepare(read_inputs(inputs / "run.yaml", Dataset.open(dataset), overrides))
+    prepared = load_run(read_inputs(inputs / "run.yaml", Dataset.open(dataset), overrides))
     torch.manual_seed(1)
     for parameter in prepared.encoder.parameters():
         torch.nn.init.normal_(parameter, std=0.3)

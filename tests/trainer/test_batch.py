@@ -18,12 +18,12 @@ from osparse.trainer.data.batch import Batch, BatchMaker, BatchQuery, thinned
 from osparse.trainer.data.batch_sampler import BatchSampler, shares
 from osparse.trainer.data.candidates import with_candidates
 from osparse.trainer.data.record_reader import read_records
-from osparse.trainer.data.records import Record, Records, Text
 from osparse.trainer.data.token_translation import Translations
+from osparse.trainer.data.training_records import TokenisedText, TrainingRecord, TrainingRecords
 
 
 @pytest.fixture(scope="module")
-def records(dataset: Dataset, model: Model, tmp_path_factory: pytest.TempPathFactory) -> Records:
+def records(dataset: Dataset, model: Model, tmp_path_factory: pytest.TempPathFactory) -> TrainingRecords:
     made = remake(dataset, tmp_path_factory.mktemp("candidates") / "dataset", ROWS)
     tokenizer = model.path / "tokenizer.json"
     return with_candidates(read_records(made, tokenizer, model.lexicon), made, tokenizer, model.lexicon)
@@ -33,7 +33,7 @@ def names(batch: Batch, row: int, kind: str, which: int) -> set[str]:
     return {batch.documents[i].id for i in np.flatnonzero(batch.pools(kind)[which][row].numpy())}
 
 
-def test_candidates_are_read_with_labels_and_scores_and_without_held_back_documents(records: Records) -> None:
+def test_candidates_are_read_with_labels_and_scores_and_without_held_back_documents(records: TrainingRecords) -> None:
     found = records.candidates["q:pear:en"]
     assert found.documents == {"bread:en": True, "rain:en": False, "pear:en": False}
     assert found.scores == {"teacher": {"rain:en": 3.0, "pear:en": 9.0}}
@@ -57,7 +57,7 @@ def test_a_dataset_without_candidates_says_how_to_make_them(dataset: Dataset, mo
         with_candidates(records, dataset, tokenizer, model.lexicon)
 
 
-def test_hard_negatives_join_the_batch_in_the_language_of_the_document(records: Records) -> None:
+def test_hard_negatives_join_the_batch_in_the_language_of_the_document(records: TrainingRecords) -> None:
     batch = make(records, negatives=3)
     assert "q:pear:en" in batch.query_ids
     for row, name in enumerate(batch.query_ids):
@@ -69,7 +69,7 @@ def test_hard_negatives_join_the_batch_in_the_language_of_the_document(records: 
             assert names(batch, row, "all", 0) >= wanted - {"rain:en"}
 
 
-def test_an_unlabelled_candidate_is_a_teachers_and_no_negative_of_its_query(records: Records) -> None:
+def test_an_unlabelled_candidate_is_a_teachers_and_no_negative_of_its_query(records: TrainingRecords) -> None:
     batch = make(records, negatives=3)
     for row in range(len(batch.queries)):
         target = batch.columns[batch.queries[row].target].document
@@ -79,7 +79,7 @@ def test_an_unlabelled_candidate_is_a_teachers_and_no_negative_of_its_query(reco
             assert "rain:en" in names(batch, row, "all", 0)
 
 
-def test_the_published_pools(records: Records) -> None:
+def test_the_published_pools(records: TrainingRecords) -> None:
     batch = make(records, negatives=1)
     for row, query in enumerate(batch.queries):
         here = batch.columns[query.target].document
@@ -93,8 +93,8 @@ def test_the_published_pools(records: Records) -> None:
 
 def test_a_sibling_that_came_as_a_hard_negative_is_no_negative() -> None:
     """Of record b, whose group it shares; it may be one of record a."""
-    documents = [Text("a", "en", np.array([1]), "a"), Text("b", "en", np.array([2]), "b")]
-    sibling = Text("b-dev", "en", np.array([3]), "b")
+    documents = [TokenisedText("a", "en", np.array([1]), "a"), TokenisedText("b", "en", np.array([2]), "b")]
+    sibling = TokenisedText("b-dev", "en", np.array([3]), "b")
     batch = Batch()
     for document in documents:
         batch.add_document(document, document.ids, 0)
@@ -106,8 +106,8 @@ def test_a_sibling_that_came_as_a_hard_negative_is_no_negative() -> None:
 
 def test_a_document_that_is_there_is_not_encoded_twice() -> None:
     batch = Batch()
-    text = Text("a", "en", np.array([1]), "a")
-    other = Text("b", "en", np.array([2]), "b")
+    text = TokenisedText("a", "en", np.array([1]), "a")
+    other = TokenisedText("b", "en", np.array([2]), "b")
     batch.add_document(text, text.ids, 0)
     batch.add_document(other, other.ids, 0)
     batch.add_candidate(other, other.ids, 1, owner=0, negative=True)
@@ -119,7 +119,7 @@ def test_a_document_that_is_there_is_not_encoded_twice() -> None:
 def test_pools_are_those_of_plain_loops(kind: str) -> None:
     draw = np.random.default_rng(5)
     batch, texts = Batch(), [np.array([i % 9]) for i in range(30)]  # some are copies of each other
-    documents = [Text(f"d{i}", "ek"[i % 2], texts[i], f"g{i // 3}") for i in range(30)]
+    documents = [TokenisedText(f"d{i}", "ek"[i % 2], texts[i], f"g{i // 3}") for i in range(30)]
     for document in documents[:12]:
         batch.add_document(document, document.ids, 0)
     offered: dict[tuple[int, int], list[bool]] = {}
@@ -148,15 +148,18 @@ def test_pools_are_those_of_plain_loops(kind: str) -> None:
             assert bool(softmax[row, number]) == (allowed and pooled and (negative or not labels))
 
 
-def sources(counts: dict[str, int]) -> Records:
+def sources(counts: dict[str, int]) -> TrainingRecords:
     found = [
-        Record(
-            f"{name}{i}", name, [Text(f"q{name}{i}", "en", np.array([1]))], [Text(f"{name}{i}", "en", np.array([1]))]
+        TrainingRecord(
+            f"{name}{i}",
+            name,
+            [TokenisedText(f"q{name}{i}", "en", np.array([1]))],
+            [TokenisedText(f"{name}{i}", "en", np.array([1]))],
         )
         for name, count in counts.items()
         for i in range(count)
     ]
-    return Records(found, ("en",), {})
+    return TrainingRecords(found, ("en",), {})
 
 
 @pytest.mark.parametrize(
@@ -190,7 +193,7 @@ def test_mixing_that_leaves_one_record_is_refused() -> None:
         sampler.at(0)
 
 
-def test_dropout_thins_documents_and_judged_queries_but_never_empties_them(records: Records) -> None:
+def test_dropout_thins_documents_and_judged_queries_but_never_empties_them(records: TrainingRecords) -> None:
     whole = make(records)
     thin = make(records, document_dropout=0.5, query_dropout=0.9)
     for before, after in zip(whole.columns, thin.columns, strict=True):
@@ -204,21 +207,21 @@ def test_dropout_thins_documents_and_judged_queries_but_never_empties_them(recor
     assert thinned(ids[:2], 0.9, np.random.default_rng(3)).tolist() == [0]
 
 
-def test_a_record_in_one_language_has_spans_only_where_there_is_no_other(records: Records) -> None:
+def test_a_record_in_one_language_has_spans_only_where_there_is_no_other(records: TrainingRecords) -> None:
     alone = [
-        Record(r.group, r.source, r.queries, [d for d in r.documents if d.lang == "en"]) if i else r
+        TrainingRecord(r.group, r.source, r.queries, [d for d in r.documents if d.lang == "en"]) if i else r
         for i, r in enumerate(records.records)
     ]
-    mixed = Records(alone, ("en", "ko"), records.relevant)
+    mixed = TrainingRecords(alone, ("en", "ko"), records.relevant)
     batch = make(mixed, batch=len(alone))
     spans = [query.owner for query in batch.queries if query.text is None]
     both = {query.owner for query in batch.queries if batch.columns[query.target].document.lang == "ko"}
     assert set(spans) == both and len(spans) == 2
-    english = Records(alone[1:], ("en",), records.relevant)
+    english = TrainingRecords(alone[1:], ("en",), records.relevant)
     assert None in make(english, batch=len(alone) - 1).query_ids
 
 
-def test_queries_of_a_record_in_one_language_are_translated(records: Records) -> None:
+def test_queries_of_a_record_in_one_language_are_translated(records: TrainingRecords) -> None:
     """Each of their tokens has one translation here, the id after it; records in two languages are left alone."""
     after = sparse.csr_matrix(np.eye(1000, k=1))
     translations = {pair: Translations(after) for pair in (("en", "ko"), ("ko", "en"))}

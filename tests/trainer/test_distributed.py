@@ -81,7 +81,7 @@ def test_a_run_of_two_processes_has_the_loss_curve_of_one(folder: Path, dataset:
 def test_shares_cover_all_rows_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "_size", lambda: 4)
     for count in (0, 1, 3, 4, 10):
-        parts = [distributed.share(count, rank) for rank in range(4)]
+        parts = [distributed.process_rows(count, rank) for rank in range(4)]
         assert [i for part in parts for i in range(count)[part]] == list(range(count))
         assert max(distributed._length(p) for p in parts) - min(distributed._length(p) for p in parts) <= 1
 
@@ -89,5 +89,7 @@ def test_shares_cover_all_rows_in_order(monkeypatch: pytest.MonkeyPatch) -> None
 def test_one_process_is_the_identity() -> None:
     rows = torch.randn(3, 2, requires_grad=True)
     assert distributed.gather_rows(rows, 3) is rows and distributed.replicated(rows) is rows
-    assert distributed.share(3) == slice(0, 3) and distributed.main_process() and distributed.sum_value(2.0) == 2.0
+    assert (
+        distributed.process_rows(3) == slice(0, 3) and distributed.main_process() and distributed.sum_value(2.0) == 2.0
+    )
     assert distributed.world().size == 1

@@ -43,7 +43,7 @@ def test_weights_counted_on_a_held_back_split_are_refused_before_any_work(
 ) -> None:
     yaml = inputs(tmp_path, dataset, split)
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(ConfigError, match=f"idf.json was counted on the {split} split of this very dataset"):
+    with pytest.raises(ConfigError, match=f"idf.json was counted on the {split} split of the dataset trained on"):
         train(yaml, dataset, tmp_path / "model")
     assert sorted(tmp_path.iterdir()) == before
 

@@ -21,25 +21,21 @@ from osparse.contracts.model import Model
 from osparse.errors import InputError, OsparseError
 from osparse.io.settings import read_settings
 from osparse.trainer import TrainConfig, run_folder, train
-from osparse.trainer.compute.memory import is_out_of_memory
 from osparse.trainer.compute.optimiser import make_optimiser
 from osparse.trainer.config.run_config import DfFlops, Ranking
-from osparse.trainer.loop.checkpoint import Progress, read_checkpoint, save_checkpoint
+from osparse.trainer.loop.checkpoint import RunState, read_checkpoint, save_checkpoint
+from osparse.trainer.loop.step import is_out_of_memory
 from osparse.trainer.report.run_log import is_running, read_log
 
 KILLED = """
 import os, signal, sys
-import osparse.trainer.loop.loop as loop
+import itertools
 from osparse.trainer import train
-done, step = 0, loop._step
-def counted(*arguments):
-    global done
-    done += 1
-    if done == int(sys.argv[4]):
+calls = itertools.count(1)
+def on_step(task, step):
+    if next(calls) == int(sys.argv[4]):
         os.kill(os.getpid(), signal.SIGKILL)
-    return step(*arguments)
-loop._step = counted
-train(sys.argv[1], sys.argv[2], sys.argv[3])
+train(sys.argv[1], sys.argv[2], sys.argv[3], on_step=on_step)
 """
 
 
@@ -159,48 +155,43 @@ def test_micro_batches_may_change_on_resume_but_the_recipe_may_not(
 def test_the_last_checkpoints_are_kept(tmp_path: Path) -> None:
     model = torch.nn.Linear(2, 2)
     for stage, step in ((0, 2), (0, 4), (0, 400), (1, 2)):
-        save_checkpoint(tmp_path, Progress("x", stage, step), model, None, keep=3)
+        save_checkpoint(tmp_path, RunState("x", stage, step), model, None, keep=3)
     assert sorted(path.name for path in (tmp_path / "checkpoint").iterdir()) == [
         "0000-00000004", "0000-00000400", "0001-00000002",
     ]  # fmt: skip
-    found = read_checkpoint(tmp_path, "x").progress
+    found = read_checkpoint(tmp_path, "x").run_state
     assert (found.stage, found.step) == (1, 2)
     assert not (tmp_path / "checkpoint.new").exists()
 
 
 def test_half_a_checkpoint_is_none(tmp_path: Path) -> None:
     """What a kill leaves while writing: a folder beside, or nothing."""
-    save_checkpoint(tmp_path, Progress("x", 0, 2), torch.nn.Linear(2, 2), None)
+    save_checkpoint(tmp_path, RunState("x", 0, 2), torch.nn.Linear(2, 2), None)
     for name in ("checkpoint.new", ".checkpoint.new.abc"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "tensors.safetensors").write_bytes(b"half")
-    assert read_checkpoint(tmp_path, "x").progress.step == 2
-    save_checkpoint(tmp_path, Progress("x", 0, 4), torch.nn.Linear(2, 2), None)
-    assert read_checkpoint(tmp_path, "x").progress.step == 4
+    assert read_checkpoint(tmp_path, "x").run_state.step == 2
+    save_checkpoint(tmp_path, RunState("x", 0, 4), torch.nn.Linear(2, 2), None)
+    assert read_checkpoint(tmp_path, "x").run_state.step == 4
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
 
 def test_a_stage_s_state_comes_back(tmp_path: Path) -> None:
     state: dict[str, Any] = {"multiplier": 1.5, "frequency": torch.tensor([1.0, 2.0]), "empty": None}
-    save_checkpoint(tmp_path, Progress("x", 0, 2), torch.nn.Linear(2, 2), None, stage=state, scaler={"scale": 8.0})
+    save_checkpoint(tmp_path, RunState("x", 0, 2), torch.nn.Linear(2, 2), None, stage=state, scaler={"scale": 8.0})
     found = read_checkpoint(tmp_path, "x")
     assert found.scaler == {"scale": 8.0} and found.stage_state.keys() == state.keys()
     assert found.stage_state["multiplier"] == 1.5 and torch.equal(found.stage_state["frequency"], state["frequency"])
 
 
-def test_two_trainings_do_not_share_a_run_folder(
-    yaml: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    step = loop._step
+def test_two_trainings_do_not_share_a_run_folder(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
     refused: list[Any] = []
 
-    def second(*arguments: Any) -> Any:
+    def second(task: str, step: int) -> None:
         if not refused:
             with pytest.raises(InputError, match="in use by another") as error:
                 train(yaml, dataset, tmp_path / "model")
             refused.append(error)
-        return step(*arguments)
 
-    monkeypatch.setattr(loop, "_step", second)
-    train(yaml, dataset, tmp_path / "model")
+    train(yaml, dataset, tmp_path / "model", on_step=second)
     assert refused

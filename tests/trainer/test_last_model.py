@@ -43,7 +43,7 @@ def test_the_validation_split_is_learnt_from_only_when_asked(
     monkeypatch.setattr(Validation, "measure", falling)
     model = train(asked, dataset, tmp_path / "model")
     assert model.metrics["step"] == 7 and model.metrics["trained_on"] is True
-    assert "it was trained on too" in (model.path / "README.md").read_text(encoding="utf-8")
+    assert "the model was trained on it too" in (model.path / "README.md").read_text(encoding="utf-8")
     chosen = train(config, dataset, tmp_path / "chosen")
     assert chosen.metrics["step"] < 7 and chosen.metrics["trained_on"] is False
 
@@ -58,7 +58,7 @@ def test_what_learnt_from_the_validation_split_may_not_help_to_choose_by_it(
         f"teachers: [{{kind: sparse, path: {knows.path}}}]}}"
     )
     for overrides, where in ((start, "encoder.start"), ([teacher], "distillation.teachers")):
-        with pytest.raises(ConfigError, match=rf"{where}[\s\S]*learnt from the validation split"):
+        with pytest.raises(ConfigError, match=rf"{where}[\s\S]*was trained on the validation split"):
             train(yaml, dataset, tmp_path / "model", overrides=overrides)
     both = train(yaml, dataset, tmp_path / "both", overrides=[teacher, "validation.trained_on=true"])
     assert both.metrics["trained_on"] is True  # and the teacher knows the validation queries' texts

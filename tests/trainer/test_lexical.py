@@ -16,23 +16,25 @@ from osparse.errors import ConfigError
 from osparse.io.settings import read_settings
 from osparse.trainer import train
 from osparse.trainer.config.run_config import EncoderConfig, LexicalConfig, TrainConfig
-from osparse.trainer.data.padding import Frame
-from osparse.trainer.data.records import Record, Records, Text
+from osparse.trainer.data.padding import SpecialTokens
+from osparse.trainer.data.training_records import TokenisedText, TrainingRecord, TrainingRecords
 from osparse.trainer.stages.lexical import lexical_table, translations
 
-FRAME = Frame(np.array([2]), np.array([3]), 0, 4)
+FRAME = SpecialTokens(np.array([2]), np.array([3]), 0, 4)
 
 
-def text(lang: str, *ids: int) -> Text:
-    return Text(f"{lang}{ids}", lang, np.array(ids, dtype=np.int64))
+def text(lang: str, *ids: int) -> TokenisedText:
+    return TokenisedText(f"{lang}{ids}", lang, np.array(ids, dtype=np.int64))
 
 
-def record(ko: tuple[int, ...], en: tuple[int, ...], title: tuple[int, int] | None = None) -> Record:
+def record(ko: tuple[int, ...], en: tuple[int, ...], title: tuple[int, int] | None = None) -> TrainingRecord:
     titles = [] if title is None else [text("ko", title[0]), text("en", title[1])]
-    return Record(queries=titles, documents=[text("ko", *ko), text("en", *en)])
+    return TrainingRecord(queries=titles, documents=[text("ko", *ko), text("en", *en)])
 
 
-ALIGNED = Records([record((5, 6), (15, 16), (5, 15)), record((5, 7), (15, 17)), record((8,), (8,))], ("en", "ko"), {})
+ALIGNED = TrainingRecords(
+    [record((5, 6), (15, 16), (5, 15)), record((5, 7), (15, 17)), record((8,), (8,))], ("en", "ko"), {}
+)
 
 
 def naive(units: list[tuple[list[int], list[int]]]) -> dict[tuple[int, int], float]:
@@ -77,10 +79,14 @@ def test_floor_entries_and_weights() -> None:
 
 
 def test_one_language_has_no_translations() -> None:
-    alone = Records([Record(documents=[text("ko", 5, 6)]), Record(documents=[text("ko", 7)])], ("ko",), {})
+    alone = TrainingRecords(
+        [TrainingRecord(documents=[text("ko", 5, 6)]), TrainingRecord(documents=[text("ko", 7)])], ("ko",), {}
+    )
     with pytest.raises(ConfigError, match="one language|all in 'ko'"):
         lexical_table(LexicalConfig(own=1.0, translated=1.0), alone, 20, FRAME, 64)
-    apart = Records([Record(documents=[text("ko", 5)]), Record(documents=[text("en", 6)])], ("en", "ko"), {})
+    apart = TrainingRecords(
+        [TrainingRecord(documents=[text("ko", 5)]), TrainingRecord(documents=[text("en", 6)])], ("en", "ko"), {}
+    )
     with pytest.raises(ConfigError, match="no record has texts in two languages"):
         lexical_table(LexicalConfig(own=1.0, translated=1.0), apart, 20, FRAME, 64)
     table = lexical_table(LexicalConfig(own=1.0, translated=0.0), alone, 20, FRAME, 64)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from osparse.trainer.losses.losses import (
+from osparse.trainer.losses import (
     df_activation,
     flops,
     idf_penalty,
@@ -155,7 +155,7 @@ def test_negative_pools(kind: str, allowed: list[list[int]]) -> None:
 
 
 def test_an_unknown_negative_pool_is_refused() -> None:
-    with pytest.raises(ValueError, match="one of all, own, hard"):
+    with pytest.raises(ValueError, match="must be all, own or hard"):
         negative_pool("some", torch.tensor([0]), torch.tensor([True]), torch.tensor([[False]]))
 
 

@@ -10,7 +10,7 @@ from osparse.contracts.dataset import Dataset
 from osparse.encoders.torch_encoder import SparseEncoder
 from osparse.formula.weights import Head
 from osparse.trainer.config.run_config import MaskedLm, WarmStart
-from osparse.trainer.data.padding import Frame
+from osparse.trainer.data.padding import SpecialTokens
 from osparse.trainer.data.record_reader import read_records
 from osparse.trainer.stages.masked_lm import IGNORE, MaskedLmStage, calibrate
 from osparse.trainer.stages.warm_start import lsa, warm_start
@@ -36,7 +36,7 @@ def make(dataset: Dataset, folder: Path) -> tuple[MaskedLmStage, np.ndarray]:
         attention_probs_dropout_prob=0.0,
     )
     encoder = SparseEncoder(BertForMaskedLM(config), Head(max_length=64, masked_ids=lexicon.special_ids))
-    return MaskedLmStage(encoder, CONFIG, read_records(dataset, path, lexicon), Frame.of(path), 0), lexicon.idf
+    return MaskedLmStage(encoder, CONFIG, read_records(dataset, path, lexicon), SpecialTokens.of(path), 0), lexicon.idf
 
 
 def test_labels_are_hidden_own_or_aligned_tokens(dataset: Dataset, tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_labels_are_hidden_own_or_aligned_tokens(dataset: Dataset, tmp_path: Pat
         given, label = stage._label(0, "ko", document.ids, np.random.default_rng(seed))
         for own, x, y in zip(document.ids, given, label, strict=True):
             kind = (
-                "masked" if x == stage.frame.mask else "none" if y == IGNORE else "kept" if y == own else "translated"
+                "masked" if x == stage.special.mask else "none" if y == IGNORE else "kept" if y == own else "translated"
             )
             kinds[kind] += 1
             assert kind != "masked" or y == own
@@ -61,11 +61,11 @@ def test_labels_are_hidden_own_or_aligned_tokens(dataset: Dataset, tmp_path: Pat
 def test_bias_is_set_for_the_asked_number_of_terms(dataset: Dataset, tmp_path: Path) -> None:
     stage, _ = make(dataset, tmp_path)
     texts = [d.ids for r in stage.records.records for d in r.documents]
-    calibrate(stage.encoder, texts, stage.frame, 40)
+    calibrate(stage.encoder, texts, stage.special, 40)
     with torch.inference_mode():
         counts = []
         for ids in texts:
-            framed = torch.from_numpy(np.concatenate([stage.frame.before, ids, stage.frame.after]))[None]
+            framed = torch.from_numpy(np.concatenate([stage.special.before, ids, stage.special.after]))[None]
             counts.append(int((stage.encoder(framed, torch.ones_like(framed)) > 0).sum()))
     assert abs(np.mean(counts) - 40) <= 1
 

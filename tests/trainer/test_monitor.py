@@ -85,7 +85,7 @@ def test_a_stopped_run_ends_the_monitor_and_half_a_line_is_no_line(run: Path) ->
         file.write('{"kind": "st')
     console = Console(width=120, record=True, file=io.StringIO())
     assert monitor(run, console=console)[-1]["kind"] == "stopped"
-    assert "--resume" in console.export_text()
+    assert "`resume=True`" in console.export_text()
     log = RunLog(run, keep=lambda row: row["kind"] == "step")
     log.write("end")
     assert [row["kind"] for row in monitor(run, once=True, console=console)] == ["step", "step", "step", "end"]

@@ -7,22 +7,22 @@ import torch
 import world
 
 from osparse.formula.lexicon import load_tokenizer
-from osparse.trainer.data.padding import Frame, buckets, window
+from osparse.trainer.data.padding import SpecialTokens, buckets, window
 
 
 def test_frame_is_what_the_tokenizer_puts_around(tmp_path: Path) -> None:
     path = world.make_tokenizer(tmp_path / "tokenizer.json")
-    frame, loaded = Frame.of(path), load_tokenizer(path)
+    special, loaded = SpecialTokens.of(path), load_tokenizer(path)
     ids = loaded.encode("moon and rain", add_special_tokens=False).ids
-    assert [*frame.before, *ids, *frame.after] == loaded.encode("moon and rain").ids
-    assert frame.mask == loaded.token_to_id("[MASK]") and frame.pad == loaded.token_to_id("[PAD]")
+    assert [*special.before, *ids, *special.after] == loaded.encode("moon and rain").ids
+    assert special.mask == loaded.token_to_id("[MASK]") and special.pad == loaded.token_to_id("[PAD]")
 
 
 def test_buckets_hold_every_sequence_once_with_little_padding() -> None:
-    frame = Frame(np.array([2]), np.array([3]), 0, 4)
+    special = SpecialTokens(np.array([2]), np.array([3]), 0, 4)
     sequences = [np.arange(10, 10 + n) for n in (1, 30, 2, 29, 3, 28, 0)]
     seen = {}
-    for chosen, ids, mask in buckets(sequences, frame, rows=3):
+    for chosen, ids, mask in buckets(sequences, special, rows=3):
         assert ids.shape == mask.shape and ids.shape[1] - mask.sum(1).min() <= 27
         for row, i in enumerate(chosen):
             seen[int(i)] = ids[row, mask[row].bool()]

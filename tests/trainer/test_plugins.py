@@ -100,7 +100,7 @@ def test_a_run_with_an_encoder_and_a_loss_of_ones_own(here: Path, yaml: Path, da
 
 def test_a_factory_must_make_a_masked_lm(here: Path, yaml: Path, dataset: Dataset) -> None:
     only = "stages=[{task: ranking, steps: 1, batch: 3, lr: 1e-3, schedule: constant, warmup: 0, max_length: 16, temperature: 1, spans: 1, neighbours: 0, span_weight: 1}]"
-    with pytest.raises(ConfigError, match="returned a str"):
+    with pytest.raises(ConfigError, match="must return a transformers masked-LM, got str"):
         train(yaml, dataset, here / "model", overrides=["encoder={factory: 'own_parts:nothing'}", only])
     with pytest.raises(ConfigError, match="from one of them"):
         read_settings(TrainConfig, yaml, ["encoder={factory: 'own_parts:make', start: .}", only])

@@ -15,13 +15,13 @@ from osparse.trainer import train
 from osparse.trainer.compute import precision
 from osparse.trainer.config.inputs import read_inputs
 from osparse.trainer.config.run_config import LoopConfig
-from osparse.trainer.training import prepare
+from osparse.trainer.training import load_run
 
 CPU = torch.device("cpu")
 
 
 def encoder(yaml: Path, dataset: Dataset, *overrides: str) -> Any:
-    return prepare(read_inputs(yaml, dataset, overrides)).encoder
+    return load_run(read_inputs(yaml, dataset, overrides)).encoder
 
 
 def test_bf16_is_for_the_body_while_training_alone(yaml: Path, dataset: Dataset) -> None:
@@ -56,7 +56,7 @@ def test_scaled_steps_are_the_plain_ones_and_overflow_is_passed_over(
     halves = train(yaml, dataset, tmp_path / "half", overrides=["loop.precision=fp16"])
     whole = train(yaml, dataset, tmp_path / "whole")
     assert halves.metrics["nonzeros"] == pytest.approx(whole.metrics["nonzeros"], rel=0.3)
-    scaler = precision.Scaler(LoopConfig(precision="fp16"), CPU)
+    scaler = precision.LossScaler(LoopConfig(precision="fp16"), CPU)
     parameter = torch.nn.Parameter(torch.ones(2))
     optimiser = torch.optim.SGD([parameter], lr=1.0)
     before = scaler.scale
@@ -64,10 +64,13 @@ def test_scaled_steps_are_the_plain_ones_and_overflow_is_passed_over(
     scaler.unscale(optimiser)
     scaler.step(optimiser)
     assert parameter.tolist() == [1.0, 1.0] and scaler.scale == before / 2
-    again = precision.Scaler(LoopConfig(precision="fp16"), CPU)
+    again = precision.LossScaler(LoopConfig(precision="fp16"), CPU)
     again.load_state_dict(scaler.state_dict())
     assert again.scale == before / 2
-    assert precision.Scaler(LoopConfig(), CPU).scale == 1.0 and not precision.Scaler(LoopConfig(), CPU).forgives
+    assert (
+        precision.LossScaler(LoopConfig(), CPU).scale == 1.0
+        and not precision.LossScaler(LoopConfig(), CPU).can_skip_step
+    )
 
 
 def test_a_missing_compiler_is_said(yaml: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,4 +100,4 @@ def test_a_model_without_checkpointing_is_said() -> None:
 
     config = dataclasses.replace(LoopConfig(), gradient_checkpointing=True)
     with pytest.raises(ConfigError, match="does not support"):
-        precision.prepare(Encoder(), config, CPU)  # type: ignore[arg-type]
+        precision.configure_computation(Encoder(), config, CPU)  # type: ignore[arg-type]

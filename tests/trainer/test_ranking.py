@@ -11,7 +11,7 @@ from osparse.encoders.torch_encoder import SparseEncoder
 from osparse.formula.lexicon import load_tokenizer
 from osparse.formula.weights import Head, QueryEncoder
 from osparse.trainer.config.run_config import Alarms, Ranking, SparsityConfig
-from osparse.trainer.data.padding import Frame
+from osparse.trainer.data.padding import SpecialTokens
 from osparse.trainer.data.record_reader import read_records
 from osparse.trainer.stages.ranking import RankingStage
 from osparse.trainer.stages.sparsity import Sparsity
@@ -32,7 +32,7 @@ def stage(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Ranking
     )  # fmt: skip
     records = read_records(dataset, tokenizer, model.lexicon)
     sparsity = SparsityConfig(weight=0.0, warmup=0.0, columns=50)
-    return RankingStage(encoder, ranking, sparsity, records, model.lexicon.idf, Frame.of(tokenizer), 1)
+    return RankingStage(encoder, ranking, sparsity, records, model.lexicon.idf, SpecialTokens.of(tokenizer), 1)
 
 
 def test_records_are_the_connected_parts(stage: RankingStage) -> None:
@@ -74,11 +74,11 @@ def test_the_loss_equals_the_full_vocabulary_formula(stage: RankingStage) -> Non
     """Chosen columns against every column, dense query vectors, one document at a time, plain softmax."""
     parts = stage.backward(0).parts
     batch = stage.batches.at(0, np.random.default_rng([*stage.seed, 1, 0]))
-    frame = stage.frame
+    special = stage.special
     rows = []
     with torch.inference_mode():
         for ids in [column.ids for column in batch.columns]:
-            framed = torch.from_numpy(np.concatenate([frame.before, ids, frame.after]))[None]
+            framed = torch.from_numpy(np.concatenate([special.before, ids, special.after]))[None]
             rows.append(stage.encoder(framed, torch.ones_like(framed))[0])
     documents = torch.stack(rows)
     losses, allowed = [], batch.candidates()

@@ -17,8 +17,8 @@ from osparse.formula.lexicon import Lexicon, load_tokenizer
 from osparse.trainer.data import tokens
 from osparse.trainer.data.candidates import with_candidates
 from osparse.trainer.data.record_reader import read_records
-from osparse.trainer.data.records import Record, Records
-from osparse.trainer.stages.teachers import Remembered
+from osparse.trainer.data.training_records import TrainingRecord, TrainingRecords
+from osparse.trainer.stages.teachers import VectorCache
 
 WORDS = ["pear", "bread", "moon", "tide", "rain", "spring", "배나무", "달", "빵"]
 NOTHING = "\u0000"
@@ -111,7 +111,7 @@ def plainly_read(dataset: Dataset, path: Path, lexicon: Lexicon) -> list[tuple[A
     return records
 
 
-def shown(records: Records, record: Record) -> tuple[Any, ...]:
+def shown(records: TrainingRecords, record: TrainingRecord) -> tuple[Any, ...]:
     queries = [(q.id, q.lang, q.ids.tolist(), records.relevant[q.id]) for q in record.queries]
     documents = [(d.id, d.lang, d.ids.tolist(), d.group) for d in record.documents]
     return record.group, record.source, queries, documents
@@ -187,7 +187,7 @@ def test_a_teacher_remembers_so_many_vectors_and_gives_all_that_are_asked_for() 
         encoded.append(names)
         return [name.upper() for name in names]
 
-    vectors: Remembered[str] = Remembered(3)
+    vectors: VectorCache[str] = VectorCache(3)
     assert vectors.of(["a", "b", "a"], encode) == ["A", "B", "A"]
     assert vectors.of(["b", "c", "d", "e"], encode) == ["B", "C", "D", "E"]
     assert vectors.of(["c", "a"], encode) == ["C", "A"] and vectors.of([], encode) == []

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import logging
 import signal
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,7 +18,6 @@ import world
 from safetensors.torch import load_file, save_file
 from small_run import ONE_STEP
 
-import osparse.trainer.loop.loop as loop
 import osparse.trainer.training as training
 from osparse.contracts.dataset import Dataset, save_dataset
 from osparse.contracts.model import Model
@@ -25,8 +25,19 @@ from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import CheckError, ConfigError, DatasetError, InputError
 from osparse.io.settings import read_settings
 from osparse.trainer import TrainConfig, plan, run_folder, train
-from osparse.trainer.loop.checkpoint import Progress, read_checkpoint, restore, save_checkpoint
+from osparse.trainer.loop.checkpoint import RunState, read_checkpoint, restore, save_checkpoint
 from osparse.trainer.report.run_log import RunLog, read_log, sole_process
+
+
+def signal_at(number: int, name: signal.Signals = signal.SIGTERM) -> Callable[[str, int], None]:
+    """An ``on_step`` that raises a signal in the process during its ``number``-th call."""
+    calls = itertools.count(1)
+
+    def on_step(task: str, step: int) -> None:
+        if next(calls) == number:
+            signal.raise_signal(name)
+
+    return on_step
 
 
 def weights(model: Model) -> dict[str, torch.Tensor]:
@@ -65,22 +76,11 @@ def test_equal_seeds_give_equal_weights(trained: Model, yaml: Path, dataset: Dat
 
 @pytest.mark.parametrize("at", [1, 4, 5, 8, 10, 12])
 def test_stopped_and_resumed_equals_uninterrupted(
-    at: int, trained: Model, yaml: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    at: int, trained: Model, yaml: Path, dataset: Dataset, tmp_path: Path
 ) -> None:
     """SIGTERM comes during the at-th step, in the middle and at the ends of both stages."""
-    done = 0
-    step = loop._step
-
-    def counted(*arguments: Any) -> Any:
-        nonlocal done
-        done += 1
-        if done == at:
-            signal.raise_signal(signal.SIGTERM)
-        return step(*arguments)
-
-    monkeypatch.setattr(loop, "_step", counted)
     with pytest.raises(KeyboardInterrupt):
-        train(yaml, dataset, tmp_path / "model")
+        train(yaml, dataset, tmp_path / "model", on_step=signal_at(at))
     assert not (tmp_path / "model").exists()
     torch.rand(7)  # the random state of the second sitting is another
     model = train(yaml, dataset, tmp_path / "model", resume=True)
@@ -92,22 +92,12 @@ def test_stopped_and_resumed_equals_uninterrupted(
     ]
 
 
-def test_a_run_with_a_table_and_a_target_is_resumed_whole(
-    yaml: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_with_a_table_and_a_target_is_resumed_whole(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
     """Weights, prune ratio and table: the model's fingerprint holds them all."""
     sets = ["head.top_k=null", "head.nonzeros=25", "lexical_table={own: 0.5, translated: 1.0}"]
     whole = train(yaml, dataset, tmp_path / "whole", overrides=sets)
-    step = loop._step
-
-    def stopping(*arguments: Any) -> Any:
-        signal.raise_signal(signal.SIGTERM)
-        return step(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "_step", stopping)
-        with pytest.raises(KeyboardInterrupt):
-            train(yaml, dataset, tmp_path / "model", overrides=sets)
+    with pytest.raises(KeyboardInterrupt):
+        train(yaml, dataset, tmp_path / "model", overrides=sets, on_step=signal_at(1))
     model = train(yaml, dataset, tmp_path / "model", overrides=sets, resume=True)
     assert model.fingerprint == whole.fingerprint and model.metrics == whole.metrics
 
@@ -120,10 +110,10 @@ def test_made_again_is_up_to_date_and_other_inputs_are_refused(
 
     monkeypatch.setattr("osparse.trainer.run.require", refuse)
     assert train(yaml, dataset, trained.path).fingerprint == trained.fingerprint
-    with pytest.raises(InputError, match="--overwrite"):
+    with pytest.raises(InputError, match="`overwrite=True`"):
         train(yaml, dataset, trained.path, overrides=["seed=9"])
     (tmp_path / "notes.txt").write_text("not a model", encoding="utf-8")
-    with pytest.raises(InputError, match="--overwrite"):
+    with pytest.raises(InputError, match="`overwrite=True`"):
         train(yaml, dataset, tmp_path)
     assert (tmp_path / "notes.txt").exists()
 
@@ -131,7 +121,7 @@ def test_made_again_is_up_to_date_and_other_inputs_are_refused(
 def test_a_folder_in_use_is_refused_before_any_preparation(
     yaml: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "prepare", lambda *_: pytest.fail("prepared in another's folder"))
+    monkeypatch.setattr(training, "load_run", lambda *_: pytest.fail("prepared in another's folder"))
     with sole_process(run_folder(tmp_path / "model")), pytest.raises(InputError, match="in use by another"):
         train(yaml, dataset, tmp_path / "model")
 
@@ -163,19 +153,12 @@ def test_a_run_leaves_the_process_as_it_was(
 
 
 def test_a_checkpoint_that_is_missing_or_of_another_run_is_refused(
-    yaml: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    yaml: Path, dataset: Dataset, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match="no checkpoint"):
         train(yaml, dataset, tmp_path / "model", resume=True)
-    step = loop._step
-
-    def stop(*arguments: Any) -> Any:
-        signal.raise_signal(signal.SIGINT)
-        return step(*arguments)
-
-    monkeypatch.setattr(loop, "_step", stop)
     with pytest.raises(KeyboardInterrupt):
-        train(yaml, dataset, tmp_path / "model")
+        train(yaml, dataset, tmp_path / "model", on_step=signal_at(1, signal.SIGINT))
     with pytest.raises(InputError, match="another configuration"):
         train(yaml, dataset, tmp_path / "model", overrides=["seed=9"], resume=True)
 
@@ -285,7 +268,7 @@ def test_a_checkpoint_survives_wrong_inputs_and_its_end_is_said(
         train(yaml, other_qrels(dataset, tmp_path / "data", no_positives), tmp_path / "model")
     assert checkpoint.exists()
     train(yaml, dataset, tmp_path / "model", overrides=[f"stages=[{ONE_STEP}]"])
-    assert not checkpoint.exists() and "--resume" in caplog.text
+    assert not checkpoint.exists() and "`resume=True`" in caplog.text
 
 
 def other_qrels(dataset: Dataset, path: Path, qrels: dict[str, pl.DataFrame]) -> Dataset:
@@ -382,7 +365,7 @@ def test_the_random_state_of_cuda_is_kept(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: torch.tensor([1, 2], dtype=torch.uint8))
     monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state: restored.append(state.tolist()))
     model = torch.nn.Linear(2, 2)
-    save_checkpoint(tmp_path, Progress("x"), model, None)
+    save_checkpoint(tmp_path, RunState("x"), model, None)
     restore(read_checkpoint(tmp_path, "x"), model, None)
     assert restored == [[1, 2]]
 

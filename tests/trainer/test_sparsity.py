@@ -11,7 +11,7 @@ import torch
 
 from osparse.errors import CheckError
 from osparse.trainer.config.run_config import Alarms, DfFlops, SparsityConfig
-from osparse.trainer.losses.losses import df_activation, flops, idf_penalty
+from osparse.trainer.losses.regularisation import df_activation, flops, idf_penalty
 from osparse.trainer.stages.sparsity import Sparsity
 
 IDF = np.linspace(0.5, 8, 30, dtype=np.float32)

@@ -27,7 +27,7 @@ from osparse.trainer.config.run_config import Distillation, Ranking, Teacher, Tr
 from osparse.trainer.data.batch import Batch
 from osparse.trainer.data.candidates import with_candidates
 from osparse.trainer.data.record_reader import read_records
-from osparse.trainer.data.records import Records
+from osparse.trainer.data.training_records import TrainingRecords
 from osparse.trainer.stages.teachers import DatasetTeacher, make_scorer
 
 CPU = torch.device("cpu")
@@ -39,24 +39,24 @@ def scored(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Datase
 
 
 @pytest.fixture(scope="module")
-def records(scored: Dataset, model: Model) -> Records:
+def records(scored: Dataset, model: Model) -> TrainingRecords:
     tokenizer = model.path / "tokenizer.json"
     return with_candidates(read_records(scored, tokenizer, model.lexicon), scored, tokenizer, model.lexicon)
 
 
 @pytest.fixture(scope="module")
-def batch(records: Records) -> Batch:
+def batch(records: TrainingRecords) -> Batch:
     return make(records, negatives=2)
 
 
-def test_scores_of_the_dataset(scored: Dataset, records: Records, batch: Batch) -> None:
+def test_scores_of_the_dataset(scored: Dataset, records: TrainingRecords, batch: Batch) -> None:
     several: list[set[str]] = [set(), {"one", "other"}]
     for teachers in several:  # a retriever's scores of what it found are no teacher's
         changed = {name: replace(found, teachers=teachers) for name, found in records.candidates.items()}
         with pytest.raises(DatasetError, match="a scorer must be named.*bm25, teacher"):
             make_scorer(Teacher(kind="dataset"), scored, replace(records, candidates=changed), CPU)
     assert isinstance(only := make_scorer(Teacher(kind="dataset"), scored, records, CPU), DatasetTeacher)
-    assert only.known("q:pear:en") == {"rain:en": 3.0, "pear:en": 9.0} and not only.known("q:pear:ko")
+    assert only.scores_of("q:pear:en") == {"rain:en": 3.0, "pear:en": 9.0} and not only.scores_of("q:pear:ko")
     with pytest.raises(DatasetError, match="no scores of 'other'"):
         make_scorer(Teacher(kind="dataset", scorer="other"), scored, records, CPU)
     found = make_scorer(Teacher(kind="dataset", scorer="teacher"), scored, records, CPU).scores(batch, slice(None))
@@ -66,7 +66,7 @@ def test_scores_of_the_dataset(scored: Dataset, records: Records, batch: Batch) 
             assert found[row, column] == wanted if wanted else math.isnan(found[row, column])
 
 
-def test_bm25_is_the_formula(scored: Dataset, records: Records, batch: Batch) -> None:
+def test_bm25_is_the_formula(scored: Dataset, records: TrainingRecords, batch: Batch) -> None:
     found = make_scorer(Teacher(kind="bm25"), scored, records, CPU).scores(batch, slice(2, 5))
     corpus = [d for record in records.records for d in record.documents]
     for column, document in enumerate(batch.documents[2:5]):
@@ -86,7 +86,7 @@ def test_bm25_is_the_formula(scored: Dataset, records: Records, batch: Batch) ->
 
 
 def test_a_sparse_teacher_scores_as_the_served_model(
-    scored: Dataset, records: Records, batch: Batch, model: Model
+    scored: Dataset, records: TrainingRecords, batch: Batch, model: Model
 ) -> None:
     teacher = make_scorer(Teacher(kind="sparse", path=model.path), scored, records, CPU)
     found = teacher.scores(batch, slice(None))
@@ -125,7 +125,7 @@ def dense(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_a_dense_teacher_is_its_pooled_states(
-    scored: Dataset, records: Records, batch: Batch, dense: Path, pooling: str
+    scored: Dataset, records: TrainingRecords, batch: Batch, dense: Path, pooling: str
 ) -> None:
     from transformers import AutoModel, AutoTokenizer
 
@@ -180,8 +180,8 @@ def test_padding_does_not_count_in_the_mean() -> None:
     assert pooled(states, torch.tensor([[1, 1, 0]]), "mean").tolist() == [[2.0]]
 
 
-def test_a_folder_that_is_no_teacher_is_named(scored: Dataset, records: Records, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no folder of a dense teacher"):
+def test_a_folder_that_is_no_teacher_is_named(scored: Dataset, records: TrainingRecords, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not a folder; path of a dense teacher"):
         make_scorer(Teacher(kind="dense", path=tmp_path / "none"), scored, records, CPU)
     with pytest.raises(ModelError, match="no Hugging Face encoder"):
         make_scorer(Teacher(kind="dense", path=tmp_path), scored, records, CPU)

@@ -7,7 +7,6 @@ from scipy import sparse
 
 import osparse.trainer.data.token_translation as module
 from osparse.algorithms.ibm_model1 import translation_probabilities
-from osparse.trainer.data.records import Record, Records, Text
 from osparse.trainer.data.token_translation import (
     FLOOR,
     KEPT,
@@ -17,19 +16,20 @@ from osparse.trainer.data.token_translation import (
     aligned,
     estimate,
 )
+from osparse.trainer.data.training_records import TokenisedText, TrainingRecord, TrainingRecords
 
 SOURCES = [np.array(s, dtype=np.int64) for s in ([1, 2], [1, 3], [2, 3], [1], [])]
 TARGETS = [np.array(t, dtype=np.int64) for t in ([11, 12], [11, 13], [12, 13], [11], [14])]
 
 
-def text(lang: str, *ids: int) -> Text:
-    return Text(f"{lang}{ids}", lang, np.array(ids, dtype=np.int64))
+def text(lang: str, *ids: int) -> TokenisedText:
+    return TokenisedText(f"{lang}{ids}", lang, np.array(ids, dtype=np.int64))
 
 
 RECORDS = [
-    Record(queries=[text("ko", 1), text("en", 11)], documents=[text("ko", 2, 1, 2), text("en", 12, 11)]),
-    Record(queries=[text("ko", 3)], documents=[text("ko", 3, 1), text("en", 13, 11)]),
-    Record(queries=[text("en", 14)], documents=[text("en", 14)]),
+    TrainingRecord(queries=[text("ko", 1), text("en", 11)], documents=[text("ko", 2, 1, 2), text("en", 12, 11)]),
+    TrainingRecord(queries=[text("ko", 3)], documents=[text("ko", 3, 1), text("en", 13, 11)]),
+    TrainingRecord(queries=[text("en", 14)], documents=[text("en", 14)]),
 ]
 
 
@@ -37,11 +37,11 @@ def test_titles_and_descriptions_are_aligned_apart(monkeypatch: pytest.MonkeyPat
     pairs = [[(s.tolist(), t.tolist()) for s, t in aligned(record, "ko", "en", 5)] for record in RECORDS]
     assert pairs == [[([1], [11]), ([1, 2], [11, 12])], [([1, 3], [11, 13])], []]
     assert [s.tolist() for s, _ in aligned(RECORDS[0], "ko", "en", 1)] == [[1], [2]]
-    every = estimate(Records(RECORDS, ("en", "ko"), {}), "ko", "en", 20, 5).toarray()
+    every = estimate(TrainingRecords(RECORDS, ("en", "ko"), {}), "ko", "en", 20, 5).toarray()
     wanted = naive([[1], [1, 2], [1, 3]], [[11], [11, 12], [11, 13]])
     assert every[1, 11] == pytest.approx(wanted[1, 11]) and every[3, 13] == pytest.approx(wanted[3, 13])
     monkeypatch.setattr(module, "MOST_PAIRS", 5)  # nine pairs: every second record, its titles and its descriptions
-    half = estimate(Records(RECORDS, ("en", "ko"), {}), "ko", "en", 20, 5).toarray()
+    half = estimate(TrainingRecords(RECORDS, ("en", "ko"), {}), "ko", "en", 20, 5).toarray()
     assert not half[3].any() and half[2, 12] > 0
     wanted = naive([[1], [1, 2]], [[11], [11, 12]])
     assert half[1, 11] == pytest.approx(wanted[1, 11])
@@ -72,7 +72,7 @@ def test_a_query_is_translated_token_by_token() -> None:
 
 
 def test_a_table_is_estimated_once() -> None:
-    records = Records(RECORDS, ("en", "ko"), {})
+    records = TrainingRecords(RECORDS, ("en", "ko"), {})
     first = estimate(records, "ko", "en", 20, 5)
     assert estimate(records, "ko", "en", 20, 5) is first and estimate(records, "en", "ko", 20, 5) is not first
 

@@ -5,7 +5,7 @@ gathers the weights of all, and computes the loss of the whole batch. The gradie
 process then holds what its own documents gave, are summed. So the negatives and the FLOPS means are those of the global
 batch, and N processes give the gradients of one.
 
-    rows = share(len(documents))
+    rows = process_rows(len(documents))
     weights = gather_rows(encode(documents[rows]), len(documents))
     loss(weights).backward()
     sum_gradients(encoder.parameters())
@@ -22,6 +22,7 @@ from datetime import timedelta
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from torch import Tensor, distributed
 
 TIMEOUT = timedelta(hours=2)
@@ -42,8 +43,6 @@ class World:
 
 def world() -> World:
     """Join the processes that a launcher started, on the first call; CUDA where there is one, else the CPU."""
-    from accelerate import PartialState
-
     cpu = not torch.cuda.is_available() or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")
     state = PartialState(cpu=cpu, timeout=TIMEOUT, **({"backend": "gloo"} if cpu and _launched() else {}))
     return World(state.process_index, state.num_processes, state.device)
@@ -72,7 +71,7 @@ def barrier() -> None:
         distributed.barrier()
 
 
-def share(count: int, rank: int | None = None) -> slice:
+def process_rows(count: int, rank: int | None = None) -> slice:
     """The rows of ``count`` that this process (or ``rank``) works on: contiguous, in order of rank, may be empty."""
     rank, size = _rank() if rank is None else rank, _size()
     each, more = divmod(count, size)
@@ -87,13 +86,13 @@ class _Gather(torch.autograd.Function):
         tallest = -(-count // _size())
         padded = local.new_zeros(tallest, *local.shape[1:])
         padded[: len(local)] = local
-        found = [torch.empty_like(padded) for _ in range(_size())]
-        distributed.all_gather(found, padded)
-        return torch.cat([rows[: _length(share(count, rank))] for rank, rows in enumerate(found)])
+        parts = [torch.empty_like(padded) for _ in range(_size())]
+        distributed.all_gather(parts, padded)
+        return torch.cat([rows[: _length(process_rows(count, rank))] for rank, rows in enumerate(parts)])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return grads[0][share(ctx.count)].contiguous(), None, None
+        return grads[0][process_rows(ctx.count)].contiguous(), None, None
 
 
 def _length(rows: slice) -> int:
@@ -104,7 +103,7 @@ def gather_rows(local: Tensor, count: int) -> Tensor:
     """All processes' rows in order.
 
     Args:
-        local: (n, C) rows of ``share(count)``; n may be 0 and differ between processes, C and dtype may not.
+        local: (n, C) rows of ``process_rows(count)``; n may be 0 and differ between processes, C and dtype may not.
         count: rows of all processes together.
 
     Returns:
@@ -136,13 +135,13 @@ def sum_gradients(parameters: Iterable[Tensor]) -> None:
     """Sum the gradients over all processes, in flat tensors; a process without one counts as zeros."""
     if _size() == 1:
         return
-    wanted = [p for p in parameters if p.requires_grad]
-    if not wanted:
+    trainable = [p for p in parameters if p.requires_grad]
+    if not trainable:
         return
-    used = torch.tensor([p.grad is not None for p in wanted], dtype=torch.int32, device=wanted[0].device)
+    used = torch.tensor([p.grad is not None for p in trainable], dtype=torch.int32, device=trainable[0].device)
     distributed.all_reduce(used)
     bucket: list[Tensor] = []
-    for parameter, processes in zip(wanted, used.tolist(), strict=True):
+    for parameter, processes in zip(trainable, used.tolist(), strict=True):
         if processes:  # one without gradient anywhere stays so: an optimiser passes it over
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
@@ -189,9 +188,9 @@ def gather_objects(value: Any) -> list[Any]:
     """Each process's value, in order of rank."""
     if _size() == 1:
         return [value]
-    found: list[Any] = [None] * _size()
-    distributed.all_gather_object(found, value)
-    return found
+    values: list[Any] = [None] * _size()
+    distributed.all_gather_object(values, value)
+    return values
 
 
 def from_main(value: Any) -> Any:

@@ -22,8 +22,8 @@ SMALLEST_SCALE = 1e-3
 """Below it fp16 gradients overflow for another reason than their scale."""
 
 
-def prepare(encoder: SparseEncoder, config: LoopConfig, device: torch.device) -> None:
-    """Make ``encoder`` train as configured, in place; raises :class:`ConfigError` for what the machine cannot do."""
+def configure_computation(encoder: SparseEncoder, config: LoopConfig, device: torch.device) -> None:
+    """Make ``encoder`` train as configured, in place; raises :class:`ConfigError` if the machine cannot."""
     _check(config, device)
     if config.gradient_checkpointing:
         try:
@@ -60,16 +60,16 @@ def _try_compiler(device: torch.device) -> None:
         torch.compile(lambda x: torch.sin(x) + 1)(torch.ones(8, device=device))
     except Exception as problem:  # noqa: BLE001 - torch raises whatever its back end met
         compiler = "a C++ compiler (g++ or clang++)" if device.type == "cpu" else "Triton and a C compiler"
-        there = [name for name in ("c++", "g++", "clang++", "gcc") if shutil.which(name)]
-        first = str(problem).strip().partition("\n")[0]
+        installed = [name for name in ("c++", "g++", "clang++", "gcc") if shutil.which(name)]
+        first_line = str(problem).strip().partition("\n")[0]
         raise ConfigError(
             "loop",
-            [f"compile: torch.compile needs {compiler}, and failed here ({type(problem).__name__}: {first}; found "
-             f"{', '.join(there) or 'no compiler'}); install it, or set compile: false"],
+            [f"compile: torch.compile needs {compiler}, and failed here ({type(problem).__name__}: {first_line}; found "
+             f"{', '.join(installed) or 'no compiler'}); install it, or set compile: false"],
         ) from None  # fmt: skip
 
 
-class Scaler:
+class LossScaler:
     """Keeps fp16 gradients above underflow by scaling the loss; does nothing in fp32 and bf16."""
 
     def __init__(self, config: LoopConfig, device: torch.device) -> None:
@@ -78,7 +78,7 @@ class Scaler:
 
     @property
     def scale(self) -> float:
-        """What the loss is multiplied with before its backward pass."""
+        """Factor of the loss before its backward pass."""
         if self._scaler is None:
             return 1.0
         return float(self._scaler.scale(torch.ones((), device=self._device)))
@@ -96,8 +96,8 @@ class Scaler:
             self._scaler.update()
 
     @property
-    def forgives(self) -> bool:
-        """Whether gradients that are no numbers may be the scale's fault: then the step is passed over."""
+    def can_skip_step(self) -> bool:
+        """Whether gradients that are not finite may come from the scale; the step is then skipped."""
         return self._scaler is not None and self.scale > SMALLEST_SCALE
 
     def state_dict(self) -> dict[str, Any]:

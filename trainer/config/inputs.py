@@ -1,12 +1,14 @@
-"""What a run is made from, read, checked and fingerprinted. Imports no torch."""
+"""The inputs of a run: read, checked and fingerprinted. Imports no torch."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast
+
+import polars as pl
 
 from osparse.contracts.dataset import Dataset
 from osparse.contracts.model import LEXICAL_TABLE
@@ -20,19 +22,21 @@ from osparse.plugins.extras import require
 from osparse.trainer.config.run_config import Ranking, TrainConfig
 
 log = logging.getLogger("osparse.trainer.config.inputs")
-RECIPE = 3
+RECIPE = 4
 """Raised when the same configuration would train another model."""
 _LOOP_MATTERS = ("precision", "compile")
-"""What of ``loop`` changes a model beyond the order of a sum."""
+"""Settings of ``loop`` that change a model beyond the order of a sum."""
+HELD_BACK = ("validation", "test", "all")
+"""Splits of an IDF table or of trends that hold documents on which models are measured."""
 _BESIDE_WEIGHTS = (
     "tokenizer.json", "idf.json", "osparse.json", LEXICAL_TABLE, "modules.json", "1_Pooling/config.json",
 )  # fmt: skip
-"""What else of a teacher's folder makes its scores: a sparse one's query weights and head, a dense one's pooling."""
+"""Other files that determine a teacher's scores: a sparse one's query weights and head, a dense one's pooling."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a run is made from, read and found to belong together."""
+    """The inputs of a run, which were checked to fit each other."""
 
     config: TrainConfig
     dataset: Dataset
@@ -41,6 +45,20 @@ class Inputs:
     """Fingerprints of everything that makes the model."""
     idf: dict[str, Any]
     """Provenance of the query weights."""
+    languages: tuple[str, ...]
+    """Of the training split's judged queries and documents, sorted."""
+    languages_not_trained: tuple[str, ...]
+    """Languages that ``encoder.start`` was trained or measured in and that are not among :attr:`languages`."""
+
+    @property
+    def has_start(self) -> bool:
+        """Whether training begins from weights that exist, so that they can be measured."""
+        return self.config.encoder.start is not None or self.config.encoder.factory is not None
+
+    @property
+    def dataset_sources(self) -> tuple[str, ...]:
+        """Fingerprints of the datasets that this one was derived from."""
+        return sources_of(self.dataset)
 
     @property
     def name(self) -> str:
@@ -59,15 +77,17 @@ class Inputs:
 def read_inputs(
     config: TrainConfig | Path | str, dataset: Dataset | Path | str, overrides: Sequence[str] = ()
 ) -> Inputs:
-    """Read and check what :func:`train` is given, and take the fingerprints. Imports no torch."""
+    """Read and check the arguments of :func:`train`, and take the fingerprints. Imports no torch."""
     if not isinstance(config, TrainConfig):
         config = read_settings(TrainConfig, Path(config), overrides)
     elif overrides:
-        raise InputError("overrides change a YAML file; give dataclasses.replace(config, ...) instead")
+        raise InputError("`overrides` change a YAML file; pass dataclasses.replace(config, ...) instead")
     dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
     lexicon = Lexicon.open(config.tokenizer / "tokenizer.json", config.idf)
     _refuse_what_knows_validation(config, dataset)
-    idf = idf_provenance(config.idf, dataset.fingerprint)
+    idf = idf_provenance(config.idf, dataset.fingerprint, sources_of(dataset))
+    languages = training_languages(dataset)
+    not_trained = tuple(sorted(start_languages(config.encoder.start) - {*languages})) if config.encoder.start else ()
     if config.loop.tensorboard:
         require("tensorboard", "tensorboard")
     made_from = {
@@ -80,11 +100,44 @@ def read_inputs(
         "own_code": _own_code(config),
         "recipe": RECIPE,
     }
-    return Inputs(config, dataset, lexicon, made_from, idf)
+    return Inputs(config, dataset, lexicon, made_from, idf, languages, not_trained)
+
+
+def sources_of(dataset: Dataset) -> tuple[str, ...]:
+    """Fingerprints of the datasets that a mined, scored or retrained dataset was made from; they share its texts."""
+    notes = dataset.manifest.notes
+    mined_from = notes.get("mined_from")
+    return tuple(dict.fromkeys([*notes.get("derived_from", ()), *([mined_from] if mined_from else [])]))
+
+
+def training_languages(dataset: Dataset) -> tuple[str, ...]:
+    """Languages of the training split's judged queries and documents, sorted."""
+    judged = dataset.qrels("train").filter(pl.col("score") > 0)
+    parts = [
+        texts.join(judged.select(id=column).unique(), on="id", how="semi").select("lang")
+        for texts, column in ((dataset.documents, "document_id"), (dataset.queries, "query_id"))
+    ]
+    languages = pl.concat(parts).unique().collect(engine="streaming")["lang"].to_list()
+    return tuple(sorted(language for language in languages if language))
+
+
+def start_languages(start: Path) -> frozenset[str]:
+    """Languages that a model directory of osparse was trained or measured in; none for another checkpoint."""
+    description = _description(start)
+    directions = [name.split(",")[0] for name in description.get("metrics", {}).get("directions", {})]
+    measured = {language for name in directions for language in name.split("->")}
+    return frozenset({*measured, *description.get("training", {}).get("languages", ())} - {""})
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    """osparse.json of a model directory; empty for another folder."""
+    path = folder / "osparse.json"
+    content = read_json(path) if path.is_file() else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _refuse_what_knows_validation(config: TrainConfig, dataset: Dataset) -> None:
-    """Raises :class:`ConfigError` for a start or a teacher that learnt from the split which is to choose here."""
+    """Raises :class:`ConfigError` if a start or teacher was trained on the validation split, which selects here."""
     if config.validation.trained_on:
         return
     named = {"distillation.teachers": _teacher_paths(config)}
@@ -92,21 +145,23 @@ def _refuse_what_knows_validation(config: TrainConfig, dataset: Dataset) -> None
         named["encoder.start"] = [config.encoder.start]
     for where, folders in named.items():
         for folder in folders:
-            found = read_json(folder / "osparse.json") if (folder / "osparse.json").is_file() else {}
-            training, metrics = found.get("training", {}), found.get("metrics", {})
-            if metrics.get("trained_on") and training.get("dataset") == dataset.fingerprint:
+            description = _description(folder)
+            training, metrics = description.get("training", {}), description.get("metrics", {})
+            learnt_from = {training.get("dataset"), *training.get("derived_from", ())}
+            if metrics.get("trained_on") and learnt_from & {dataset.fingerprint, *sources_of(dataset)}:
                 problem = (
-                    f"{folder} learnt from the validation split of this very dataset, which is to choose the "
-                    "checkpoint here; take a model that did not, or set validation.trained_on: true"
+                    f"{folder} was trained on the validation split of this dataset, which selects the checkpoint here; "
+                    "use a model that was not, or set validation.trained_on: true"
                 )
                 raise ConfigError(where, [problem])
 
 
-def idf_provenance(idf: Path, dataset: str) -> dict[str, Any]:
-    """What idf.json's sibling idf.meta.json says of where the weights come from; says so when it is not there.
+def idf_provenance(idf: Path, dataset: str, sources: Collection[str] = ()) -> dict[str, Any]:
+    """The content of idf.json's sibling idf.meta.json: where the query weights come from.
 
     Args:
         dataset: fingerprint of the dataset trained on.
+        sources: fingerprints of the datasets it was derived from, which hold the same texts.
 
     Raises:
         ConfigError: the weights were counted on the validation or test split of that dataset, or follow its trends, or
@@ -114,32 +169,34 @@ def idf_provenance(idf: Path, dataset: str) -> dict[str, Any]:
     """
     meta = idf.with_name(f"{idf.stem}.meta.json")
     if not meta.is_file():
-        return {"provenance": f"unknown: {idf.name} came without {meta.name}"}
-    found = read_json(meta)
-    if not isinstance(found, dict):
-        raise ConfigError("idf", [f"{meta} holds no JSON object; make it again with: osparse idf --overwrite"])
-    if found.get("dataset") != dataset:
+        return {"provenance": f"unknown: {idf.name} has no {meta.name} beside it"}
+    note = read_json(meta)
+    if not isinstance(note, dict):
+        raise ConfigError("idf", [f"{meta} holds no JSON object; make it again with osparse idf and `overwrite=True`"])
+    same = {dataset, *sources}
+    if note.get("dataset") not in same:
         log.warning(
-            "%s was counted on another dataset than is trained on; if that is not meant: osparse idf DATASET", idf
+            "%s was counted on another dataset than is trained on; if that is not intended: osparse idf DATASET", idf
         )
-    elif found.get("split") in ("validation", "test", "all"):
+    elif note.get("split") in HELD_BACK:
         problem = (
-            f"{idf} was counted on the {found['split']} split of this very dataset, so what is measured there would be "
-            "known beforehand; make it with: osparse idf DATASET --split train"
+            f"{idf} was counted on the {note['split']} split of the dataset trained on, so measurements there would "
+            'not be independent of it; make it with osparse idf and `split="train"`'
         )
         raise ConfigError("idf", [problem])
-    trends = found.get("trends") or {}
-    if trends.get("dataset") == dataset and trends.get("split") in ("validation", "test", "all"):
+    trends = note.get("trends") or {}
+    if trends.get("dataset") in same and trends.get("split") in HELD_BACK:
         problem = (
-            f"{idf} follows trends of held-back documents of this very dataset (split {trends['split']}), so what is "
-            "measured there would be known beforehand; make them without --split: osparse corpus trends DATASET"
+            f"{idf} follows trends of held-back documents of the dataset trained on (split {trends['split']}), so "
+            "measurements there would not be independent of it; make them again with osparse corpus trends, without a "
+            "split"
         )
         raise ConfigError("idf", [problem])
-    return dict(found)
+    return dict(note)
 
 
 def _without_places(config: TrainConfig) -> dict[str, Any]:
-    """What makes the model: no paths, as their sha256 stand beside, and not how often a checkpoint is written."""
+    """The settings that determine the model: without paths, whose sha256 are recorded, and checkpoint intervals."""
     plain = named_config(config)
     plain["loop"] = {key: plain["loop"][key] for key in _LOOP_MATTERS}
     for key in ("tokenizer", "idf", "checkpoint_every"):
@@ -186,16 +243,18 @@ def _teachers(config: TrainConfig) -> list[str]:
 
 def _teacher_paths(config: TrainConfig) -> list[Path]:
     distillations = [stage.distillation for stage in config.stages if isinstance(stage, Ranking) and stage.distillation]
-    return [teacher.path for one in distillations for teacher in one.teachers if teacher.path is not None]
+    return [
+        teacher.path for distillation in distillations for teacher in distillation.teachers if teacher.path is not None
+    ]
 
 
 def _weights(folder: Path, where: str, kind: str, more: Sequence[str] = ()) -> str:
-    """Of the weights and what of ``more`` is there."""
+    """Fingerprint of the weights and of those files named in ``more`` that exist."""
     if not (folder / "config.json").is_file():
         raise ConfigError(where, [f"{folder} has no config.json; a {kind} folder is required"])
     try:
         weights = weight_files(folder)
     except ModelError as problem:
         raise ConfigError(where, [str(problem)]) from None
-    there = [folder / name for name in ("config.json", *more) if (folder / name).is_file()]
-    return fingerprint({path.name: sha256_file(path) for path in (*weights, *there)})
+    others = [folder / name for name in ("config.json", *more) if (folder / name).is_file()]
+    return fingerprint({path.name: sha256_file(path) for path in (*weights, *others)})

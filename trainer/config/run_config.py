@@ -1,4 +1,4 @@
-"""What a training run is made of: the YAML's schema. See configs/ for commented examples."""
+"""The schema of a training configuration (YAML). See configs/ for commented examples."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class EncoderConfig:
             return ["factory: what it makes has its own sizes and dropout; leave them out"] if given else []
         if not all(sizes):
             return [
-                "layers, hidden, heads, feed_forward: all wanted for a new encoder (or start: a checkpoint, "
+                "layers, hidden, heads, feed_forward: all are required for a new encoder (or start: a checkpoint, "
                 "or factory: a function)"
             ]
         return [f"hidden: {self.hidden} is not a multiple of heads {self.heads}"] if self.hidden % self.heads else []
@@ -121,14 +121,14 @@ class DfFlops:
 
 @dataclass(frozen=True, kw_only=True)
 class Alarms:
-    """What is not a useful model any more, and what to do about it."""
+    """Limits of a useful model, checked in training and once more at its end, and the action in training."""
 
-    empty: float = setting(low=0, above=True, high=1)
-    """Share of all-zero documents above which the model is called collapsed."""
-    nonzeros: float = setting(low=1)
-    """Mean non-zeros per document, once lambda is at its full value, above which it is called dense."""
-    action: Literal["stop", "back_off", "warn"]
-    """stop with a checkpoint; halve (collapsed) or double (dense) lambda; or only say so."""
+    empty: float = setting(0.05, low=0, above=True, high=1)
+    """Share of all-zero documents above which the model has collapsed."""
+    nonzeros: float = setting(2000.0, low=1)
+    """Mean non-zeros per document, once lambda has its full value, above which the model is dense."""
+    action: Literal["stop", "back_off", "warn"] = "warn"
+    """stop with a checkpoint; back_off: halve (collapsed) or double (dense) lambda; warn: only log a warning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,17 +154,18 @@ class SparsityConfig:
     """Weight, relative to lambda, of an L1 divided by each token's IDF."""
     target_nonzeros: int | None = setting(None, low=1)
     """Mean non-zeros per training document that lambda is steered to; ``weight`` is then where it starts."""
-    alarms: Alarms | None = None
+    alarms: Alarms | None = Alarms()
+    """null: no alarms in training; the end is always checked."""
 
     def problems(self) -> list[str]:
-        found = []
+        problems = []
         if self.threshold is not None and self.columns:
-            found.append("threshold: non-zeros are only known with columns: 0")
+            problems.append("threshold: non-zeros are only known with columns: 0")
         if self.df is not None and self.idf_weighted:
-            found.append("df and idf_weighted: both weigh the terms of FLOPS; choose one")
+            problems.append("df and idf_weighted: both weigh the terms of FLOPS; choose one")
         if self.target_nonzeros is not None and not self.weight:
-            found.append("target_nonzeros: lambda cannot be steered from weight 0")
-        return found
+            problems.append("target_nonzeros: lambda cannot be steered from weight 0")
+        return problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,13 +175,13 @@ class ValidationConfig:
     documents: int = setting(low=0)
     """Training documents per language added to the validation documents as distractors."""
     trained_on: bool = False
-    """Learn from the validation split too: for a last model, all settings chosen. What is then measured on it is no
-    measure, so the last step is kept and not the best."""
+    """Train on the validation split too: for a last model, once all settings are chosen. Figures on it are then not a
+    measurement, so the last step is kept and not the best."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """How steps are computed and kept."""
+    """How steps are computed and checkpointed."""
 
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Of the transformer body while training; its parameters, scores and losses stay fp32. fp16 needs a GPU."""
@@ -222,16 +223,16 @@ class TrainConfig:
     """CPU threads; equal weights from equal seeds are promised for an equal number. None: as the machine says."""
 
     def problems(self) -> list[str]:
-        found = []
+        problems = []
         tasks = [stage.task for stage in self.stages]
         if not tasks:
-            found.append("stages: none; at least one is wanted")
+            problems.append("stages: there are none; at least one is required")
         if "warm_start" in tasks[1:]:
-            found.append("stages: warm_start must come first, it replaces the embeddings")
+            problems.append("stages: warm_start must come first, it replaces the embeddings")
         for key in ("start", "factory"):
             if "warm_start" in tasks and getattr(self.encoder, key) is not None:
-                found.append(f"stages: warm_start is for a new BERT, and encoder.{key} is given")
+                problems.append(f"stages: warm_start is for a new BERT, and encoder.{key} is given")
         longest = max((s.max_length for s in self.stages if isinstance(s, MaskedLm | Ranking)), default=0)
         if longest > self.head.max_length:
-            found.append(f"stages: max_length {longest} is above head.max_length {self.head.max_length}")
-        return found
+            problems.append(f"stages: max_length {longest} is above head.max_length {self.head.max_length}")
+        return problems

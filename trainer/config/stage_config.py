@@ -34,7 +34,7 @@ class Mixing:
     """How several sources share an epoch: each deals records in proportion to (its records)^exponent."""
 
     exponent: float = setting(1.0, low=0, high=1)
-    """1: as many as there are; 0: as many of each as of the smallest."""
+    """1: all records; 0: as many of each source as of the smallest."""
     caps: tuple[SourceCap, ...] = ()
 
     def problems(self) -> list[str]:
@@ -63,7 +63,7 @@ class MaskedLm(Steps):
     """Masked-LM whose labels are partly the translations aligned with a token."""
 
     masked: float = setting(low=0, high=1)
-    """Share of tokens replaced by [MASK] and asked back."""
+    """Share of tokens replaced by [MASK], whose label is the token."""
     translated: float = setting(low=0, high=1)
     """Share of tokens, left as they are, whose label is a translation: a token of the record's text in the other
     language, or, where it has none, a likely one of a token whose likely ones sum to .3."""
@@ -92,7 +92,7 @@ class Teacher:
     path: Path | None = None
     """Folder of a sparse or dense teacher."""
     scorer: str | None = None
-    """Whose scores of the dataset; None: its one teacher's. A retriever's are of what it found alone: name it."""
+    """Whose scores of the dataset; None: its one teacher's. A retriever scored only what it found: name it."""
 
     def problems(self) -> list[str]:
         if self.scorer is not None and self.kind != "dataset":
@@ -118,14 +118,14 @@ class Distillation:
     """Of the KL divergence, on both sides."""
 
     def problems(self) -> list[str]:
-        found = []
+        problems = []
         if not self.teachers:
-            found.append("teachers: none; at least one is wanted")
+            problems.append("teachers: there are none; at least one is required")
         if len(self.teachers) > 1 and self.scale is None:
-            found.append("scale: several teachers score on different scales; give S (10 and 30 are published)")
+            problems.append("scale: several teachers score on different scales; give S (10 and 30 are published)")
         if self.loss != "kl" and self.temperature != 1.0:
-            found.append(f"temperature: {self.loss} has none; leave it out")
-        return found
+            problems.append(f"temperature: {self.loss} has none; leave it out")
+        return problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,15 +168,15 @@ class Ranking(Steps):
     task: Literal["ranking"] = "ranking"
 
     def problems(self) -> list[str]:
-        found = []
+        problems = []
         if self.translated_queries and not self.span_weight:
-            found.append("translated_queries: span_weight is 0, so they would count nothing")
+            problems.append("translated_queries: span_weight is 0, so they would count nothing")
         if not self.contrastive and self.distillation is None:
-            found.append("contrastive: 0 without distillation leaves nothing to learn from")
+            problems.append("contrastive: 0 without distillation leaves nothing to learn from")
         if self.pool == "hard" and not self.negatives:
-            found.append("pool: hard leaves no negatives without negatives")
+            problems.append("pool: hard leaves no negatives without negatives")
         if self.distillation is not None and self.distillation.over == "own" and not self.negatives:
-            found.append("distillation.over: own leaves one candidate without negatives")
+            problems.append("distillation.over: own leaves one candidate without negatives")
         if self.loss is not None and not self.contrastive:
-            found.append("loss: contrastive is 0, so it would do nothing")
-        return found
+            problems.append("loss: contrastive is 0, so it would do nothing")
+        return problems

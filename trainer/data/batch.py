@@ -14,9 +14,9 @@ from torch import Tensor
 from osparse.trainer.config.run_config import Ranking
 from osparse.trainer.data.batch_sampler import BatchSampler
 from osparse.trainer.data.padding import Ids, window
-from osparse.trainer.data.records import Record, Records, Text
 from osparse.trainer.data.token_translation import Translations
-from osparse.trainer.losses.losses import negative_pool
+from osparse.trainer.data.training_records import TokenisedText, TrainingRecord, TrainingRecords
+from osparse.trainer.losses.contrastive import negative_pool
 
 SPAN_TOKENS = (3, 12)
 """Shortest and longest span used as a query."""
@@ -26,7 +26,7 @@ SPAN_TOKENS = (3, 12)
 class Column:
     """A document of a batch: its column in the scores."""
 
-    document: Text
+    document: TokenisedText
     ids: Ids
     """What of the document is encoded."""
     slot: int
@@ -49,7 +49,7 @@ class BatchQuery:
     """Ids of the documents that are no negatives of it."""
     owner: int
     """Position in the batch of its record."""
-    text: Text | None = None
+    text: TokenisedText | None = None
     """The judged query; None for a span or a translation, which have no text and no teacher's score."""
 
 
@@ -80,21 +80,21 @@ class Batch:
     """Those of ``slate`` for which nothing says that the document is a negative."""
 
     @property
-    def documents(self) -> list[Text]:
+    def documents(self) -> list[TokenisedText]:
         return [column.document for column in self.columns]
 
     @property
     def query_ids(self) -> list[str | None]:
         return [query.text.id if query.text else None for query in self.queries]
 
-    def add_document(self, document: Text, ids: Ids, slot: int, *, positive: bool = True) -> int:
+    def add_document(self, document: TokenisedText, ids: Ids, slot: int, *, positive: bool = True) -> int:
         """The column of a document, which is added unless it is in the batch already."""
         column = self.column_of.setdefault(document.id, len(self.columns))
         if column == len(self.columns):
             self.columns.append(Column(document, ids, slot, positive))
         return column
 
-    def add_candidate(self, document: Text, ids: Ids, slot: int, *, owner: int, negative: bool) -> None:
+    def add_candidate(self, document: TokenisedText, ids: Ids, slot: int, *, owner: int, negative: bool) -> None:
         """Add a candidate of the record ``owner``; a document that is in the batch already is not encoded twice."""
         column = self.add_document(document, ids, slot, positive=False)
         self.slate.append((owner, column))
@@ -105,7 +105,7 @@ class Batch:
         self.queries.append(query)
 
     def candidates(self) -> NDArray[np.bool_]:
-        """(Q, D): documents in the target's language that are no known positive, sibling or copy of the target."""
+        """(Q, D): documents in the target's language that are no relevant positive, sibling or copy of the target."""
         documents = self.documents
         targets = np.array([query.target for query in self.queries], dtype=np.int64)
         lang, group, text = (
@@ -118,14 +118,14 @@ class Batch:
         )
         allowed: NDArray[np.bool_] = lang == lang[targets, None]
         allowed &= (group != group[targets, None]) & (text != text[targets, None])
-        known = [
+        relevant = [
             (row, self.column_of[name])
             for row, query in enumerate(self.queries)
             for name in query.relevant
             if name in self.column_of
         ]
-        if known:
-            allowed[tuple(np.array(known).T)] = False
+        if relevant:
+            allowed[tuple(np.array(relevant).T)] = False
         allowed[np.arange(len(targets)), targets] = True
         return allowed
 
@@ -159,7 +159,7 @@ class BatchMaker:
     """Batches of records: a pure function of the step and a generator that is the step's own."""
 
     def __init__(
-        self, records: Records, sampler: BatchSampler, config: Ranking, limit: int,
+        self, records: TrainingRecords, sampler: BatchSampler, config: Ranking, limit: int,
         translations: Mapping[tuple[str, str], Translations] | None = None,
     ) -> None:  # fmt: skip
         """Args:
@@ -186,7 +186,7 @@ class BatchMaker:
         return batch
 
     def _queries(
-        self, batch: Batch, owner: int, record: Record, documents: Sequence[Text], target: int,
+        self, batch: Batch, owner: int, record: TrainingRecord, documents: Sequence[TokenisedText], target: int,
         generator: np.random.Generator,
     ) -> None:  # fmt: skip
         document, weight = batch.columns[target].document, self.config.span_weight
@@ -206,7 +206,7 @@ class BatchMaker:
             for _ in range(self.config.spans):
                 batch.add_query(BatchQuery(span(source.ids, generator), target, weight, answers, owner))
 
-    def _translated(self, queries: Sequence[Text], lang: str, generator: np.random.Generator) -> Iterator[Ids]:
+    def _translated(self, queries: Sequence[TokenisedText], lang: str, generator: np.random.Generator) -> Iterator[Ids]:
         """``config.translated_queries`` of each query in ``lang`` for each other language, where they come out."""
         for query in (query for query in queries if query.lang == lang):
             for (source, _), translations in self.translations.items():
@@ -215,40 +215,47 @@ class BatchMaker:
                     if ids is not None:
                         yield thinned(ids, self.config.query_dropout, generator)
 
-    def _documents(self, record: Record, generator: np.random.Generator) -> list[Text]:
+    def _documents(self, record: TrainingRecord, generator: np.random.Generator) -> list[TokenisedText]:
         chosen = []
         for lang in self.records.languages:
-            there = [document for document in record.documents if document.lang == lang]
-            if there:
-                chosen.append(there[int(generator.integers(len(there)))])
+            in_language = [document for document in record.documents if document.lang == lang]
+            if in_language:
+                chosen.append(in_language[int(generator.integers(len(in_language)))])
         return chosen
 
     def _candidates(
-        self, batch: Batch, owner: int, record: Record, documents: Sequence[Text], generator: np.random.Generator
+        self,
+        batch: Batch,
+        owner: int,
+        record: TrainingRecord,
+        documents: Sequence[TokenisedText],
+        generator: np.random.Generator,
     ) -> None:
-        """``config.negatives`` for each of the record's documents, in its language; fewer where there are fewer."""
+        """``config.negatives`` for each of the record's documents, in its language; fewer where usable are fewer."""
         if not self.config.negatives:
             return
-        known = {name for query in record.queries for name in self.records.relevant[query.id]}
+        positives = {name for query in record.queries for name in self.records.relevant[query.id]}
         negative: dict[str, bool] = {}
         for query in record.queries:
             if query.id in self.records.candidates:
                 for name, labelled in self.records.candidates[query.id].documents.items():
                     negative[name] = negative.get(name, False) or labelled
-        others = [self.records.others[name] for name in negative if name not in known and name in self.records.others]
+        others = [
+            self.records.others[name] for name in negative if name not in positives and name in self.records.others
+        ]
         for document in documents:
-            there = [other for other in others if other.lang == document.lang and other.group != document.group]
-            for place, row in enumerate(generator.permutation(len(there))[: self.config.negatives]):
-                slot, ids = len(self.records.languages) + place, window(there[row].ids, self.limit, generator)
-                batch.add_candidate(there[row], ids, slot, owner=owner, negative=negative[there[row].id])
+            usable = [other for other in others if other.lang == document.lang and other.group != document.group]
+            for place, row in enumerate(generator.permutation(len(usable))[: self.config.negatives]):
+                slot, ids = len(self.records.languages) + place, window(usable[row].ids, self.limit, generator)
+                batch.add_candidate(usable[row], ids, slot, owner=owner, negative=negative[usable[row].id])
 
 
 def thinned(ids: Ids, share: float, generator: np.random.Generator) -> Ids:
     """The ids without about ``share`` of them, never without all."""
     if not share:
         return ids
-    kept = generator.random(len(ids)) >= share
-    return ids[kept] if kept.any() else ids[:1]
+    remaining = generator.random(len(ids)) >= share
+    return ids[remaining] if remaining.any() else ids[:1]
 
 
 def span(ids: Ids, generator: np.random.Generator) -> Ids:

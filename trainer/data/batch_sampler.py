@@ -12,14 +12,14 @@ from scipy import sparse
 
 from osparse.errors import ConfigError, DatasetError
 from osparse.trainer.config.run_config import Mixing
-from osparse.trainer.data.records import Records
+from osparse.trainer.data.training_records import TrainingRecords
 
 NEAREST_ROWS = 512
 """Records compared with all others at a time."""
 TELLING = 12
-"""Tokens by which a record looks for those that resemble it, where there are :data:`MANY`."""
+"""Tokens by which a record looks for those that resemble it, if there are more than :data:`MANY`."""
 MANY = 10_000
-"""Records above which comparing all tokens of all takes minutes; frequent ones decide little and cost most."""
+"""Records above which comparing all tokens of all takes minutes; frequent tokens say little and cost most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +33,13 @@ class Shares:
 
     def draw(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
         """The first records of each source in ``order``, as many as it deals, in that order."""
-        kept = np.zeros(len(order), dtype=np.bool_)
-        for number, wanted in enumerate(self.records):
-            kept[np.flatnonzero(self.source[order] == number)[:wanted]] = True
-        return order[kept]
+        chosen = np.zeros(len(order), dtype=np.bool_)
+        for number, count in enumerate(self.records):
+            chosen[np.flatnonzero(self.source[order] == number)[:count]] = True
+        return order[chosen]
 
 
-def shares(records: Records, mixing: Mixing | None) -> Shares | None:
+def shares(records: TrainingRecords, mixing: Mixing | None) -> Shares | None:
     """Records per source and epoch: n = min(records, cap), then n_smallest x (n / n_smallest)^exponent.
 
     Raises :class:`ConfigError` if a cap names a source that the training split does not have.
@@ -53,9 +53,9 @@ def shares(records: Records, mixing: Mixing | None) -> Shares | None:
             "mixing.caps", [f"no source {name!r}; the train split has: {', '.join(names)}" for name in unknown]
         )
     limit = {cap.source: cap.records for cap in mixing.caps}
-    there = [min(count, limit.get(names[i], count)) for i, count in enumerate(np.bincount(source).tolist())]
-    smallest = min(there)
-    dealt = [int(round(smallest * (count / smallest) ** mixing.exponent)) for count in there]
+    available = [min(count, limit.get(names[i], count)) for i, count in enumerate(np.bincount(source).tolist())]
+    smallest = min(available)
+    dealt = [int(round(smallest * (count / smallest) ** mixing.exponent)) for count in available]
     return Shares(source, np.array(dealt, dtype=np.int64))
 
 
@@ -158,7 +158,7 @@ def require_groups(groups: NDArray[np.int64]) -> int:
     return distinct
 
 
-def nearest(records: Records, idf: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+def nearest(records: TrainingRecords, idf: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     """(R, k) of each record the k records of other groups with the nearest TF-IDF vectors over all their texts.
 
     Their documents are hard negatives for each other, and being in one batch they cost nothing more. Where fewer than
@@ -166,32 +166,32 @@ def nearest(records: Records, idf: NDArray[np.float32], k: int) -> NDArray[np.in
     """
     matrix = tf_idf(records, idf).T.tocsr().astype(np.float32)  # (R, V)
     asking, columns = _telling(matrix) if len(records) > MANY else matrix, matrix.T.tocsr()
-    found = np.repeat(np.arange(len(records))[:, None], min(k, len(records) - 1), axis=1)
+    neighbours = np.repeat(np.arange(len(records))[:, None], min(k, len(records) - 1), axis=1)
     for start in range(0, len(records), NEAREST_ROWS):
         scores = (asking[start : start + NEAREST_ROWS] @ columns).tocsr()
         for row in range(scores.shape[0]):
             part = slice(scores.indptr[row], scores.indptr[row + 1])
             other = records.groups[scores.indices[part]] != records.groups[start + row]
             names, values = scores.indices[part][other], scores.data[part][other]
-            size = min(found.shape[1], len(names))
+            size = min(neighbours.shape[1], len(names))
             if size:
                 best = np.argpartition(-values, size - 1)[:size]
-                found[start + row, :size] = names[best[np.lexsort((names[best], -values[best]))]]
-    return found
+                neighbours[start + row, :size] = names[best[np.lexsort((names[best], -values[best]))]]
+    return neighbours
 
 
 def _telling(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
     """The :data:`TELLING` largest values of each row; values equal to the last of them stay too."""
-    kept = matrix.copy()
+    reduced = matrix.copy()
     for row in range(matrix.shape[0]):
-        values = kept.data[kept.indptr[row] : kept.indptr[row + 1]]
+        values = reduced.data[reduced.indptr[row] : reduced.indptr[row + 1]]
         if len(values) > TELLING:
             values[values < np.partition(values, -TELLING)[-TELLING]] = 0.0
-    kept.eliminate_zeros()
-    return kept
+    reduced.eliminate_zeros()
+    return reduced
 
 
-def tf_idf(records: Records, idf: NDArray[np.float32]) -> sparse.csr_matrix:
+def tf_idf(records: TrainingRecords, idf: NDArray[np.float32]) -> sparse.csr_matrix:
     """(V, R) a record's queries, counted twice, and documents in all languages as one column of length 1."""
     rows, columns, values = [], [], []
     for column, record in enumerate(records.records):

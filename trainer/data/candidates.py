@@ -16,21 +16,21 @@ from osparse.contracts.text_map import TextMap
 from osparse.formula.lexicon import Lexicon
 from osparse.io.tables import BATCH_ROWS
 from osparse.trainer.data.record_reader import text_maps, token_reader
-from osparse.trainer.data.record_table import Lists, Rows, document_text
-from osparse.trainer.data.records import Candidates, Records, Text
+from osparse.trainer.data.record_table import RowLists, Rows, document_text
 from osparse.trainer.data.tokens import TokenTable
+from osparse.trainer.data.training_records import QueryCandidates, TokenisedText, TrainingRecords
 
 log = logging.getLogger("osparse.trainer.data.candidates")
 
 
 @dataclass(frozen=True, eq=False)
-class CandidateTable(Mapping[str, Candidates]):
-    """Query id -> its candidates, built when they are asked for from 14 bytes each."""
+class CandidateTable(Mapping[str, QueryCandidates]):
+    """Query id -> its candidates, built on access from 14 bytes each."""
 
     documents: TextMap
     number: Mapping[str, int]
     """Query id -> its number; of the queries that have candidates."""
-    places: Lists
+    places: RowLists
     """Of each query, in the arrays below."""
     rows: Rows
     """(N,) row of each candidate's document."""
@@ -44,17 +44,17 @@ class CandidateTable(Mapping[str, Candidates]):
     scorer: NDArray[np.uint16]
     """(N,) number of the scorer."""
 
-    def __getitem__(self, query: str) -> Candidates:
-        found = Candidates()
+    def __getitem__(self, query: str) -> QueryCandidates:
+        candidates = QueryCandidates()
         for place in self.places.at(self.number[query]):
             document = self.documents.value(int(self.rows[place]), "id")
-            found.documents[document] = found.documents.get(document, False) or bool(self.negative[place])
+            candidates.documents[document] = candidates.documents.get(document, False) or bool(self.negative[place])
             if not np.isnan(self.scores[place]):
                 scorer = self.scorers[self.scorer[place]]
-                found.scores.setdefault(scorer, {})[document] = float(self.scores[place])
+                candidates.scores.setdefault(scorer, {})[document] = float(self.scores[place])
                 if self.distilled[place]:
-                    found.teachers.add(scorer)
-        return found
+                    candidates.teachers.add(scorer)
+        return candidates
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.number)
@@ -64,14 +64,14 @@ class CandidateTable(Mapping[str, Candidates]):
 
 
 @dataclass(frozen=True, eq=False)
-class Others(Mapping[str, Text]):
+class CandidateDocuments(Mapping[str, TokenisedText]):
     """The documents of the candidates by id."""
 
     documents: TextMap
     tokens: TokenTable
     row_of: Mapping[str, int]
 
-    def __getitem__(self, name: str) -> Text:
+    def __getitem__(self, name: str) -> TokenisedText:
         return document_text(self.documents, self.tokens, self.row_of[name], name)
 
     def __contains__(self, name: object) -> bool:
@@ -85,9 +85,9 @@ class Others(Mapping[str, Text]):
 
 
 def with_candidates(
-    records: Records, dataset: Dataset, tokenizer: Path, lexicon: Lexicon, splits: Sequence[str] = ("train",),
+    records: TrainingRecords, dataset: Dataset, tokenizer: Path, lexicon: Lexicon, splits: Sequence[str] = ("train",),
     cache: Path | None = None,
-) -> Records:  # fmt: skip
+) -> TrainingRecords:  # fmt: skip
     """The records with the candidates of their queries, and the tokenised documents these name.
 
     A document that is judged in a held-back split alone is left out: nothing of it may be learnt. ``splits`` are those
@@ -100,18 +100,20 @@ def with_candidates(
     rows = pl.concat([dataset.candidates(split) for split in with_some])
     table, named = _table(rows, records, documents, queries)
     held_back = documents.index.rows(_held_back(dataset, splits)["id"])
-    kept = named[~np.isin(named, held_back)]
-    if len(kept) < len(named):
+    learnable = named[~np.isin(named, held_back)]
+    if len(learnable) < len(named):
         log.warning(
             "%s: %d of %d candidates that are trained with are judged in a held-back split alone and are left out",
-            dataset.path, len(named) - len(kept), len(named),
+            dataset.path, len(named) - len(learnable), len(named),
         )  # fmt: skip
-    tokens = token_reader(tokenizer, lexicon, cache).read(documents, kept)
+    tokens = token_reader(tokenizer, lexicon, cache).read(documents, learnable)
     row_of = {documents.value(row, "id"): row for row in tokens.rows[tokens.lengths > 0].tolist()}
-    return replace(records, candidates=table, others=Others(documents, tokens, row_of))
+    return replace(records, candidates=table, others=CandidateDocuments(documents, tokens, row_of))
 
 
-def _table(rows: pl.LazyFrame, records: Records, documents: TextMap, queries: TextMap) -> tuple[CandidateTable, Rows]:
+def _table(
+    rows: pl.LazyFrame, records: TrainingRecords, documents: TextMap, queries: TextMap
+) -> tuple[CandidateTable, Rows]:
     """The candidates of the records' queries, and the rows of all documents that ``rows`` name."""
     number = {query: place for place, query in enumerate(records.relevant)}
     number_of_row = np.full(len(queries), -1, np.int64)
@@ -124,7 +126,7 @@ def _table(rows: pl.LazyFrame, records: Records, documents: TextMap, queries: Te
     owner, document, negative, scores, distilled, scorer = (
         np.concatenate(values) for values in zip(*parts, strict=True)
     )
-    places = Lists.of(owner, np.arange(len(owner), dtype=np.uint32), len(number))
+    places = RowLists.of(owner, np.arange(len(owner), dtype=np.uint32), len(number))
     with_some = {query: place for query, place in number.items() if places.starts[place] < places.starts[place + 1]}
     table = CandidateTable(documents, with_some, places, document, negative, scores, distilled, (*scorers,), scorer)
     return table, np.unique(document)
@@ -148,9 +150,9 @@ def _part(
 
 def _held_back(dataset: Dataset, splits: Sequence[str]) -> pl.DataFrame:
     """Ids of the documents that another split judges and none of ``splits`` does."""
-    held = [dataset.qrels(split) for split in dataset.splits if split not in splits]
+    other_splits = [dataset.qrels(split) for split in dataset.splits if split not in splits]
     trained = pl.concat([dataset.qrels(split) for split in splits]).select(pl.col("document_id").alias("id"))
-    if not held:
+    if not other_splits:
         return trained.clear().collect()
-    judged = pl.concat(held).select(pl.col("document_id").unique().alias("id"))
+    judged = pl.concat(other_splits).select(pl.col("document_id").unique().alias("id"))
     return judged.join(trained, on="id", how="anti").collect()

@@ -1,4 +1,4 @@
-"""Token sequences -> padded tensors with little padding: short texts are not padded to the length of long ones."""
+"""Padded tensors of token sequences: sequences of similar lengths are padded together."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Ids = NDArray[np.int64]
 ROWS = 16
 """Sequences padded together on a CPU: fewer pad less, and their states stay in its caches."""
 DEVICE_ROWS = 128
-"""Sequences padded together where there is a GPU, which wants more work at a time."""
+"""Sequences padded together on a GPU, which needs larger batches to be busy."""
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
-    """What a tokenizer puts around a text, and its ids for padding and masking."""
+class SpecialTokens:
+    """Ids that a tokenizer puts around a text, and those for padding and masking."""
 
     before: Ids
     after: Ids
@@ -32,7 +32,7 @@ class Frame:
     """None where the tokenizer has no mask token."""
 
     @classmethod
-    def of(cls, tokenizer: Path) -> Frame:
+    def of(cls, tokenizer: Path) -> SpecialTokens:
         """Read it off a tokenizer.json by encoding a text; raises :class:`ModelError` if it has no ordinary token."""
         loaded = load_tokenizer(tokenizer)
         special = {i for i, token in loaded.get_added_tokens_decoder().items() if token.special}
@@ -42,7 +42,7 @@ class Frame:
             if inside:
                 break
         else:
-            raise ModelError(f"{tokenizer} knows no token for 'a', '1', '.' or '가'; train one on more text")
+            raise ModelError(f"{tokenizer} has no token for 'a', '1', '.' or '가'; train one on more text")
         named = [next((loaded.token_to_id(t) for t in names if loaded.token_to_id(t) is not None), None)
                  for names in (("[PAD]", "<pad>"), ("[MASK]", "<mask>"))]  # fmt: skip
         before, after = ids[: inside[0]], ids[inside[-1] + 1 :]
@@ -62,7 +62,7 @@ def window(ids: Ids, limit: int, generator: np.random.Generator) -> Ids:
 
 
 def buckets(
-    sequences: Sequence[Ids], frame: Frame, rows: int | None = None
+    sequences: Sequence[Ids], special: SpecialTokens, rows: int | None = None
 ) -> Iterator[tuple[NDArray[np.int64], Tensor, Tensor]]:
     """Yield (positions in ``sequences``, (B, T) int64 ids, (B, T) int64 mask), B <= rows, of similar lengths.
 
@@ -72,9 +72,9 @@ def buckets(
     order = np.argsort([-len(s) for s in sequences], kind="stable")
     for start in range(0, len(order), rows):
         chosen = order[start : start + rows]
-        framed = [np.concatenate([frame.before, sequences[i], frame.after]) for i in chosen]
+        framed = [np.concatenate([special.before, sequences[i], special.after]) for i in chosen]
         length = max(map(len, framed))
-        ids = np.full((len(framed), length), frame.pad, dtype=np.int64)
+        ids = np.full((len(framed), length), special.pad, dtype=np.int64)
         mask = np.zeros((len(framed), length), dtype=np.int64)
         for row, sequence in enumerate(framed):
             ids[row, : len(sequence)] = sequence

@@ -11,14 +11,14 @@ from osparse.contracts.dataset import Dataset
 from osparse.contracts.text_map import TextMap
 from osparse.errors import DatasetError
 from osparse.formula.lexicon import Lexicon, load_tokenizer
-from osparse.trainer.data.record_table import Judged, Lists, Relevant, make_table
-from osparse.trainer.data.records import Records
+from osparse.trainer.data.record_table import NumberedJudgements, RelevantDocuments, RowLists, make_table
 from osparse.trainer.data.tokens import TokenReader
+from osparse.trainer.data.training_records import TrainingRecords
 
 
 def read_records(
     dataset: Dataset, tokenizer: Path, lexicon: Lexicon, splits: Sequence[str] = ("train",), cache: Path | None = None
-) -> Records:
+) -> TrainingRecords:
     """Read what is trained on.
 
     Args:
@@ -32,13 +32,13 @@ def read_records(
     if positives.is_empty():
         raise DatasetError(f"{dataset.path}: no judgement of the train split has a score above 0; nothing to train on")
     documents, queries = text_maps(dataset)
-    numbers = Judged.of(positives, documents, queries)
+    numbers = NumberedJudgements.of(positives, documents, queries)
     table = make_table(numbers, documents, queries, token_reader(tokenizer, lexicon, cache))
     if not len(table):
         raise DatasetError(f"{dataset.path}: every query or document of the train split tokenises to nothing")
     number = {queries.value(row, "id"): place for place, row in enumerate(numbers.queries.tolist())}
-    answers = Lists.of(numbers.query_of, numbers.documents[numbers.document_of], len(number))
-    return Records(table, table.languages, Relevant(documents, number, answers))
+    answers = RowLists.of(numbers.query_of, numbers.documents[numbers.document_of], len(number))
+    return TrainingRecords(table, table.languages, RelevantDocuments(documents, number, answers))
 
 
 def text_maps(dataset: Dataset) -> tuple[TextMap, TextMap]:

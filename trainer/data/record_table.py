@@ -1,4 +1,4 @@
-"""Records that are built when they are asked for: row numbers in memory, texts and token ids in memory maps."""
+"""Records that are built on access: row numbers in memory, texts and token ids in memory maps."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from osparse.algorithms.components import smallest_members
 from osparse.contracts.text_map import TextMap
-from osparse.trainer.data.records import Record, Text
 from osparse.trainer.data.tokens import TokenReader, TokenTable
+from osparse.trainer.data.training_records import TokenisedText, TrainingRecord
 
 Rows = NDArray[np.uint32]
 
 
 @dataclass(frozen=True, eq=False)
-class Lists:
+class RowLists:
     """Rows of a table for each of several owners."""
 
     starts: NDArray[np.int64]
@@ -29,7 +29,7 @@ class Lists:
     """Those of owner i are ``starts[i]:starts[i + 1]``."""
 
     @classmethod
-    def of(cls, owners: NDArray[np.int64], rows: Rows, count: int) -> Lists:
+    def of(cls, owners: NDArray[np.int64], rows: Rows, count: int) -> RowLists:
         """The rows by owner, those of one in the order given; an owner of -1 is left out."""
         order = np.argsort(owners, kind="stable")
         order = order[owners[order] >= 0]
@@ -42,7 +42,7 @@ class Lists:
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class NumberedJudgements:
     """The positive judgements of a dataset as numbers: documents and queries numbered in the order of their ids."""
 
     documents: Rows
@@ -55,11 +55,11 @@ class Judged:
     """(E,)"""
 
     @classmethod
-    def of(cls, positives: pl.DataFrame, documents: TextMap, queries: TextMap) -> Judged:
+    def of(cls, positives: pl.DataFrame, documents: TextMap, queries: TextMap) -> NumberedJudgements:
         """``positives``: columns query_id and document_id."""
-        found, document_of = _by_id(positives["document_id"], documents)
-        asked, query_of = _by_id(positives["query_id"], queries)
-        return cls(found, asked, document_of, query_of)
+        document_rows, document_of = _by_id(positives["document_id"], documents)
+        query_rows, query_of = _by_id(positives["query_id"], queries)
+        return cls(document_rows, query_rows, document_of, query_of)
 
     @cached_property
     def roots(self) -> NDArray[np.int64]:
@@ -78,7 +78,7 @@ def _by_id(ids: pl.Series, texts: TextMap) -> tuple[Rows, NDArray[np.int64]]:
 
 
 @dataclass(frozen=True, eq=False)
-class RecordTable(Sequence[Record]):
+class RecordTable(Sequence[TrainingRecord]):
     """The connected parts of the judgements that have a query and a document with tokens."""
 
     documents: TextMap
@@ -87,17 +87,17 @@ class RecordTable(Sequence[Record]):
     query_tokens: TokenTable
     roots: Rows
     """(R,) row of the document that names a record: the one with the smallest id."""
-    documents_of: Lists
-    queries_of: Lists
+    documents_of: RowLists
+    queries_of: RowLists
 
     def __len__(self) -> int:
         return len(self.roots)
 
     @overload
-    def __getitem__(self, number: int) -> Record: ...
+    def __getitem__(self, number: int) -> TrainingRecord: ...
     @overload
-    def __getitem__(self, number: slice) -> list[Record]: ...
-    def __getitem__(self, number: int | slice) -> Record | list[Record]:
+    def __getitem__(self, number: slice) -> list[TrainingRecord]: ...
+    def __getitem__(self, number: int | slice) -> TrainingRecord | list[TrainingRecord]:
         if isinstance(number, slice):
             return [self[i] for i in range(*number.indices(len(self)))]
         if not -len(self) <= number < len(self):
@@ -109,7 +109,7 @@ class RecordTable(Sequence[Record]):
         ]
         queries = [query_text(self.queries, self.query_tokens, row) for row in self.queries_of.at(number)]
         names, numbers = self.sources
-        return Record(documents[0].group, names[numbers[number]], queries, documents)
+        return TrainingRecord(documents[0].group, names[numbers[number]], queries, documents)
 
     @cached_property
     def groups(self) -> NDArray[np.int64]:
@@ -137,25 +137,27 @@ class RecordTable(Sequence[Record]):
         return len(self.queries_of.rows)
 
 
-def document_text(texts: TextMap, tokens: TokenTable, row: int, group: str) -> Text:
+def document_text(texts: TextMap, tokens: TokenTable, row: int, group: str) -> TokenisedText:
     """The document of a row; ``group`` where it has none of its own."""
-    return Text(texts.value(row, "id"), texts.value(row, "lang"), tokens.of(row), texts.value(row, "group") or group)
+    return TokenisedText(
+        texts.value(row, "id"), texts.value(row, "lang"), tokens.of(row), texts.value(row, "group") or group
+    )
 
 
-def query_text(texts: TextMap, tokens: TokenTable, row: int) -> Text:
+def query_text(texts: TextMap, tokens: TokenTable, row: int) -> TokenisedText:
     """The query of a row, its token ids distinct."""
     ids = np.array(list(dict.fromkeys(tokens.of(row).tolist())), dtype=np.int64)
-    return Text(texts.value(row, "id"), texts.value(row, "lang"), ids)
+    return TokenisedText(texts.value(row, "id"), texts.value(row, "lang"), ids)
 
 
 @dataclass(frozen=True, eq=False)
-class Relevant(Mapping[str, frozenset[str]]):
+class RelevantDocuments(Mapping[str, frozenset[str]]):
     """Query id -> ids of its relevant documents, of which the rows are in memory."""
 
     documents: TextMap
     number: Mapping[str, int]
     """Query id -> its number."""
-    documents_of: Lists
+    documents_of: RowLists
 
     def __getitem__(self, query: str) -> frozenset[str]:
         return frozenset(self.documents.value(row, "id") for row in self.documents_of.at(self.number[query]))
@@ -167,22 +169,22 @@ class Relevant(Mapping[str, frozenset[str]]):
         return len(self.number)
 
 
-def make_table(judged: Judged, documents: TextMap, queries: TextMap, reader: TokenReader) -> RecordTable:
+def make_table(judged: NumberedJudgements, documents: TextMap, queries: TextMap, reader: TokenReader) -> RecordTable:
     """The records of the judgements; it may be empty."""
-    found, asked = reader.read(documents, judged.documents), reader.read(queries, judged.queries)
+    document_tokens, query_tokens = reader.read(documents, judged.documents), reader.read(queries, judged.queries)
     size = len(judged.documents)
     document_root, query_root = judged.roots[:size], judged.roots[size:]
     has_document, has_query = np.zeros(size, np.bool_), np.zeros(size, np.bool_)
-    document_kept = _filled(found, judged.documents)
-    has_document[document_root[document_kept]] = True
-    query_kept = _filled(asked, judged.queries) & has_document[query_root]
-    has_query[query_root[query_kept]] = True
+    document_used = _filled(document_tokens, judged.documents)
+    has_document[document_root[document_used]] = True
+    query_used = _filled(query_tokens, judged.queries) & has_document[query_root]
+    has_query[query_root[query_used]] = True
     number = np.where(has_query, np.cumsum(has_query) - 1, -1)  # of each root's record
     count = int(has_query.sum())
     return RecordTable(
-        documents, found, queries, asked, judged.documents[has_query],
-        Lists.of(np.where(document_kept, number[document_root], -1), judged.documents, count),
-        Lists.of(np.where(query_kept, number[query_root], -1), judged.queries, count),
+        documents, document_tokens, queries, query_tokens, judged.documents[has_query],
+        RowLists.of(np.where(document_used, number[document_root], -1), judged.documents, count),
+        RowLists.of(np.where(query_used, number[query_root], -1), judged.queries, count),
     )  # fmt: skip
 
 
@@ -201,5 +203,5 @@ def _numbers(values: pl.Series) -> tuple[list[str], NDArray[np.int64]]:
     """The distinct values, sorted, and the place in them of each value."""
     names = values.unique().sort()
     place = pl.DataFrame({"value": names, "place": np.arange(len(names), dtype=np.int64)})
-    found = pl.DataFrame({"value": values}).join(place, on="value", how="left", maintain_order="left")
-    return names.to_list(), found["place"].to_numpy()
+    numbered = pl.DataFrame({"value": values}).join(place, on="value", how="left", maintain_order="left")
+    return names.to_list(), numbered["place"].to_numpy()

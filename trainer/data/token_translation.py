@@ -12,21 +12,21 @@ import numpy as np
 from scipy import sparse
 
 from osparse.algorithms.ibm_model1 import Ids, translation_probabilities
-from osparse.trainer.data.records import Record, Records
+from osparse.trainer.data.training_records import TrainingRecord, TrainingRecords
 
 log = logging.getLogger("osparse.trainer.data.token_translation")
 MIN_MASS = 0.05
-"""A token whose t(e|f) over the aligned text sums to less has no translation there."""
+"""A token whose t(e|f) over the aligned text sums to less has no translation in that text."""
 SURE = 0.3
-"""The same, over its likely translations, where there is no aligned text to tell which is meant."""
+"""The same over its likely translations, where there is no aligned text."""
 FLOOR = 0.05
-"""Probability below which a translation is none there."""
+"""Probability below which a translation is not a likely one."""
 KEPT = 0.3
-"""Share of a query's tokens without a sure translation that stay in its translation: names are written alike."""
+"""Share of a query's tokens without a sure translation that stay in its translation; names are often equal in both."""
 FEWEST = 2
 """Tokens of a query that must be translated for it to be one in the other language."""
 NEGLIGIBLE = 1e-3
-"""Probability below which a translation is none anywhere."""
+"""Probability below which a translation is dropped from the table."""
 MOST_PAIRS = 60_000_000
 """Pairs of tokens that EM holds, 4 to 6 GB for a moment; of more records an even share is taken."""
 
@@ -55,15 +55,15 @@ class Translations:
 
     def query(self, tokens: Ids, generator: np.random.Generator) -> Ids | None:
         """Distinct tokens of a query in the other language, drawn token by token; None where too few have any."""
-        found = self.sample(tokens, np.zeros(0, np.int64), generator)
-        translated = found >= 0
+        drawn = self.sample(tokens, np.zeros(0, np.int64), generator)
+        translated = drawn >= 0
         if translated.sum() < FEWEST:
             return None
-        kept = translated | (generator.random(len(tokens)) < KEPT)
-        return np.array(list(dict.fromkeys(np.where(translated, found, tokens)[kept].tolist())), dtype=np.int64)
+        used = translated | (generator.random(len(tokens)) < KEPT)
+        return np.array(list(dict.fromkeys(np.where(translated, drawn, tokens)[used].tolist())), dtype=np.int64)
 
 
-def pairwise(records: Records, vocabulary: int, limit: int) -> dict[tuple[str, str], Translations]:
+def pairwise(records: TrainingRecords, vocabulary: int, limit: int) -> dict[tuple[str, str], Translations]:
     """(source language, target language) -> translations, for every two languages of the records."""
     return {
         (a, b): Translations(estimate(records, a, b, vocabulary, limit))
@@ -75,13 +75,13 @@ def pairwise(records: Records, vocabulary: int, limit: int) -> dict[tuple[str, s
 
 def above(table: sparse.csr_matrix, floor: float) -> sparse.csr_matrix:
     """The entries that are at least ``floor``."""
-    kept = table.copy()
-    kept.data[kept.data < floor] = 0
-    kept.eliminate_zeros()
-    return kept
+    entries = table.copy()
+    entries.data[entries.data < floor] = 0
+    entries.eliminate_zeros()
+    return entries
 
 
-def estimate(records: Records, source: str, target: str, vocabulary: int, limit: int) -> sparse.csr_matrix:
+def estimate(records: TrainingRecords, source: str, target: str, vocabulary: int, limit: int) -> sparse.csr_matrix:
     """(vocabulary, vocabulary) t(e|f) at [f, e] for tokens of two languages; ``limit``: tokens of a text that count.
 
     Estimated once for the same records.
@@ -92,7 +92,7 @@ def estimate(records: Records, source: str, target: str, vocabulary: int, limit:
     return records.tables[key]
 
 
-def _estimate(records: Records, source: str, target: str, vocabulary: int, limit: int) -> sparse.csr_matrix:
+def _estimate(records: TrainingRecords, source: str, target: str, vocabulary: int, limit: int) -> sparse.csr_matrix:
     units = [aligned(record, source, target, limit) for record in records.records]
     units = [unit for unit in units if unit]
     size = sum(len(a) * len(b) for unit in units for a, b in unit)
@@ -101,15 +101,15 @@ def _estimate(records: Records, source: str, target: str, vocabulary: int, limit
         log.warning("%d aligned records are too many for IBM Model 1; every %d. is used", len(units), step)
         units = units[::step]
     pairs = [pair for unit in units for pair in unit]
-    found = translation_probabilities([pair[0] for pair in pairs], [pair[1] for pair in pairs], vocabulary)
-    return above(found, NEGLIGIBLE)
+    probabilities = translation_probabilities([pair[0] for pair in pairs], [pair[1] for pair in pairs], vocabulary)
+    return above(probabilities, NEGLIGIBLE)
 
 
-def aligned(record: Record, source: str, target: str, limit: int) -> list[tuple[Ids, Ids]]:
+def aligned(record: TrainingRecord, source: str, target: str, limit: int) -> list[tuple[Ids, Ids]]:
     """Distinct tokens in each language of the record's queries, and of its documents, where both have some."""
-    found = []
+    pairs = []
     for texts in (record.queries, record.documents):
-        sides = [[text.ids[:limit] for text in texts if text.lang == lang] for lang in (source, target)]
-        if all(sides):
-            found.append((np.unique(np.concatenate(sides[0])), np.unique(np.concatenate(sides[1]))))
-    return found
+        by_language = [[text.ids[:limit] for text in texts if text.lang == lang] for lang in (source, target)]
+        if all(by_language):
+            pairs.append((np.unique(np.concatenate(by_language[0])), np.unique(np.concatenate(by_language[1]))))
+    return pairs

@@ -104,8 +104,8 @@ class TokenReader:
             encoded = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(chunk, False)]
             owner = np.repeat(np.arange(len(encoded)), [len(ids) for ids in encoded])
             ids = np.concatenate([np.zeros(0, np.int64), *(np.array(ids, np.int64) for ids in encoded)])
-            kept = ~special[ids]
-            yield ids[kept].astype(self._kind), np.bincount(owner[kept], minlength=len(encoded))
+            ordinary = ~special[ids]
+            yield ids[ordinary].astype(self._kind), np.bincount(owner[ordinary], minlength=len(encoded))
 
 
 def _starts(lengths: list[Ids]) -> NDArray[np.int64]:

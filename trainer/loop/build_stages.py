@@ -16,21 +16,21 @@ from osparse.plugins.dotted_paths import load_dotted
 from osparse.trainer.config.run_config import MaskedLm, Ranking, Teacher, TrainConfig, WarmStart
 from osparse.trainer.data.batch_sampler import require_groups
 from osparse.trainer.data.candidates import with_candidates
-from osparse.trainer.data.padding import Frame
+from osparse.trainer.data.padding import SpecialTokens
 from osparse.trainer.data.record_reader import read_records
-from osparse.trainer.data.records import Records
-from osparse.trainer.losses.losses import info_nce
+from osparse.trainer.data.training_records import TrainingRecords
+from osparse.trainer.losses.contrastive import info_nce
 from osparse.trainer.stages.base import Stage
 from osparse.trainer.stages.masked_lm import MaskedLmStage, require_bias, require_mask
 from osparse.trainer.stages.ranking import RankingStage
 from osparse.trainer.stages.teachers import Scorer, make_scorer
 
-Makers = list[tuple[MaskedLm | Ranking, Callable[[], Stage]]]
+StageMakers = list[tuple[MaskedLm | Ranking, Callable[[], Stage]]]
 
 
 def training_records(
     config: TrainConfig, dataset: Dataset, tokenizer: Path, lexicon: Lexicon, cache: Path | None = None
-) -> Records:
+) -> TrainingRecords:
     """What is trained on, with its candidates where a stage uses hard negatives or a teacher's scores of them.
 
     ``cache``: folder for the token ids; None keeps them in memory.
@@ -51,25 +51,25 @@ def stage_makers(
     config: TrainConfig,
     dataset: Dataset,
     encoder: SparseEncoder,
-    records: Records,
+    records: TrainingRecords,
     lexicon: Lexicon,
-    frame: Frame,
+    special: SpecialTokens,
     device: torch.device,
-) -> Makers:
+) -> StageMakers:
     """Each stage but the warm start, and what makes it when it is its turn; raises now what it would raise then."""
     teachers: dict[Teacher, Scorer] = {}
-    makers: Makers = []
+    makers: StageMakers = []
     for number, stage in enumerate(config.stages):
         if isinstance(stage, WarmStart):
             continue
         require_groups(records.groups)
         seed = 1000 * config.seed + number  # a task may come twice
         if isinstance(stage, MaskedLm):
-            require_mask(stage, frame)
+            require_mask(stage, special)
             require_bias(encoder)
             micro_batch = config.loop.micro_batch
             makers.append(
-                (stage, partial(MaskedLmStage, encoder, stage, records, frame, seed, micro_batch=micro_batch))
+                (stage, partial(MaskedLmStage, encoder, stage, records, special, seed, micro_batch=micro_batch))
             )
             continue
         if stage.translated_queries and len(records.languages) < 2:
@@ -78,14 +78,14 @@ def stage_makers(
         for teacher in stage.distillation.teachers if stage.distillation else ():
             if teacher not in teachers:
                 teachers[teacher] = make_scorer(teacher, dataset, records, device)
-        mine = [teachers[teacher] for teacher in stage.distillation.teachers] if stage.distillation else []
+        scorers = [teachers[teacher] for teacher in stage.distillation.teachers] if stage.distillation else []
         loss = load_dotted(stage.loss, f"stages.{number}.loss") if stage.loss else info_nce
         makers.append(
             (
                 stage,
                 partial(
-                    RankingStage, encoder, stage, config.sparsity, records, lexicon.idf, frame, seed,
-                    teachers=mine, micro_batch=config.loop.micro_batch, loss=loss,
+                    RankingStage, encoder, stage, config.sparsity, records, lexicon.idf, special, seed,
+                    teachers=scorers, micro_batch=config.loop.micro_batch, loss=loss,
                 ),
             )
         )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import BertConfig, BertForMaskedLM
 
 from osparse.encoders.lexical_table import LexicalTable, read_table
 from osparse.encoders.torch_encoder import SparseEncoder, positions
@@ -25,9 +26,9 @@ def new_encoder(config: TrainConfig, lexicon: Lexicon) -> SparseEncoder:
     Raises :class:`ConfigError` if a checkpoint is not whole, or has too few vocabulary rows or positions.
     """
     if config.encoder.start is not None:
-        mlm = _started(config, config.encoder.start, lexicon)
+        mlm = _load_start(config, config.encoder.start, lexicon)
     elif config.encoder.factory is not None:
-        mlm = _made(config, config.encoder.factory, lexicon)
+        mlm = _call_factory(config, config.encoder.factory, lexicon)
     else:
         mlm = _new_bert(config, len(lexicon.tokens))
     rows = mlm.get_output_embeddings().weight.shape[0]
@@ -35,13 +36,13 @@ def new_encoder(config: TrainConfig, lexicon: Lexicon) -> SparseEncoder:
     masked = sorted({*lexicon.special_ids, *unused, *range(len(lexicon.tokens), rows)})
     shape = {key: value for key, value in asdict(config.head).items() if key != "nonzeros"}
     head = Head(**{**shape, "masked_ids": tuple(masked)})
-    encoder = SparseEncoder(mlm, head, _started_table(config, rows))
+    encoder = SparseEncoder(mlm, head, _table_of_start(config, rows))
     if any(isinstance(stage, Ranking) and stage.idf_lr is not None for stage in config.stages):
         encoder.register_parameter("log_idf", nn.Parameter(torch.from_numpy(lexicon.idf).float().log()))
     return encoder
 
 
-def _started_table(config: TrainConfig, rows: int) -> LexicalTable | None:
+def _table_of_start(config: TrainConfig, rows: int) -> LexicalTable | None:
     """The lexical table of ``encoder.start``, if it has one."""
     try:
         return None if config.encoder.start is None else read_table(config.encoder.start, rows)
@@ -50,8 +51,6 @@ def _started_table(config: TrainConfig, rows: int) -> LexicalTable | None:
 
 
 def _new_bert(config: TrainConfig, rows: int) -> Any:
-    from transformers import BertConfig, BertForMaskedLM
-
     size = config.encoder
     shape = BertConfig(
         vocab_size=rows, hidden_size=size.hidden, num_hidden_layers=size.layers, num_attention_heads=size.heads,
@@ -62,30 +61,28 @@ def _new_bert(config: TrainConfig, rows: int) -> Any:
     return BertForMaskedLM(shape)
 
 
-def _started(config: TrainConfig, start: Path, lexicon: Lexicon) -> Any:
-    """The masked-LM of ``encoder.start``, found to fit the tokenizer and the head."""
+def _load_start(config: TrainConfig, start: Path, lexicon: Lexicon) -> Any:
+    """The masked-LM of ``encoder.start``, checked against the tokenizer and the head."""
     try:
         mlm = load_masked_lm(start, "sdpa")
     except ModelError as problem:
         raise ConfigError("encoder.start", [str(problem)]) from None
-    _fits(config, mlm, str(start), "encoder.start", lexicon)
+    _check_fit(config, mlm, str(start), "encoder.start", lexicon)
     return mlm
 
 
-def _made(config: TrainConfig, factory: str, lexicon: Lexicon) -> Any:
+def _call_factory(config: TrainConfig, factory: str, lexicon: Lexicon) -> Any:
     """What ``encoder.factory`` returns when called with the lexicon and the configuration."""
     where = "encoder.factory"
     mlm = load_dotted(factory, where)(lexicon, config)
     lacking = [name for name in ("config", "get_output_embeddings", "save_pretrained") if not hasattr(mlm, name)]
     if not isinstance(mlm, nn.Module) or lacking:
-        raise ConfigError(
-            where, [f"{factory} returned a {type(mlm).__name__}, and a transformers masked-LM was wanted"]
-        )
-    _fits(config, mlm, factory, where, lexicon)
+        raise ConfigError(where, [f"{factory} must return a transformers masked-LM, got {type(mlm).__name__}"])
+    _check_fit(config, mlm, factory, where, lexicon)
     return mlm.float()
 
 
-def _fits(config: TrainConfig, mlm: Any, name: str, where: str, lexicon: Lexicon) -> None:
+def _check_fit(config: TrainConfig, mlm: Any, name: str, where: str, lexicon: Lexicon) -> None:
     """Raises :class:`ConfigError` if the vocabulary or the positions are too few."""
     rows, longest = mlm.get_output_embeddings().weight.shape[0], positions(mlm)
     problems = []

@@ -1,7 +1,7 @@
 """nDCG@10 of the model as it is served: pruned document vectors, queries by IDF lookup, exact ranking.
 
 The corpus is the split's judged documents and a fixed draw of training documents as distractors, so that a measurement
-takes seconds. It selects a checkpoint; it is no result, and the test split is never read.
+takes seconds. It selects a checkpoint and is not a result; the test split is never read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from osparse.formula.lexicon import Lexicon, load_tokenizer
 from osparse.formula.weights import Head, QueryEncoder, prune
 
 DEPTH = 11
-"""Documents ranked for nDCG@10: one more, since the query's own is passed over."""
+"""Documents ranked for nDCG@10: one more than 10, because the query's own document is left out."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +49,19 @@ class Validation:
         self.corpora = _corpora(dataset, self.sets, distractors, seed)
         queries = QueryEncoder(load_tokenizer(tokenizer), lexicon)
         self.idf, self.nonzeros = lexicon.idf, nonzeros
+        self.chance = round(float(np.mean([_chance(judged, self.corpora) for judged in self.sets])), 4)
         self.queries = {name: queries.ids(text) for judged in self.sets for name, text in judged.queries.items()}
 
     def measure(self, encoder: SparseEncoder) -> dict[str, Any]:
-        """``ndcg`` (mean over directions, what selects) and each direction's; what an index of the model would cost.
+        """``ndcg`` (mean over directions, what selects) and each direction's, ``chance`` of a random order; index cost.
 
         ``nonzeros`` per document, ``posting_max`` the share of documents in the longest posting list, ``flops`` the
         expected number of products of a query and a document, sum_j P(q_j > 0) P(d_j > 0) (arXiv 2004.05665), ``empty``
         the share of documents without a weight. Learnt query weights count where the encoder has them. Leaves training
         mode on.
         """
-        learnt = getattr(encoder, "log_idf", None)
-        idf = self.idf if learnt is None else learnt.detach().float().exp().cpu().numpy()
+        log_idf = getattr(encoder, "log_idf", None)
+        idf = self.idf if log_idf is None else log_idf.detach().float().exp().cpu().numpy()
         indices = {lang: InvertedIndex() for lang in self.corpora}
         encoded, ratio = self._encode(encoder)
         for lang, names, weights in encoded:
@@ -71,15 +72,15 @@ class Validation:
         frequencies = [(index.document_frequencies(), index) for index in indices.values()]
         directions: dict[str, float] = {}
         for judged in self.sets:
-            found = measure(
-                judged.qrels, {name: self._search(indices[judged.document_lang], name, idf) for name in judged.qrels}
-            )
-            directions[judged.direction] = round(found.mean(NDCG), 4)
+            index = indices[judged.document_lang]
+            scores = measure(judged.qrels, {name: self._search(index, name, idf) for name in judged.qrels})
+            directions[judged.direction] = round(scores.mean(NDCG), 4)
             if judged.no_shared:
-                directions[f"{judged.direction}, no shared word"] = round(found.subset(judged.no_shared).mean(NDCG), 4)
+                directions[f"{judged.direction}, no shared word"] = round(scores.subset(judged.no_shared).mean(NDCG), 4)
         main = [value for name, value in directions.items() if "," not in name]
         return {
             "ndcg": round(float(np.mean(main)), 4),
+            "chance": self.chance,
             "directions": directions,
             "nonzeros": round(float(counts.mean()), 1),
             "nonzeros_max": int(counts.max()),
@@ -114,10 +115,26 @@ class Validation:
 
     def _flops(self, frequencies: list[tuple[NDArray[np.int64], InvertedIndex]]) -> float:
         """Mean over the languages' indices."""
-        asked = np.zeros(len(self.idf))
+        share = np.zeros(len(self.idf))  # of the queries that hold each token
         for ids in self.queries.values():
-            asked[ids] += 1 / len(self.queries)
-        return float(np.mean([asked[: len(f)] @ (f[: len(asked)] / len(index)) for f, index in frequencies]))
+            share[ids] += 1 / len(self.queries)
+        return float(np.mean([share[: len(f)] @ (f[: len(share)] / len(index)) for f, index in frequencies]))
+
+
+def _chance(judged: JudgedSet, corpora: dict[str, _Corpus]) -> float:
+    """Mean over the queries of the expected nDCG@10 of a random order of the corpus.
+
+    Each rank holds a document of mean gain: E[DCG] = (sum of gains / documents) x sum over ranks of the discounts.
+    """
+    size = len(corpora[judged.document_lang].ids)
+    discounts = 1 / np.log2(np.arange(2, DEPTH + 1))  # (10,)
+    values = []
+    for relevances in judged.qrels.values():
+        gains = np.sort([max(0, gain) for gain in relevances.values()])[::-1]
+        ideal = float((gains[: len(discounts)] * discounts[: len(gains)]).sum())
+        expected = float(gains.sum()) / size * float(discounts[:size].sum())
+        values.append(min(1.0, expected / ideal) if ideal else 0.0)
+    return float(np.mean(values)) if values else 0.0
 
 
 def prune_ratio(parts: Sequence[sparse.csr_matrix], nonzeros: int) -> float:
@@ -134,21 +151,23 @@ def prune_ratio(parts: Sequence[sparse.csr_matrix], nonzeros: int) -> float:
 
 def _peaks(weights: sparse.csr_matrix) -> NDArray[np.float32]:
     """(B,) largest weight of each document."""
-    found: NDArray[np.float32] = weights.max(axis=1).toarray().ravel()
-    return found
+    peaks: NDArray[np.float32] = weights.max(axis=1).toarray().ravel()
+    return peaks
 
 
 def _corpora(dataset: Dataset, sets: list[JudgedSet], distractors: int, seed: int) -> dict[str, _Corpus]:
-    judged = pl.Series("id", sorted({name for one in sets for found in one.qrels.values() for name in found}))
+    judged = pl.Series(
+        "id", sorted({name for judged_set in sets for relevances in judged_set.qrels.values() for name in relevances})
+    )
     own = dataset.split_documents("validation").select("id", "lang").collect()
     training = dataset.split_documents("train").select("id", "lang").collect()
     corpora = {}
-    for lang in sorted({one.document_lang for one in sets}):
-        here = own.filter(pl.col("id").is_in(judged.implode()), lang=lang).sort("id")["id"]
+    for lang in sorted({judged_set.document_lang for judged_set in sets}):
+        judged_here = own.filter(pl.col("id").is_in(judged.implode()), lang=lang).sort("id")["id"]
         others = training.filter(~pl.col("id").is_in(judged.implode()), lang=lang).sort("id")["id"]
         drawn = np.random.default_rng([seed, 3]).permutation(len(others))[:distractors]
-        corpora[lang] = _corpus(dataset, pl.concat([here, others[drawn]]))
-    return {one.document_lang: corpora[one.document_lang] for one in sets}
+        corpora[lang] = _corpus(dataset, pl.concat([judged_here, others[drawn]]))
+    return {judged_set.document_lang: corpora[judged_set.document_lang] for judged_set in sets}
 
 
 def _corpus(dataset: Dataset, ids: pl.Series) -> _Corpus:

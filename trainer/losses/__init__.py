@@ -1,4 +1,8 @@
-"""Losses and schedules: pure functions."""
+"""Losses as pure functions of tensors, by kind, and schedules as pure functions of the step.
+
+from osparse.trainer import losses
+losses.info_nce(scores, target, temperature=1.0)
+"""
 
 import lazy_loader
 

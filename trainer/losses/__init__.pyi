@@ -1,15 +1,7 @@
-from .losses import (
-    df_activation,
-    flops,
-    idf_penalty,
-    idf_scores,
-    info_nce,
-    kl_distillation,
-    margin_mse,
-    negative_pool,
-    normalised_teachers,
-    ranknet,
-)
+from .contrastive import idf_scores, info_nce, negative_pool
+from .distillation import kl_distillation, margin_mse, normalised_teachers, ranknet
+from .regularisation import df_activation, flops, idf_penalty
+from .schedules import learning_rate, quadratic_warmup
 
 __all__ = [
     "df_activation",
@@ -18,8 +10,10 @@ __all__ = [
     "idf_scores",
     "info_nce",
     "kl_distillation",
+    "learning_rate",
     "margin_mse",
     "negative_pool",
     "normalised_teachers",
+    "quadratic_warmup",
     "ranknet",
 ]

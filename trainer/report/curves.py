@@ -1,4 +1,4 @@
-"""A run's log as a picture for the model card: loss parts, validation nDCG@10, non-zeros. Imports matplotlib late."""
+"""A run's log as a picture for the model card: loss parts, validation nDCG@10, non-zeros over the steps."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, ScalarFormatter
+
 CURVES = "curves.png"
 Rows = list[dict[str, Any]]
 Value = Callable[[dict[str, Any]], Any]
@@ -14,15 +18,11 @@ _NOT_LOSSES = {
     "kind", "part", "stage", "step", "steps", "seconds", "step_seconds", "lr", "labels", "gpu_gb", "gradient",
     "nonzeros", "lambda",
 }  # fmt: skip
-"""Numbers of a step that are no loss, or have another unit."""
+"""Numbers of a step that are not a loss, or have another unit."""
 
 
 def draw_curves(rows: Rows, path: Path) -> None:
     """Write a PNG of the log's lines; equal lines give equal bytes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import LogFormatter, ScalarFormatter
-
     figure = Figure(figsize=(10, 8), layout="constrained")
     FigureCanvasAgg(figure)  # no window, whatever the machine's default
     losses, quality, sparsity = figure.subplots(3, 1, sharex=True)
@@ -30,14 +30,16 @@ def draw_curves(rows: Rows, path: Path) -> None:
     steps = [row for row in rows if row["kind"] == "step"]
     measured = [row for row in rows if row["kind"] == "validation"]
     for name in sorted({key for row in steps for key in row} - _NOT_LOSSES):
-        found = _series(steps, starts, _loss(name), gaps=True)
-        losses.plot(*found, label=name)
+        losses.plot(*_series(steps, starts, _loss(name), gaps=True), label=name)
     losses.set(ylabel="loss parts", yscale="log")
     for name in sorted({name for row in measured for name in row["directions"]}):
         values = _series(measured, starts, _direction(name))
         quality.plot(*values, label=name, linewidth=1.0, marker="o", markersize=3)
     mean = _series(measured, starts, lambda row: row["ndcg"])
     quality.plot(*mean, label="mean", color="black", linewidth=2, marker="o", markersize=4)
+    for row in measured:
+        if row["stage"] == "start":
+            quality.axhline(row["ndcg"], color="black", linewidth=0.8, linestyle=":", label="mean, start")
     quality.set(ylabel="validation nDCG@10")
     sparsity.plot(*_series(steps, starts, lambda row: row.get("nonzeros")), label="in training, before pruning")
     served = _series(measured, starts, lambda row: row["nonzeros"])
@@ -63,17 +65,17 @@ def _stages(rows: Rows) -> dict[int, str]:
 def _starts(rows: Rows) -> dict[int, int]:
     """Part -> steps of the parts before it."""
     lengths = {row["part"]: int(row["steps"]) for row in rows if row["kind"] == "step"}
-    found, total = {}, 0
+    steps_before, total = {}, 0
     for part in _stages(rows):
-        found[part] = total
+        steps_before[part] = total
         total += lengths.get(part, 0)
-    return found
+    return steps_before
 
 
 def _loss(name: str) -> Value:
     def value(row: dict[str, Any]) -> Any:
-        found = row.get(name)
-        return found if isinstance(found, (int, float)) and found > 0 else None  # the axis is logarithmic
+        number = row.get(name)
+        return number if isinstance(number, (int, float)) and number > 0 else None  # the axis is logarithmic
 
     return value
 
@@ -88,12 +90,12 @@ def _series(rows: Rows, starts: dict[int, int], value: Value, *, gaps: bool = Fa
     ys: list[float] = []
     part = None
     for row in rows:
-        found = value(row)
-        if isinstance(found, (int, float)):
+        number = value(row)
+        if isinstance(number, (int, float)):
             if gaps and part is not None and row["part"] != part:
                 xs.append(math.nan)
                 ys.append(math.nan)
             part = row["part"]
             xs.append(starts[part] + row["step"])
-            ys.append(float(found))
+            ys.append(float(number))
     return xs, ys

@@ -69,17 +69,40 @@ def write_model(
 
 
 def _role(metrics: Mapping[str, Any]) -> str:
-    """What the validation split was for."""
+    """How the validation split was used."""
     step = f"step {metrics['step']} of {metrics['stage']}"
     if metrics["trained_on"]:
-        return f"**it was trained on too**, so this is no measure, and the last step was kept ({step})"
-    return f"it chose the checkpoint ({step})"
+        return f"**the model was trained on it too**, so this is not a measurement; the last step was kept ({step})"
+    if metrics["stage"] == "start":
+        return "it selected the checkpoint: **the start itself, unchanged**, since no step measured better"
+    return f"it selected the checkpoint ({step})"
+
+
+def _directions(metrics: Mapping[str, Any]) -> str:
+    """A table of nDCG@10 by direction, beside the start's where it was measured."""
+    start = (metrics.get("start") or {}).get("directions")
+    if start is None:
+        rows = [f"| {direction} | {value:.3f} |" for direction, value in metrics["directions"].items()]
+        return "\n".join(["| direction | nDCG@10 |", "|---|---|", *rows])
+    rows = [
+        f"| {direction} | {start[direction]:.3f} | {value:.3f} |" for direction, value in metrics["directions"].items()
+    ]
+    mean = f"| mean | {metrics['start']['ndcg']:.3f} | {metrics['ndcg']:.3f} |"
+    return "\n".join(["| direction | nDCG@10 of the start | nDCG@10 |", "|---|---|---|", *rows, mean])
+
+
+def _alarms(metrics: Mapping[str, Any]) -> str:
+    """A section of what is wrong with the outcome; empty if nothing is."""
+    alarms = [f"- {alarm['finding']}; {alarm['remedy']}" for alarm in metrics.get("alarms", ())]
+    lost = ", ".join(metrics.get("languages_not_trained", ()))
+    if lost:
+        alarms.append(f"- the start was trained for other languages too, which the training split lacks: {lost}")
+    return "\n".join(["", "## Warnings", "", *alarms, ""]) if alarms else ""
 
 
 def card(name: str, encoder: SparseEncoder, training: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """README.md of the model directory."""
     config, head = encoder.mlm.config, encoder.head
-    rows = "\n".join(f"| {direction} | {value:.3f} |" for direction, value in metrics["directions"].items())
     parameters = sum(p.numel() for p in encoder.parameters())
     return f"""---
 library_name: osparse
@@ -102,12 +125,10 @@ nDCG@10 on the validation split against {metrics["documents"]:,} documents (its 
 {_role(metrics)}. Measure the held-back test split with
 `osparse evaluate --model`.
 
-| direction | nDCG@10 |
-|---|---|
-{rows}
+{_directions(metrics)}
 
 Non-zeros per document: {metrics["nonzeros"]:.1f} on average, {metrics["nonzeros_max"]} at most.
-
+{_alarms(metrics)}
 ![Loss parts, validation nDCG@10 and non-zeros over the steps]({CURVES})
 
 ## Configuration

@@ -43,7 +43,7 @@ def monitor(run: Path, *, once: bool = False, console: Console | None = None) ->
 
 
 def picture(rows: list[dict[str, Any]], *, alive: bool) -> Group:
-    """The log as tables: where it is, one line per loss part with its curve, one line per validation.
+    """The log as tables: the current step, one line per loss part with its curve, one line per validation.
 
     ``alive``: whether a process trains there.
     """
@@ -63,11 +63,9 @@ def _state(rows: list[dict[str, Any]], steps: list[dict[str, Any]], alive: bool)
     if rows and rows[-1]["kind"] == "end":
         return "; done"
     if rows and rows[-1]["kind"] == "stopped":
-        return "; stopped: osparse train --resume goes on from its checkpoint"
+        return "; stopped: osparse train with `resume=True` continues from its checkpoint"
     if not alive:
-        return (
-            "; no process of this machine trains here: it was killed (osparse train --resume goes on), or is elsewhere"
-        )
+        return "; no process of this machine trains here: it was killed (`resume=True` continues it) or is elsewhere"
     return f", about {_seconds_left(steps):.0f} s left in this stage" if steps else ""
 
 
@@ -88,9 +86,9 @@ def curve(values: list[float], width: int = WIDTH) -> str:
 
 def _seconds_left(steps: list[dict[str, Any]]) -> float:
     last = steps[-1]
-    mine = [row for row in steps if row["part"] == last["part"]]
-    done = last["step"] - mine[0]["step"]
-    rate = (last["seconds"] - mine[0]["seconds"]) / done if done else 0.0
+    of_stage = [row for row in steps if row["part"] == last["part"]]
+    done = last["step"] - of_stage[0]["step"]
+    rate = (last["seconds"] - of_stage[0]["seconds"]) / done if done else 0.0
     return float(rate * (last["steps"] - last["step"]))
 
 
@@ -107,19 +105,19 @@ def _curves(steps: list[dict[str, Any]]) -> Table:
 
 
 def _validations(rows: list[dict[str, Any]]) -> Table:
-    found = [row for row in rows if row["kind"] == "validation"]
-    table = Table(title="validation, nDCG@10" if found else None, box=None, pad_edge=False, title_justify="left")
-    if not found:
+    measured = [row for row in rows if row["kind"] == "validation"]
+    table = Table(title="validation, nDCG@10" if measured else None, box=None, pad_edge=False, title_justify="left")
+    if not measured:
         return table
-    names = list(found[-1]["directions"])
-    extra = [name for name in EXTRA if name in found[-1]]
-    for name in ("stage", "step", "mean", *names, "non-zeros", *(EXTRA[name] for name in extra)):
+    names = list(measured[-1]["directions"])
+    extra_names = [name for name in EXTRA if name in measured[-1]]
+    for name in ("stage", "step", "mean", *names, "non-zeros", *(EXTRA[name] for name in extra_names)):
         table.add_column(name, overflow="fold")
-    best = max(row["ndcg"] for row in found)
-    for row in found:
+    best = max(row["ndcg"] for row in measured)
+    for row in measured:
         values = [f"{row['directions'].get(name, 0.0):.3f}" for name in names]
         style = "bold" if row["ndcg"] == best else ""
-        more = [f"{row[name]:.3g}" if name in row else "" for name in extra]
+        more = [f"{row[name]:.3g}" if name in row else "" for name in extra_names]
         table.add_row(
             row["stage"], str(row["step"]), f"{row['ndcg']:.3f}", *values, f"{row['nonzeros']:.0f}", *more, style=style
         )

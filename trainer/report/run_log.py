@@ -1,10 +1,11 @@
 """A run's metrics.jsonl: one JSON object per line, written while training, read by ``osparse monitor``.
 
+{"kind": "validation", "part": 0, "stage": "start", "step": 0, "ndcg": 0.48, ...}, before the first step of fine-tuning
 {"kind": "step", "part": 1, "stage": "ranking", "step": 120, "steps": 600, "seconds": 80.1, "loss": 1.2, ...}
 {"kind": "validation", "part": 1, "stage": "ranking", "step": 200, "ndcg": 0.61, "directions": {...}, ...}
 {"kind": "end", "seconds": 350.0}, or "stopped" where training was interrupted or failed
 
-A training process holds RUN/run.lock as long as it lives, however it ends.
+A training process locks RUN/run.lock until it ends, in whatever way.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ LOCK = "run.lock"
 def sole_process(folder: Path) -> Iterator[None]:
     """Hold the run folder; raises :class:`InputError` if another training process does.
 
-    A folder that was not there before, and in which nothing was written, is removed again.
+    A folder that did not exist before, and in which nothing was written, is removed again.
     """
     new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,12 +59,12 @@ def run_folder(output: Path) -> Path:
 
 
 class RunLog:
-    """Appends lines; ``seconds`` counts the training time of all the run's sittings."""
+    """Appends lines; ``seconds`` counts the training time of all processes that continued the run."""
 
     def __init__(
         self, folder: Path, *, keep: Callable[[dict[str, Any]], bool] | None = None, tensorboard: bool = False
     ) -> None:
-        """``keep``: which lines of an earlier sitting stay; without it the log starts anew."""
+        """``keep``: which lines of an earlier process stay; without it the log is new."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / FILE
         kept = [row for row in _rows(path) if keep(row)] if keep is not None and path.is_file() else []
@@ -93,7 +94,7 @@ class EventFiles:
     """The same numbers as TensorBoard scalars, ``stage/name`` over the steps of a stage."""
 
     def __init__(self, folder: Path, kept: list[dict[str, Any]]) -> None:
-        """``kept``: lines of an earlier sitting, written again.
+        """``kept``: lines of an earlier process, written again.
 
         Raises :class:`osparse.errors.MissingExtraError` if tensorboard is not installed.
         """
@@ -139,7 +140,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     try:
         return [json.loads(line) for line in lines if line.strip()]
     except ValueError as problem:
-        raise InputError(f"{path} is not a run's log: {problem}; train again without --resume") from None
+        raise InputError(f"{path} is not a run's log: {problem}; train again without `resume`") from None
 
 
 def _line(row: dict[str, Any]) -> str:

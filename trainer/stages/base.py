@@ -1,4 +1,4 @@
-"""What the loop asks of a stage."""
+"""The protocol of a training stage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step was made of."""
+    """Figures of a step and the queries in it."""
 
     parts: dict[str, float]
     """``loss`` and what else is worth a line in the log; of the global batch, the same in all processes."""
@@ -37,7 +37,7 @@ class Stage(Protocol):
         """What the stage remembers between steps (a controller's lambda, a running mean): JSON values and tensors."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint's :meth:`state_dict`."""
+        """Restore a checkpoint's :meth:`state_dict`."""
 
 
 class Stateless:

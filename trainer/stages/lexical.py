@@ -12,24 +12,26 @@ from scipy import sparse
 from osparse.encoders.lexical_table import LexicalTable
 from osparse.errors import ConfigError
 from osparse.trainer.config.run_config import LexicalConfig
-from osparse.trainer.data.padding import Frame
-from osparse.trainer.data.records import Records
+from osparse.trainer.data.padding import SpecialTokens
 from osparse.trainer.data.token_translation import above, estimate
+from osparse.trainer.data.training_records import TrainingRecords
 
 log = logging.getLogger("osparse.trainer.stages.lexical")
 
 
-def lexical_table(config: LexicalConfig, records: Records, rows: int, frame: Frame, limit: int) -> LexicalTable:
+def lexical_table(
+    config: LexicalConfig, records: TrainingRecords, rows: int, special: SpecialTokens, limit: int
+) -> LexicalTable:
     """The table of :class:`LexicalTable` for a decoder of ``rows`` rows; documents have at most ``limit`` ids.
 
-    Raises :class:`ConfigError` if translations are wanted and the records have none.
+    Raises :class:`ConfigError` if the configuration asks for translations and the records have none.
     """
     if config.translated and len(records.languages) < 2:
         raise ConfigError(
             "lexical_table",
             [f"translated: the training records are all in {records.languages[0]!r}; set translated: 0"],
         )
-    lengths = [min(len(d.ids) + frame.size, limit) for record in records.records for d in record.documents]
+    lengths = [min(len(d.ids) + special.size, limit) for record in records.records for d in record.documents]
     matrix = config.translated * translations(config, records, rows, limit) if config.translated else None
     if matrix is not None and not matrix.nnz:
         problem = "translated: no record has texts in two languages to learn translations from; set translated: 0"
@@ -41,20 +43,20 @@ def lexical_table(config: LexicalConfig, records: Records, rows: int, frame: Fra
     )
 
 
-def translations(config: LexicalConfig, records: Records, rows: int, limit: int) -> sparse.csr_matrix:
+def translations(config: LexicalConfig, records: TrainingRecords, rows: int, limit: int) -> sparse.csr_matrix:
     """(rows, rows) t(document token | query token) at [document token, query token], the largest of each row.
 
     A document token e answers a query token k of another language as far as k is translated by e.
     """
-    found = sparse.csr_matrix((rows, rows), dtype=np.float64)
-    for asked in records.languages:
-        for answered in records.languages:
-            if asked != answered:
-                table = above(estimate(records, asked, answered, rows, limit), config.floor)
-                found = found.maximum(table.T.tocsr())
-    found.setdiag(0)
-    found.eliminate_zeros()
-    return _largest(found, config.entries)
+    matrix = sparse.csr_matrix((rows, rows), dtype=np.float64)
+    for query_lang in records.languages:
+        for document_lang in records.languages:
+            if query_lang != document_lang:
+                table = above(estimate(records, query_lang, document_lang, rows, limit), config.floor)
+                matrix = matrix.maximum(table.T.tocsr())
+    matrix.setdiag(0)
+    matrix.eliminate_zeros()
+    return _largest(matrix, config.entries)
 
 
 def _largest(matrix: sparse.csr_matrix, entries: int) -> sparse.csr_matrix:
@@ -62,8 +64,8 @@ def _largest(matrix: sparse.csr_matrix, entries: int) -> sparse.csr_matrix:
     row = matrix.tocoo().row
     order = np.lexsort((matrix.indices, -matrix.data, row))  # a row's entries stay where the row is
     rank = np.arange(len(order)) - matrix.indptr[row]
-    kept = order[rank < entries]
-    return sparse.csr_matrix((matrix.data[kept], (row[kept], matrix.indices[kept])), shape=matrix.shape)
+    largest = order[rank < entries]
+    return sparse.csr_matrix((matrix.data[largest], (row[largest], matrix.indices[largest])), shape=matrix.shape)
 
 
 def _entries(matrix: sparse.csr_matrix | None, rows: int, own: float) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -13,12 +13,12 @@ from torch import Tensor
 from osparse.encoders.sparse_head import max_over_tokens
 from osparse.encoders.torch_encoder import SparseEncoder
 from osparse.errors import ConfigError
-from osparse.trainer.compute.distributed import share, sum_value
+from osparse.trainer.compute.distributed import process_rows, sum_value
 from osparse.trainer.config.run_config import MaskedLm
 from osparse.trainer.data.batch_sampler import BatchSampler, shares
-from osparse.trainer.data.padding import Frame, Ids, buckets, window
-from osparse.trainer.data.records import Records
+from osparse.trainer.data.padding import Ids, SpecialTokens, buckets, window
 from osparse.trainer.data.token_translation import pairwise
+from osparse.trainer.data.training_records import TrainingRecords
 from osparse.trainer.stages.base import Stateless, StepResult
 
 log = logging.getLogger("osparse.trainer.stages.masked_lm")
@@ -30,13 +30,13 @@ class MaskedLmStage(Stateless):
     """Computes the gradients of one step at a time."""
 
     def __init__(
-        self, encoder: SparseEncoder, config: MaskedLm, records: Records, frame: Frame, seed: int, *,
+        self, encoder: SparseEncoder, config: MaskedLm, records: TrainingRecords, special: SpecialTokens, seed: int, *,
         micro_batch: int | None = None,
     ) -> None:  # fmt: skip
         """``micro_batch``: documents whose activations are held at a time; None holds all of the step."""
-        require_mask(config, frame)
+        require_mask(config, special)
         require_bias(encoder)
-        self.encoder, self.config, self.records, self.frame = encoder, config, records, frame
+        self.encoder, self.config, self.records, self.special = encoder, config, records, special
         self.micro_batch = micro_batch
         self.seed = (seed, 1)
         self.sampler = BatchSampler(records.groups, config.batch, (*self.seed, 0), mixed=shares(records, config.mixing))
@@ -47,19 +47,19 @@ class MaskedLmStage(Stateless):
         """Accumulate the gradients of step's loss: the mean over all labels of the global batch."""
         generator = np.random.default_rng([*self.seed, 1, step])
         inputs, labels, names = self.batch(step, generator)
-        asked = max(1, sum(int((label >= 0).sum()) for label in labels))
+        label_count = max(1, sum(int((label >= 0).sum()) for label in labels))
         columns = self._columns([*inputs, *labels], generator)
-        mine = range(len(inputs))[share(len(inputs))]
-        mine_by_length = sorted(mine, key=lambda i: -len(inputs[i]))
-        at_once = self.micro_batch or max(1, len(mine))
+        local = range(len(inputs))[process_rows(len(inputs))]
+        longest_first = sorted(local, key=lambda i: -len(inputs[i]))
+        chunk = self.micro_batch or max(1, len(local))
         total = 0.0
-        for start in range(0, len(mine), at_once):
-            chosen = mine_by_length[start : start + at_once]
+        for start in range(0, len(local), chunk):
+            chosen = longest_first[start : start + chunk]
             losses = self._losses([inputs[i] for i in chosen], [labels[i] for i in chosen], columns)
-            loss = torch.stack(list(losses)).sum() / asked
+            loss = torch.stack(list(losses)).sum() / label_count
             (loss * scale).backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
-        return StepResult({"loss": sum_value(total), "labels": float(asked)}, names)
+        return StepResult({"loss": sum_value(total), "labels": float(label_count)}, names)
 
     def batch(self, step: int, generator: np.random.Generator) -> tuple[list[Ids], list[Ids], list[str]]:
         """Of the global batch: input ids with masks, labels, and the ids of its records' queries."""
@@ -68,10 +68,10 @@ class MaskedLmStage(Stateless):
             record = self.records.records[number]
             names += [q.id for q in record.queries]
             for lang in self.records.languages:
-                there = [d for d in record.documents if d.lang == lang]
-                if there:
-                    text = there[int(generator.integers(len(there)))]
-                    ids = window(text.ids, self.config.max_length - self.frame.size, generator)
+                in_language = [d for d in record.documents if d.lang == lang]
+                if in_language:
+                    text = in_language[int(generator.integers(len(in_language)))]
+                    ids = window(text.ids, self.config.max_length - self.special.size, generator)
                     given, label = self._label(int(number), lang, ids, generator)
                     inputs.append(given)
                     labels.append(label)
@@ -85,18 +85,18 @@ class MaskedLmStage(Stateless):
         if not self.config.columns:
             return np.arange(vocabulary)
         drawn = generator.permutation(vocabulary)[: self.config.columns]
-        found = np.unique(np.concatenate([*ids, drawn]))
-        return found[found >= 0]
+        columns = np.unique(np.concatenate([*ids, drawn]))
+        return columns[columns >= 0]
 
     def _losses(self, inputs: list[Ids], labels: list[Ids], columns: Ids) -> Iterator[Tensor]:
         """Summed cross entropy of each bucket."""
         device, decoder = self.encoder.keep.device, self.encoder.decoder
         chosen_columns = torch.from_numpy(columns).to(device)
         weight, bias = decoder.weight.index_select(0, chosen_columns), decoder.bias.index_select(0, chosen_columns)
-        for chosen, ids, mask in buckets(inputs, self.frame):
+        for chosen, ids, mask in buckets(inputs, self.special):
             label = np.full(ids.shape, IGNORE, dtype=np.int64)
             for row, i in enumerate(chosen):
-                start = len(self.frame.before)
+                start = len(self.special.before)
                 label[row, start : start + len(labels[i])] = labels[i]
             at = torch.from_numpy(label != IGNORE).to(device)
             hidden = self.encoder.hidden(ids.to(device), mask.to(device)).float()[at]
@@ -115,21 +115,23 @@ class MaskedLmStage(Stateless):
         others = [b for b in self.records.languages if (lang, b) in self.translations]
         if others:
             other = others[int(generator.integers(len(others)))]
-            at, within = np.flatnonzero(translated), self.records.records[number].tokens(other)
-            found = self.translations[lang, other].sample(ids[at], within, generator)
-            label[at[found >= 0]] = found[found >= 0]
+            positions, within = np.flatnonzero(translated), self.records.records[number].tokens(other)
+            translations = self.translations[lang, other].sample(ids[positions], within, generator)
+            label[positions[translations >= 0]] = translations[translations >= 0]
         given = ids.copy()
-        if self.frame.mask is not None:
-            given[masked] = self.frame.mask
+        if self.special.mask is not None:
+            given[masked] = self.special.mask
         return given, label
 
     def finish(self) -> None:
         """Shift the output bias so that a training document has ``active_terms`` positive logits on average."""
         chosen = np.linspace(0, len(self.records) - 1, min(CALIBRATION_RECORDS, len(self.records))).astype(int)
         texts = [
-            d.ids[: self.config.max_length - self.frame.size] for n in chosen for d in self.records.records[n].documents
+            d.ids[: self.config.max_length - self.special.size]
+            for n in chosen
+            for d in self.records.records[n].documents
         ]
-        shift = calibrate(self.encoder, texts, self.frame, self.config.active_terms)
+        shift = calibrate(self.encoder, texts, self.special, self.config.active_terms)
         log.info("output bias shifted by %.3f for %d active terms", -shift, self.config.active_terms)
 
 
@@ -139,19 +141,19 @@ def require_bias(encoder: SparseEncoder) -> None:
         raise ConfigError("stages.mlm", ["active_terms: the model's decoder has no bias to set; leave the stage out"])
 
 
-def require_mask(config: MaskedLm, frame: Frame) -> None:
+def require_mask(config: MaskedLm, special: SpecialTokens) -> None:
     """Raises :class:`ConfigError` if tokens are to be masked and the tokenizer has no mask."""
-    if config.masked > 0 and frame.mask is None:
+    if config.masked > 0 and special.mask is None:
         raise ConfigError("stages.mlm", ["masked: the tokenizer has neither [MASK] nor <mask>; set masked: 0"])
 
 
-def calibrate(encoder: SparseEncoder, texts: list[NDArray[np.int64]], frame: Frame, active: int) -> float:
+def calibrate(encoder: SparseEncoder, texts: list[NDArray[np.int64]], special: SpecialTokens, active: int) -> float:
     """Lower the decoder bias by one number so that on average ``active`` terms are positive; returns the number."""
     decoder, device = encoder.decoder, encoder.keep.device
     lifted = 128.0  # added so that the head's relu cuts nothing
     peaks = []
     with torch.no_grad():
-        for _, ids, mask in buckets(texts, frame):
+        for _, ids, mask in buckets(texts, special):
             hidden = encoder.hidden(ids.to(device), mask.to(device)).float()
             peak = max_over_tokens(hidden, mask.bool().to(device), decoder.weight, decoder.bias + lifted)
             peaks.append((peak - lifted)[:, encoder.keep > 0])

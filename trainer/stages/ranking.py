@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from osparse.encoders.torch_encoder import SparseEncoder
-from osparse.trainer.compute.distributed import gather_rows, replicated, share
+from osparse.trainer.compute.distributed import gather_rows, process_rows, replicated
 from osparse.trainer.compute.gradient_cache import cached_weights, random_state, set_random_state
 from osparse.trainer.config.run_config import Distillation, Ranking, SparsityConfig
 from osparse.trainer.data.batch import Batch, BatchMaker
 from osparse.trainer.data.batch_sampler import BatchSampler, nearest, shares
-from osparse.trainer.data.padding import Frame, Ids, buckets
-from osparse.trainer.data.records import Records
+from osparse.trainer.data.padding import Ids, SpecialTokens, buckets
 from osparse.trainer.data.token_translation import pairwise
-from osparse.trainer.losses.losses import (
+from osparse.trainer.data.training_records import TrainingRecords
+from osparse.trainer.losses import (
     idf_scores,
     info_nce,
     kl_distillation,
@@ -43,8 +43,8 @@ class RankingStage:
     """Computes the gradients of one step at a time."""
 
     def __init__(
-        self, encoder: SparseEncoder, config: Ranking, sparsity: SparsityConfig, records: Records,
-        idf: NDArray[np.float32], frame: Frame, seed: int, *,
+        self, encoder: SparseEncoder, config: Ranking, sparsity: SparsityConfig, records: TrainingRecords,
+        idf: NDArray[np.float32], special: SpecialTokens, seed: int, *,
         teachers: Sequence[Scorer] = (), micro_batch: int | None = None, loss: ContrastiveLoss = info_nce,
     ) -> None:  # fmt: skip
         """Args:
@@ -53,7 +53,7 @@ class RankingStage:
         micro_batch: Documents encoded at a time; None takes all at once.
         loss: The contrastive one.
         """
-        self.encoder, self.config, self.records, self.frame = encoder, config, records, frame
+        self.encoder, self.config, self.records, self.special = encoder, config, records, special
         self.idf = torch.from_numpy(idf)
         self.seed = (seed, 2)
         self.teachers, self.micro_batch, self.loss = teachers, micro_batch, loss
@@ -61,7 +61,7 @@ class RankingStage:
         sampler = BatchSampler(records.groups, config.batch, (*self.seed, 0), similar, shares(records, config.mixing))
         vocabulary, limit = encoder.decoder.weight.shape[0], encoder.head.max_length
         translations = pairwise(records, vocabulary, limit) if config.translated_queries else None
-        self.batches = BatchMaker(records, sampler, config, config.max_length - frame.size, translations)
+        self.batches = BatchMaker(records, sampler, config, config.max_length - special.size, translations)
         self.sparsity = Sparsity(sparsity, config.steps, idf, vocabulary)
         set_dropout(encoder, config.dropout)
 
@@ -73,19 +73,19 @@ class RankingStage:
         generator = np.random.default_rng([*self.seed, 1, step])
         batch = self.batches.at(step, generator)
         queries = [query.ids for query in batch.queries]
-        asked = np.unique(np.concatenate(queries))  # (C,) sorted
-        drawn = self.sparsity.columns(generator)
+        query_columns = np.unique(np.concatenate(queries))  # (C,) sorted
+        penalty_columns = self.sparsity.columns(generator)  # (P,)
         inputs = [column.ids for column in batch.columns]
-        weights = self._encode(inputs, np.concatenate([asked, drawn]))  # (D, C + drawn)
-        sampled = weights[:, len(asked) :]
-        ranking = self._ranking(batch, idf_scores(self._query_matrix(queries, asked), weights[:, : len(asked)]))
-        flops, penalty = self.sparsity.penalty(sampled, drawn, [column.slot for column in batch.columns])
+        weights = self._encode(inputs, np.concatenate([query_columns, penalty_columns]))  # (D, C + P)
+        query_weights, penalty_weights = weights[:, : len(query_columns)], weights[:, len(query_columns) :]
+        ranking = self._ranking(batch, idf_scores(self._query_matrix(queries, query_columns), query_weights))
+        slots = [column.slot for column in batch.columns]
+        flops, penalty = self.sparsity.penalty(penalty_weights, penalty_columns, slots)
         weight = self.sparsity.weight(step)
         loss = torch.stack(list(ranking.values())).sum() + weight * penalty
         (loss * scale).backward()  # type: ignore[no-untyped-call]
-        active = weights.detach() > 0
-        nonzeros = float(active[:, len(asked) :].sum()) * self.sparsity.rows / len(drawn) / len(batch.columns)
-        self.sparsity.observe(step, nonzeros, self._empty(inputs, active.any(1)))
+        nonzeros = self._nonzeros(penalty_weights.detach())
+        self.sparsity.observe(step, nonzeros, self._empty(inputs, (weights.detach() > 0).any(1)))
         parts = {
             "loss": float(loss.detach()),
             **{name: float(value.detach()) for name, value in ranking.items()},
@@ -96,7 +96,7 @@ class RankingStage:
         return StepResult(parts, batch.names)
 
     def finish(self) -> None:
-        """Nothing is left to do."""
+        """Nothing to do."""
 
     def state_dict(self) -> dict[str, Any]:
         return self.sparsity.state_dict()
@@ -109,24 +109,24 @@ class RankingStage:
         target = torch.tensor([query.target for query in batch.queries], device=scores.device)
         weight = torch.tensor([query.weight for query in batch.queries], device=scores.device)
         pools = batch.pools(self.config.pool)
-        found = {}
+        losses = {}
         if self.config.contrastive:
             candidates = pools.softmax.to(scores.device)
-            found["ranking"] = self.config.contrastive * self.loss(
+            losses["ranking"] = self.config.contrastive * self.loss(
                 scores, target, temperature=self.config.temperature, candidates=candidates, weight=weight
             )
         if self.config.distillation is not None:
-            kept = pools.slate if self.config.distillation.over == "own" else pools.candidates
-            taught = torch.stack([self._taught(teacher, batch) for teacher in self.teachers])  # (M, Q, D)
-            kept = kept & ~taught.isnan().any(0)
-            found["distillation"] = self.config.distillation.weight * distil(
-                self.config.distillation, scores, taught.to(scores.device), kept.to(scores.device), target, weight
-            )
-        return found
+            candidates = pools.slate if self.config.distillation.over == "own" else pools.candidates
+            teacher_scores = torch.stack([self._taught(teacher, batch) for teacher in self.teachers])  # (M, Q, D)
+            candidates = candidates & ~teacher_scores.isnan().any(0)
+            allowed, teachers = candidates.to(scores.device), teacher_scores.to(scores.device)
+            distillation = distil(self.config.distillation, scores, teachers, allowed, target, weight)
+            losses["distillation"] = self.config.distillation.weight * distillation
+        return losses
 
     def _taught(self, teacher: Scorer, batch: Batch) -> Tensor:
         """(Q, D) of one teacher, each process scoring its share of the documents."""
-        scores = torch.from_numpy(teacher.scores(batch, share(len(batch.columns))))
+        scores = torch.from_numpy(teacher.scores(batch, process_rows(len(batch.columns))))
         device = self.encoder.keep.device
         return gather_rows(scores.T.contiguous().to(device), len(batch.columns)).T.cpu()
 
@@ -137,14 +137,22 @@ class RankingStage:
 
         def encode(part: Sequence[Ids]) -> Tensor:
             parts, order = [], []
-            for rows, ids, mask in buckets(part, self.frame):
+            for rows, ids, mask in buckets(part, self.special):
                 parts.append(self.encoder(ids.to(device), mask.to(device), chosen))
                 order.append(rows)
             return torch.cat(parts)[torch.from_numpy(np.argsort(np.concatenate(order))).to(device)]
 
-        mine = inputs[share(len(inputs))]
-        local = cached_weights(encode, mine, self.micro_batch) if mine else torch.zeros(0, len(columns), device=device)
-        return gather_rows(local, len(inputs))
+        local_inputs = inputs[process_rows(len(inputs))]
+        if local_inputs:
+            local_weights = cached_weights(encode, local_inputs, self.micro_batch)
+        else:
+            local_weights = torch.zeros(0, len(columns), device=device)
+        return gather_rows(local_weights, len(inputs))
+
+    def _nonzeros(self, weights: Tensor) -> float:
+        """Mean non-zeros per document, estimated from the (D, P) weights of the penalty's columns."""
+        documents, columns = weights.shape
+        return float((weights > 0).sum()) * self.sparsity.rows / columns / documents
 
     def _empty(self, inputs: list[Ids], active: Tensor) -> float:
         """Share of the documents without a weight, for the alarms; ``active`` (D,): one in the step's columns.

@@ -1,4 +1,4 @@
-"""What keeps documents sparse: FLOPS and its variants, their weight lambda, and alarms when it went wrong."""
+"""Regularisation of the ranking stage: FLOPS and its variants, their weight lambda, and alarms."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from osparse.errors import CheckError
 from osparse.trainer.config.run_config import SparsityConfig
-from osparse.trainer.losses.losses import df_activation, flops, idf_penalty
+from osparse.trainer.losses.regularisation import df_activation, flops, idf_penalty
 from osparse.trainer.losses.schedules import quadratic_warmup
 
 log = logging.getLogger("osparse.trainer.stages.sparsity")
@@ -27,11 +27,11 @@ LIMITS = (1e-3, 1e3)
 DF_VISITS = 50
 """Observations of a column that its document frequency is the running mean of."""
 PATIENCE = 20
-"""Steps between two alarms, so that a changed lambda has time to work."""
+"""Steps between two alarms, so that a changed lambda has time to work; the pause between two warnings doubles."""
 
 
 class Sparsity:
-    """The sparsity side of a ranking stage. Its state is what the steps so far have told about the model."""
+    """Regularisation of a ranking stage. Its state is what the steps so far have shown of the model."""
 
     def __init__(self, config: SparsityConfig, steps: int, idf: NDArray[np.float32], rows: int) -> None:
         """Args:
@@ -67,27 +67,29 @@ class Sparsity:
             terms = df_activation(self.frequency[chosen], half=config.df.half, steepness=config.df.steepness)
         elif config.idf_weighted:
             terms = self.idf[chosen]
-        found = flops(
+        flops_value = flops(
             weights,
             threshold=config.threshold,
             slots=torch.tensor(slots, device=weights.device) if config.grouped else None,
             terms=None if terms is None else terms.to(weights.device),
             scale=scale,
         )
-        total = found
+        total = flops_value
         if config.idf_penalty:
-            total = found + config.idf_penalty * idf_penalty(weights, self.idf[chosen].to(weights.device), scale=scale)
-        return found, total
+            total = flops_value + config.idf_penalty * idf_penalty(
+                weights, self.idf[chosen].to(weights.device), scale=scale
+            )
+        return flops_value, total
 
     def weight(self, step: int) -> float:
-        """lambda of an optimiser step: the schedule times what steering has made of it."""
+        """lambda of an optimiser step: the schedule times the multiplier that steering and alarms changed."""
         config = self.config
         return self.multiplier * quadratic_warmup(
             step, self.steps, weight=config.weight, warmup=config.warmup, floor=config.floor
         )
 
     def observe(self, step: int, nonzeros: float, empty: float) -> None:
-        """Learn from a step: mean non-zeros per document and the share of all-zero documents.
+        """Update from a step: mean non-zeros per document and the share of all-zero documents.
 
         Raises :class:`CheckError` for an alarm whose action is ``stop``.
         """
@@ -104,38 +106,39 @@ class Sparsity:
                 self._alarm(step, f"documents have {nonzeros:.0f} non-zeros on average", 2.0)
 
     def state_dict(self) -> dict[str, Any]:
-        found = {name: getattr(self, name) for name in _REMEMBERED}
-        return {name: value.clone() if isinstance(value, Tensor) else value for name, value in found.items()}
+        state = {name: getattr(self, name) for name in _STATE}
+        return {name: value.clone() if isinstance(value, Tensor) else value for name, value in state.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        for name in _REMEMBERED:
+        for name in _STATE:
             setattr(self, name, state[name])
 
     def _count(self, weights: Tensor, columns: Tensor) -> None:
         """Document frequency of the columns as a running mean, so that no further documents need be encoded."""
         self.visits[columns] = (self.visits[columns] + 1).clamp(max=DF_VISITS)
-        seen = (weights > 0).float().mean(0)
-        self.frequency[columns] += (seen - self.frequency[columns]) / self.visits[columns]
+        share = (weights > 0).float().mean(0)
+        self.frequency[columns] += (share - self.frequency[columns]) / self.visits[columns]
 
     def _scale(self, factor: float) -> None:
         self.multiplier = max(LIMITS[0], min(LIMITS[1], self.multiplier * factor))
 
-    def _alarm(self, step: int, found: str, factor: float) -> None:
+    def _alarm(self, step: int, finding: str, factor: float) -> None:
         alarms = self.config.alarms
         if alarms is None:
             return
         remedy = "lower sparsity.weight or raise its warmup" if factor < 1 else "raise sparsity.weight"
         if alarms.action == "stop":
-            raise CheckError(f"step {step}: {found}, and sparsity.alarms asks to stop; {remedy}")
+            raise CheckError(f"step {step}: {finding}, and sparsity.alarms.action is stop; {remedy}")
         self.quiet_until = step + PATIENCE
         if alarms.action == "back_off":
             self._scale(factor)
-            log.warning("step %d: %s; lambda is now %.3g times its schedule", step, found, self.multiplier)
+            log.warning("step %d: %s; lambda is now %.3g times its schedule", step, finding, self.multiplier)
         else:
-            log.warning("step %d: %s; %s", step, found, remedy)
+            self.quiet_until = step + max(PATIENCE, step)
+            log.warning("step %d: %s; %s", step, finding, remedy)
 
 
-_REMEMBERED = ("multiplier", "nonzeros", "empty", "quiet_until", "frequency", "visits")
+_STATE = ("multiplier", "nonzeros", "empty", "quiet_until", "frequency", "visits")
 
 
 def _smooth(before: float | None, now: float) -> float:

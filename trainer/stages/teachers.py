@@ -1,4 +1,4 @@
-"""Teachers: what else scores a query against the documents of a batch. Documents are encoded once and remembered.
+"""Teachers: other scorers of a query and the documents of a batch. Documents are encoded once and cached.
 
 A teacher reads whole texts, also where the student encodes a window of one. A span query has no text: only BM25, which
 reads token ids, scores it. What a teacher cannot score is NaN and takes no part in distillation.
@@ -26,12 +26,12 @@ from osparse.formula.weights import QueryEncoder
 from osparse.trainer.config.run_config import Teacher
 from osparse.trainer.data.batch import Batch
 from osparse.trainer.data.record_reader import text_maps
-from osparse.trainer.data.records import Records
+from osparse.trainer.data.training_records import TrainingRecords
 
 Floats = NDArray[np.float32]
 Vector = TypeVar("Vector")
 VECTORS = 100_000
-"""Texts whose vectors a teacher remembers: about 0.2 GB of a sparse or a dense model's."""
+"""Texts whose vectors a teacher caches: about 0.2 GB of a sparse or a dense model's."""
 K1, B = 1.2, 0.75
 """BM25's saturation and length normalisation; Lucene's defaults."""
 
@@ -43,15 +43,18 @@ class Scorer(Protocol):
         """(Q, n) of all queries and the documents ``rows`` of the batch; NaN where it has none."""
 
 
-def make_scorer(teacher: Teacher, dataset: Dataset, records: Records, device: torch.device) -> Scorer:
-    """Raises :class:`ConfigError` if its folder is none, :class:`DatasetError` if the dataset has no scores."""
+def make_scorer(teacher: Teacher, dataset: Dataset, records: TrainingRecords, device: torch.device) -> Scorer:
+    """Raises :class:`ConfigError` if its folder does not exist, :class:`DatasetError` if the dataset has no scores."""
     if teacher.kind == "bm25":
         return Bm25Teacher(records)
     if teacher.kind == "dataset":
         return DatasetTeacher(records, teacher.scorer)
     path = teacher.path
     if path is None or not path.is_dir():
-        raise ConfigError("distillation.teachers", [f"{path} is no folder of a {teacher.kind} teacher"])
+        raise ConfigError(
+            "distillation.teachers",
+            [f"{path} is not a folder; path of a {teacher.kind} teacher must be its model's folder"],
+        )
     documents, queries = (Texts(texts) for texts in text_maps(dataset))
     if teacher.kind == "sparse":
         return SparseTeacher(path, documents, queries, device)
@@ -82,43 +85,44 @@ class Texts(Mapping[str, str]):
 class DatasetTeacher:
     """Scores that were computed before and lie in the dataset's candidates."""
 
-    def __init__(self, records: Records, scorer: str | None) -> None:
+    def __init__(self, records: TrainingRecords, scorer: str | None) -> None:
         """Raises :class:`DatasetError` without scores of the scorer, or with no or several teachers and none named."""
-        there = sorted({name for found in records.candidates.values() for name in found.scores})
-        teachers = sorted({name for found in records.candidates.values() for name in found.teachers})
+        scorers = sorted({name for candidates in records.candidates.values() for name in candidates.scores})
+        teachers = sorted({name for candidates in records.candidates.values() for name in candidates.teachers})
         if scorer is None and len(teachers) == 1:
             scorer = teachers[0]
-        if scorer not in there:
-            wanted = (
-                "a scorer must be named (teachers.0.scorer)" if scorer is None and there else f"no scores of {scorer!r}"
+        if scorer not in scorers:
+            problem = (
+                "a scorer must be named (teachers.0.scorer)"
+                if scorer is None and scorers
+                else f"no scores of {scorer!r}"
             )
-            raise DatasetError(
-                f"teacher dataset: {wanted}; the train split's candidates have scores of: {', '.join(there) or 'none'}"
-            )
+            available = ", ".join(scorers) or "none"
+            raise DatasetError(f"teacher dataset: {problem}; the train split's candidates have scores of: {available}")
         self.candidates, self.scorer = records.candidates, scorer
 
-    def known(self, query: str | None) -> Mapping[str, float]:
+    def scores_of(self, query: str | None) -> Mapping[str, float]:
         """Document id -> score, of a query; {} for one without."""
         if query is None or query not in self.candidates:
             return {}
         return self.candidates[query].scores.get(self.scorer, {})
 
     def scores(self, batch: Batch, rows: slice) -> Floats:
-        found = np.full((len(batch.queries), len(batch.documents[rows])), np.nan, dtype=np.float32)
+        scores = np.full((len(batch.queries), len(batch.documents[rows])), np.nan, dtype=np.float32)
         for row, name in enumerate(batch.query_ids):
-            known = self.known(name)
+            of_query = self.scores_of(name)
             for column, document in enumerate(batch.documents[rows]):
-                found[row, column] = known.get(document.id, np.nan)
-        return found
+                scores[row, column] = of_query.get(document.id, np.nan)
+        return scores
 
 
 class Bm25Teacher:
     """BM25 over the student's own tokens (Robertson and Zaragoza 2009, section 3.4; Lucene's IDF), within a language.
 
-    It says nothing of a document in another language than the query's, nor of spans where there are several languages.
+    It does not score a document in another language than the query's, nor spans where there are several languages.
     """
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: TrainingRecords) -> None:
         self.lang_of_spans = records.languages[0] if len(records.languages) == 1 else ""
         vocabulary = 1 + max(int(ids.max()) for _, ids in _documents(records))
         frequencies = {lang: np.zeros(vocabulary) for lang in records.languages}
@@ -134,13 +138,15 @@ class Bm25Teacher:
         self.mean_length = {lang: tokens[lang] / counts[lang] for lang in records.languages}
 
     def scores(self, batch: Batch, rows: slice) -> Floats:
-        here = batch.documents[rows]
-        found = np.full((len(batch.queries), len(here)), np.nan, dtype=np.float32)
+        documents = batch.documents[rows]
+        scores = np.full((len(batch.queries), len(documents)), np.nan, dtype=np.float32)
         langs = np.array([query.text.lang if query.text else self.lang_of_spans for query in batch.queries])
-        for column, document in enumerate(here):
-            asked = np.flatnonzero(langs == document.lang)
-            found[asked, column] = self._column([batch.queries[row].ids for row in asked], document.lang, document.ids)
-        return found
+        for column, document in enumerate(documents):
+            same_lang = np.flatnonzero(langs == document.lang)
+            scores[same_lang, column] = self._column(
+                [batch.queries[row].ids for row in same_lang], document.lang, document.ids
+            )
+        return scores
 
     def _column(self, queries: Sequence[NDArray[np.int64]], lang: str, ids: NDArray[np.int64]) -> Floats:
         idf = self.idf[lang]
@@ -150,7 +156,7 @@ class Bm25Teacher:
         return np.array([weights[query[query < len(idf)]].sum() for query in queries], dtype=np.float32)
 
 
-def _documents(records: Records) -> Iterator[tuple[str, NDArray[np.int64]]]:
+def _documents(records: TrainingRecords) -> Iterator[tuple[str, NDArray[np.int64]]]:
     """Language and token ids of each document."""
     return ((document.lang, document.ids) for record in records.records for document in record.documents)
 
@@ -159,13 +165,13 @@ class SparseTeacher:
     """A trained sparse model: its document vectors, its own tokenizer and query weights."""
 
     def __init__(self, path: Path, documents: Texts, queries: Texts, device: torch.device) -> None:
-        """Raises :class:`ModelError` if the folder is no model."""
+        """Raises :class:`ModelError` if the folder is not a model."""
         model = Model.open(path)
         self.encoder = TextEncoder.open(model, device=str(device))
         self.query = QueryEncoder(load_tokenizer(model.path / "tokenizer.json"), model.lexicon)
         self.idf = model.lexicon.idf
         self.documents, self.queries = documents, queries
-        self._vectors: Remembered[tuple[NDArray[np.int64], Floats]] = Remembered()
+        self._vectors: VectorCache[tuple[NDArray[np.int64], Floats]] = VectorCache()
 
     def scores(self, batch: Batch, rows: slice) -> Floats:
         documents = [document.id for document in batch.documents[rows]]
@@ -173,12 +179,12 @@ class SparseTeacher:
         matrix = np.zeros((len(self.idf), len(documents)), dtype=np.float32)
         for column, (ids, weights) in enumerate(vectors):
             matrix[ids, column] = weights
-        found = np.full((len(batch.queries), len(documents)), np.nan, dtype=np.float32)
+        scores = np.full((len(batch.queries), len(documents)), np.nan, dtype=np.float32)
         for row, query in enumerate(batch.query_ids):
             if query is not None:
-                asked = self.query.ids(self.queries[query])
-                found[row] = self.idf[asked] @ matrix[asked]
-        return found
+                tokens = self.query.ids(self.queries[query])
+                scores[row] = self.idf[tokens] @ matrix[tokens]
+        return scores
 
     def _encode(self, names: list[str]) -> list[tuple[NDArray[np.int64], Floats]]:
         vectors: list[tuple[NDArray[np.int64], Floats]] = [(np.zeros(0, np.int64), np.zeros(0, np.float32))] * len(
@@ -195,24 +201,24 @@ class DenseTeacher:
     """A dense bi-encoder: dot products of embeddings."""
 
     def __init__(self, path: Path, documents: Texts, queries: Texts, device: torch.device) -> None:
-        """Raises :class:`ModelError` if the folder is no bi-encoder that is known here."""
+        """Raises :class:`ModelError` if the folder is not a supported bi-encoder."""
         self.encoder = DenseEncoder(path, device)
         self.texts = {"document": documents, "query": queries}
-        self._vectors: dict[str, Remembered[NDArray[np.float16]]] = {kind: Remembered() for kind in self.texts}
+        self._vectors: dict[str, VectorCache[NDArray[np.float16]]] = {kind: VectorCache() for kind in self.texts}
 
     def scores(self, batch: Batch, rows: slice) -> Floats:
         queries = sorted({name for name in batch.query_ids if name is not None})
         documents = self._embed("document", [document.id for document in batch.documents[rows]])
-        asked = self._embed("query", queries)
-        place = {name: row for row, name in enumerate(queries)}
-        found = np.full((len(batch.queries), len(documents)), np.nan, dtype=np.float32)
+        query_vectors = self._embed("query", queries)
+        row_of = {name: row for row, name in enumerate(queries)}
+        scores = np.full((len(batch.queries), len(documents)), np.nan, dtype=np.float32)
         for row, name in enumerate(batch.query_ids):
             if name is not None:
-                found[row] = documents @ asked[place[name]]
-        return found
+                scores[row] = documents @ query_vectors[row_of[name]]
+        return scores
 
     def _embed(self, kind: str, names: Sequence[str]) -> Floats:
-        """(n, H) embeddings, remembered in half precision."""
+        """(n, H) embeddings, cached in half precision."""
 
         def encode(missing: list[str]) -> list[NDArray[np.float16]]:
             return [vector.astype(np.float16) for vector in self.encoder.encode(self.texts[kind].of(missing))]
@@ -221,19 +227,19 @@ class DenseTeacher:
         return np.stack(vectors) if vectors else np.zeros((0, self.encoder.size), np.float32)
 
 
-class Remembered(Generic[Vector]):
-    """The vectors of texts met before, at most :data:`VECTORS` of them; the oldest are forgotten first."""
+class VectorCache(Generic[Vector]):
+    """Vectors of texts seen before, at most :data:`VECTORS`; the oldest are dropped first."""
 
     def __init__(self, most: int | None = None) -> None:
         self._most = VECTORS if most is None else most
         self._vectors: dict[str, Vector] = {}
 
     def of(self, names: Sequence[str], encode: Callable[[list[str]], list[Vector]]) -> list[Vector]:
-        """The vectors of the names in their order; those that are not remembered are encoded together."""
+        """The vectors of the names in their order; those that are not cached are encoded together."""
         missing = [name for name in dict.fromkeys(names) if name not in self._vectors]
-        made = dict(zip(missing, encode(missing), strict=True)) if missing else {}
-        vectors = [made[name] if name in made else self._vectors[name] for name in names]
-        self._vectors |= made
+        encoded = dict(zip(missing, encode(missing), strict=True)) if missing else {}
+        vectors = [encoded[name] if name in encoded else self._vectors[name] for name in names]
+        self._vectors |= encoded
         for name in list(self._vectors)[: max(0, len(self._vectors) - self._most)]:
             del self._vectors[name]
         return vectors

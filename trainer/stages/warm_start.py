@@ -16,22 +16,22 @@ from sklearn.utils.extmath import randomized_svd
 
 from osparse.trainer.config.run_config import WarmStart
 from osparse.trainer.data.batch_sampler import tf_idf
-from osparse.trainer.data.records import Records
+from osparse.trainer.data.training_records import TrainingRecords
 
 log = logging.getLogger("osparse.trainer.stages.warm_start")
 IDENTITY_SHIFT = 3.0
 """Added before the transform's GELU, which is the identity far above 0; the layer norm after it takes it out again."""
 
 
-def warm_start(mlm: Any, config: WarmStart, records: Records, idf: NDArray[np.float32], seed: int) -> None:
+def warm_start(mlm: Any, config: WarmStart, records: TrainingRecords, idf: NDArray[np.float32], seed: int) -> None:
     """Write the embeddings of a new BERT in place; its tied decoder follows."""
     rows, hidden = mlm.get_input_embeddings().weight.shape
     latent = lsa(records, idf, hidden, seed)
     generator = np.random.default_rng([seed, 0])
     noise = _unit(generator.standard_normal((rows, hidden)))
-    known = np.zeros((rows, hidden))
-    known[: len(latent)] = latent
-    mixed = _unit(config.share * known + np.sqrt(1 - config.share**2) * noise) * config.norm
+    directions = np.zeros((rows, hidden))
+    directions[: len(latent)] = latent
+    mixed = _unit(config.share * directions + np.sqrt(1 - config.share**2) * noise) * config.norm
     with torch.no_grad():
         embeddings, transform = mlm.bert.embeddings, mlm.cls.predictions.transform
         embeddings.word_embeddings.weight.copy_(torch.from_numpy(mixed))
@@ -42,7 +42,7 @@ def warm_start(mlm: Any, config: WarmStart, records: Records, idf: NDArray[np.fl
     log.info("warm start: %d tokens from %d records, %d dimensions", len(latent), len(records), hidden)
 
 
-def lsa(records: Records, idf: NDArray[np.float32], dimensions: int, seed: int) -> NDArray[np.float64]:
+def lsa(records: TrainingRecords, idf: NDArray[np.float32], dimensions: int, seed: int) -> NDArray[np.float64]:
     """(V, dimensions) unit rows, zero for tokens that no record holds: left singular vectors times sqrt(values).
 
     Records in one language stay out where others have several: they say nothing across languages, and being many they

@@ -18,7 +18,7 @@ osparse monitor build/quickstart/model.run --once
 """,
 )
 @click.argument("run", type=FOLDER)
-@click.option("--once", is_flag=True, help="Print the current metrics and exit.")
+@click.option("--once", is_flag=True, help="Print the current state and exit.")
 def command(run: Path, once: bool) -> None:
     """Show the live metrics of RUN, the folder OUTPUT.run beside a training's output."""
     from osparse.trainer.report.monitor import monitor

@@ -15,7 +15,7 @@ Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Text:
+class TokenisedText:
     """One query or document."""
 
     id: str
@@ -27,14 +27,14 @@ class Text:
 
 
 @dataclass
-class Record:
-    """A connected part of the judgements: every query here answers to documents here and nowhere else."""
+class TrainingRecord:
+    """A connected component of the judgements: its queries are judged with its documents only."""
 
     group: str = ""
     source: str = ""
     """Of its first document."""
-    queries: list[Text] = field(default_factory=list)
-    documents: list[Text] = field(default_factory=list)
+    queries: list[TokenisedText] = field(default_factory=list)
+    documents: list[TokenisedText] = field(default_factory=list)
 
     def tokens(self, lang: str) -> Ids:
         """Distinct tokens of its texts in one language, rising; may be empty."""
@@ -43,7 +43,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Candidates:
+class QueryCandidates:
     """Documents found for a query by mining, or scored for it by a teacher."""
 
     documents: dict[str, bool] = field(default_factory=dict)
@@ -51,21 +51,21 @@ class Candidates:
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     """Scorer -> {document id: score}."""
     teachers: set[str] = field(default_factory=set)
-    """Those of the scorers that are teachers; a retriever scored what it found and no answer."""
+    """Those of the scorers that are teachers; a retriever scores only what it retrieved, not the positives."""
 
 
 @dataclass(frozen=True)
-class Records:
-    """Everything a training run reads of its dataset."""
+class TrainingRecords:
+    """The part of a dataset that a training run uses."""
 
-    records: Sequence[Record]
+    records: Sequence[TrainingRecord]
     languages: tuple[str, ...]
     """Of the documents, sorted."""
     relevant: Mapping[str, frozenset[str]]
     """Query id -> ids of its relevant documents."""
-    candidates: Mapping[str, Candidates] = field(default_factory=dict)
+    candidates: Mapping[str, QueryCandidates] = field(default_factory=dict)
     """Query id -> documents mined or scored for it; read where a stage uses them."""
-    others: Mapping[str, Text] = field(default_factory=dict)
+    others: Mapping[str, TokenisedText] = field(default_factory=dict)
     """Documents of the candidates, by id."""
     tables: dict[tuple[str, str, int, int], sparse.csr_matrix] = field(
         default_factory=dict, init=False, compare=False, repr=False
@@ -78,26 +78,26 @@ class Records:
     @cached_property
     def groups(self) -> NDArray[np.int64]:
         """(R,) number of each record's group; records of one group never share a batch."""
-        if isinstance(self.records, Numbered):
+        if isinstance(self.records, CountedRecords):
             return self.records.groups
         return _numbered([record.group for record in self.records])[1]
 
     @cached_property
     def sources(self) -> tuple[list[str], NDArray[np.int64]]:
         """Names, sorted, and (R,) the number of each record's."""
-        if isinstance(self.records, Numbered):
+        if isinstance(self.records, CountedRecords):
             return self.records.sources
         return _numbered([record.source for record in self.records])
 
     @property
     def query_count(self) -> int:
-        if isinstance(self.records, Numbered):
+        if isinstance(self.records, CountedRecords):
             return self.records.query_count
         return sum(len(record.queries) for record in self.records)
 
 
 @runtime_checkable
-class Numbered(Protocol):
+class CountedRecords(Protocol):
     """Records that know their figures without being built."""
 
     @property
