@@ -30,6 +30,7 @@ COMMANDS = {
     "search": "Ask a deployed index",
     "explain": "Show why a document matches a query, token by token",
     "evaluate": "Measure a model or a deployed index on judged queries",
+    "compare": "Compare run files, with significance tests",
     "status": "Read a cluster's deployments back",
     "rollback": "Give a name back to the index it had before",
     "undeploy": "Remove old indices, models and pipelines of a name",

