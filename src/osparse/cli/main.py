@@ -31,6 +31,7 @@ COMMANDS = {
     "explain": "Show why a document matches a query, token by token",
     "evaluate": "Measure a model or a deployed index on judged queries",
     "compare": "Compare run files, with significance tests",
+    "judge": "Collect documents to judge, and take the judgements back",
     "status": "Read a cluster's deployments back",
     "rollback": "Give a name back to the index it had before",
     "undeploy": "Remove old indices, models and pipelines of a name",

@@ -1,7 +1,7 @@
 """nDCG, success and recall of one query's ranking, as trec_eval defines them (ndcg_cut, success, recall).
 
-A document without a grade has grade 0, and so has one whose grade is below 0. A document that a ranking repeats counts at
-its first rank only.
+A document without a grade has grade 0, and so has one whose grade is below 0. A document that a ranking repeats counts
+at its first rank only.
 """
 
 from __future__ import annotations
