@@ -1,14 +1,16 @@
 from .compare import Comparison, compare
 from .evaluator import evaluate
-from .explainer import Explanation, explain
+from .explainer import Contrast, Explanation, explain
 from .judging.import_judgements import Imported, import_judgements
 from .judging.pool import Pool, pool
 from .quality_gate import gate
 from .report import Report
 from .searcher import Hit, Match, Searcher, search
+from .why_not import WhyNot
 
 __all__ = [
     "Comparison",
+    "Contrast",
     "Explanation",
     "Hit",
     "Imported",
@@ -16,6 +18,7 @@ __all__ = [
     "Pool",
     "Report",
     "Searcher",
+    "WhyNot",
     "compare",
     "evaluate",
     "explain",
