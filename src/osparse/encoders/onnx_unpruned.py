@@ -83,10 +83,10 @@ def _nodes(model: bytes) -> dict[str, _Node]:
     nodes: dict[str, _Node] = {}
     for content in _contents(memoryview(model), _GRAPH):
         for node in _contents(content, _NODE):
-            operator = b"".join(bytes(text) for text in _contents(node, _OPERATOR)).decode()
-            inputs = [bytes(text).decode() for text in _contents(node, _INPUT)]
+            operator = "".join(str(text, "utf-8") for text in _contents(node, _OPERATOR))
+            inputs = [str(text, "utf-8") for text in _contents(node, _INPUT)]
             for output in _contents(node, _NODE_OUTPUT):
-                nodes[bytes(output).decode()] = _Node(operator, inputs)
+                nodes[str(output, "utf-8")] = _Node(operator, inputs)
     return nodes
 
 

@@ -1,4 +1,4 @@
-"""``osparse search``: ask a deployed index."""
+"""``osparse search``: search a deployed index."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ osparse search --cluster http://127.0.0.1:9210 --index quickstart --idf build/id
 @click.option("--top", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Hits to show.")
 @click.option("--lang", metavar="CODE", help="Only documents of this language, such as ko.")
 @click.option("--explain", is_flag=True, help="Show the matched tokens: query weight x document weight.")
-@click.option("--idf", type=FOLDER, help="Weigh the query by this idf.json instead of the deployed one.")
+@click.option("--idf", type=FOLDER, help="Weight the query by this idf.json instead of the deployed one.")
 @click.argument("text")
 def search_command(
     cluster: Cluster, index: str, top: int, lang: str | None, explain: bool, idf: Path | None, text: str
 ) -> None:
-    """Ask a deployed index: TEXT is only tokenised and looked up, no model is called."""
+    """Search a deployed index for TEXT, which is only tokenised and looked up: no model is called."""
     from osparse.retrieval.queries import well_formed
     from osparse.retrieval.searcher import Searcher
 
