@@ -34,13 +34,13 @@ from osparse.deployer.cluster.api import ndjson
 from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.node.node import node_down, node_status, node_up
 from osparse.evaluation.exact_search import InvertedIndex, paired_randomisation_test
-from osparse.evaluation.measures import ASKED, NDCG, Benchmark, JudgedSet, Measures, measure, open_benchmark
+from osparse.evaluation.measures import NDCG, RUN_DEPTH, Benchmark, JudgedSet, Measures, measure, open_benchmark
 from osparse.formula.lexicon import load_tokenizer
 from osparse.formula.weights import QueryEncoder
 from osparse.io.files import pretty_json, write_atomic
 from osparse.opensearch_templates import render
-from osparse.retrieval.bm25_baseline import prepare_bm25
-from osparse.retrieval.model_run import encode_corpus
+from osparse.retrieval.systems.cluster_bm25 import prepare_bm25
+from osparse.retrieval.systems.memory import encode_corpus
 
 System = Callable[[JudgedSet], Scores]
 Table = dict[str, dict[str, Measures]]
@@ -293,7 +293,7 @@ def ranked(scores: Scores, judged: JudgedSet) -> Measures:
     ids = np.array(judged.document_ids)
     run = {}
     for query, row in zip(judged.queries, scores, strict=True):
-        order = np.argsort(-row, kind="stable")[:ASKED]
+        order = np.argsort(-row, kind="stable")[:RUN_DEPTH]
         run[query] = [str(i) for i in ids[order[row[order] > 0]]]
     return measure(judged.qrels, run)
 

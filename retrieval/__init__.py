@@ -1,7 +1,7 @@
 """Search, explain and measure a deployed index or a model.
 
 search(cluster, "products", "동영상 편집기", top=3)
-report = evaluate_cluster(cluster, "products", open_benchmark("build/dataset"), baseline="bm25")
+report = evaluate("build/dataset", cluster=cluster, index="products", baseline="bm25")
 """
 
 import lazy_loader

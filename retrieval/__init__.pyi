@@ -1,18 +1,29 @@
-from .evaluator import evaluate_cluster, evaluate_model
-from .explainer import Explanation, explain
+from .compare import Comparison, compare
+from .evaluator import evaluate
+from .explainer import Contrast, Explanation, explain
+from .judging.import_judgements import Imported, import_judgements
+from .judging.pool import Pool, pool
 from .quality_gate import gate
 from .report import Report
 from .searcher import Hit, Match, Searcher, search
+from .why_not import WhyNot
 
 __all__ = [
+    "Comparison",
+    "Contrast",
     "Explanation",
     "Hit",
+    "Imported",
     "Match",
+    "Pool",
     "Report",
     "Searcher",
-    "evaluate_cluster",
-    "evaluate_model",
+    "WhyNot",
+    "compare",
+    "evaluate",
     "explain",
     "gate",
+    "import_judgements",
+    "pool",
     "search",
 ]

@@ -1,228 +1,221 @@
-"""Measure a deployed index or a model: judged sets -> run -> measures -> report, one road for both."""
+"""Measure systems on judged queries: a deployed index, models, bundles, run files and BM25, all in one report."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from osparse.contracts.bundle import Bundle
 from osparse.contracts.model import Model
-from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
-from osparse.deployer.load.read_deployment import read_deployment
 from osparse.errors import InputError
-from osparse.evaluation.measures import ASKED, Benchmark, JudgedSet, measure
-from osparse.opensearch_templates import render
-from osparse.retrieval.bm25_baseline import Bm25, bm25_run, choose_analyzers, prepare_bm25
-from osparse.retrieval.cluster_run import cluster_run, latencies, non_zeros
-from osparse.retrieval.model_run import encode_corpus, model_run
-from osparse.retrieval.report import Report, Row, rows_of
-from osparse.retrieval.searcher import Searcher
+from osparse.evaluation.measures import MEASURES, Benchmark, JudgedSet, open_benchmark, run_depth
+from osparse.evaluation.named_measures import check_measures
+from osparse.retrieval.figures import Row, judged_share_notes, measure_system, rows_of
+from osparse.retrieval.report import Report
+from osparse.retrieval.systems.cluster_bm25 import ClusterBm25
+from osparse.retrieval.systems.cluster_index import ClusterIndex
+from osparse.retrieval.systems.cluster_run import latencies
+from osparse.retrieval.systems.local_bm25 import LocalBm25
+from osparse.retrieval.systems.memory import bundle_system, model_system
+from osparse.retrieval.systems.run_file import RunFile, run_path, write_qrels, write_run
+from osparse.retrieval.systems.system import Run, System
 
 log = logging.getLogger("osparse.retrieval.evaluator")
 
 BaselineName = Literal["bm25"]
-Run = dict[str, list[str]]
-"""Query id -> document ids, best first."""
-QUANTISED = "as the index stores them (9 significant bits)"
-FULL = "full precision (float32)"
 
 
-def evaluate_cluster(
-    cluster: Cluster,
-    index: str,
-    data: Benchmark,
+def evaluate(
+    data: Benchmark | Path | str,
     *,
+    cluster: Cluster | None = None,
+    index: str | None = None,
+    models: Sequence[Model | Path | str] = (),
+    bundles: Sequence[Bundle | Path | str] = (),
+    runs: Sequence[Path | str] = (),
     baseline: BaselineName | None = None,
-    output: Path | None = None,
-    overwrite: bool = False,
-) -> Report:
-    """Measure what a deployed index answers; imports no torch.
-
-    Args:
-        baseline: "bm25" measures the cluster's own BM25 beside it, in indices ``<index>-bm25-<lang>``.
-        output: Where the report is kept; one of the same dataset, deployment, content of the index and baseline is
-            returned as it is.
-        overwrite: Replace a report of anything else.
-
-    Raises:
-        InputError: the index is empty, or ``output`` holds another report.
-        ClusterError: see its text.
-    """
-    deployment = read_deployment(cluster, index)
-    api = ClusterApi(cluster)
-    documents = api.count(index)
-    if documents == 0:
-        raise InputError(f"index {index} holds no documents; load them first: osparse index --index {index} DOCUMENTS")
-    key = {
-        **_data_key(data),
-        "deployment": deployment.fingerprint,
-        "mode": deployment.mode,
-        "search pipeline": deployment.search_pipeline,
-        "index": index,
-        "documents": documents,
-        "content": api.writes(index),
-        "baseline": baseline,
-        "analyzers": choose_analyzers(cluster, data) if baseline == "bm25" else None,
-    }
-    if (kept := _kept(output, key, overwrite)) is not None:
-        return kept
-    searcher = Searcher(cluster, index)
-    bm25 = prepare_bm25(cluster, index, data) if baseline == "bm25" else None
-
-    def sparse(judged: JudgedSet) -> Run:
-        return _sparse_run(searcher, judged, _filter(data, judged))
-
-    def beside(judged: JudgedSet) -> Run | None:
-        return bm25_run(cluster, bm25, judged) if bm25 is not None else None
-
-    rows = _rows(data, sparse, beside)
-    report = Report(
-        key=key,
-        dataset=_dataset(data),
-        system={
-            "kind": "cluster",
-            "name": f"index {index}",
-            "bundle": deployment.bundle,
-            "fingerprint": deployment.fingerprint,
-            "mode": deployment.mode,
-            "weights": QUANTISED,
-        },
-        rows=rows,
-        non_zeros=non_zeros(cluster, index, deployment.field),
-        latency_ms=_latencies(searcher, bm25, data),
-        baseline={"name": "bm25", "analyzers": bm25.analyzers} if bm25 is not None else {},
-        notes=_notes(cluster, index, documents, data, bm25),
-    )
-    return _keep(report, output)
-
-
-def evaluate_model(
-    model: Model,
-    data: Benchmark,
-    *,
+    measures: Sequence[str] = MEASURES,
     quantised: bool = True,
     device: str = "cpu",
-    output: Path | None = None,
+    save_runs: Path | str | None = None,
+    output: Path | str | None = None,
     overwrite: bool = False,
 ) -> Report:
-    """Measure a model without a cluster: encode the corpus, rank exactly in memory.
+    """Measure a deployed index, models, bundles and run files on the same judged queries.
+
+        evaluate("build/dataset", cluster=cluster, index="products", baseline="bm25")
+        evaluate("build/dataset", models=["build/model"], bundles=["build/bundle"], baseline="bm25")
 
     Args:
-        quantised: Round the document weights as the index does, so that the figures are the served ones.
+        data: A benchmark, a dataset directory or a BEIR folder; of the latter two the test split.
+        cluster, index: A deployed index.
+        models: Model directories (extra ``train``): the corpus is encoded with torch and ranked exactly in memory.
+        bundles: Bundles with an ONNX encoder: the same without torch.
+        runs: TREC run files.
+        baseline: "bm25" measures BM25 beside the others and is what they are compared with: the cluster's own, in
+            indices ``<index>-bm25-<lang>``, or without a cluster one in memory over words without stemming.
+        measures: nDCG@k, hit@k, R@k and Judged@k, or with the extra ``measures`` any name of ir-measures. The first
+            one has the interval and the significance tests.
+        quantised: Round document weights of models and bundles as the index does, so that the figures are the served
+            ones.
+        device: Where models are run, as torch names it.
+        save_runs: A folder for ``<system>.run`` of each system and ``qrels.txt``; the systems are then run again even
+            if ``output`` is up to date.
+        output: A file for the report; one of the same data, systems and measures is returned as it is.
+        overwrite: Replace a report of anything else, and run files.
 
     Raises:
-        InputError: ``output`` holds another report.
-        MissingExtraError: torch is not installed.
+        InputError: nothing to measure, an empty index, a name that is no measure, an ``output`` of anything else.
+        ClusterError: see its text.
+        MissingExtraError: torch or ir-measures is needed and not installed.
     """
-    if data.split == "validation" and model.metrics.get("trained_on"):
-        log.warning("%s learnt from the validation split it was given: these figures may be no measure", model.path)
-    key = {**_data_key(data), "model": model.fingerprint, "quantised": quantised}
-    if (kept := _kept(output, key, overwrite)) is not None:
-        return kept
-    index = encode_corpus(model, data, quantised=quantised, device=device)
-    rows = _rows(data, lambda judged: model_run(model, index, judged), lambda _: None)
-    sizes = index.non_zeros()
-    report = Report(
-        key=key,
-        dataset=_dataset(data),
-        system={
-            "kind": "model",
-            "name": f"model {model.path.resolve().name}",
-            "fingerprint": model.fingerprint,
-            "weights": QUANTISED if quantised else FULL,
-        },
-        rows=rows,
-        non_zeros={"mean": float(sizes.mean()), "max": float(sizes.max()), "documents": len(sizes)},
-    )
-    return _keep(report, output)
-
-
-def _rows(data: Benchmark, run: Callable[[JudgedSet], Run], beside: Callable[[JudgedSet], Run | None]) -> list[Row]:
-    rows: list[Row] = []
-    for judged in data.sets:
-        other = beside(judged)
-        baseline = measure(judged.qrels, other) if other is not None else None
-        rows += rows_of(judged, measure(judged.qrels, run(judged)), baseline)
-    return rows
-
-
-def _sparse_run(searcher: Searcher, judged: JudgedSet, lang: str | None) -> Run:
-    bodies = {query: searcher.body(text, size=ASKED, lang=lang) for query, text in judged.queries.items()}
-    return cluster_run(searcher.cluster, searcher.index, bodies, f"ask {judged.direction}")
-
-
-def _latencies(searcher: Searcher, bm25: Bm25 | None, data: Benchmark) -> dict[str, dict[str, float]]:
-    """Ten hits without their text, the first language's own queries on its own documents."""
-    judged = data.sets[0]
-    lang = _filter(data, judged)
-    systems: dict[str, Callable[[str], object]] = {
-        "sparse": lambda text: _ask(searcher.cluster, searcher.index, searcher.body(text, size=10, lang=lang))
+    check_measures(measures)
+    benchmark = data if isinstance(data, Benchmark) else open_benchmark(data)
+    target = Path(output) if output is not None else None
+    systems: list[System] = [
+        *_baseline(baseline, cluster, index, benchmark),
+        *_deployed(cluster, index, benchmark),
+        *(model_system(model, quantised=quantised, device=device) for model in models),
+        *(bundle_system(bundle, quantised=quantised) for bundle in bundles),
+        *(_run_file(Path(run), benchmark) for run in runs),
+    ]
+    if not systems:
+        raise InputError(
+            "there is nothing to measure: give `cluster` with `index`, `models`, `bundles`, `runs` or `baseline`"
+        )
+    _name_apart(systems)
+    key = {
+        "dataset": benchmark.fingerprint,
+        "split": benchmark.split,
+        "measures": list(measures),
+        "systems": {system.name: system.key() for system in systems},
     }
-    if bm25 is not None:
-        name = bm25.indices[judged.document_lang]
-        systems["BM25"] = lambda text: _ask(searcher.cluster, name, render("query_match", text=text, size=10))
-    return latencies(systems, list(judged.queries.values()))
+    folder = Path(save_runs) if save_runs is not None else None
+    if (stored := _stored_report(target, key, overwrite)) is not None and folder is None:
+        return stored
+    _check_run_files(folder, systems, overwrite)
+    report = _measured(benchmark, systems, measures, key, folder)
+    for note in report.notes:
+        log.warning("%s", note)
+    if target is not None:
+        report.save(target)
+    return report
 
 
-def _ask(cluster: Cluster, index: str, body: dict[str, Any] | None) -> None:
-    if body is not None:
-        ClusterApi(cluster).search(index, {**body, "_source": False})
+def _baseline(name: str | None, cluster: Cluster | None, index: str | None, data: Benchmark) -> list[System]:
+    if name not in (None, "bm25"):
+        raise InputError(f"`baseline` must be bm25, got {name!r}")
+    if name is None:
+        return []
+    return [LocalBm25() if cluster is None or index is None else ClusterBm25(cluster, index, data)]
 
 
-def _filter(data: Benchmark, judged: JudgedSet) -> str | None:
-    """A corpus of one language needs no filter, and its documents may carry no language."""
-    return judged.document_lang if len(data.languages) > 1 else None
+def _deployed(cluster: Cluster | None, index: str | None, data: Benchmark) -> list[System]:
+    if (cluster is None) != (index is None):
+        missing, given = ("`index`", "`cluster`") if index is None else ("`cluster`", "`index`")
+        raise InputError(f"{given} needs {missing}: the name the index was deployed under, and the cluster it is on")
+    return [] if cluster is None or index is None else [ClusterIndex(cluster, index, data)]
 
 
-def _notes(cluster: Cluster, index: str, documents: int, data: Benchmark, bm25: Bm25 | None) -> list[str]:
-    notes, wanted = [], sum(data.languages.values())
-    if documents != wanted:
-        notes.append(
-            f"the index holds {documents:,} documents, the dataset {wanted:,}: the figures are not those of the dataset"
+def _run_file(path: Path, data: Benchmark) -> RunFile:
+    run = RunFile(path)
+    run.check_queries(data.sets)
+    return run
+
+
+def _name_apart(systems: Sequence[System]) -> None:
+    """Number the systems of equal names."""
+    counts = Counter(system.name for system in systems)
+    numbers = Counter[str]()
+    for system in systems:
+        if counts[name := system.name] > 1:
+            numbers[name] += 1
+            system.name = f"{name} ({numbers[name]})"
+
+
+def _measured(
+    data: Benchmark, systems: Sequence[System], measures: Sequence[str], key: dict[str, Any], folder: Path | None
+) -> Report:
+    for system in systems:
+        system.prepare(data)
+    depth, rows = run_depth(measures), list[Row]()
+    written: dict[str, list[tuple[JudgedSet, Run]]] = {system.name: [] for system in systems}
+    for judged in data.sets:
+        runs = {system.name: system.run(judged, depth) for system in systems}
+        rows += rows_of(judged, {name: measure_system(judged, run, measures) for name, run in runs.items()}, measures)
+        for name, run in runs.items() if folder is not None else ():
+            written[name].append((judged, run))
+    if folder is not None:
+        _write_runs(folder, data, written)
+    return Report(
+        key=key,
+        dataset={
+            "name": data.name, "fingerprint": data.fingerprint, "split": data.split, "documents": data.languages
+        },
+        measures=list(measures),
+        systems=_descriptions(data, systems),
+        rows=rows,
+        notes=[*(note for system in systems for note in system.notes()), *judged_share_notes(rows)],
+    )  # fmt: skip
+
+
+def _descriptions(data: Benchmark, systems: Sequence[System]) -> list[dict[str, Any]]:
+    """Timed with the first direction's own queries: ten hits without their text."""
+    judged = data.sets[0]
+    timed: dict[str, Callable[[str], object]] = {
+        system.name: ask for system in systems if (ask := system.ask(judged)) is not None
+    }
+    times = latencies(timed, list(judged.queries.values()))
+    described = []
+    for system in systems:
+        optional = {"non_zeros": system.non_zeros(), "latency_ms": times.get(system.name)}
+        present = {name: value for name, value in optional.items() if value}
+        described.append({"name": system.name, **system.description(), **present})
+    return described
+
+
+def _check_run_files(folder: Path | None, systems: Sequence[System], overwrite: bool) -> None:
+    if folder is None or overwrite:
+        return
+    paths = [folder / "qrels.txt", *(run_path(folder, system.name) for system in systems)]
+    if existing := [path for path in paths if path.exists()]:
+        raise InputError(
+            f"{existing[0]} exists; pass `overwrite=True` to replace the run files, or another `save_runs`"
         )
-    for lang in sorted({lang for judged in data.sets if (lang := _filter(data, judged)) is not None}):
-        if not ClusterApi(cluster).count(index, render("filter_lang", lang=lang)):
-            notes.append(
-                f"no document of the index has lang {lang}, so nothing is found in that language: load the documents "
-                "with their lang, as the dataset has it"
-            )
-    from osparse.evaluation.beir import NO_LANGUAGE  # late: it brings polars, which asking does not need
-
-    if bm25 is not None and NO_LANGUAGE in bm25.analyzers:
-        notes.append(
-            "BM25 took the standard analyzer, which does not stem, for documents without a language: give the corpus "
-            "a lang to compare with the analyzer made for it"
-        )
-    return notes
 
 
-def _data_key(data: Benchmark) -> dict[str, Any]:
-    return {"dataset": data.fingerprint, "split": data.split}
+def _write_runs(folder: Path, data: Benchmark, runs: Mapping[str, list[tuple[JudgedSet, Run]]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_qrels(folder / "qrels.txt", data.sets)
+    for name, sets in runs.items():
+        write_run(run_path(folder, name), sets, name)
 
 
-def _dataset(data: Benchmark) -> dict[str, Any]:
-    return {"name": data.name, "fingerprint": data.fingerprint, "split": data.split, "documents": data.languages}
-
-
-def _kept(output: Path | None, key: Mapping[str, Any], overwrite: bool) -> Report | None:
-    """The report at ``output`` if it is of the same key; an error if it is of another and may not be replaced."""
-    if output is None or not output.exists():
-        return None
-    if overwrite:
+def _stored_report(output: Path | None, key: Mapping[str, Any], overwrite: bool) -> Report | None:
+    """The report at ``output`` if it has the same key; an error if it has another and may not be replaced."""
+    if output is None or not output.exists() or overwrite:
         return None
     report = Report.open(output)
     if report.key == key:
         log.info("%s is up to date", output)
         return report
-    differs = ", ".join(sorted(name for name in {*key, *report.key} if key.get(name) != report.key.get(name)))
-    raise InputError(f"{output} is a report of another {differs}; pass --overwrite, or another --output")
+    differing = ", ".join(_differing(report.key, key))
+    raise InputError(
+        f"{output} is a report of another {differing}; pass `overwrite=True` to replace it, or another `output`"
+    )
 
 
-def _keep(report: Report, output: Path | None) -> Report:
-    for note in report.notes:
-        log.warning("%s", note)
-    if output is not None:
-        report.save(output)
-    return report
+def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Names of the parts of two keys that differ; of systems that both have, the parts of those."""
+    before, after = old.get("systems", {}), new.get("systems", {})
+    names = {name for name in ("dataset", "split", "measures") if old.get(name) != new.get(name)}
+    if before.keys() != after.keys():
+        names.add("set of systems")
+    for system in before.keys() & after.keys():
+        parts = {*before[system], *after[system]}
+        names |= {part for part in parts if before[system].get(part) != after[system].get(part)}
+    return sorted(names)

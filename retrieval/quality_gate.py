@@ -1,4 +1,4 @@
-"""The gate of a deployment: nDCG@10 over judged queries, asked of the old and of the new index."""
+"""The gate of a deployment: nDCG@10 over judged queries, of the old and of the new index."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.index.switch import MARGIN, Gate
 from osparse.errors import CheckError
-from osparse.evaluation.measures import Benchmark, open_benchmark
-from osparse.retrieval.evaluator import evaluate_cluster
+from osparse.evaluation.measures import NDCG, Benchmark, open_benchmark
+from osparse.retrieval.evaluator import evaluate
 
 log = logging.getLogger("osparse.retrieval.quality_gate")
 
@@ -25,7 +25,7 @@ def gate(cluster: Cluster, dataset: Path | str, *, split: str = "test", margin: 
 
     Args:
         dataset: A dataset directory or a BEIR folder whose documents are in both indices.
-        split: Whose judgements are asked.
+        split: Whose judgements are used.
         margin: nDCG@10 that the new index may lose.
 
     Raises:
@@ -39,8 +39,8 @@ def gate(cluster: Cluster, dataset: Path | str, *, split: str = "test", margin: 
 def _ndcg(cluster: Cluster, index: str, data: Benchmark, name: str) -> float:
     """Mean over the queries of every direction; raises :class:`CheckError` if no judged document is in the index."""
     _check_present(cluster, index, data, name)
-    rows = [row for row in evaluate_cluster(cluster, index, data).rows if not row.no_shared_word]
-    return sum(row.ndcg10 * row.queries for row in rows) / sum(row.queries for row in rows)
+    rows = [row for row in evaluate(data, cluster=cluster, index=index).rows if not row.no_shared_word]
+    return sum(row.figures[NDCG] * row.queries for row in rows) / sum(row.queries for row in rows)
 
 
 def _check_present(cluster: Cluster, index: str, data: Benchmark, name: str) -> None:
@@ -55,4 +55,4 @@ def _check_present(cluster: Cluster, index: str, data: Benchmark, name: str) -> 
         )
     if present < len(judged):
         missing = len(judged) - present
-        log.warning("%s: %d of %d relevant documents of %s are not there", index, missing, len(judged), name)
+        log.warning("%s: %d of %d relevant documents of %s are missing", index, missing, len(judged), name)

@@ -1,4 +1,4 @@
-"""The body that asks a deployment: which kind of query it is follows from how the deployment serves."""
+"""The search body for a deployment: the kind of query follows from how the deployment serves."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def query_body(
     - client on any other (keys with U+2024): one ``rank_feature`` clause a token, linear, the weight as its boost.
 
     Args:
-        weights: Token -> query weight, named as osparse.opensearch_templates.queries.query_keys does; not looked at
+        weights: Token -> query weight, named as osparse.opensearch_templates.queries.query_keys does; not used
             where the text itself is sent.
-        size: Hits wanted.
+        size: Hits to return.
         lang: Only documents of this language.
         filters: Further query clauses that a hit must satisfy and that do not change its score.
         own_weights: Send the weights in every mode: they are not those that the server would look up.

@@ -1,4 +1,4 @@
-"""Ask a deployed index, and see which tokens brought each hit."""
+"""Search a deployed index, and see which tokens each hit matched."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ class Hit:
     text: str
     lang: str
     matched: list[Match] = field(default_factory=list)
-    """By falling contribution; filled when an explanation was asked for."""
+    """By falling contribution; empty unless the search was made with ``explain``."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The hits of one query and what was asked."""
+    """The hits of one query, and the query itself."""
 
     query: dict[str, float]
     """Raw token -> weight."""
     hits: list[Hit]
     took_ms: int
-    """The cluster's own time."""
+    """Time that the cluster measured."""
     note: str
     """Why there are no hits; empty when there are some."""
 
 
 class Searcher:
-    """A deployed index with its query encoder, read once and asked many times.
+    """A deployed index with its query encoder, read once for many searches.
 
     With ``idf`` the queries are weighted by that table instead of the deployed one; documents do not depend on it, so
-    nothing is indexed again.
+    nothing has to be indexed again.
 
     Raises:
         ClusterError: there is no such index, or osparse did not deploy it.
@@ -84,30 +84,30 @@ class Searcher:
         return {token: i for i, token in enumerate(self.encoder.lexicon.tokens)}
 
     def ask(self, text: str, *, top: int = 10, lang: str | None = None, explain: bool = False) -> Answer:
-        """The ``top`` documents with the largest dot product; ``explain`` brings the tokens of each hit."""
+        """The ``top`` documents with the largest dot product; ``explain`` adds the matched tokens of each hit."""
         weights = self.weights(text)
         body = self.body(text, size=top, lang=lang)
         if body is None or not weights:
-            return Answer(weights, [], 0, _why_nothing_was_asked(text))
+            return Answer(weights, [], 0, _note_without_query(text))
         if explain:
             body["_source"] = True
-        found = ClusterApi(self.cluster).search(self.index, body)
-        ranked = sorted(found["hits"]["hits"], key=lambda row: (-row["_score"], row["_id"]))  # ties always one way
+        response = ClusterApi(self.cluster).search(self.index, body)
+        ranked = sorted(response["hits"]["hits"], key=lambda row: (-row["_score"], row["_id"]))  # equal scores by id
         hits = [self._hit(row, weights) for row in ranked]
-        note = "" if hits else _why_nothing_was_found(lang)
-        return Answer(weights, hits, int(found["took"]), note)
+        note = "" if hits else _note_without_hits(lang)
+        return Answer(weights, hits, int(response["took"]), note)
 
     def document_weights(self, source: Mapping[str, Any], query: Mapping[str, float]) -> dict[str, float]:
-        """Raw token -> weight as the index keeps it, of a document's ``_source``; empty if it was not asked for.
+        """Raw token -> weight as the index keeps it, of a document's ``_source``; empty if that holds none.
 
-        Of a document in pieces, those of the piece that answers ``query`` best: it gives the document its score.
+        Of a document in pieces, those of the piece with the highest score for ``query``, which is the document's score.
         """
-        pieces = [self._kept(stored) for stored in stored_vectors(source, self.deployment.field)]
+        pieces = [self._as_stored(stored) for stored in stored_vectors(source, self.deployment.field)]
         return max(pieces, key=lambda piece: sum(w * piece.get(t, 0.0) for t, w in query.items()), default={})
 
-    def _kept(self, stored: Mapping[str, float]) -> dict[str, float]:
-        kept = quantise(np.array([float(w) for w in stored.values()], dtype=np.float32))
-        return {self._token(name): float(w) for name, w in zip(stored, kept, strict=True)}
+    def _as_stored(self, stored: Mapping[str, float]) -> dict[str, float]:
+        weights = quantise(np.array([float(w) for w in stored.values()], dtype=np.float32))
+        return {self._token(name): float(w) for name, w in zip(stored, weights, strict=True)}
 
     def _token(self, feature: str) -> str:
         if self.deployment.vector == "sparse_vector":
@@ -129,7 +129,7 @@ def search(
 
     Args:
         lang: Only documents of this language.
-        explain: Bring the matched tokens of each hit.
+        explain: Add the matched tokens of each hit.
 
     Raises:
         ClusterError: there is no such index, osparse did not deploy it, or the cluster does not answer.
@@ -143,12 +143,12 @@ def matches(query: Mapping[str, float], document: Mapping[str, float]) -> list[M
     return sorted(shared, key=lambda match: (-match.contribution, match.token))
 
 
-def _why_nothing_was_asked(text: str) -> str:
+def _note_without_query(text: str) -> str:
     if not text.strip():
         return "the query is empty: give it some text"
     return f"no token of {text!r} is in the model's vocabulary, so no document can match"
 
 
-def _why_nothing_was_found(lang: str | None) -> str:
+def _note_without_hits(lang: str | None) -> str:
     where = f" of language {lang}" if lang is not None else ""
     return f"no document{where} has any of the query's tokens; are documents loaded? load them with: osparse index"

@@ -7,7 +7,7 @@ from .encoders.torch_encoder import TextEncoder
 from .evaluation.measures import open_benchmark
 from .io.settings import read_settings
 from .packager import package
-from .retrieval import evaluate_cluster, evaluate_model, explain, search
+from .retrieval import evaluate, explain, search
 from .trainer import train
 
 __version__: str
@@ -20,8 +20,7 @@ __all__ = [
     "TextEncoder",
     "build_dataset",
     "deploy",
-    "evaluate_cluster",
-    "evaluate_model",
+    "evaluate",
     "explain",
     "index_documents",
     "open_benchmark",

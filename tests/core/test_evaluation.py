@@ -12,7 +12,7 @@ import world
 from osparse.algorithms.words import words
 from osparse.contracts.dataset import Dataset
 from osparse.errors import DatasetError
-from osparse.evaluation.measures import ASKED, DEPTH, HIT, MEASURES, NDCG, RECALL, judged_sets, measure, open_benchmark
+from osparse.evaluation.measures import HIT, MEASURES, NDCG, RECALL, RUN_DEPTH, judged_sets, measure, open_benchmark
 
 
 def naive_ndcg(qrels: dict[str, int], ranking: list[str]) -> float:
@@ -121,10 +121,10 @@ def test_a_judgement_that_cannot_be_used_is_not_left_out(
 
 
 def test_a_query_does_not_find_itself() -> None:
-    others = [f"d{i}" for i in range(DEPTH - 1)]
+    others = [f"d{i}" for i in range(99)]
     found = measure({"q": {"x": 1}}, {"q": ["q", *others, "x"]})
     assert found.mean(RECALL) == 1, "x is the hundredth of the others: a run asks for one more than is looked at"
-    assert ASKED == len(["q", *others, "x"])
+    assert RUN_DEPTH == len(["q", *others, "x"])
     assert measure({"q": {"x": 1}}, {"q": ["q", "x"]}).mean(NDCG) == 1
     assert measure({"1": {"1": 1}}, {"1": ["1"]}).mean(HIT) == 1, "judged to answer it, so only the names are equal"
 

@@ -140,7 +140,11 @@ def test_help_loads_nothing_heavy() -> None:
 def test_every_command_has_help_with_an_example_and_loads_nothing_heavy(name: str) -> None:
     text = run_help(name, "--help")
     assert text.endswith("LOADED []\n")
-    groups = {"corpus": ["build", "stats", "tokenizer"], "node": ["up", "down", "status", "logs"]}
+    groups = {
+        "corpus": ["build", "stats", "tokenizer"],
+        "node": ["up", "down", "status", "logs"],
+        "judge": ["pool", "import"],
+    }
     for sub in groups.get(name, []):
         text = run_help(name, sub, "--help")
         assert "Examples:" in text, f"osparse {name} {sub} --help shows no example"

@@ -14,7 +14,7 @@ import osparse
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.mlcommons.api import MLCommons
 from osparse.errors import ClusterBusyError, ClusterUnreachableError
-from osparse.retrieval import cluster_run
+from osparse.retrieval.systems import cluster_run
 
 from .conftest import client
 

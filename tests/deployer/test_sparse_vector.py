@@ -21,8 +21,8 @@ from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.errors import ClusterError
 from osparse.formula.weights import score
 from osparse.retrieval import explain
-from osparse.retrieval.cluster_run import cluster_run
 from osparse.retrieval.searcher import Searcher
+from osparse.retrieval.systems.cluster_run import cluster_run
 
 from .conftest import TEXTS, client
 
@@ -64,7 +64,7 @@ def test_osparse_asks_and_explains_through_the_alias(loaded: MLCommonsServer, sm
         assert explained.score == pytest.approx(expected["0"], rel=0.01)
     bodies = {str(n): searcher.body(text, size=10) for n, text in enumerate(TEXTS)}
     run = cluster_run(client(loaded), "products", bodies, "ask")
-    assert all(run[query][0] for query in bodies), "what evaluate sends"
+    assert all(run[query] for query in bodies), "what evaluate sends"
 
 
 def test_documents_are_deleted_and_copied_through_the_alias(

@@ -21,7 +21,7 @@ from osparse.deployer.cluster.api import ClusterApi
 from osparse.errors import CheckError
 from osparse.evaluation.measures import open_benchmark
 from osparse.opensearch_templates import render
-from osparse.retrieval import evaluate_cluster
+from osparse.retrieval import evaluate
 from osparse.retrieval.searcher import Searcher
 
 pytestmark = pytest.mark.e2e
@@ -114,8 +114,8 @@ def test_the_gate_measures_both_indices(
 
     def measure(index: str) -> float:
         asked.append(index)
-        rows = evaluate_cluster(cluster, index, data).rows
-        return sum(row.ndcg10 for row in rows) / len(rows) - (0.5 if index != old else 0)
+        rows = evaluate(data, cluster=cluster, index=index).rows
+        return sum(row.figures["nDCG@10"] for row in rows) / len(rows) - (0.5 if index != old else 0)
 
     with pytest.raises(CheckError, match="lower by more than the margin"):
         deploy(other_bundle, cluster, NAME, upgrade=Upgrade(gate=Gate(measure, "world")))

@@ -11,15 +11,15 @@ import pytest
 from osparse.contracts.dataset import Dataset
 from osparse.errors import CheckError, DatasetError
 from osparse.evaluation.measures import open_benchmark
-from osparse.retrieval import evaluate_cluster, gate, quality_gate
+from osparse.retrieval import evaluate, gate, quality_gate
 
 Make = Callable[[str], Any]
 
 
 def test_it_measures_what_evaluate_does(make_cluster: Make, dataset: Dataset) -> None:
     cluster = make_cluster("client")
-    rows = evaluate_cluster(cluster, "world", open_benchmark(dataset.path)).rows
-    values = [row.ndcg10 for row in rows if not row.no_shared_word for _ in range(row.queries)]
+    rows = evaluate(dataset.path, cluster=cluster, index="world").rows
+    values = [row.figures["nDCG@10"] for row in rows if not row.no_shared_word for _ in range(row.queries)]
     made = gate(cluster, dataset.path, margin=0.25)
     assert made.measure("world") == pytest.approx(sum(values) / len(values)) and 0 < made.measure("world") < 1
     assert (made.dataset, made.margin) == (f"{dataset.path.name} (test)", 0.25)

@@ -36,7 +36,7 @@ def operators(model: bytes) -> set[str]:
     waiting = [(_MODEL, memoryview(model))]
     while waiting:
         message, data = waiting.pop()
-        for number, content in _fields(data):
+        for number, content in fields(data):
             if (message, number) == _OPERATOR:
                 names.add(bytes(content).decode())
             elif (message, number) in _INSIDE:
@@ -44,7 +44,7 @@ def operators(model: bytes) -> set[str]:
     return names
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+def fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
     """(number, content) of each field of a message that holds bytes, a text or another message."""
     at = 0
     while at < len(data):

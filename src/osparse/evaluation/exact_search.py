@@ -47,7 +47,16 @@ class InvertedIndex:
         if len(document_ids) != len(weights):
             raise InputError(f"{len(document_ids)} document ids for {len(weights)} vectors; give one id for each")
         rows, tokens = np.nonzero(weights)
-        values = weights[rows, tokens].astype(np.float32)
+        self.add_sparse(document_ids, rows, tokens, weights[rows, tokens].astype(np.float32))
+
+    def add_sparse(
+        self,
+        document_ids: Sequence[str],
+        rows: NDArray[np.int64],
+        tokens: NDArray[np.int64],
+        values: NDArray[np.float32],
+    ) -> None:
+        """Add B documents by their N non-zeros: row within ``document_ids``, token id and weight of each."""
         self._parts.append((rows + len(self._ids), tokens, quantise(values) if self.quantised else values))
         self._ids += document_ids
         self._built = None

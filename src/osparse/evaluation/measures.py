@@ -1,10 +1,10 @@
-"""Judged queries by direction, and how good a ranking of them is: nDCG@10, hit@1 and R@100."""
+"""Judged queries by direction, and the measures of a run over them."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 
 from osparse.algorithms.words import words
 from osparse.errors import DatasetError
-from osparse.evaluation.rank_measures import ndcg, recall, success
+from osparse.evaluation.named_measures import (
+    HIT,
+    JUDGED,
+    MEASURES,
+    NDCG,
+    RECALL,
+    condensed,
+    cutoff_of,
+    measured,
+)
 from osparse.io.streams import find
 
 if TYPE_CHECKING:
@@ -22,14 +31,26 @@ if TYPE_CHECKING:
 
     from osparse.contracts.dataset import Dataset
 
-NDCG, HIT, RECALL = "nDCG@10", "hit@1", "R@100"
-MEASURES = (NDCG, HIT, RECALL)
-DEPTH = 100
-"""Documents of a run that the measures look at."""
-ASKED = DEPTH + 1
-"""Documents to rank for a run: one more, since :func:`measure` may drop the query's own."""
+RUN_DEPTH = 101
+"""Documents to retrieve per query for :data:`MEASURES`; see :func:`run_depth`."""
 
-_BY_NAME = {NDCG: (ndcg, 10), HIT: (success, 1), RECALL: (recall, DEPTH)}
+__all__ = [
+    "HIT",
+    "JUDGED",
+    "MEASURES",
+    "NDCG",
+    "RECALL",
+    "RUN_DEPTH",
+    "Benchmark",
+    "JudgedSet",
+    "Measures",
+    "condensed_run",
+    "judged_sets",
+    "measure",
+    "open_benchmark",
+    "run_depth",
+    "without_query",
+]
 
 log = logging.getLogger("osparse.evaluation.measures")
 
@@ -48,6 +69,8 @@ class JudgedSet:
     """Query id -> {relevant document id: grade >= 1}."""
     no_shared: frozenset[str]
     """Cross-language queries that share no word with any of their relevant documents; empty within a language."""
+    not_relevant: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Query id -> documents judged not to answer it (grade 0 or less)."""
 
     @property
     def direction(self) -> str:
@@ -118,7 +141,7 @@ class Measures:
 
     @property
     def queries(self) -> int:
-        return len(self.per_query[NDCG])
+        return len(next(iter(self.per_query.values())))
 
     def values(self, measure: str) -> NDArray[np.float64]:
         return np.fromiter(self.per_query[measure].values(), np.float64)
@@ -136,25 +159,43 @@ class Measures:
         return Measures({m: {q: v for q, v in values.items() if q in queries} for m, values in self.per_query.items()})
 
 
-def measure(qrels: Mapping[str, Mapping[str, int]], run: Mapping[str, Sequence[str]]) -> Measures:
+def run_depth(measures: Sequence[str]) -> int:
+    """Documents to retrieve per query: one more than the deepest cutoff, since the query's own document is dropped."""
+    return max(map(cutoff_of, measures)) + 1
+
+
+def measure(
+    qrels: Mapping[str, Mapping[str, int]],
+    run: Mapping[str, Collection[str]],
+    measures: Sequence[str] = MEASURES,
+    not_relevant: Mapping[str, Collection[str]] | None = None,
+) -> Measures:
     """Measure a run, query id -> document ids best first; the order given is the ranking, scores play no part.
 
-    A document with the query's own id is the query itself (ArguAna, Quora) and is passed over, as BEIR does, unless it
-    is judged to answer it: there the equal names are two things.
+    The query's own document is left out first, see :func:`without_query`.
 
-    Source of the measures: trec_eval (ndcg_cut_10, success_1, recall_100).
+    Args:
+        measures: As :func:`osparse.evaluation.named_measures.check_measures` accepts them.
+        not_relevant: Query id -> documents judged not to be relevant.
     """
-    rankings = {query: _others(query, run.get(query) or (), judged) for query, judged in qrels.items()}
-    return Measures(
-        {
-            name: {query: value(rankings[query], judged, depth) for query, judged in qrels.items()}
-            for name, (value, depth) in _BY_NAME.items()
-        }
-    )
+    return Measures(measured(measures, qrels, without_query(run, qrels), not_relevant or {}))
 
 
-def _others(query: str, ranking: Sequence[str], judged: Mapping[str, int]) -> list[str]:
-    return [document for document in ranking if document != query or document in judged]
+def without_query(run: Mapping[str, Collection[str]], qrels: Mapping[str, Mapping[str, int]]) -> dict[str, list[str]]:
+    """The rankings of the judged queries without the document of the query's own id.
+
+    Such a document is the query itself (ArguAna, Quora) and is left out, as BEIR does, unless it is judged to answer
+    the query: then the equal ids name two things.
+    """
+    return {
+        query: [document for document in run.get(query, ()) if document != query or document in grades]
+        for query, grades in qrels.items()
+    }
+
+
+def condensed_run(judged: JudgedSet, run: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
+    """``run`` without documents that nobody judged."""
+    return condensed(judged.qrels, without_query(run, judged.qrels), judged.not_relevant)
 
 
 def _sets(documents: pl.LazyFrame, queries: pl.LazyFrame, qrels: pl.DataFrame, source: str) -> list[JudgedSet]:
@@ -166,20 +207,38 @@ def _sets(documents: pl.LazyFrame, queries: pl.LazyFrame, qrels: pl.DataFrame, s
             f"{source}: {uneven.height} judgements are not whole numbers (like {uneven['score'][0]:.3f}); "
             "measuring needs grades 0, 1, 2, ..; choose another split"
         )
-    asked = queries.select(query_id="id", query="text", query_lang="lang").collect()
+    query_texts = queries.select(query_id="id", query="text", query_lang="lang").collect()
     judged = qrels.filter(pl.col("score") > 0).select("query_id", "document_id", pl.col("score").cast(pl.Int64))
     answers = documents.select(document_id="id", document="text", document_lang="lang")
     answers = answers.join(judged.lazy(), on="document_id", how="semi")
-    judged = judged.join(asked, on="query_id").join(answers.collect(), on="document_id")
+    judged = judged.join(query_texts, on="query_id").join(answers.collect(), on="document_id")
     if judged.is_empty():
         raise DatasetError(f"{source}: no query of this split has a relevant document; choose another split")
     corpus = {lang: ids for lang, ids in documents.group_by("lang").agg(pl.col("id")).collect().iter_rows()}
-    sets = []
+    zeros, sets = _zeros(qrels), []
     for (query_lang, document_lang), rows in judged.sort("query_id", "document_id").group_by(
         ["query_lang", "document_lang"]
     ):
-        sets.append(_set(str(query_lang), str(document_lang), rows, corpus[document_lang]))
-    return sorted(sets, key=lambda found: (found.query_lang != found.document_lang, found.direction))
+        judged_set = _set(str(query_lang), str(document_lang), rows, corpus[document_lang])
+        sets.append(replace(judged_set, not_relevant=_not_relevant(judged_set, zeros)))
+    return sorted(
+        sets, key=lambda judged_set: (judged_set.query_lang != judged_set.document_lang, judged_set.direction)
+    )
+
+
+def _zeros(qrels: pl.DataFrame) -> dict[str, list[str]]:
+    """Query id -> documents judged not to answer it, of all languages."""
+    import polars as pl
+
+    rows = qrels.filter(pl.col("score") <= 0).group_by("query_id").agg(pl.col("document_id"))
+    return dict(rows.select("query_id", "document_id").iter_rows())
+
+
+def _not_relevant(judged: JudgedSet, zeros: Mapping[str, list[str]]) -> dict[str, frozenset[str]]:
+    """``zeros`` of the set's queries among the set's documents."""
+    documents = frozenset(judged.document_ids) if zeros else frozenset[str]()
+    rows = {query: documents.intersection(zeros[query]) for query in judged.queries if query in zeros}
+    return {query: ids for query, ids in rows.items() if ids}
 
 
 def _known(qrels: pl.DataFrame, table: pl.LazyFrame, what: str, source: str, strict: bool) -> pl.DataFrame:
@@ -192,7 +251,7 @@ def _known(qrels: pl.DataFrame, table: pl.LazyFrame, what: str, source: str, str
     if lost.height:
         message = f"{source}: {lost.height} judgements name a missing or empty {what}, for example {lost[column][0]!r}"
         if strict:
-            raise DatasetError(f"{message}; give the whole corpus, or leave strict (--strict) out to drop them")
+            raise DatasetError(f"{message}; give the whole corpus, or leave `strict` out to drop them")
         log.warning("%s; they are left out of the figures", message)
     return qrels.join(ids, on=column, how="semi", maintain_order="left")
 
@@ -208,7 +267,9 @@ def _set(query_lang: str, document_lang: str, rows: pl.DataFrame, document_ids: 
         qrels.setdefault(query, {})[document] = score
         if query_lang != document_lang:
             answers.setdefault(query, set()).update(words(document_text))
-    no_shared = frozenset(query for query, found in answers.items() if found.isdisjoint(words(queries[query])))
+    no_shared = frozenset(
+        query for query, answer_words in answers.items() if answer_words.isdisjoint(words(queries[query]))
+    )
     return JudgedSet(query_lang, document_lang, queries, sorted(document_ids), qrels, no_shared)
 
 

@@ -21,7 +21,7 @@ _GLOBAL = {"as_json": "json", "quiet": "quiet", "verbose": "verbose"}
 
 
 def command(
-    name: str, *, examples: str, group: click.Group | None = None
+    name: str, *, examples: str, group: click.Group | None = None, kind: type[click.Command] = click.Command
 ) -> Callable[[Callable[..., Any]], click.Command]:
     """A click command whose help ends with examples and which takes the global flags after its name too.
 
@@ -45,7 +45,7 @@ def command(
             run = click.option(f"--{key}", flag, is_flag=True, hidden=True)(run)
         epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples.strip().splitlines())
         maker = group.command if group is not None else click.command
-        made: click.Command = maker(name, epilog=epilog)(run)
+        made: click.Command = maker(name, cls=kind, epilog=epilog)(run)
         return made
 
     return decorate

@@ -9,73 +9,79 @@ import click
 
 from osparse.cli.commands._cluster import cluster_options
 from osparse.cli.commands._common import FOLDER, command, echo
-from osparse.errors import InputError
+from osparse.cli.commands._measures import MeasuresCommand, measures_option
 
 if TYPE_CHECKING:
     from osparse.deployer import Cluster
-    from osparse.retrieval import Report
 
 EXAMPLES = """
 osparse evaluate --dataset build/dataset --cluster http://localhost:9210 --index products --baseline bm25
+osparse evaluate --dataset build/dataset --model build/a --model build/b --bundle build/bundle --baseline bm25
+osparse evaluate --dataset build/dataset --bundle build/bundle --measures nDCG@10 RR@10 R@1000 AP
 osparse evaluate --dataset build/dataset --split validation --model build/model --output report.json
-osparse evaluate --dataset beir/scifact --cluster http://localhost:9210 --index scifact --json
+osparse evaluate --dataset beir/scifact --cluster http://localhost:9210 --index scifact --save-runs build/runs --json
 """
 
 
-@command("evaluate", examples=EXAMPLES)
+@command("evaluate", examples=EXAMPLES, kind=MeasuresCommand)
 @click.option("--dataset", type=FOLDER, required=True, help="A dataset directory, or a BEIR folder.")
-@click.option("--split", default="test", show_default=True, help="Split whose judgements are used.")
-@click.option(
-    "--strict", is_flag=True, help="Refuse judgements of a missing or empty text; by default they are left out."
-)
+@click.option("--split", default="test", show_default=True, help="The split whose judgements are used.")
+@click.option("--strict", is_flag=True, help="Refuse judgements of a missing or empty text; else they are left out.")
 @cluster_options(required=False)
 @click.option("--index", metavar="NAME", help="The deployed index to measure, with --cluster.")
-@click.option("--model", type=FOLDER, help="A model directory to measure without a cluster.")
+@click.option("--model", "models", multiple=True, type=FOLDER, metavar="MODEL",
+              help="A model directory to measure without a cluster; may be repeated.")  # fmt: skip
+@click.option("--bundle", "bundles", multiple=True, type=FOLDER, metavar="BUNDLE",
+              help="A bundle to measure by its ONNX encoder, without a cluster; may be repeated.")  # fmt: skip
+@click.option("--run", "runs", multiple=True, type=FOLDER, metavar="RUN",
+              help="A TREC run file to measure; may be repeated.")  # fmt: skip
 @click.option("--baseline", type=click.Choice(["bm25"]),
-              help="Measure the cluster's own BM25 beside it, in indices NAME-bm25-LANG.")  # fmt: skip
-@click.option("--full-precision", is_flag=True, help="With --model: do not round weights as the index does.")
-@click.option(
-    "--output",
-    type=FOLDER,
-    metavar="FILE",
-    help="Write the report as JSON; an up-to-date one is shown, not measured again.",
-)
-@click.option("--overwrite", is_flag=True, help="Measure again and replace the file at --output.")
+              help="Compare with BM25: the cluster's own, in indices NAME-bm25-LANG, or one in memory.")  # fmt: skip
+@measures_option("nDCG@10 hit@1 R@100")
+@click.option("--full-precision", "quantised", flag_value=False, default=True, type=bool,
+              help="With --model or --bundle: do not round weights as the index does.")  # fmt: skip
+@click.option("--save-runs", type=FOLDER, metavar="DIR", help="Write a TREC run file per system, and the qrels, here.")
+@click.option("--output", type=FOLDER, metavar="FILE",
+              help="Keep the report as JSON; one of the same systems is shown, not measured again.")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Measure again; replace what --output and --save-runs hold.")
 def evaluate_command(
     dataset: Path,
     split: str,
     strict: bool,
     cluster: Cluster | None,
     index: str | None,
-    model: Path | None,
-    baseline: str | None,
-    full_precision: bool,
+    models: tuple[Path, ...],
+    bundles: tuple[Path, ...],
+    runs: tuple[Path, ...],
+    baseline: Literal["bm25"] | None,
+    measures: tuple[str, ...],
+    quantised: bool,
+    save_runs: Path | None,
     output: Path | None,
     overwrite: bool,
 ) -> None:
-    """Measure a deployed index, or a model, on judged queries: nDCG@10, hit@1 and R@100 by direction."""
-    from osparse import open_benchmark
+    """Measure a deployed index, models, bundles and run files on judged queries, all in one table.
 
-    if (cluster is None) == (model is None):
-        raise InputError("name what to measure: either --cluster URL with --index NAME, or --model MODEL")
-    if cluster is not None and (index is None or full_precision):
-        wrong = "--cluster needs --index NAME" if index is None else "--full-precision goes with --model"
-        raise InputError(f"{wrong}; osparse evaluate --help has examples")
-    if model is not None and (index is not None or baseline is not None):
-        raise InputError("--index and --baseline need a cluster; give them with --cluster URL, not with --model")
-    data = open_benchmark(dataset, split, strict=strict)
-    report: Report
-    if cluster is not None and index is not None:
-        from osparse.retrieval import evaluate_cluster
+    Prints one row per direction (query language -> document language) and system, with Judged@10, the share of the
+    first ten documents that somebody judged, and the condensed nDCG@10, which leaves unjudged documents out.
+    """
+    from osparse.evaluation.measures import MEASURES, open_benchmark
+    from osparse.retrieval import evaluate
 
-        name: Literal["bm25"] | None = "bm25" if baseline == "bm25" else None
-        report = evaluate_cluster(cluster, index, data, baseline=name, output=output, overwrite=overwrite)
-    elif model is not None:
-        from osparse.contracts.model import Model
-        from osparse.retrieval import evaluate_model
-
-        opened = Model.open(model)
-        report = evaluate_model(opened, data, quantised=not full_precision, output=output, overwrite=overwrite)
+    report = evaluate(
+        open_benchmark(dataset, split, strict=strict),
+        cluster=cluster,
+        index=index,
+        models=models,
+        bundles=bundles,
+        runs=runs,
+        baseline=baseline,
+        measures=measures or MEASURES,
+        quantised=quantised,
+        save_runs=save_runs,
+        output=output,
+        overwrite=overwrite,
+    )
     echo(report.to_json(), lambda: str(report))
 
 

@@ -1,4 +1,4 @@
-"""``osparse search``: ask a deployed index."""
+"""``osparse search``: search a deployed index."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ osparse search --cluster http://127.0.0.1:9210 --index quickstart --idf build/id
 def search_command(
     cluster: Cluster, index: str, top: int, lang: str | None, explain: bool, idf: Path | None, text: str
 ) -> None:
-    """Ask a deployed index: TEXT is only tokenised and looked up, no model is called."""
+    """Search a deployed index for TEXT, which is only tokenised and looked up: no model is called."""
     from osparse.retrieval.queries import well_formed
     from osparse.retrieval.searcher import Searcher
 

@@ -1,4 +1,4 @@
-"""Runs from a cluster: many queries at once by _msearch, the time of single ones, the size of its documents."""
+"""Requests to a cluster: many queries at once by _msearch, the time of single ones, the non-zeros of documents."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster, reason_of
 from osparse.errors import ClusterError
 from osparse.io.progress import progress
+from osparse.retrieval.systems.system import Run
 
 BATCH = 50
 """Queries in one _msearch."""
@@ -22,26 +23,24 @@ WARM_UP = 20
 TIMED = 200
 """Queries timed one by one, after the warm-up."""
 SIZED = 20_000
-"""Documents looked at for the number of non-zeros."""
+"""Documents read to count their non-zeros."""
 PAGE = 1000
-"""Of them read together."""
+"""Documents read in one request."""
 _LEAN = {"_source": False, "track_total_hits": False}
 _SHOWN = "responses.hits.hits._id,responses.hits.hits._score,responses.error,responses.status"
 
 
-def cluster_run(
-    cluster: Cluster, index: str, bodies: Mapping[str, dict[str, Any] | None], label: str
-) -> dict[str, list[str]]:
-    """Query id -> document ids by falling score, equal scores by id; a query without a body finds nothing.
+def cluster_run(cluster: Cluster, index: str, bodies: Mapping[str, dict[str, Any] | None], label: str) -> Run:
+    """Send many queries; equal scores are ordered by document id, and a query without a body has no documents.
 
     Raises :class:`ClusterError` if the cluster refuses one of the queries.
     """
-    run: dict[str, list[str]] = {query: [] for query in bodies}
-    asked = [(query, body) for query, body in bodies.items() if body is not None]
+    run: Run = {query: {} for query in bodies}
+    sent = [(query, body) for query, body in bodies.items() if body is not None]
     with progress(label, len(bodies), "queries") as bar:
-        bar.advance(len(bodies) - len(asked))
-        for start in range(0, len(asked), BATCH):
-            batch = asked[start : start + BATCH]
+        bar.advance(len(bodies) - len(sent))
+        for start in range(0, len(sent), BATCH):
+            batch = sent[start : start + BATCH]
             for (query, _), answer in zip(batch, _msearch(cluster, index, [b for _, b in batch]), strict=True):
                 run[query] = _ranking(query, answer)
             bar.advance(len(batch))
@@ -52,15 +51,16 @@ def _msearch(cluster: Cluster, index: str, bodies: Sequence[dict[str, Any]]) -> 
     return ClusterApi(cluster).searches(index, [{**body, **_LEAN} for body in bodies], _SHOWN)
 
 
-def _ranking(query: str, answer: Mapping[str, Any]) -> list[str]:
+def _ranking(query: str, answer: Mapping[str, Any]) -> dict[str, float]:
     if "error" in answer:
         raise ClusterError(f"the cluster refused query {query} ({answer.get('status')}): {reason_of(dict(answer))}")
     hits = answer.get("hits", {}).get("hits", [])
-    return [hit["_id"] for hit in sorted(hits, key=lambda hit: (-hit["_score"], hit["_id"]))]
+    ranked = sorted(hits, key=lambda hit: (-hit["_score"], hit["_id"]))
+    return {hit["_id"]: float(hit["_score"]) for hit in ranked}
 
 
 def latencies(systems: Mapping[str, Callable[[str], object]], texts: Sequence[str]) -> dict[str, dict[str, float]]:
-    """System -> p50 and p95 in ms of asking one text at a time; the systems take turns, so they share the weather."""
+    """System -> p50 and p95 in ms of one query at a time; they take turns, so a busy moment slows all of them."""
     step = max(1, len(texts) // (TIMED + WARM_UP))
     chosen = texts[::step][: TIMED + WARM_UP]
     warm_up = min(WARM_UP, len(chosen) // 2)

@@ -1,0 +1,173 @@
+"""The figures of several systems on the same judged queries, and how sure their differences are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from osparse.evaluation.exact_search import paired_randomisation_test
+from osparse.evaluation.measures import JUDGED, NDCG, JudgedSet, Measures, condensed_run, measure, without_query
+from osparse.evaluation.significance import holm
+from osparse.retrieval.systems.system import Run
+
+ROUNDS = 10_000
+"""Of the randomisation test."""
+JUDGED_GAP = 0.05
+"""Difference of two systems' Judged@10 from which a note warns."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A system against the reference system of its row, by the first measure."""
+
+    reference: str
+    gain: float
+    """This system's mean minus the reference's."""
+    p: float
+    """Two-sided, paired randomisation test over the queries."""
+    p_adjusted: float
+    """``p`` by Holm's correction over the systems that were compared with the reference on these queries."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system on one direction, or on its queries that share no word with any of their answers."""
+
+    direction: str
+    no_shared_word: bool
+    queries: int
+    answered: int
+    """Queries for which the system returned any document."""
+    documents: int
+    """What each query was ranked against; 0 where only the judgements are known."""
+    system: str
+    figures: dict[str, float]
+    """Measure -> mean over the queries."""
+    margin: float
+    """Half width of the 95 % interval of the first measure."""
+    judged10: float
+    """Judged@10: share of the first ten documents that somebody judged."""
+    condensed_ndcg10: float
+    """nDCG@10 of the ranking without its unjudged documents."""
+    difference: Difference | None = None
+    """None for the reference itself."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two runs on the queries of one direction, by one measure."""
+
+    direction: str
+    measure: str
+    first: str
+    second: str
+    difference: float
+    """Mean of the second minus mean of the first."""
+    p: float
+    """Two-sided, paired randomisation test over the queries."""
+    p_adjusted: float
+    """``p`` by Holm's correction over all pairs of the direction and measure."""
+
+
+@dataclass(frozen=True)
+class SystemMeasures:
+    """One system on one judged set, query by query."""
+
+    measures: Measures
+    judged: Measures
+    condensed: Measures
+    answered: frozenset[str]
+    """Queries for which it returned any document."""
+
+    def subset(self, queries: frozenset[str]) -> SystemMeasures:
+        measures, judged, condensed = (part.subset(queries) for part in (self.measures, self.judged, self.condensed))
+        return SystemMeasures(measures, judged, condensed, self.answered & queries)
+
+
+def measure_system(judged: JudgedSet, run: Run, names: Sequence[str]) -> SystemMeasures:
+    """The named measures, Judged@10 and the condensed nDCG@10 of one run."""
+    return SystemMeasures(
+        measure(judged.qrels, run, names, judged.not_relevant),
+        measure(judged.qrels, run, [JUDGED], judged.not_relevant),
+        measure(judged.qrels, condensed_run(judged, run), [NDCG], judged.not_relevant),
+        frozenset(query for query, ranking in without_query(run, judged.qrels).items() if ranking),
+    )
+
+
+def rows_of(judged: JudgedSet, systems: Mapping[str, SystemMeasures], names: Sequence[str]) -> list[Row]:
+    """Rows of the direction, then of its queries without a shared word where there are any.
+
+    The first system is the reference of the others.
+    """
+    rows = _rows(judged, systems, names, no_shared_word=False)
+    if judged.no_shared:
+        part = {name: measures.subset(judged.no_shared) for name, measures in systems.items()}
+        rows += _rows(judged, part, names, no_shared_word=True)
+    return rows
+
+
+def _rows(
+    judged: JudgedSet, systems: Mapping[str, SystemMeasures], names: Sequence[str], *, no_shared_word: bool
+) -> list[Row]:
+    differences = _differences(systems, names[0])
+    return [
+        Row(
+            direction=direction_name(judged),
+            no_shared_word=no_shared_word,
+            queries=system.measures.queries,
+            answered=len(system.answered),
+            documents=len(judged.document_ids),
+            system=name,
+            figures={measure_name: system.measures.mean(measure_name) for measure_name in names},
+            margin=system.measures.margin(names[0]),
+            judged10=system.judged.mean(JUDGED),
+            condensed_ndcg10=system.condensed.mean(NDCG),
+            difference=differences.get(name),
+        )
+        for name, system in systems.items()
+    ]
+
+
+def direction_name(judged: JudgedSet) -> str:
+    """Judgements of a qrels file say nothing about languages."""
+    return judged.direction if judged.document_lang else "all queries"
+
+
+def _differences(systems: Mapping[str, SystemMeasures], first: str) -> dict[str, Difference]:
+    reference, *others = systems
+    tests = [(difference(systems[name].measures, systems[reference].measures, first)) for name in others]
+    adjusted = holm([p for _, p in tests])
+    return {
+        name: Difference(reference, gain, p, p_adjusted)
+        for name, (gain, p), p_adjusted in zip(others, tests, adjusted, strict=True)
+    }
+
+
+def difference(system: Measures, reference: Measures, name: str) -> tuple[float, float]:
+    """(difference of the means, two-sided p of the paired randomisation test) by one measure."""
+    p = paired_randomisation_test(system.values(name), reference.values(name), ROUNDS)
+    return system.mean(name) - reference.mean(name), p
+
+
+def judged_share_notes(rows: Sequence[Row]) -> list[str]:
+    """A warning for each direction where the documents that the systems returned first were judged unequally often.
+
+    Queries that a system did not answer have no unjudged documents, so they are left out of its share.
+    """
+    notes = []
+    for direction in dict.fromkeys(row.direction for row in rows):
+        shares = {
+            row.system: row.judged10 * row.queries / row.answered
+            for row in rows
+            if row.direction == direction and not row.no_shared_word and row.answered
+        }
+        if len(shares) < 2:
+            continue
+        least, most = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
+        if shares[most] - shares[least] >= JUDGED_GAP:
+            notes.append(
+                f"{direction}: the judgements cover {shares[most]:.0%} of the first ten documents of {most} and "
+                f"{shares[least]:.0%} of those of {least}; unjudged documents count as not relevant, so the figures "
+                f"may be unfair to {least}: compare the condensed nDCG@10, or judge more (osparse judge pool)"
+            )
+    return notes

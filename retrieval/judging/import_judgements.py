@@ -1,0 +1,171 @@
+"""Take a judged file back: the dataset or BEIR folder again, with the new judgements in it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from osparse.contracts.dataset import Dataset, save_dataset
+from osparse.errors import InputError
+from osparse.io.files import atomic_directory, read_jsonl, read_text
+from osparse.io.streams import find
+
+if TYPE_CHECKING:
+    import polars as pl
+
+ORIGIN = "annotated"
+"""Of the imported rows in the qrels of a dataset."""
+MAX_GRADE = 100
+
+Grades = dict[tuple[str, str], int]
+"""(query id, document id) -> grade."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    path: Path
+    """The dataset or BEIR folder that was written."""
+    added: int
+    relevant: int
+    """Of the added judgements, those with a grade of 1 or more."""
+    known: int
+    """Judgements of the file that the dataset had already, with the same grade."""
+    without_grade: int
+    """Rows of the file that nobody filled in."""
+
+
+def import_judgements(
+    judged: Path | str, data: Path | str, output: Path | str, *, split: str = "test", overwrite: bool = False
+) -> Imported:
+    """Write ``data`` again under ``output``, with the grades of a file of :func:`osparse.retrieval.pool`.
+
+    A grade is a whole number: 0 is not relevant, 1 and more relevant. Rows without a grade are counted and left out.
+
+    Args:
+        judged: The ``.csv`` or ``.jsonl`` file with its grades filled in.
+        data: The dataset directory or BEIR folder the file was made from.
+        split: The split whose judgements are added to.
+        overwrite: Replace ``output``.
+
+    Raises:
+        InputError: a grade or an id that cannot be used, with its line; a pair that is judged otherwise already.
+        DatasetError: ``data`` cannot be read or has no such split.
+    """
+    source, folder = Path(data), Path(output)
+    grades, without_grade = _read(Path(judged))
+    if source.resolve() == folder.resolve():
+        raise InputError(f"`output` must be another folder than the dataset {source}, which stays as it is")
+    beir = find(source, "corpus.jsonl") is not None and not (source / "manifest.json").is_file()
+    write = _write_beir if beir else _write_dataset
+    added = write(source, folder, split, grades, overwrite)
+    relevant = sum(grade > 0 for grade in added.values())
+    return Imported(folder, len(added), relevant, len(grades) - len(added), without_grade)
+
+
+def _read(path: Path) -> tuple[Grades, int]:
+    """The grades of a file, and the number of its rows without one."""
+    grades, without_grade = Grades(), 0
+    for where, row in _rows(path):
+        missing = [name for name in ("query_id", "document_id", "grade") if name not in row]
+        if missing:
+            raise InputError(f"{where}: no {missing[0]}; give a file that osparse judge pool wrote, with grades")
+        grade = row["grade"]
+        if grade is None or not str(grade).strip():
+            without_grade += 1
+            continue
+        pair, number = (str(row["query_id"]), str(row["document_id"])), _grade(grade, where)
+        if grades.setdefault(pair, number) != number:
+            raise InputError(f"{where}: {pair[1]} for query {pair[0]} is judged {grades[pair]} and {number}; keep one")
+    if not grades:
+        raise InputError(f"{path} has no grade: fill in the column grade, 0 for not relevant, 1 or more for relevant")
+    return grades, without_grade
+
+
+def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if path.suffix == ".jsonl":
+        yield from ((f"{path}:{number}", row) for number, row in read_jsonl(path))
+    elif path.suffix == ".csv":
+        reader = csv.DictReader(io.StringIO(read_text(path).removeprefix("\ufeff"), newline=""))
+        yield from ((f"{path}:{reader.line_num}", row) for row in reader)
+    else:
+        raise InputError(f"{path} must end in .csv or .jsonl, as osparse judge pool writes it")
+
+
+def _grade(value: Any, where: str) -> int:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if isinstance(value, bool) or not number.is_integer() or not 0 <= number <= MAX_GRADE:
+        raise InputError(f"{where}: the grade must be a whole number from 0 to {MAX_GRADE}, got {value!r}")
+    return int(number)
+
+
+def _new(grades: Grades, known: Mapping[tuple[str, str], float]) -> Grades:
+    """The grades that are not in ``known``; an error where a pair has another grade there."""
+    for pair, grade in grades.items():
+        if known.get(pair, grade) != grade:
+            raise InputError(
+                f"document {pair[1]} is judged {known[pair]:g} for query {pair[0]} in the dataset and {grade} in the "
+                "file; correct the file, or leave the row out"
+            )
+    return {pair: grade for pair, grade in grades.items() if pair not in known}
+
+
+def _check_ids(grades: Grades, queries: pl.LazyFrame, documents: pl.LazyFrame) -> None:
+    import polars as pl
+
+    for position, (table, what) in enumerate(((queries, "query"), (documents, "document"))):
+        ids = pl.LazyFrame({"id": sorted({pair[position] for pair in grades})}, schema={"id": pl.String})
+        unknown = ids.join(table, on="id", how="anti").collect()["id"]
+        if len(unknown):
+            raise InputError(
+                f"the dataset has no {what} {unknown[0]!r} ({len(unknown)} such ids in the file); give the dataset "
+                "that the file was made from"
+            )
+
+
+def _write_dataset(source: Path, folder: Path, split: str, grades: Grades, overwrite: bool) -> Grades:
+    import polars as pl
+
+    dataset = Dataset.open(source)
+    old = dataset.qrels(split).collect()
+    added = _new(grades, {(query, document): score for query, document, score, _ in old.iter_rows()})
+    _check_ids(added, dataset.queries, dataset.documents)
+    rows = [(query, document, float(grade), ORIGIN) for (query, document), grade in added.items()]
+    more = pl.DataFrame(rows, schema=old.schema, orient="row")
+    qrels = {name: dataset.qrels(name) for name in dataset.splits}
+    save_dataset(
+        folder,
+        documents=dataset.documents,
+        queries=dataset.queries,
+        qrels={**qrels, split: pl.concat([old, more])},
+        sources=dataset.manifest.sources,
+        split_rule=dataset.manifest.split_rule,
+        seed=dataset.manifest.seed,
+        candidates={name: dataset.candidates(name) for name in dataset.splits if dataset.has_candidates(name)},
+        notes={**dataset.manifest.notes, "judgements_imported": len(added)},
+        overwrite=overwrite,
+    )
+    return added
+
+
+def _write_beir(source: Path, folder: Path, split: str, grades: Grades, overwrite: bool) -> Grades:
+    from osparse.evaluation.beir import read_beir
+
+    beir = read_beir(source, split)
+    old: dict[tuple[str, str], float] = {(query, document): score for query, document, score in beir.qrels.iter_rows()}
+    added = _new(grades, old)
+    _check_ids(added, beir.queries, beir.documents)
+    with atomic_directory(folder, marker="corpus.jsonl", overwrite=overwrite) as target:
+        shutil.copytree(source, target, dirs_exist_ok=True)
+        for file in (target / "qrels").glob(f"{split}.tsv*"):
+            file.unlink()
+        rows = [f"{query}\t{document}\t{score:g}\n" for (query, document), score in {**old, **added}.items()]
+        (target / "qrels" / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(rows), "utf-8")
+    return added

@@ -1,0 +1,93 @@
+"""A deployed index as a system to evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.cluster.client import Cluster
+from osparse.errors import InputError
+from osparse.evaluation.measures import Benchmark, JudgedSet
+from osparse.opensearch_templates import render
+from osparse.retrieval.searcher import Searcher
+from osparse.retrieval.systems.cluster_run import cluster_run, non_zeros
+from osparse.retrieval.systems.memory import QUANTISED
+from osparse.retrieval.systems.system import Run, System
+
+
+class ClusterIndex(System):
+    """What a deployed index answers; imports no torch.
+
+    Raises:
+        InputError: the index is empty.
+        ClusterError: there is no such index, or osparse did not deploy it.
+    """
+
+    def __init__(self, cluster: Cluster, index: str, data: Benchmark) -> None:
+        self.name, self.cluster, self.index, self.data = f"index {index}", cluster, index, data
+        self.searcher = Searcher(cluster, index)
+        self.documents = ClusterApi(cluster).count(index)
+        if self.documents == 0:
+            raise InputError(
+                f"index {index} holds no documents; load them first: osparse index --index {index} DOCUMENTS"
+            )
+
+    def key(self) -> dict[str, Any]:
+        deployment = self.searcher.deployment
+        return {
+            "deployment": deployment.fingerprint,
+            "mode": deployment.mode,
+            "search pipeline": deployment.search_pipeline,
+            "index": self.index,
+            "documents": self.documents,
+            "content": ClusterApi(self.cluster).writes(self.index),
+        }
+
+    def description(self) -> dict[str, Any]:
+        deployment = self.searcher.deployment
+        return {
+            "kind": "index",
+            "bundle": deployment.bundle,
+            "fingerprint": deployment.fingerprint,
+            "mode": deployment.mode,
+            "weights": QUANTISED,
+        }
+
+    def run(self, judged: JudgedSet, depth: int) -> Run:
+        lang = language_filter(self.data, judged)
+        bodies = {query: self.searcher.body(text, size=depth, lang=lang) for query, text in judged.queries.items()}
+        return cluster_run(self.cluster, self.index, bodies, f"query {judged.direction}")
+
+    def non_zeros(self) -> dict[str, float]:
+        return non_zeros(self.cluster, self.index, self.searcher.deployment.field)
+
+    def ask(self, judged: JudgedSet) -> Callable[[str], object]:
+        lang, api = language_filter(self.data, judged), ClusterApi(self.cluster)
+
+        def send(text: str) -> None:
+            body = self.searcher.body(text, size=10, lang=lang)
+            if body is not None:
+                api.search(self.index, {**body, "_source": False})
+
+        return send
+
+    def notes(self) -> list[str]:
+        notes, expected = [], sum(self.data.languages.values())
+        if self.documents != expected:
+            notes.append(
+                f"the index holds {self.documents:,} documents, the dataset {expected:,}: the figures are not those "
+                "of the dataset"
+            )
+        for lang in sorted({lang for judged in self.data.sets if (lang := language_filter(self.data, judged))}):
+            if not ClusterApi(self.cluster).count(self.index, render("filter_lang", lang=lang)):
+                notes.append(
+                    f"no document of the index has lang {lang}, so no query of that language matches: load the "
+                    "documents with their lang, as the dataset has it"
+                )
+        return notes
+
+
+def language_filter(data: Benchmark, judged: JudgedSet) -> str | None:
+    """A corpus of one language needs no filter, and its documents may carry no language."""
+    return judged.document_lang if len(data.languages) > 1 else None

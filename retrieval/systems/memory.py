@@ -1,0 +1,142 @@
+"""A model directory or a bundle without a cluster: the corpus is encoded here and ranked exactly in memory."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.model import Model
+from osparse.evaluation.exact_search import InvertedIndex
+from osparse.evaluation.measures import Benchmark, JudgedSet
+from osparse.formula.lexicon import load_tokenizer
+from osparse.formula.weights import QueryEncoder
+from osparse.io.progress import progress, track
+from osparse.retrieval.systems.system import Run, System
+
+log = logging.getLogger("osparse.retrieval.systems.memory")
+
+QUANTISED = "as the index stores them (9 significant bits)"
+FULL = "full precision (float32)"
+
+
+class DocumentEncoder(Protocol):
+    """Both document encoders, the torch one and the ONNX one."""
+
+    def batches(self, texts: Sequence[str], batch_size: int = 32) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        """Yield (positions in ``texts``, (B, V) weights)."""
+
+
+class MemorySystem(System):
+    """A document encoder and a query encoder, with an inverted index between them."""
+
+    _index: InvertedIndex
+    _queries: QueryEncoder
+
+    def __init__(self, name: str, kind: str, fingerprint: str, *, quantised: bool) -> None:
+        self.name, self.kind, self.fingerprint, self.quantised = name, kind, fingerprint, quantised
+
+    def key(self) -> dict[str, Any]:
+        return {"fingerprint": self.fingerprint, "quantised": self.quantised}
+
+    def description(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "fingerprint": self.fingerprint,
+            "weights": QUANTISED if self.quantised else FULL,
+        }
+
+    @abstractmethod
+    def encoders(self) -> tuple[DocumentEncoder, QueryEncoder]:
+        """The encoders of documents and of queries."""
+
+    def prepare(self, data: Benchmark) -> None:
+        documents, self._queries = self.encoders()
+        self._index = index_corpus(documents, data, quantised=self.quantised)
+
+    def run(self, judged: JudgedSet, depth: int) -> Run:
+        return memory_run(self._index, self._queries, judged, depth)
+
+    def non_zeros(self) -> dict[str, float]:
+        sizes = self._index.non_zeros()
+        return {"mean": float(sizes.mean()), "max": float(sizes.max()), "documents": len(sizes)}
+
+
+class ModelSystem(MemorySystem):
+    """A model directory; needs torch."""
+
+    def __init__(self, model: Model, *, quantised: bool = True, device: str = "cpu") -> None:
+        self.model, self.device = model, device
+        super().__init__(f"model {model.path.resolve().name}", "model", model.fingerprint, quantised=quantised)
+
+    def encoders(self) -> tuple[DocumentEncoder, QueryEncoder]:
+        from osparse.plugins.extras import require
+
+        require("torch", "train")
+        from osparse.encoders.torch_encoder import TextEncoder
+
+        queries = QueryEncoder(load_tokenizer(self.model.path / "tokenizer.json"), self.model.lexicon)
+        return TextEncoder.open(self.model, device=self.device), queries
+
+    def prepare(self, data: Benchmark) -> None:
+        if data.split == "validation" and self.model.metrics.get("trained_on"):
+            log.warning(
+                "%s was trained on the validation split too, so its figures on that split say nothing about other "
+                "queries",
+                self.model.path,
+            )
+        super().prepare(data)
+
+
+class BundleSystem(MemorySystem):
+    """A bundle by its ONNX encoder; needs no torch."""
+
+    def __init__(self, bundle: Bundle, *, quantised: bool = True) -> None:
+        self.bundle = bundle
+        super().__init__(f"bundle {bundle.path.resolve().name}", "bundle", bundle.fingerprint, quantised=quantised)
+
+    def encoders(self) -> tuple[DocumentEncoder, QueryEncoder]:
+        from osparse.encoders.onnx_encoder import OnnxEncoder, open_query_encoder
+
+        return OnnxEncoder.open(self.bundle), open_query_encoder(self.bundle.zip_path("tokenizer"))
+
+
+def model_system(model: Model | Path | str, *, quantised: bool, device: str) -> ModelSystem:
+    return ModelSystem(model if isinstance(model, Model) else Model.open(model), quantised=quantised, device=device)
+
+
+def bundle_system(bundle: Bundle | Path | str, *, quantised: bool) -> BundleSystem:
+    return BundleSystem(bundle if isinstance(bundle, Bundle) else Bundle.open(bundle), quantised=quantised)
+
+
+def index_corpus(encoder: DocumentEncoder, data: Benchmark, *, quantised: bool) -> InvertedIndex:
+    """All documents of the benchmark in one inverted index over token ids."""
+    index = InvertedIndex(quantised=quantised)
+    with progress("encode documents", sum(data.languages.values()), "documents") as bar:
+        for batch in data.texts():
+            for rows, weights in encoder.batches([text for _, text, _ in batch]):
+                index.add([batch[row][0] for row in rows], weights)
+                bar.advance(len(rows))
+    return index
+
+
+def encode_corpus(model: Model, data: Benchmark, *, quantised: bool, device: str = "cpu") -> InvertedIndex:
+    """All documents of the benchmark, encoded by a model, in one inverted index over token ids."""
+    documents, _ = ModelSystem(model, device=device).encoders()
+    return index_corpus(documents, data, quantised=quantised)
+
+
+def memory_run(index: InvertedIndex, encoder: QueryEncoder, judged: JudgedSet, depth: int) -> Run:
+    """The best of the set's documents for each of its queries."""
+    only = index.subset(judged.document_ids)
+    run: Run = {}
+    for query, text in track(judged.queries.items(), f"rank {judged.direction}", len(judged.queries), "queries"):
+        ids = encoder.ids(text)
+        run[query] = dict(index.search(ids, encoder.lexicon.idf[ids], depth, only=only))
+    return run
