@@ -50,9 +50,9 @@ def explained(home: Path) -> Iterator[None]:
     except OSError as error:
         place = error.filename or home
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NodeError(f"no space left at {place}; make room, or put the home elsewhere with --home") from error
+            raise NodeError(f"no space left at {place}; make room, or put the home elsewhere with `home`") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise NodeError(f"no permission to write {place} ({error.strerror}); choose another --home") from error
+            raise NodeError(f"no permission to write {place} ({error.strerror}); choose another `home`") from error
         raise NodeError(f"{place}: {error.strerror or error}") from error
 
 
@@ -63,7 +63,7 @@ def require_free_port(port: int) -> None:
         try:
             probe.bind((HOST, port))
         except PermissionError:
-            raise NodeError(f"port {port} is reserved for the system; choose one above 1023 with --port") from None
+            raise NodeError(f"port {port} is reserved for the system; choose one above 1023 with `port`") from None
         except OSError:
             raise NodeError(_port_taken(port)) from None
 
@@ -152,7 +152,7 @@ def _failure(home: Path, pid: int | None, port: int) -> str:
     if cause is not None and "failed to obtain node locks" in cause:
         return (
             f"another OpenSearch uses the data in {home}; stop it (osparse node down --home {home}), "
-            "or choose another --home"
+            "or choose another `home`"
         )
     said = cause or "its process ended before it was up (killed, or short of memory?)"
     return f"the node did not start: {said}\nThe end of {home / LOG_FILE}:\n{log_tail(home)}"

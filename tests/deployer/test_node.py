@@ -43,7 +43,7 @@ def behave(monkeypatch: pytest.MonkeyPatch) -> Behave:
 
     monkeypatch.setattr(node, "lay_out", lay_out)
     monkeypatch.setattr(stop, "MODULE", "fake_node")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     monkeypatch.setenv("FAKE_NODE", "well")
     return lambda how: monkeypatch.setenv("FAKE_NODE", how)
 
@@ -69,6 +69,8 @@ def test_a_second_up_returns_the_running_one(home: Path, behave: Behave, caplog:
     with caplog.at_level("INFO", logger="osparse"):
         assert node_up(home, port=9999) == first
     assert "running already" in caplog.text and "osparse node up --port 9999" in caplog.text
+    node_up(home, port=0, version="3.9.0")
+    assert "it runs OpenSearch 3.8.0, not 3.9.0" in caplog.text
 
 
 def test_two_ups_at_once_start_one(home: Path, behave: Behave) -> None:
@@ -242,8 +244,8 @@ def test_without_jpype_the_pip_command_is_named(home: Path, behave: Behave, monk
     ("number", "said"),
     [
         (errno.ENOSPC, "no space left at /disk/x; make room"),
-        (errno.EACCES, "no permission to write /disk/x .*another --home"),
-        (errno.EROFS, "no permission to write /disk/x .*another --home"),
+        (errno.EACCES, "no permission to write /disk/x .*another `home`"),
+        (errno.EROFS, "no permission to write /disk/x .*another `home`"),
         (errno.ELOOP, "/disk/x: Too many"),
     ],
 )
@@ -263,7 +265,7 @@ def test_a_refusal_of_the_system_is_explained(
 def test_a_file_is_no_home(call: Callable[[Path], object], below: str, tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("kept", encoding="utf-8")
-    with pytest.raises(InputError, match="notes.txt is a file, not a folder; give the node another --home"):
+    with pytest.raises(InputError, match="notes.txt is a file, not a folder; give the node another `home`"):
         call(file / below)
     assert file.read_text(encoding="utf-8") == "kept"
 
@@ -276,7 +278,7 @@ def test_a_home_that_cannot_be_read_is_explained(
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
     monkeypatch.setattr(state, "is_held", refuse)
-    with pytest.raises(NodeError, match=r"no permission to write .*choose another --home"):
+    with pytest.raises(NodeError, match=r"no permission to write .*choose another `home`"):
         call(tmp_path)
 
 
@@ -316,7 +318,7 @@ def test_two_homes_run_side_by_side(home: Path, behave: Behave, tmp_path: Path) 
 
 
 def test_a_version_without_checked_jars_is_refused(home: Path, behave: Behave) -> None:
-    with pytest.raises(InputError, match="no checked jars for OpenSearch 2.19.0; --version takes 3.8.0"):
+    with pytest.raises(InputError, match="no checked jars for OpenSearch 2.19.0; `version` takes 3.8.0, 3.9.0"):
         node_up(home, port=0, version="2.19.0")
     assert not home.exists()
 
