@@ -22,7 +22,7 @@ from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.errors import ClusterError, DeploymentConflictError, MissingPluginError
 from osparse.formula.weights import score
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.network]
 INDEX = "deployed"
 
 

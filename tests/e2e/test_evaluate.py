@@ -24,7 +24,7 @@ from osparse.retrieval import Searcher, evaluate_cluster, evaluate_model
 from osparse.retrieval.bm25_baseline import prepare_bm25
 from osparse.retrieval.model_run import encode_corpus
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.network]
 INDEX = "measured"
 
 
