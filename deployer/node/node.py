@@ -64,7 +64,7 @@ def node_up(
 
     ``port``: HTTP on 127.0.0.1, 0 for any free one. ``heap``: of Java, such as 512m or 2g. ``offline``: fetch nothing.
     ``tied``: the node stops when this process ends, however it ends. ``version``: of OpenSearch; None takes the newest
-    that osparse has checked jars for.
+    of which Maven Central has every module. A node that runs already keeps its version.
 
     Raises InputError (bad port, heap, folder or version), MissingExtraError, NodeError (port in use, jars not to be
     had, no space, a failed or too slow start).
@@ -75,14 +75,14 @@ def node_up(
     with start.explained(home):
         _require_folder(home)
         if (status := read_status(home)).state == "running":
-            return _already(status, port)
+            return _already(status, port, version)
         claim_home(home)
         with held(home / START_LOCK, TURN_SECONDS, f"another `osparse node up` on {home}"):
             status = read_status(home)
             if status.state == "starting":  # its `up` was interrupted, the process was not
                 return start.wait_until_running(home, status.pid, port)
             if status.state == "running":
-                return _already(status, port)
+                return _already(status, port, version)
             if status.state == "crashed":
                 log.info("the last node in %s had crashed; starting it again", home)
             return _start(home, port, heap, offline, tied, lock_file)
@@ -138,10 +138,17 @@ def _check(port: int, heap: str) -> None:
         raise InputError(f"`heap` must be a size of at least {MINIMUM_HEAP}m, such as 512m or 2g, got {heap!r}")
 
 
-def _already(status: NodeStatus, port: int) -> NodeStatus:
+def _already(status: NodeStatus, port: int, version: str | None) -> NodeStatus:
     log.info("the node in %s is running already (process %s, %s)", status.home, status.pid, status.url)
     if port not in (0, DEFAULT_PORT, status.port):
         log.info("to move it to port %d: osparse node down, then osparse node up --port %d", port, port)
+    if version not in (None, status.version):
+        log.warning(
+            "it runs OpenSearch %s, not %s; to change that: osparse node down, then osparse node up --version %s",
+            status.version,
+            version,
+            version,
+        )
     return status
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from jgo.maven import MavenContext, _core
 
-from osparse.deployer.node.home import LOCK_FILE, MODULES, opensearch_version
+from osparse.deployer.node.home import LOCK_FILE, MODULES, absent_modules, lock_of, opensearch_version
 from osparse.errors import MissingExtraError, NodeError
 from osparse.io.progress import Bar
 from osparse.runtime import jars as jars_module
@@ -69,10 +69,20 @@ def cached(cache: Path) -> set[str]:
     return {str(path.relative_to(cache)) for path in cache.rglob("*") if path.is_file() and path.suffix == ".jar"}
 
 
-def test_the_lock_file_is_whole() -> None:
-    jars, sha = read_lock(LOCK_FILE)
-    assert opensearch_version(jars) == "3.8.0" and len(sha) == 64
-    assert {jar.folder for jar in jars} == {"lib"} | {f"modules/{name}" for name in MODULES}
+def test_the_default_version_has_every_module() -> None:
+    jars, _ = read_lock(LOCK_FILE)
+    assert opensearch_version(jars) == "3.8.0" and absent_modules(jars) == []
+
+
+@pytest.mark.parametrize("version", ["3.8.0", "3.9.0"])
+def test_the_lock_file_is_whole(version: str) -> None:
+    jars, sha = read_lock(lock_of(version))
+    assert opensearch_version(jars) == version and len(sha) == 64
+    modules = {f"modules/{name}" for name in MODULES} - {f"modules/{name}" for name in absent_modules(jars)}
+    assert {jar.folder for jar in jars} == {"lib"} | modules
+    own = {jar.parts[3] for jar in jars if jar.parts[0].startswith("org.opensearch")}
+    lucene = {jar.parts[3] for jar in jars if jar.parts[0] == "org.apache.lucene"}
+    assert own == {version} and len(lucene) == 1
     assert all(len(jar.sha256) == 64 and jar.size > 0 for jar in jars)
     assert len({(jar.folder, jar.name) for jar in jars}) == len(jars)
 
@@ -120,7 +130,7 @@ def test_a_damaged_jar_is_fetched_again(
     victim = tmp_path / JARS[0].cache_path
     victim.write_bytes(damage(victim.read_bytes()))
     assert missing_jars(JARS, tmp_path) == [JARS[0]]
-    with pytest.raises(NodeError, match=r"1 of 3 jars .*--offline"):
+    with pytest.raises(NodeError, match=r"1 of 3 jars .*`offline`"):
         fetch_jars(JARS, tmp_path, offline=True)
     fetch_jars(JARS, tmp_path)
     assert victim.read_bytes() == CONTENTS[JARS[0].coordinate]
@@ -128,7 +138,7 @@ def test_a_damaged_jar_is_fetched_again(
 
 
 def test_an_empty_cache_offline_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(NodeError, match=r"3 of 3 jars .* run once without --offline"):
+    with pytest.raises(NodeError, match=r"3 of 3 jars .* run once without `offline`"):
         fetch_jars(JARS, tmp_path / "none", offline=True)
     assert not (tmp_path / "none").exists()
 

@@ -76,7 +76,8 @@ def core() -> Iterator[MLCommonsServer]:
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts are cached in the test's folder, and nobody's credentials are used."""
+    """Caches and lists of failed documents are in the test's folder, and nobody's credentials are used."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name in ("USERNAME", "PASSWORD", "API_KEY", "BEARER"):
         monkeypatch.delenv(f"OSPARSE_{name}", raising=False)

@@ -43,7 +43,7 @@ def behave(monkeypatch: pytest.MonkeyPatch) -> Behave:
 
     monkeypatch.setattr(node, "lay_out", lay_out)
     monkeypatch.setattr(stop, "MODULE", "fake_node")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     monkeypatch.setenv("FAKE_NODE", "well")
     return lambda how: monkeypatch.setenv("FAKE_NODE", how)
 
@@ -69,6 +69,8 @@ def test_a_second_up_returns_the_running_one(home: Path, behave: Behave, caplog:
     with caplog.at_level("INFO", logger="osparse"):
         assert node_up(home, port=9999) == first
     assert "running already" in caplog.text and "osparse node up --port 9999" in caplog.text
+    node_up(home, port=0, version="3.9.0")
+    assert "it runs OpenSearch 3.8.0, not 3.9.0" in caplog.text
 
 
 def test_two_ups_at_once_start_one(home: Path, behave: Behave) -> None:
@@ -242,8 +244,8 @@ def test_without_jpype_the_pip_command_is_named(home: Path, behave: Behave, monk
     ("number", "said"),
     [
         (errno.ENOSPC, "no space left at /disk/x; free some"),
-        (errno.EACCES, "no permission to write /disk/x .*another --home"),
-        (errno.EROFS, "no permission to write /disk/x .*another --home"),
+        (errno.EACCES, "no permission to write /disk/x .*another `home`"),
+        (errno.EROFS, "no permission to write /disk/x .*another `home`"),
         (errno.ELOOP, "/disk/x: Too many"),
     ],
 )
@@ -316,7 +318,9 @@ def test_two_homes_run_side_by_side(home: Path, behave: Behave, tmp_path: Path) 
 
 
 def test_a_version_without_checked_jars_is_refused(home: Path, behave: Behave) -> None:
-    with pytest.raises(InputError, match="no checked jars for OpenSearch 2.19.0; `version` must be one of 3.8.0"):
+    with pytest.raises(
+        InputError, match="no checked jars for OpenSearch 2.19.0; `version` must be one of 3.8.0, 3.9.0"
+    ):
         node_up(home, port=0, version="2.19.0")
     assert not home.exists()
 

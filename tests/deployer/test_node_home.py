@@ -108,6 +108,21 @@ def test_another_lock_file_replaces_the_jars(cache: Path, home: Path, tmp_path: 
     assert not (home / "modules/reindex/reindex-3.8.0.jar").exists()
 
 
+def test_a_module_without_jars_is_left_out_and_named(
+    cache: Path, home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """OpenSearch would not start with a module's folder that has no class to load."""
+    lock = json.loads((tmp_path / "lock.json").read_text())
+    del lock["modules/analysis-nori"]
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(lock))
+    lay_out(home, patch_thai=False)
+    assert (home / "modules/analysis-nori").is_dir() and caplog.text == ""
+    lay_out(home, patch_thai=False, lock_file=other)
+    assert sorted(path.name for path in (home / "modules").iterdir()) == sorted(MODULES.keys() - {"analysis-nori"})
+    assert "runs here without analysis-nori" in caplog.text and "use 3.8.0" in caplog.text
+
+
 def test_the_patch_is_private_to_the_home(cache: Path, home: Path) -> None:
     source = cache / "org/apache/lucene/lucene-analysis-common/10.5.0/lucene-analysis-common-10.5.0.jar"
     original = source.read_bytes()

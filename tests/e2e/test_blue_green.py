@@ -24,7 +24,7 @@ from osparse.opensearch_templates import render
 from osparse.retrieval import evaluate
 from osparse.retrieval.searcher import Searcher
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.network]
 NAME = "switched"
 
 

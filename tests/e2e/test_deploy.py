@@ -22,7 +22,7 @@ from osparse.errors import ClusterError, DeploymentConflictError, MissingPluginE
 from osparse.formula.weights import score
 from osparse.opensearch_templates.queries import tokens_body
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.network]
 INDEX = "deployed"
 
 

@@ -24,7 +24,7 @@ from osparse.retrieval import Searcher, evaluate
 from osparse.retrieval.systems.cluster_bm25 import prepare_bm25
 from osparse.retrieval.systems.memory import encode_corpus
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.network]
 INDEX = "measured"
 
 

@@ -19,7 +19,7 @@ from osparse.formula.lexicon import load_tokenizer
 from osparse.formula.weights import QueryEncoder, quantise, score
 from osparse.retrieval import Searcher, search
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.network]
 INDEX = "formula"
 WORDS = " ".join(f"{record[2]} {record[4]}" for record in world.RECORDS).split()
 TEXTS = [

@@ -13,7 +13,7 @@ from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.load.bulk import Line, send_bulk
 from osparse.deployer.node.node import node_down, node_up
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.network]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from osparse.deployer.load import bulk, refresh
 from osparse.deployer.load.documents import DocumentRow, Row
 from osparse.deployer.load.encoders import FEW
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.network]
 NAME = "faulted"
 
 

@@ -16,7 +16,7 @@ from osparse.contracts.bundle import Bundle
 from osparse.contracts.dataset import Dataset
 from osparse.deployer import deploy, index_documents, open_cluster
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.network]
 INDEX = "asked"
 QUERY = "phases of the moon 2.0"
 

@@ -17,7 +17,7 @@ from osparse.contracts.model import Model
 ROOT = Path(__file__).resolve().parents[2]
 BIN = ROOT / ".venv-base" / "bin"
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.network]
 
 
 def run(*arguments: object, expect: int = 0) -> subprocess.CompletedProcess[str]:

@@ -18,7 +18,7 @@ from osparse.contracts.bundle import Bundle, read_member
 from osparse.errors import CheckError
 from osparse.packager import package, verify
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.network]
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,7 @@ def test_the_same_folder_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.e2e
+@pytest.mark.network
 def test_the_server_s_runtime_gives_the_same(bundle: Bundle) -> None:
     """libtorch 2.5.1 and ONNX Runtime 1.16.3."""
     checks = verify(bundle.path, runtime="djl").checks

@@ -110,7 +110,7 @@ def fetch_jars(jars: Sequence[Jar], cache: Path, *, of: str = "OpenSearch", offl
     if offline:
         raise NodeError(
             f"{len(wanted)} of {len(jars)} jars of {of} are not in {cache} (the first: {wanted[0].coordinate}), "
-            "and --offline forbids fetching them; run once without --offline, or copy that folder from a machine "
+            "and `offline` forbids fetching them; run once without `offline`, or copy that folder from a machine "
             "that has it (M2_REPO names another folder)"
         )
     require("jgo", "node")

@@ -47,7 +47,10 @@ def command() -> None:
 @click.option("--port", type=int, default=9210, show_default=True, help="HTTP port on 127.0.0.1; 0 for any free one.")
 @click.option("--heap", default="512m", show_default=True, metavar="SIZE", help="Memory for Java, such as 512m or 2g.")
 @click.option(
-    "--version", metavar="VERSION", help="OpenSearch version; default: the newest whose jars osparse has checksums for."
+    "--version",
+    metavar="VERSION",
+    help="OpenSearch version: 3.8.0, or 3.9.0 without the modules that Maven Central lacks (ingest-common, "
+    "search-pipeline-common, analysis-nori).  [default: 3.8.0]",
 )
 @click.option("--offline", is_flag=True, help="Fetch nothing: fail if a jar is not in the local Maven cache.")
 def up(home: Path | None, port: int, heap: str, version: str | None, offline: bool) -> None:
