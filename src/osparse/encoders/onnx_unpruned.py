@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from osparse.contracts.bundle import read_member
-from osparse.encoders.onnx_encoder import INPUTS, open_session, read_tokenizer
+from osparse.encoders.onnx_encoder import read_tokenizer
 from osparse.encoders.onnx_nodes import fields
+from osparse.encoders.onnx_session import INPUTS, open_session
 
 OUTPUT = "output"
 """Of the packaged graphs."""
