@@ -27,7 +27,7 @@ PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 
 
 def navigation(items: list[Any]) -> list[str]:
-    pages = []
+    pages: list[str] = []
     for item in items:
         for value in item.values() if isinstance(item, dict) else [item]:
             pages += navigation(value) if isinstance(value, list) else [value]

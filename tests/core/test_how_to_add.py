@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import page_edits
@@ -153,7 +154,9 @@ def mpnet(rows: int) -> MPNetForMaskedLM:
         vocab_size=rows, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
         max_position_embeddings=66, pad_token_id=0,
     )  # fmt: skip
-    return MPNetForMaskedLM(shape).eval()
+    mlm = MPNetForMaskedLM(shape)
+    mlm.eval()
+    return mlm
 
 
 def test_an_architecture(site: Path) -> None:
@@ -183,7 +186,7 @@ def test_its_checkpoints_are_packaged(site: Path, tmp_path: Path) -> None:
     mlm.save_pretrained(tmp_path / "model")
     special = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), world.SPECIAL, strict=True))
     PreTrainedTokenizerFast(tokenizer_file=str(tokenizer), **special).save_pretrained(tmp_path / "model")
-    options = {"idf": tmp_path / "idf.json", "activation": "log1p_relu", "max_length": 64}
+    options: dict[str, Any] = {"idf": tmp_path / "idf.json", "activation": "log1p_relu", "max_length": 64}
     with pytest.raises(InputError, match="mpnet"):
         package(tmp_path / "model", tmp_path / "bundle", ["onnx"], **options)
     installed("add-architecture.md", "my_mpnet", site)
