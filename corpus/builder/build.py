@@ -22,7 +22,7 @@ from osparse.corpus.sources.content import better_reader
 from osparse.corpus.sources.languages import settle_languages
 from osparse.corpus.sources.readers import READERS
 from osparse.corpus.sources.records import IGNORED_COLUMNS, Options, Reader
-from osparse.corpus.split.splits import RULE, best_judgements, deal, deal_candidates, same_text_relevant
+from osparse.corpus.split.splits import RULE, assign_candidates, assign_splits, best_judgements, same_text_relevant
 from osparse.errors import DatasetError, InputError
 from osparse.io.files import fingerprint, sha256_file
 from osparse.io.streams import as_files
@@ -187,7 +187,7 @@ def _workspace(output: Path, parts: int) -> Iterator[Path]:
     except BaseException as problem:
         keep = any(folder.glob("*/spool.json")) and (parts > 1 or not isinstance(problem, Exception))
         if keep:
-            log.info("the parts that were read are kept in %s; the same command goes on from them", folder)
+            log.info("the parts that were read are kept in %s; the same command continues from them", folder)
         raise
     finally:
         if not keep:
@@ -246,7 +246,7 @@ def write_dataset(
     *,
     strict: bool = False,
 ) -> Dataset:
-    """Merge the spools' ids, deal the judgements to splits, and save; ``more`` goes into the manifest's notes.
+    """Merge the spools' ids, assign the judgements to splits, and save; ``more`` goes into the manifest's notes.
 
     Judgements about what was not read are dropped, or refused with ``strict``.
     """
@@ -261,26 +261,26 @@ def write_dataset(
     judged_by_text = [s.scan("documents").select("id") for s in spools if s.same_text_is_relevant]
     if judged_by_text:
         judgements = same_text_relevant(judgements, keys.join(pl.concat(judged_by_text).collect(), on="id", how="semi"))
-    dealt = deal(best_judgements(judgements), keys, query_hashes, seed)
-    for reason, rows in dealt.removed.items():
+    assigned = assign_splits(best_judgements(judgements), keys, query_hashes, seed)
+    for reason, rows in assigned.removed.items():
         log.info("%s judgements removed: %s", f"{rows:,}", reason)
     published = judgements.filter(pl.col("split").is_not_null())["query_id"].unique()
     listed, lost = known_candidates(all_candidates, keys, strict=strict)
     numbered = listed.unique(maintain_order=True).with_row_index("row")
-    candidates = deal_candidates(numbered, dealt, keys, published)
+    candidates = assign_candidates(numbered, assigned, keys, published)
     notes = {"merged": merged} if merged else {}
     return save_dataset(
         output,
         documents=documents,
         queries=queries,
-        qrels=dealt.qrels,
+        qrels=assigned.qrels,
         candidates={split: rows for split, rows in candidates.items() if _any(rows)},
         sources=sources,
         split_rule=_split_rule(judgements["split"]),
         seed=seed,
         notes={
             "request": request,
-            "judgements_removed": {**dropped, **lost, **dealt.removed},
+            "judgements_removed": {**dropped, **lost, **assigned.removed},
             **notes,
             **(more or {}),
             **_notes(spools),

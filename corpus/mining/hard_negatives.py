@@ -144,11 +144,11 @@ def _mine_language(
 ) -> Iterator[pl.DataFrame]:
     """Candidates among the documents of one language, some of them at a time."""
     documents = finder.documents.texts.only(ids)
-    asked = [query for query in sorted(answers) if any(name in documents for name in answers[query])]
-    depth = finder.rules.last + max((len(answers[query]) for query in asked), default=0)
-    rankings = retriever.rank(documents, [queries[query] for query in asked], depth)
+    answered = [query for query in sorted(answers) if any(name in documents for name in answers[query])]
+    depth = finder.rules.last + max((len(answers[query]) for query in answered), default=0)
+    rankings = retriever.rank(documents, [queries[query] for query in answered], depth)
     rows: list[tuple[str, str, float, float, str, str]] = []
-    for query, ranking in zip(asked, rankings, strict=True):
+    for query, ranking in zip(answered, rankings, strict=True):
         known = [name for name in answers[query] if name in documents]
         negatives = finder.negatives(query, known, ranking)
         rows += [(query, name, 0.0, score, "mined", retriever.name) for name, score in negatives]
@@ -179,22 +179,22 @@ class _Finder:
         best = max((score for name, score in ranking if name in known), default=None)
         report.answer_not_found += best is None
         groups = {self.documents.groups[name] for name in answers}
-        found: Ranking = []
+        chosen: Ranking = []
         rank = 0
         for name, score in ranking:
             if name in known:
                 continue
             rank += 1
-            if len(found) == rules.negatives or rank > rules.last:
+            if len(chosen) == rules.negatives or rank > rules.last:
                 break
             reason = self._reason(name, score, rank, best, groups, answers)
             if reason is None:
-                found.append((name, score))
+                chosen.append((name, score))
             else:
                 report.left_out[reason] += 1
-        report.negatives += len(found)
-        report.with_negatives += bool(found)
-        return found
+        report.negatives += len(chosen)
+        report.with_negatives += bool(chosen)
+        return chosen
 
     def _reason(
         self, name: str, score: float, rank: int, best: float | None, groups: set[str], answers: Sequence[str]
@@ -216,17 +216,17 @@ class _Finder:
 
 
 def _save(
-    dataset: Dataset, output: Path, qrels: pl.DataFrame, found: pl.DataFrame, report: MiningReport, *, overwrite: bool
+    dataset: Dataset, output: Path, qrels: pl.DataFrame, mined: pl.DataFrame, report: MiningReport, *, overwrite: bool
 ) -> Dataset:
     """The dataset with the new training qrels and candidates; a retriever's own earlier ones are replaced."""
-    kept = qrels.select("query_id").unique()
-    earlier = dataset.candidates("train").collect() if dataset.has_candidates("train") else found.clear()
+    judged_queries = qrels.select("query_id").unique()
+    earlier = dataset.candidates("train").collect() if dataset.has_candidates("train") else mined.clear()
     earlier = earlier.filter((pl.col("origin") != "mined") | (pl.col("scorer") != report.retriever))
     return save_retrained(
         dataset,
         output,
         qrels=qrels,
-        candidates=pl.concat([part.join(kept, on="query_id", how="semi") for part in (earlier, found)]),
+        candidates=pl.concat([part.join(judged_queries, on="query_id", how="semi") for part in (earlier, mined)]),
         notes={"mining": report.to_json(), "mined_from": dataset.fingerprint},
         overwrite=overwrite,
     )

@@ -7,7 +7,7 @@
     ], cache=Path("build/store"))
     example = store[0]        # its query and documents, with labels and scores
 
-Everything is numbers (rows of the maps) until an example is asked for. What a selection chooses is kept in the cache by
+Examples are row numbers of the maps until they are read. What a selection chooses is kept in the cache by
 the fingerprints of its dataset and settings, so changing one selection leaves the others, and copies no text. After
 Trove's MaterializedQRel (arXiv 2511.01857).
 """

@@ -155,7 +155,7 @@ class Reader:
     options: Mapping[str, Option] = field(default_factory=dict)
     needs_paths: bool = True
     independent_files: bool = False
-    """Each file is a part of its own: a build that was interrupted goes on with the files it had not finished."""
+    """Each file can be read alone: a build that was interrupted continues with the files it had not finished."""
     same_text_is_relevant: bool = True
     """Identical bodies answer the same queries; false where the source's own judgements are complete."""
 

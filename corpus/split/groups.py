@@ -1,4 +1,4 @@
-"""Which questions and answers hang together: connected components over hashes, so that no text is held."""
+"""Groups of questions and answers that share texts: connected components over hashes, so that no text is held."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dealing groups to train, validation and test, so that nothing held back is seen in training.
+"""Assigns groups to train, validation and test, so that nothing held back is seen in training.
 
 A group goes to one split by the md5 of its name. Identical texts tie groups of different splits together: such a
 group loses its training judgements (its documents stay, as part of the searched corpus).
@@ -39,11 +39,11 @@ def same_text_relevant(judgements: pl.DataFrame, documents: pl.DataFrame) -> pl.
     ``documents``: id and text (or a hash of it) of those to which this applies.
     """
     twice = documents.select("id", "text").filter(pl.col("text").is_duplicated())
-    twins = twice.join(twice, on="text", suffix="_twin").filter(pl.col("id") != pl.col("id_twin"))
+    copies = twice.join(twice, on="text", suffix="_copy").filter(pl.col("id") != pl.col("id_copy"))
     more = (
         judgements.filter((pl.col("score") > 0) & (pl.col("origin") != "distilled"))
-        .join(twins.select("id", "id_twin"), left_on="document_id", right_on="id")
-        .with_columns(document_id="id_twin")
+        .join(copies.select("id", "id_copy"), left_on="document_id", right_on="id")
+        .with_columns(document_id="id_copy")
         .select(judgements.columns)
     )
     return best_judgements(pl.concat([judgements, more]))
@@ -79,7 +79,7 @@ class _Held:
 
 
 @dataclass(frozen=True, eq=False)
-class Dealt:
+class AssignedSplits:
     qrels: dict[str, pl.DataFrame]
     """Split -> columns of QRELS; only splits with rows."""
     removed: dict[str, int]
@@ -90,18 +90,20 @@ class Dealt:
     """Split -> hashes of the relevant texts of the splits before it, which it may not learn from."""
 
 
-def deal(judgements: pl.DataFrame, documents: pl.DataFrame, queries: pl.DataFrame, seed: int) -> Dealt:
+def assign_splits(
+    judgements: pl.DataFrame, documents: pl.DataFrame, queries: pl.DataFrame, seed: int
+) -> AssignedSplits:
     """Split judgements (query_id, document_id, score, origin, group, split or null) into qrels, leaks removed.
 
     Texts are compared by hash, so that none is held: ``documents`` has id, group, text; ``queries`` id, text; each
     ``text`` a 64-bit hash. Splits that the source published are left as they are; what they hold back is kept out of
-    what is dealt beside them.
+    the splits that are assigned here.
     """
     rule = judgements.select(pl.col("group").unique())
-    rule = rule.with_columns(dealt=pl.col("group").map_elements(lambda g: split_of(g, seed), return_dtype=pl.String))
+    rule = rule.with_columns(assigned=pl.col("group").map_elements(lambda g: split_of(g, seed), return_dtype=pl.String))
     judged = (
         judgements.join(rule, on="group", how="left", maintain_order="left")
-        .with_columns(published=pl.col("split").is_not_null(), split=pl.coalesce("split", "dealt"))
+        .with_columns(published=pl.col("split").is_not_null(), split=pl.coalesce("split", "assigned"))
         .join(documents.select(document_id="id", document_group="group", text="text"), on="document_id", how="left")
         .join(queries.select(query_id="id", query_text="text"), on="query_id", how="left")
     )
@@ -126,11 +128,11 @@ def deal(judgements: pl.DataFrame, documents: pl.DataFrame, queries: pl.DataFram
         if clean.height < owned.height:
             removed[f"{split}: the document belongs to another split"] = owned.height - clean.height
         parts[split] = clean.select(list(QRELS))
-    return Dealt({split: part for split, part in parts.items() if part.height}, removed, owner, texts)
+    return AssignedSplits({split: part for split, part in parts.items() if part.height}, removed, owner, texts)
 
 
-def deal_candidates(
-    candidates: pl.LazyFrame, dealt: Dealt, documents: pl.DataFrame, published: pl.Series
+def assign_candidates(
+    candidates: pl.LazyFrame, assigned: AssignedSplits, documents: pl.DataFrame, published: pl.Series
 ) -> dict[str, pl.LazyFrame]:
     """Candidates of each split's queries, without the texts and groups of other splits, and without known positives.
 
@@ -138,12 +140,12 @@ def deal_candidates(
     """
     texts = documents.lazy().select(document_id="id", document_group="group", text="text")
     known = candidates.join(texts, on="document_id", how="left", maintain_order="left").join(
-        dealt.owner.lazy(), on="document_group", how="left", maintain_order="left"
+        assigned.owner.lazy(), on="document_group", how="left", maintain_order="left"
     )
     free = pl.col("query_id").is_in(published.implode())
     by_split = {}
-    for split, qrels in dealt.qrels.items():
-        clean = (pl.col("home").fill_null(split) == split) & pl.col("text").is_in(dealt.held[split].implode()).not_()
+    for split, qrels in assigned.qrels.items():
+        clean = (pl.col("home").fill_null(split) == split) & pl.col("text").is_in(assigned.held[split].implode()).not_()
         relevant = qrels.lazy().filter(pl.col("score") > 0)
         labelled = pl.col("label").fill_null(1) <= 0
         of_split = known.join(

@@ -47,7 +47,7 @@ def aligned_titles(dataset: Dataset, split: str) -> list[tuple[list[str], list[s
     for query, documents in answers.iter_rows():
         text, lang = queries[query]
         same[tuple(documents)].setdefault(lang, words(text))
-    return [(found["ko"], found["en"]) for found in same.values() if found.keys() >= {"ko", "en"}]
+    return [(titles["ko"], titles["en"]) for titles in same.values() if titles.keys() >= {"ko", "en"}]
 
 
 def from_titles(

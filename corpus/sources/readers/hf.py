@@ -42,7 +42,7 @@ def _splits(path: Path) -> list[tuple[Path, str | None]]:
     if unknown := [name for name in names if name not in SPLITS]:
         raise DatasetError(
             f"{path}: splits of the names {', '.join(SPLITS)} are read, found {', '.join(unknown)}; "
-            "give the folder of one split to have it dealt by group"
+            "give the folder of one split to have its rows assigned to splits by group"
         )
     return [(path / name, SPLITS[name]) for name in names]
 
