@@ -254,7 +254,7 @@ class Cluster:
             raise ClusterError(f"{refused}; {known.advice}")
         if answer.status == 401:
             raise AccessError(
-                f"{self.url} requires credentials (401; sent: {self._credentials}); set "
+                f"{self.url} requires credentials (401; credentials sent: {self._credentials}); set "
                 "OSPARSE_USERNAME and OSPARSE_PASSWORD, OSPARSE_API_KEY or OSPARSE_BEARER"
             )
         if answer.status == 403:

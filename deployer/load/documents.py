@@ -217,9 +217,7 @@ def _fields(place: str, found: str, row: dict[str, Any], id_field: str, text_fie
         said = f"{place}: {text_field} must be a text, found {text!r}"
         return UnusableRow(found, said + _instead(text, row, "text_field"))
     if text_field != TEXT and row.get(TEXT) is not None:
-        return UnusableRow(
-            found, f"{place}: {text_field} is stored as {TEXT}, and the row has a {TEXT} too; rename that"
-        )
+        return UnusableRow(found, f"{place}: {text_field} is stored as {TEXT}, but the row has a {TEXT} too; rename it")
     fields, cleared = {TEXT: text}, set[str]()
     for name, value in row.items():
         if name in ("_id", OPERATION, TEXT, text_field) or name == id_field == "id":

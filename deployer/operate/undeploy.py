@@ -78,55 +78,61 @@ def undeploy(
         InputError: ``keep`` is negative, or osparse made no index of that name.
     """
     if keep < 0:
-        raise InputError(f"keep must be 0 or more, got {keep}")
+        raise InputError(f"`keep` must be at least 0, got {keep}")
     api = ClusterApi(cluster)
-    found, meta = read_generations(api, index), api.all_meta()
-    baselines = _baselines(meta, index) if everything else []
-    has_models = look(api).missing_plugins == []
-    if found.current is None and not found.others and not baselines:
-        work = Removal(api, has_models, plan_only, read_uses(api), deployments_of(meta))
-        if everything:
-            remove_empty_groups(work, None, {deployment.bundle for deployment in work.staying.values()})
-        if work.removed or work.notes:  # of an earlier run that ended the name
-            return UndeployResult(index, None, [], work.removed, not plan_only, work.left, work.notes)
-        raise InputError(f"{cluster.url} has no index of the name {index}; osparse status lists what it has")
-    doomed, kept = _chosen(found, keep, everything)
-    made, going = deployments_of(meta), {one.index for one in doomed}
-    staying = {name: deployment for name, deployment in made.items() if name not in going}
-    work = Removal(api, has_models, plan_only, read_uses(api), staying)
+    generations, meta = read_generations(api, index), api.all_meta()
+    deployments, baselines = deployments_of(meta), _baselines(meta, index) if everything else []
+    leaving, kept = _chosen(generations, keep, everything)
+    names_leaving = {generation.index for generation in leaving}
+    staying = {name: deployment for name, deployment in deployments.items() if name not in names_leaving}
+    work = Removal(api, look(api).missing_plugins == [], plan_only, read_uses(api), staying)
+    if not generations.all and not baselines:
+        return _end_again(work, index, everything)
     for name in baselines:
         work.baseline(name)
     hybrid = {("search", names.fusing_pipeline(index))} if everything else set()
     removed = [
-        work.deployment(one.index, one.deployment, {index, index + SUFFIX}, hybrid if one is doomed[-1] else ())
-        for one in doomed
+        work.deployment(one.index, one.deployment, {index, index + SUFFIX}, hybrid if one is leaving[-1] else ())
+        for one in leaving
     ]
     if orphans:
-        remove_orphans(work, {one.deployment.bundle for one in found.all}, made.values())
-    still = {one.deployment.bundle for one, gone in zip(doomed, removed, strict=True) if not gone}
-    still |= {deployment.bundle for deployment in staying.values()}
-    remove_empty_groups(work, None if everything or keep == 0 else {one.deployment.bundle for one in doomed}, still)
+        remove_orphans(work, {one.deployment.bundle for one in generations.all}, deployments.values())
+    left = [one.deployment for one, gone in zip(leaving, removed, strict=True) if not gone]
+    used = {deployment.bundle for deployment in (*left, *staying.values())}
+    remove_empty_groups(work, None if everything or keep == 0 else {one.deployment.bundle for one in leaving}, used)
     if everything and all(removed) and not staying:
-        work.bundles_index({one.deployment.fingerprint for one in doomed})
+        work.bundles_index({one.deployment.fingerprint for one in leaving})
     ended = everything and not plan_only and removed[-1:] == [True]
-    return UndeployResult(
-        index=index,
-        in_use=found.current.index if found.current and not ended else None,
-        kept=[one.index for one in kept],
-        removed=work.removed,
-        applied=not plan_only,
-        left=work.left,
-        notes=work.notes,
-    )
+    in_use = generations.current.index if generations.current and not ended else None
+    return _result(work, index, in_use, [one.index for one in kept])
 
 
-def _chosen(found: Generations, keep: int, everything: bool) -> tuple[list[Generation], list[Generation]]:
+def _end_again(work: Removal, index: str, everything: bool) -> UndeployResult:
+    """Of a name that an earlier run ended: the model groups that the server kept then.
+
+    Raises:
+        InputError: there are none.
+    """
+    if everything:
+        remove_empty_groups(work, None, {deployment.bundle for deployment in work.staying.values()})
+    if not work.removed and not work.notes:
+        url = work.api.cluster.url
+        raise InputError(f"{url} has no index of the name {index}; osparse status lists what it has")
+    return _result(work, index, None, [])
+
+
+def _result(work: Removal, index: str, in_use: str | None, kept: list[str]) -> UndeployResult:
+    return UndeployResult(index, in_use, kept, work.removed, not work.plan_only, work.left, work.notes)
+
+
+def _chosen(generations: Generations, keep: int, everything: bool) -> tuple[list[Generation], list[Generation]]:
     """Which are to be removed, the one in use last, and which are kept besides it."""
     if everything:
-        return [*found.others, *found.waiting, *([found.current] if found.current else [])], []
+        return [*generations.others, *generations.waiting, *([generations.current] if generations.current else [])], []
     if keep == 0:
-        return [*found.others, *found.waiting], []
-    return [*found.others[keep:]], [*found.others[:keep], *found.waiting]  # those waiting may be being filled now
+        return [*generations.others, *generations.waiting], []
+    waiting = generations.waiting  # may be in the middle of a load
+    return [*generations.others[keep:]], [*generations.others[:keep], *waiting]
 
 
 def _baselines(meta: Mapping[str, Any], index: str) -> list[str]:

@@ -90,7 +90,7 @@ def test_an_index_that_served_before_is_no_fault(
 def test_a_pipeline_that_names_another_model_is_a_problem(server: MLCommonsServer, small_bundle: Bundle) -> None:
     deploy(small_bundle, client(server), "products")
     (pipeline,) = server.ingest.values()
-    pipeline["processors"][-1]["sparse_encoding"]["model_id"] = "stranger"
+    pipeline["processors"][1]["sparse_encoding"]["model_id"] = "stranger"
     (found,) = status(client(server))
     assert not found.ready and "names another model than its encoder" in str(found)
     deploy(small_bundle, client(server), "products")

@@ -90,7 +90,11 @@ def test_a_place_for_failures_that_cannot_be_is_said_before_the_load(
     cluster = client(core)
     deploy(small_bundle, cluster, "products")
     path = write(tmp_path / "d.jsonl", [{"id": "a", "text": "x"}])
-    for wrong, words in ((tmp_path, "is a directory"), (path / "f.jsonl", "cannot be made"), (path, "is to be read")):
+    for wrong, words in (
+        (tmp_path, "is a directory"),
+        (path / "f.jsonl", "cannot be made"),
+        (path, "is both an input"),
+    ):
         calls = len(core.calls)
         with pytest.raises(InputError, match=f"{words}.*`failures`"):
             index_documents(cluster, "products", [path], failures=wrong)

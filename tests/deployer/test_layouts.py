@@ -122,11 +122,11 @@ def test_a_fusing_pipeline_stands_beside_the_plain_one(
 
 
 REFUSED = [
-    (Serving(prune_ratio=1.0), r"outside \[0, 1\)"),
-    (Serving(ingest_batch=0), "less than 1"),
-    (Serving(field="sparse_vector", two_phase=True), "do not go together"),
-    (Serving(field="semantic", chunk_text=True), "goes with --field rank_features"),
-    (Serving(field="semantic", skip_existing=True), "--field semantic has none"),
+    (Serving(prune_ratio=1.0), r"must be in \[0, 1\)"),
+    (Serving(ingest_batch=0), "at least 1, got 0"),
+    (Serving(field="sparse_vector", two_phase=True), "exclude each other"),
+    (Serving(field="semantic", chunk_text=True), "goes with `field=rank_features`"),
+    (Serving(field="semantic", skip_existing=True), "`field=semantic` has none"),
     (Serving(chunk_text=True, two_phase=True), "no effect on the nested"),
 ]
 

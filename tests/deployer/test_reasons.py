@@ -122,7 +122,7 @@ def test_a_failures_file_that_cannot_be_is_refused_before_anything(tmp_path: Pat
         tmp_path / "dangling",
     ]
     for path in wrong:
-        with pytest.raises(InputError, match="(is a directory|cannot be made: .+); the failures are listed in a file"):
+        with pytest.raises(InputError, match="(is a directory|cannot be made: .+); `failures` must be a file"):
             FailureLog(path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["dangling", "file"]
     null = FailureLog(Path("/dev/null"))
