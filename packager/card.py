@@ -20,8 +20,7 @@ def card(bundle: Bundle, fit: Fit) -> str:
             ("file", "function", "format", "bytes", "sha256"),
             [(f.name, f.function_name, f.model_format, f"{f.size:,}", f"`{f.sha256}`") for f in bundle.files.values()],
         ),
-        "## Proved for\n\nEvery version was looked up in one table of what it runs; a part is listed with what showed "
-        "that it runs there.",
+        "## Proved for\n\nEach part of the bundle, with what shows that it runs on these versions.",
         _table(
             ("OpenSearch", "part", "how"),
             [(v, part, how) for v, parts in bundle.checks.get("targets", {}).items() for part, how in parts.items()],
@@ -66,15 +65,15 @@ def _origin(bundle: Bundle) -> list[tuple[str, str]]:
 def _parity(bundle: Bundle) -> str:
     parity = bundle.checks.get("parity", {})
     if not parity:
-        return "It is quantised: its weights differ from the model's as said above."
+        return "It is quantised: its weights differ from the model's as listed above."
     rows = [
-        (form, f"{found['cases']}", f"1 to {found['longest']}", f"below {found['largest_difference_below']:g}")
-        for form, found in parity.items()
+        (form, f"{proof['cases']}", f"1 to {proof['longest']}", f"below {proof['largest_difference_below']:g}")
+        for form, proof in parity.items()
     ]
-    said = (
+    equal = (
         "Each packaged graph gave the model's weights, in batches of 1 to 8 and under padding, and the same non-zeros."
     )
-    return f"{said}\n\n{_table(('format', 'cases', 'ids', 'largest difference'), rows)}"
+    return f"{equal}\n\n{_table(('format', 'cases', 'ids', 'largest difference'), rows)}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -265,5 +265,5 @@ def _licence(card: Path) -> str | None:
         front = yaml.safe_load(text[3:].partition("\n---")[0])
     except yaml.YAMLError:
         return None
-    found = front.get("license") if isinstance(front, dict) else None
-    return str(found) if found else None
+    licence = front.get("license") if isinstance(front, dict) else None
+    return str(licence) if licence else None

@@ -1,4 +1,4 @@
-"""The model to package, loaded once and found fit: weights finite, special tokens masked, positions enough."""
+"""The model to package, loaded once and checked: weights finite, special tokens masked, positions enough."""
 
 from __future__ import annotations
 

@@ -62,9 +62,9 @@ def _static(folder: Path, tokens: Sequence[str], special: Sequence[int]) -> tupl
     if bad:
         raise ModelError(f"{folder}: {len(bad)} query weights are negative, infinite or NaN, like {dict(bad[:3])}")
     _refuse_large({token: values[i] for i, token in enumerate(tokens) if token}, folder)
-    found: Mapping[str, float] = {t: max(float(values[i]), MIN_WEIGHT) for i, t in enumerate(tokens) if t}
+    weights: Mapping[str, float] = {t: max(float(values[i]), MIN_WEIGHT) for i, t in enumerate(tokens) if t}
     missing = sum(1 for i, token in enumerate(tokens) if token and values[i] == 0)
-    lexicon = Lexicon.build(tokens, special, found, source=str(folder))
+    lexicon = Lexicon.build(tokens, special, weights, source=str(folder))
     return lexicon, {"from": "SparseStaticEmbedding", "missing": missing, "missing_count_as": MIN_WEIGHT}
 
 

@@ -38,10 +38,10 @@ def _copies(bundle: Bundle, name: str) -> set[str]:
     tokenizer.json of tokenizer.zip is left out where the manifest says that queries have their own.
     """
     own = name == "tokenizer.json" and _own_query_tokenizer(bundle)
-    found = {read_member(bundle.zip_path(key), name) for key in bundle.files if not (own and key == "tokenizer")}
+    contents = {read_member(bundle.zip_path(key), name) for key in bundle.files if not (own and key == "tokenizer")}
     if name != "tokenizer.json":
-        return {data.decode(errors="replace") for data in found}
-    return {json.dumps({**json.loads(data), "truncation": None}, sort_keys=True) for data in found}
+        return {data.decode(errors="replace") for data in contents}
+    return {json.dumps({**json.loads(data), "truncation": None}, sort_keys=True) for data in contents}
 
 
 def _own_query_tokenizer(bundle: Bundle) -> bool:
@@ -68,10 +68,10 @@ def tokenizer(subject: Subject) -> Iterable[Check]:
     queries = bundle.checks.get("tokenizer", {}).get("query_length", SERVER_MAX_TOKENS)
     lengths = {key: queries if key == "tokenizer" else bundle.head.max_length for key in bundle.files}
     problems = []
-    for key, wanted in lengths.items():
-        found = json.loads(read_member(bundle.zip_path(key), "tokenizer.json")).get("truncation") or {}
-        if found.get("max_length") != wanted:
-            problems.append(f"{key}: {found.get('max_length', 'none')}, not {wanted} ids")
+    for key, length in lengths.items():
+        truncation = json.loads(read_member(bundle.zip_path(key), "tokenizer.json")).get("truncation") or {}
+        if truncation.get("max_length") != length:
+            problems.append(f"{key}: {truncation.get('max_length', 'none')}, not {length} ids")
     detail = f"documents {bundle.head.max_length} ids, queries {queries}"
     yield result("truncation", "contents", problems, detail)
 

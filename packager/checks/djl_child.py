@@ -106,14 +106,14 @@ class _Encoder:
         inputs = [manager.create(longs(ids)), manager.create(longs(mask))]
         for array, name in zip(inputs, ("input1.input_ids", "input1.attention_mask"), strict=True):
             array.setName(name)
-        found = self.predictor.predict(self.jpype.JClass("ai.djl.ndarray.NDList")(*inputs))
-        if len(found) != 1:
-            raise _Refused(f"the model returns {len(found)} tensors, ML Commons would answer as many results")
-        array = found.get(0)
+        outputs = self.predictor.predict(self.jpype.JClass("ai.djl.ndarray.NDList")(*inputs))
+        if len(outputs) != 1:
+            raise _Refused(f"the model returns {len(outputs)} tensors, ML Commons would answer as many results")
+        array = outputs.get(0)
         where = list(array.nonzero().squeeze().toLongArray())
         values = array.toFloatArray()
         pairs = [(int(i), float(values[int(i)])) for i in where]
-        found.close()
+        outputs.close()
         manager.close()
         return pairs
 
@@ -157,8 +157,8 @@ def _root_cause(error: Any) -> str:
 def _memory_mb(name: str) -> float:
     """Resident memory now (VmRSS) or its peak (VmHWM), in 10^6 bytes; 0 where the system does not say."""
     status = Path("/proc/self/status")
-    found = re.search(rf"{name}:\s+(\d+) kB", status.read_text()) if status.is_file() else None
-    return int(found[1]) * 1024 / 1e6 if found else 0.0
+    peak = re.search(rf"{name}:\s+(\d+) kB", status.read_text()) if status.is_file() else None
+    return int(peak[1]) * 1024 / 1e6 if peak else 0.0
 
 
 def _reset_peak() -> None:

@@ -1,4 +1,4 @@
-"""Ring two, behind the model: what neural-search, OpenSearch and Lucene do with the weights of a document.
+"""The emulated index: what neural-search, OpenSearch and Lucene do with the weights of a document.
 
 Read in neural-search (PruneUtils, SparseVector, ByteQuantizer), OpenSearch (RankFeaturesFieldMapper) and Lucene
 (FeatureField), and measured on a real 3.4.0.
@@ -40,13 +40,13 @@ def prune(weights: Mapping[str, float], kind: PruneType, ratio: float = 0.0) -> 
         return dict(falling[: int(ratio)])
     if kind == "alpha_mass":
         total, kept = np.float32(sum(weights.values())), np.float32(0)
-        found: dict[str, float] = {}
+        stored: dict[str, float] = {}
         for token, weight in falling:
             kept += np.float32(weight)
-            found[token] = weight
+            stored[token] = weight
             if kept / total >= np.float32(ratio):
                 break
-        return found
+        return stored
     return dict(weights)
 
 

@@ -116,13 +116,15 @@ def _compared(
     bundle: Bundle,
     run: parity.Runner,
     cases: Sequence[parity.Case],
-    wanted: Sequence[NDArray[np.float32]],
+    expected: Sequence[NDArray[np.float32]],
 ) -> Check:
-    pairs = zip(cases, wanted, strict=True)
-    found = [parity.compare(case, run(case.ids, case.mask), w, bundle.head, bundle.tolerance) for case, w in pairs]
-    problems = [f"{d.case} differs by {d.largest:.2g}" for d in found if not d.ok]
+    pairs = zip(cases, expected, strict=True)
+    differences = [
+        parity.compare(case, run(case.ids, case.mask), w, bundle.head, bundle.tolerance) for case, w in pairs
+    ]
+    problems = [f"{d.case} differs by {d.largest:.2g}" for d in differences if not d.ok]
     longest = max(case.ids.shape[1] for case in cases)
-    worst = max(d.largest for d in found)
+    worst = max(d.largest for d in differences)
     return result(name, group, problems, f"{len(cases)} cases of 1 to {longest} ids, largest difference {worst:.1e}")
 
 
@@ -141,20 +143,20 @@ def _documents(
     tokens = read_tokenizer(bundle.zip_path("tokenizer"))[1]
     problems, worst = [], 0.0
     probes = bundle.probes()
-    for probe, found, by_id in zip(probes, words, ids, strict=True):
-        gap = parity.word_difference(found, probe.document)
-        lone = parity.lone_words(found, probe.document, max(parity.SET_FLOOR, bundle.tolerance))
+    for probe, answer, by_id in zip(probes, words, ids, strict=True):
+        gap = parity.word_difference(answer, probe.document)
+        lone = parity.lone_words(answer, probe.document, max(parity.SET_FLOOR, bundle.tolerance))
         worst = max(worst, gap)
         named = {tokens[i] if i < len(tokens) else f"id {i}": weight for i, weight in by_id.items()}
         if not gap <= bundle.tolerance:
             problems.append(f"{probe.text[:30]!r} differs by {gap:.2g}")
-        elif bundle.quantization and (far := unlike(found, probe.document)):
+        elif bundle.quantization and (far := unlike(answer, probe.document)):
             problems.append(f"{probe.text[:30]!r} is another vector: {far}")
         elif lone:
             problems.append(f"{probe.text[:30]!r} has {lone[:3]} on one side only")
-        elif named != found:
+        elif named != answer:
             problems.append(
-                f"{probe.text[:30]!r}: ids and words differ over {sorted(named.items() ^ found.items())[:2]}"
+                f"{probe.text[:30]!r}: ids and words differ over {sorted(named.items() ^ answer.items())[:2]}"
             )
     detail = f"{len(probes)} probe texts get their weights, largest difference {worst:.1e}{runtime}"
     return result(form, group, problems, detail)
@@ -168,12 +170,12 @@ def _dense(answers: Sequence[Mapping[int, float]], width: int) -> Iterator[NDArr
         yield row
 
 
-def _queries(bundle: Bundle, group: Group, found: Sequence[Mapping[str, float]], runtime: str = "") -> Check:
+def _queries(bundle: Bundle, group: Group, answers: Sequence[Mapping[str, float]], runtime: str = "") -> Check:
     """Answers of the tokenizer model against the probes and against ``osparse.formula.weights``."""
     encoder = open_query_encoder(bundle.zip_path("tokenizer"))
     probes = bundle.probes()
     problems = []
-    for probe, weights in zip(probes, found, strict=True):
+    for probe, weights in zip(probes, answers, strict=True):
         for other in (probe.query, encoder.encode(probe.text)):
             gap = parity.word_difference(weights, other)
             if gap > parity.TOLERANCE or weights.keys() != other.keys():

@@ -1,4 +1,4 @@
-"""Ring one, parity: the packaged graphs give the weights of the model they were made from, on the same ids and masks.
+"""Parity: the packaged graphs give the weights of the model they were made from, on the same ids and masks.
 
 The cases are every probe text alone, single rows of 1 to 512 ids, and batches of 2 to 8 rows padded to the longest, one
 of them from 3 ids to 256.
@@ -100,42 +100,40 @@ def padding_leak(run: Runner, cases: Sequence[Case]) -> float:
     return largest
 
 
-def word_difference(found: Mapping[str, float], wanted: Mapping[str, float]) -> float:
+def word_difference(answer: Mapping[str, float], expected: Mapping[str, float]) -> float:
     """Largest absolute difference of a weight of {token: weight}; a token that one side lacks weighs 0 there."""
-    return max((abs(found.get(token, 0.0) - wanted.get(token, 0.0)) for token in {*found, *wanted}), default=0.0)
+    return max((abs(answer.get(token, 0.0) - expected.get(token, 0.0)) for token in {*answer, *expected}), default=0.0)
 
 
-def lone_words(found: Mapping[str, float], wanted: Mapping[str, float], floor: float = SET_FLOOR) -> list[str]:
+def lone_words(answer: Mapping[str, float], expected: Mapping[str, float], floor: float = SET_FLOOR) -> list[str]:
     """Tokens above ``floor`` that the other side does not have."""
-    return sorted(t for t in found.keys() ^ wanted.keys() if max(found.get(t, 0), wanted.get(t, 0)) > floor)
+    return sorted(t for t in answer.keys() ^ expected.keys() if max(answer.get(t, 0), expected.get(t, 0)) > floor)
 
 
 def compare(
-    case: Case, found: NDArray[np.float32], wanted: NDArray[np.float32], head: Head, tolerance: float = TOLERANCE
+    case: Case, answer: NDArray[np.float32], expected: NDArray[np.float32], head: Head, tolerance: float = TOLERANCE
 ) -> Difference:
-    """``found`` against ``wanted``, (B, V) each; a weight on the very edge of pruning may fall on either side."""
-    if found.shape != wanted.shape:
-        return Difference(f"{case.name}: shapes {found.shape} and {wanted.shape}", float("nan"), 0)
-    larger = np.maximum(found, wanted)
-    lone = (found == 0) != (wanted == 0)
-    edge = lone & _on_the_edge(larger, wanted, head, tolerance)
-    gap = np.where(edge, 0, np.abs(found - wanted))
+    """``answer`` against ``expected``, (B, V) each; a weight on the very edge of pruning may fall on either side."""
+    if answer.shape != expected.shape:
+        return Difference(f"{case.name}: shapes {answer.shape} and {expected.shape}", float("nan"), 0)
+    larger = np.maximum(answer, expected)
+    lone = (answer == 0) != (expected == 0)
+    edge = lone & _on_the_edge(larger, expected, head, tolerance)
+    gap = np.where(edge, 0, np.abs(answer - expected))
     only_one = int((lone & ~edge & (larger > max(SET_FLOOR, tolerance))).sum())
     return Difference(case.name, float(gap.max(initial=0)), only_one, tolerance)
 
 
-def require_parity(
-    runners: Mapping[str, Runner], wanted: Runner, cases: Sequence[Case], head: Head
-) -> dict[str, float]:
+def require_parity(runners: Mapping[str, Runner], model: Runner, cases: Sequence[Case], head: Head) -> dict[str, float]:
     """Largest difference per format; raises :class:`CheckError` with a table of what differed."""
     largest = dict.fromkeys(runners, 0.0)
     failed: list[tuple[str, Difference]] = []
     with ThreadPoolExecutor(len(runners) + 1) as pool:  # each runs on one thread and leaves Python's lock alone
         for case in cases:
-            answers = [pool.submit(run, case.ids, case.mask) for run in (wanted, *runners.values())]
-            weights, *found = (answer.result() for answer in answers)
-            for form, given in zip(runners, found, strict=True):
-                difference = compare(case, given, weights, head)
+            calls = [pool.submit(run, case.ids, case.mask) for run in (model, *runners.values())]
+            expected, *answers = (call.result() for call in calls)
+            for form, answer in zip(runners, answers, strict=True):
+                difference = compare(case, answer, expected, head)
                 largest[form] = max(largest[form], difference.largest)
                 if not difference.ok:
                     failed.append((form, difference))
@@ -161,13 +159,13 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _on_the_edge(
-    values: NDArray[np.float32], wanted: NDArray[np.float32], head: Head, tolerance: float
+    values: NDArray[np.float32], expected: NDArray[np.float32], head: Head, tolerance: float
 ) -> NDArray[np.bool_]:
     """Where a value is within the tolerance of what pruning cuts at: (B, V) -> (B, V)."""
     edge = np.zeros(values.shape, bool)
     if head.prune_ratio > 0:
-        edge |= np.abs(values - head.prune_ratio * wanted.max(1, keepdims=True, initial=0)) <= tolerance
+        edge |= np.abs(values - head.prune_ratio * expected.max(1, keepdims=True, initial=0)) <= tolerance
     if head.top_k is not None:
-        smallest = np.where(wanted > 0, wanted, np.inf).min(1, keepdims=True, initial=np.inf)
+        smallest = np.where(expected > 0, expected, np.inf).min(1, keepdims=True, initial=np.inf)
         edge |= np.abs(values - smallest) <= tolerance
     return edge

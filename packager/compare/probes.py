@@ -58,13 +58,13 @@ def make_probes(
     """The texts with their weights; ``tokenizer`` is the packaged one, ``tokens`` the raw token of each id."""
     exact = copy.deepcopy(encoder).double().eval()
     names = (*tokens, *[""] * (exact.decoder.weight.shape[0] - len(tokens)))
-    found = []
+    probes = []
     for kind, text in TEXTS:
         weights = _exact_weights(exact, tokenizer.encode(text).ids)
         if weights is not None:
             document = {t: r for t, w in sparse_dict(weights, names).items() if (r := round(w, 6)) > 0}
-            found.append(Probe(text, kind, document, query.encode(text)))
-    return found
+            probes.append(Probe(text, kind, document, query.encode(text)))
+    return probes
 
 
 def write_probes(path: Path, probes: Sequence[Probe]) -> None:

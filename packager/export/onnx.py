@@ -69,19 +69,19 @@ def export(graph: Graph) -> bytes:
 def problems(data: bytes) -> list[str]:
     """Why the server's ONNX Runtime 1.16.3 would not load the file, in words; [] if nothing is known against it."""
     model = onnx.load_from_string(data)
-    found = []
+    reasons = []
     if model.ir_version > MAX_IR:
-        found.append(f"it has IR {model.ir_version}, the server reads IR {MAX_IR}")
-    found += [f"it has opset {o.version} of {o.domain or 'ai.onnx'}" for o in model.opset_import if _is_new(o)]
+        reasons.append(f"it has IR {model.ir_version}, the server reads IR {MAX_IR}")
+    reasons += [f"it has opset {o.version} of {o.domain or 'ai.onnx'}" for o in model.opset_import if _is_new(o)]
     names = sorted(i.name for i in model.graph.input)
     if names != sorted(INPUTS):
-        found.append(f"its inputs are {names}, the server has {sorted(INPUTS)}")
+        reasons.append(f"its inputs are {names}, the server has {sorted(INPUTS)}")
     if any(i.data_location == onnx.TensorProto.EXTERNAL for i in model.graph.initializer):
-        found.append("it keeps weights in a second file, which the server loses")
+        reasons.append("it keeps weights in a second file, which the server loses")
     unknown = sorted({node.op_type for node in _nodes(model.graph) if node.op_type not in KNOWN})
     if unknown:
-        found.append(f"ONNX Runtime 1.16.3 is not known to have {', '.join(unknown)}")
-    return found
+        reasons.append(f"ONNX Runtime 1.16.3 is not known to have {', '.join(unknown)}")
+    return reasons
 
 
 def _is_new(opset: Any) -> bool:

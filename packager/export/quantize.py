@@ -115,10 +115,10 @@ def _by_row(x: str) -> list[Any]:
     ]
 
 
-def _restore(found: str, rows: str, columns: str, out: str) -> list[Any]:
+def _restore(integers: str, rows: str, columns: str, out: str) -> list[Any]:
     """int32 -> fp32 by the scale of the rows and that of each column."""
     return [
-        helper.make_node("Cast", [found], [f"{out}.float"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Cast", [integers], [f"{out}.float"], to=onnx.TensorProto.FLOAT),
         helper.make_node("Mul", [f"{out}.float", rows], [f"{out}.rows"]),
         helper.make_node("Mul", [f"{out}.rows", columns], [out]),
     ]
@@ -172,14 +172,14 @@ def _multiply(graph: Any, body: Any, product: Any, name: str) -> None:
     rows, logits = product.input[0], product.output[0]
     graph.node.insert(0, helper.make_node("Transpose", [name], [f"{name}.columns"], perm=[1, 0]))
     largest = next(node for node in body.node if node.op_type == "ReduceMax")
-    found = largest.output[0]
-    largest.output[0] = f"{found}.int"
+    maximum = largest.output[0]
+    largest.output[0] = f"{maximum}.int"
     nodes = list(body.node)
     quantise = [
         helper.make_node("DynamicQuantizeLinear", [rows], ["rows.int", "rows.scale", "rows.middle"]),
         helper.make_node("MatMulInteger", ["rows.int", f"{name}.columns", "rows.middle", MIDDLE_OF], [logits]),
     ]
-    restore = _restore(f"{found}.int", "rows.scale", f"{name}.scale", found)
+    restore = _restore(f"{maximum}.int", "rows.scale", f"{name}.scale", maximum)
     at, after = nodes.index(product), nodes.index(largest) + 1
     del body.node[:]
     body.node.extend([*nodes[:at], *quantise, *nodes[at + 1 : after], *restore, *nodes[after:]])

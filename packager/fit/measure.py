@@ -179,14 +179,14 @@ def _seismic(
 ) -> dict[str, float]:
     field = Seismic(ceilings["ingest"], ceilings["search"])
     stored = to_bytes(weights, ceilings["ingest"])
-    kept = [field.store(document) for document in documents]
+    stored_documents = [field.store(document) for document in documents]
     errors: list[float] = []
     best: list[float] = []
     for query in queries:
-        asked = field.store(query, ceilings["search"])
+        stored_query = field.store(query, ceilings["search"])
         exact = [_dot(query, document) for document in documents]
-        found = [field.score_stored(asked, document) for document in kept]
-        errors += [abs(f - e) for f, e in zip(found, exact, strict=True) if e > 0]
+        scores = [field.score_stored(stored_query, document) for document in stored_documents]
+        errors += [abs(f - e) for f, e in zip(scores, exact, strict=True) if e > 0]
         best.append(max(exact))
     return {
         "clipped": _share(weights > ceilings["ingest"]),

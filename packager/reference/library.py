@@ -110,15 +110,15 @@ def compare_with_library(layout: Layout, packaged: Packaged, *, length_given: bo
     largest = dict.fromkeys([*packaged.runners, "queries"], 0.0)
     problems: dict[str, list[str]] = {name: [] for name in largest}
     for text in texts:
-        wanted = library.encode_document(text)
-        wanted[list(packaged.head.masked_ids)] = 0
+        expected = library.encode_document(text)
+        expected[list(packaged.head.masked_ids)] = 0
         ids = np.array([packaged.tokenizer.encode(text).ids], dtype=np.int64)
         for name, run in packaged.runners.items():
             case = Case(repr(text[:30]), ids, np.ones_like(ids))
-            found = compare(case, run(ids, case.mask), wanted[None], packaged.head, packaged.tolerance)
-            largest[name] = max(largest[name], found.largest)
-            if not found.ok:
-                problems[name].append(f"the document {found.case} differs by {found.largest:.2g}")
+            difference = compare(case, run(ids, case.mask), expected[None], packaged.head, packaged.tolerance)
+            largest[name] = max(largest[name], difference.largest)
+            if not difference.ok:
+                problems[name].append(f"the document {difference.case} differs by {difference.largest:.2g}")
         gap = _query_gap(packaged.query.encode(text), library.encode_query(text), packaged.lexicon, ordinary)
         largest["queries"] = max(largest["queries"], gap)
         if not gap <= QUERY_TOLERANCE:
@@ -138,12 +138,12 @@ def require_agreement(agreement: Agreement, layout: Layout) -> None:
 
 
 def _query_gap(
-    found: Mapping[str, float], wanted: NDArray[np.float32], lexicon: Lexicon, ordinary: NDArray[np.bool_]
+    query: Mapping[str, float], expected: NDArray[np.float32], lexicon: Lexicon, ordinary: NDArray[np.bool_]
 ) -> float:
     weights = np.zeros(len(lexicon.tokens), np.float32)
-    for token, weight in found.items():
+    for token, weight in query.items():
         weights[lexicon.id_of[token]] = weight
-    gap = np.abs(weights - wanted[: len(weights)]) / np.maximum(1.0, np.abs(weights))
+    gap = np.abs(weights - expected[: len(weights)]) / np.maximum(1.0, np.abs(weights))
     return float((gap * ordinary).max(initial=0))
 
 

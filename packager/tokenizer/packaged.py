@@ -134,11 +134,11 @@ def lossy(tokenizer: Tokenizer) -> list[str]:
     return list(_differences(((i, token) for i, token in vocabulary if i not in special), decoded))
 
 
-def _differences(wanted: Iterable[tuple[int, str]], decoded: Iterable[str]) -> Iterable[str]:
+def _differences(vocabulary: Iterable[tuple[int, str]], decoded: Iterable[str]) -> Iterable[str]:
     seen: dict[str, int] = {}
-    for (i, token), found in zip(wanted, decoded, strict=True):
-        if found != token or not token:
-            yield f"id {i} {token!r} decodes to {found!r}"
-        elif found in seen:
-            yield f"ids {seen[found]} and {i} both decode to {found!r}"
-        seen[found] = i
+    for (i, token), string in zip(vocabulary, decoded, strict=True):
+        if string != token or not token:
+            yield f"id {i} {token!r} decodes to {string!r}"
+        elif string in seen:
+            yield f"ids {seen[string]} and {i} both decode to {string!r}"
+        seen[string] = i

@@ -24,7 +24,7 @@ MOST_WEIGHTS = 5_000
 
 
 def short_documents(subject: Subject) -> Iterable[Check]:
-    """No probe may have more weights than our index has room for."""
+    """No probe may have more weights than our index accepts."""
     counts = {probe.text[:30]: len(probe.document) for probe in subject.bundle.probes()}
     problems = [f"{text!r} has {count:,} weights" for text, count in counts.items() if count > MOST_WEIGHTS]
     yield result("short documents", "contents", problems, f"at most {max(counts.values()):,} weights per probe")

@@ -1,4 +1,4 @@
-"""Ring (c): bundles of three tokenizer families in the server's own runtime, fetched from Maven Central once."""
+"""Server runtime: bundles of three tokenizer families in the server's own runtime, fetched from Maven Central once."""
 
 from __future__ import annotations
 

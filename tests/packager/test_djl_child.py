@@ -1,4 +1,4 @@
-"""Ring (c) without a Java virtual machine: what is said when the runtime cannot be had, ends, or refuses."""
+"""The server runtime without a Java virtual machine: what is said when the runtime cannot be had, ends, or refuses."""
 
 from __future__ import annotations
 

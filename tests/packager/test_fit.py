@@ -116,7 +116,7 @@ def test_the_commands_print_it(bundle: Bundle, dataset: Dataset, model: Model) -
     run = CliRunner().invoke(cli, ["verify", str(bundle.path), "--dataset", str(dataset.path)], catch_exceptions=False)
     assert run.exit_code == 0 and "documents cut at the cap" in run.stdout and "16 documents" in run.stdout
     run = CliRunner().invoke(cli, ["package", str(model.path), "--output", str(bundle.path)], catch_exceptions=False)
-    assert "SEISMIC ceilings to set" in run.stdout and "pass --dataset" in run.stdout
+    assert "SEISMIC ceilings to set" in run.stdout and "give a dataset for" in run.stdout
 
 
 def test_another_model_is_refused(bundle: Bundle, model: Model, tmp_path: Path) -> None:

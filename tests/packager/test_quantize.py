@@ -110,7 +110,7 @@ def test_a_quantised_bundle_says_what_it_loses(model: Model, bundle: Bundle, tmp
         *encoder.encode(["pears"]),
         *encoder.encode(["a ferry"]),
     ]
-    twin = ServerEncoder.open(
+    server = ServerEncoder.open(
         made.zip_path("onnx"), "ONNX", formats.open_runners({"onnx": made.zip_path("onnx")})["onnx"]
     )
-    assert encoder.encode(texts[1:2])[0] == pytest.approx(twin.predict(texts[1]), abs=1e-6), "as the server has it"
+    assert encoder.encode(texts[1:2])[0] == pytest.approx(server.predict(texts[1]), abs=1e-6), "as the server has it"

@@ -80,7 +80,7 @@ def test_components_that_a_server_lacks_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("make", [byte_level, metaspace])
 def test_a_model_of_another_family_packages(make: Callable[[Path], Path], tmp_path: Path) -> None:
-    """Its documents' and queries' keys are raw tokens, each its own; rings (a) and (b) hold, or there were no bundle."""
+    """Its documents' and queries' keys are raw tokens, each its own; graphs and emulator hold, or package fails."""
     model = world.make_model(tmp_path / "model", tokenizer=make(tmp_path / "tokenizer.json"))
     made = package(model, tmp_path / "bundle", ["onnx"])
     probes = {probe.lang: probe for probe in made.probes()}

@@ -1,4 +1,4 @@
-"""The twin gives what a real OpenSearch 3.4.0 was measured to give, and agrees with the tests' own copy of it."""
+"""The emulator gives what a real OpenSearch 3.4.0 was measured to give, and agrees with the tests' own emulator."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from osparse.packager.checks.lucene_emulator import Seismic, prune, rank_feature
 TEXTS = [*(probe for record in world.RECORDS[:3] for probe in record[1:]), *world.ODD_TEXTS, "\ud83d half a pair"]
 
 
-def other_twin(bundle: Bundle, key: str) -> Runtime:
+def other_emulator(bundle: Bundle, key: str) -> Runtime:
     """The second reading of the same server, in tests/support/mlcommons_models.py."""
     file = bundle.files[key]
     document = {"name": "m", "model_version": "1", "algorithm": file.function_name, "model_format": file.model_format}
@@ -36,7 +36,7 @@ def test_two_readings_of_the_server_agree(bundle: Bundle, key: str, form: Any) -
     ours: Any = (
         ServerTokenizer.open(path) if key == "tokenizer" else ServerEncoder.open(path, bundle.files[key].model_format)
     )
-    theirs = other_twin(bundle, key)
+    theirs = other_emulator(bundle, key)
     for text in TEXTS:
         assert ours.predict(text, form) == pytest.approx(theirs.predict(text, form), rel=1e-4, abs=1e-6)  # keys too
 
