@@ -167,7 +167,7 @@ def _descriptions(data: Benchmark, systems: Sequence[System]) -> list[dict[str, 
     """Timed with the first direction's own queries: ten hits without their text."""
     judged = data.sets[0]
     timed: dict[str, Callable[[str], object]] = {
-        system.name: ask for system in systems if (ask := system.ask(judged)) is not None
+        system.name: send for system in systems if (send := system.timed_search(judged)) is not None
     }
     times = latencies(timed, list(judged.queries.values()))
     described = []

@@ -114,7 +114,7 @@ class ClusterBm25(System):
         bodies = {query: render("query_match", text=text, size=depth) for query, text in judged.queries.items()}
         return cluster_run(self.cluster, self._indices[judged.document_lang], bodies, f"BM25 {judged.direction}")
 
-    def ask(self, judged: JudgedSet) -> Callable[[str], object]:
+    def timed_search(self, judged: JudgedSet) -> Callable[[str], object]:
         name, api = self._indices[judged.document_lang], ClusterApi(self.cluster)
         return lambda text: api.search(name, {**render("query_match", text=text, size=10), "_source": False})
 

@@ -62,7 +62,7 @@ class ClusterIndex(System):
     def non_zeros(self) -> dict[str, float]:
         return non_zeros(self.cluster, self.index, self.searcher.deployment.field)
 
-    def ask(self, judged: JudgedSet) -> Callable[[str], object]:
+    def timed_search(self, judged: JudgedSet) -> Callable[[str], object]:
         lang, api = language_filter(self.data, judged), ClusterApi(self.cluster)
 
         def send(text: str) -> None:

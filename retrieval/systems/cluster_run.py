@@ -66,9 +66,9 @@ def latencies(systems: Mapping[str, Callable[[str], object]], texts: Sequence[st
     warm_up = min(WARM_UP, len(chosen) // 2)
     spent: dict[str, list[float]] = {name: [] for name in systems}
     for number, text in enumerate(chosen):
-        for name, ask in systems.items():
+        for name, send in systems.items():
             started = time.perf_counter()
-            ask(text)
+            send(text)
             if number >= warm_up:
                 spent[name].append((time.perf_counter() - started) * 1000)
     return {

@@ -37,7 +37,7 @@ class System(ABC):
         """``mean`` and ``max`` weights per document over ``documents`` of them; {} where the system has none."""
         return {}
 
-    def ask(self, judged: JudgedSet) -> Callable[[str], object] | None:
+    def timed_search(self, judged: JudgedSet) -> Callable[[str], object] | None:
         """A function that sends one query text for ten hits, to be timed; None where there is no server to time."""
         return None
 

@@ -28,6 +28,11 @@ TEXTS = {record[0]: record[4] for record in world.RECORDS}
 LONG = "moon " * 80 + "the harbour"
 
 
+@pytest.fixture(autouse=True)
+def one_encoding() -> None:
+    """Here two models encode the same texts, so the encodings are not shared."""
+
+
 @pytest.fixture(scope="module")
 def pruning(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Bundle]:
     """A model that prunes by share and by number, and its bundle."""

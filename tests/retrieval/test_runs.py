@@ -312,3 +312,12 @@ def test_a_query_without_an_answer_has_no_unjudged_documents(tmp_path: Path) -> 
     comparison = compare([both, one], qrels=qrels)
     assert [(row.judged10, row.answered) for row in comparison.rows] == [(1.0, 2), (0.5, 1)]
     assert comparison.notes == [], "whatever `one` returned was judged"
+
+
+@pytest.mark.parametrize(("flag", "weights"), [([], "9 significant bits"), (["--full-precision"], "full precision")])
+def test_full_precision_is_an_option(
+    flag: list[str], weights: str, dataset: Dataset, bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", "--dataset", str(dataset.path), "--bundle", str(bundle.path), *flag, "--json"]
+    code, out, _ = run_command(command, capsys)
+    assert code == 0 and weights in json.loads(out)["systems"][0]["weights"]
