@@ -20,6 +20,7 @@ from typing import Any
 from osparse.deployer.cluster.credentials import SECRETS, Credentials
 from osparse.errors import InputError
 from osparse.io.files import read_text
+from osparse.io.user_folders import user_folder
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,7 @@ class Profile:
 
 def profiles_file() -> Path:
     """``$XDG_CONFIG_HOME/osparse/profiles.toml``, or under ``~/.config``."""
-    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return Path(base) / "osparse" / "profiles.toml"
+    return user_folder("config") / "profiles.toml"
 
 
 def read_profile(name: str) -> Profile:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from osparse.deployer.plan import Finding, Made
 from osparse.errors import ClusterError
 from osparse.io.files import sha256_file, write_atomic
 from osparse.io.progress import progress
+from osparse.io.user_folders import user_folder
 from osparse.opensearch_templates import render
 
 CHUNK = 5_000_000
@@ -116,8 +116,7 @@ def fetch_part(api: ClusterApi, deployment: Deployment, part: str) -> Path:
 
 def cache_folder() -> Path:
     """Where parts are cached on this machine."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "osparse" / "bundles"
+    return user_folder("cache") / "bundles"
 
 
 def _read_chunks(api: ClusterApi, deployment: Deployment, part: str, ids: list[str]) -> Iterator[bytes]:

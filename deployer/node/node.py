@@ -10,7 +10,6 @@ This process imports no Java: it lays out the home, starts :mod:`osparse.deploye
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections import deque
 from dataclasses import replace
@@ -21,6 +20,7 @@ from osparse.deployer.node.home import START_LOCK, claim_home, lay_out, lock_of
 from osparse.deployer.node.state import LOG_FILE, PREVIOUS_LOG, NodeStatus, read_record, read_status
 from osparse.errors import InputError
 from osparse.io.locks import held
+from osparse.io.user_folders import user_folder
 from osparse.plugins.extras import check
 from osparse.runtime.java import choose_java
 
@@ -36,8 +36,7 @@ log = logging.getLogger("osparse.deployer.node.node")
 
 def default_home() -> Path:
     """``$XDG_DATA_HOME/osparse/node``, or ``~/.local/share/osparse/node``."""
-    data = os.environ.get("XDG_DATA_HOME")
-    return (Path(data) if data else Path.home() / ".local" / "share") / "osparse" / "node"
+    return user_folder("data") / "node"
 
 
 def node_status(home: Path | None = None) -> NodeStatus:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import Any
 from osparse.contracts.bundle import Bundle, open_zip
 from osparse.errors import CheckError, InputError, NodeError
 from osparse.io.locks import held
+from osparse.io.user_folders import user_folder
 from osparse.opensearch_versions import RUNTIMES
 from osparse.plugins.extras import check
 from osparse.runtime.jars import cache_folder as maven_cache
@@ -75,8 +75,7 @@ class Served:
 
 def cache_folder() -> Path:
     """Where the native code is unpacked."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "osparse" / f"djl-{SERVER.djl}"
+    return user_folder("cache") / f"djl-{SERVER.djl}"
 
 
 def serve(bundle: Bundle, texts: Sequence[str], rows: Sequence[Sequence[int]] = ()) -> Served:

@@ -21,19 +21,19 @@ from osparse.encoders.threads import side_by_side
 from osparse.errors import ModelError
 from osparse.formula.lexicon import load_tokenizer, vocabulary_of
 from osparse.formula.weights import Head, sparse_dict
-from osparse.masked_lm.architectures import find
+from osparse.masked_lm.architectures import MaskedLm, find
 from osparse.masked_lm.load import load_masked_lm
 
 TOKENS = 2_048
 """Padded tokens of a batch of texts: what its layers hold stays in the processor's cache."""
 
 
-def positions(mlm: Any) -> int:
+def positions(mlm: MaskedLm) -> int:
     """Ids that a text may have, special ones included, by the model's position embeddings."""
     return find(mlm.config.model_type).positions(mlm.config)
 
 
-def decoder_rows(mlm: Any) -> int:
+def decoder_rows(mlm: MaskedLm) -> int:
     """Rows of the masked-LM's decoder: the vocabulary, and what its author left unused."""
     return int(find(mlm.config.model_type).decoder(mlm).weight.shape[0])
 
@@ -46,11 +46,11 @@ class SparseEncoder(nn.Module):
     training_dtype: torch.dtype | None = None
     """What the body computes in while it is trained (torch.autocast); None leaves it in fp32."""
 
-    def __init__(self, mlm: Any, head: Head, lexical: LexicalTable | None = None) -> None:
+    def __init__(self, mlm: MaskedLm, head: Head, lexical: LexicalTable | None = None) -> None:
         """``lexical``: what a document's own tokens add to the weights."""
         super().__init__()
         self.architecture = find(mlm.config.model_type)
-        self.mlm = mlm
+        self.mlm: Any = mlm
         self.head = head
         self.lexical = lexical
         rows = decoder_rows(mlm)

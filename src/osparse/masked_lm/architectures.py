@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,18 @@ from osparse.plugins import entry_points
 
 GROUP = entry_points.ARCHITECTURES
 Transform = Callable[[Tensor], Tensor]
+
+
+class MaskedLm(Protocol):
+    """What osparse needs of any masked language model of transformers; an architecture knows the rest of its own."""
+
+    config: Any
+    """Its configuration, with a ``model_type``."""
+
+    @property
+    def base_model(self) -> nn.Module: ...
+
+    def get_output_embeddings(self) -> nn.Module: ...
 
 
 def _no_offset(config: Any) -> int:
@@ -55,7 +67,7 @@ class Architecture:
     problems: Callable[[Mapping[str, Any]], list[str]] = _no_problems
     """config.json as read -> what of it the model class does not compute, each in words that name the setting."""
 
-    def states(self, mlm: Any, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def states(self, mlm: MaskedLm, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, T), (B, T) -> (B, T, D) last hidden states of the body."""
         segments = {"token_type_ids": torch.zeros_like(input_ids)} if self.token_types else {}
         states: Tensor = self.body(mlm)(
@@ -68,16 +80,14 @@ class Architecture:
         return int(getattr(config, "max_position_embeddings", SERVER_MAX_TOKENS)) - self.position_offset(config)
 
 
-def base_model(mlm: Any) -> nn.Module:
+def base_model(mlm: MaskedLm) -> nn.Module:
     """The encoder, where transformers knows it by itself."""
-    body: nn.Module = mlm.base_model
-    return body
+    return mlm.base_model
 
 
-def output_layer(mlm: Any) -> nn.Linear:
+def output_layer(mlm: MaskedLm) -> nn.Linear:
     """The output layer, where transformers knows it by itself."""
-    decoder: nn.Linear = mlm.get_output_embeddings()
-    return decoder
+    return cast(nn.Linear, mlm.get_output_embeddings())
 
 
 def _bert_transform(mlm: Any) -> Transform:
