@@ -115,7 +115,7 @@ def english_training(dataset: Dataset, path: Path, *, validation: str) -> Datase
 @pytest.mark.parametrize(
     ("validation", "said"),
     [
-        ("", "(measured: en->ko "),
+        ("", "(measured: ko->ko "),
         (":en$", "(measured: ko->en "),
         (":en .*:en$", "(not measured: no validation pairs"),
     ],
