@@ -178,7 +178,7 @@ def test_an_architecture(site: Path) -> None:
 def test_its_checkpoints_are_packaged(site: Path, tmp_path: Path) -> None:
     tokenizer = world.make_tokenizer(tmp_path / "tokenizer" / "tokenizer.json")
     lexicon = world.make_lexicon(tokenizer)
-    (tmp_path / "idf.json").write_text(lexicon.to_json(), encoding="utf-8")
+    (tmp_path / "idf.json").write_text(lexicon.idf_text(), encoding="utf-8")
     mlm = mpnet(len(lexicon.tokens))
     with torch.no_grad():
         mlm.lm_head.decoder.weight.mul_(40)

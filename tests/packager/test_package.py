@@ -111,7 +111,12 @@ def test_the_files_are_read_and_the_manifest_is_written_once(
     monkeypatch.setattr("osparse.packager.export.archive.sha256_file", counted)
     monkeypatch.setattr("osparse.packager.make_bundle.sha256_file", counted)
     monkeypatch.setattr("osparse.contracts.bundle.sha256_file", counted)
-    monkeypatch.setattr(Bundle, "save", lambda bundle: (saved.append(bundle.path), save(bundle)))
+
+    def counted_save(bundle: Bundle) -> None:
+        saved.append(bundle.path)
+        save(bundle)
+
+    monkeypatch.setattr(Bundle, "save", counted_save)
     made = package(model, tmp_path / "bundle")
     assert sorted(hashed) == ["encoder.onnx.zip", "encoder.torchscript.zip", "probes.jsonl", "tokenizer.zip"]
     assert len(saved) == 1 and made == Bundle.open(made.path)
@@ -131,7 +136,7 @@ def test_a_model_file_is_read_once_for_all_targets(
         return call
 
     monkeypatch.setattr(torchscript._jit, "load", counted("torchscript", torchscript._jit.load))
-    monkeypatch.setattr(formats, "open_session", counted("onnx", formats.open_session))
+    monkeypatch.setattr(formats, "open_runner", counted("onnx", formats.open_runner))
     monkeypatch.setattr(onnx, "problems", counted("onnx", onnx.problems))
     package(model, tmp_path / "bundle")
     assert loads == {"torchscript": 1, "onnx": 2}  # the protobuf for its operators, the session to run it

@@ -100,8 +100,8 @@ def test_a_quantised_bundle_says_what_it_loses(model: Model, bundle: Bundle, tmp
     tokens = read_tokenizer(made.zip_path("tokenizer"))[1]
     ids = [{tokens.index(t): w for t, w in found.items()} for found in words]
     loose = replace(made, tolerance=5.0)
-    assert runtimes._documents(loose, "onnx", "b", words, ids).outcome == "ok"
-    swapped = runtimes._documents(loose, "onnx", "b", [words[1], *words[1:]], [ids[1], *ids[1:]])
+    assert runtimes._documents(loose, "onnx", "emulator", words, ids).outcome == "ok"
+    swapped = runtimes._documents(loose, "onnx", "emulator", [words[1], *words[1:]], [ids[1], *ids[1:]])
     assert swapped.outcome == "failed" and "another vector: cosine" in swapped.detail
     encoder, texts = OnnxEncoder.open(made, threads=1), [probe.text for probe in made.probes()]
     alone = [encoder.encode([text])[0] for text in texts]
