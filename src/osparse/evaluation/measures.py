@@ -179,7 +179,7 @@ def _sets(documents: pl.LazyFrame, queries: pl.LazyFrame, qrels: pl.DataFrame, s
         ["query_lang", "document_lang"]
     ):
         sets.append(_set(str(query_lang), str(document_lang), rows, corpus[document_lang]))
-    return sorted(sets, key=lambda found: (found.query_lang != found.document_lang, found.direction))
+    return sorted(sets, key=lambda judged: (judged.query_lang != judged.document_lang, judged.direction))
 
 
 def _known(qrels: pl.DataFrame, table: pl.LazyFrame, what: str, source: str, strict: bool) -> pl.DataFrame:
@@ -208,7 +208,9 @@ def _set(query_lang: str, document_lang: str, rows: pl.DataFrame, document_ids: 
         qrels.setdefault(query, {})[document] = score
         if query_lang != document_lang:
             answers.setdefault(query, set()).update(words(document_text))
-    no_shared = frozenset(query for query, found in answers.items() if found.isdisjoint(words(queries[query])))
+    no_shared = frozenset(
+        query for query, document_words in answers.items() if document_words.isdisjoint(words(queries[query]))
+    )
     return JudgedSet(query_lang, document_lang, queries, sorted(document_ids), qrels, no_shared)
 
 

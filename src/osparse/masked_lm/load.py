@@ -41,7 +41,7 @@ def load_masked_lm(folder: Path, attention: str) -> Any:
     before = logging.get_verbosity()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it prints a table of what is missing; so does this
     try:
-        mlm, found = AutoModelForMaskedLM.from_pretrained(
+        mlm, loading = AutoModelForMaskedLM.from_pretrained(
             folder,
             attn_implementation=attention,
             local_files_only=True,
@@ -53,7 +53,7 @@ def load_masked_lm(folder: Path, attention: str) -> Any:
         raise _unreadable(weights[0], problem) from None
     finally:
         logging.set_verbosity(before)
-    _require_whole(weights[0], found)
+    _require_whole(weights[0], loading)
     return mlm.float()
 
 
@@ -65,9 +65,9 @@ def _unreadable(path: Path, problem: Exception) -> ModelError:
     )
 
 
-def _require_whole(path: Path, found: dict[str, Any]) -> None:
-    missing = sorted(found["missing_keys"])
-    mismatched = sorted(str(key) for key, *_ in found["mismatched_keys"])
+def _require_whole(path: Path, loading: dict[str, Any]) -> None:
+    missing = sorted(loading["missing_keys"])
+    mismatched = sorted(str(key) for key, *_ in loading["mismatched_keys"])
     if mismatched:
         raise ModelError(f"{path}: {len(mismatched)} tensors do not have config.json's size, like {mismatched[0]}")
     if missing and all(_in_head(name) for name in missing):
