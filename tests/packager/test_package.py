@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.model import Model
+from osparse.encoders.onnx_session import open_runner
 from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import BundleError, CheckError, InputError, ModelError
 from osparse.formula.weights import Head
@@ -136,7 +137,7 @@ def test_a_model_file_is_read_once_for_all_targets(
         return call
 
     monkeypatch.setattr(torchscript._jit, "load", counted("torchscript", torchscript._jit.load))
-    monkeypatch.setattr(formats, "open_runner", counted("onnx", formats.open_runner))
+    monkeypatch.setattr("osparse.packager.export.formats.open_runner", counted("onnx", open_runner))
     monkeypatch.setattr(onnx, "problems", counted("onnx", onnx.problems))
     package(model, tmp_path / "bundle")
     assert loads == {"torchscript": 1, "onnx": 2}  # the protobuf for its operators, the session to run it

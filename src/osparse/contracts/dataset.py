@@ -272,9 +272,9 @@ def save_dataset(
 def _read_manifest(path: Path) -> Manifest:
     raw = read_json(path, DatasetError)
     if not isinstance(raw, dict) or raw.get("schema") != SCHEMA_VERSION:
-        found = raw.get("schema") if isinstance(raw, dict) else type(raw).__name__
+        schema = raw.get("schema") if isinstance(raw, dict) else type(raw).__name__
         raise DatasetError(
-            f"{path}: dataset schema must be {SCHEMA_VERSION}, got {found}; rebuild with: osparse corpus build"
+            f"{path}: dataset schema must be {SCHEMA_VERSION}, got {schema}; rebuild with: osparse corpus build"
         )
     try:
         return Manifest(**{**raw, "sources": [Source(**source) for source in raw["sources"]]})

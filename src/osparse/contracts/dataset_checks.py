@@ -119,8 +119,8 @@ def _repeated(table: pl.LazyFrame, *columns: str) -> bool:
 
 
 def _count(table: pl.LazyFrame) -> int:
-    found: int = table.select(pl.len()).collect(engine="streaming").item()
-    return found
+    rows: int = table.select(pl.len()).collect(engine="streaming").item()
+    return rows
 
 
 def file_problems(path: Path, schema: Mapping[str, Any], rows: int | None, sha256: str | None) -> list[str]:

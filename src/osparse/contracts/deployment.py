@@ -108,8 +108,8 @@ def token_of(feature: str, key_style: KeyStyle) -> str:
 
 def stored_vectors(source: Mapping[str, Any], field: str) -> list[dict[str, float]]:
     """What a document's ``_source`` holds under a dotted field: one vector, one per piece, or none."""
-    found: list[Any] = [source]
+    values: list[Any] = [source]
     for name in field.split("."):
-        below = [one.get(name) for one in found if isinstance(one, Mapping)]
-        found = [one for each in below for one in (each if isinstance(each, list) else [each])]
-    return [dict(one) for one in found if isinstance(one, Mapping)]
+        below = [one.get(name) for one in values if isinstance(one, Mapping)]
+        values = [one for each in below for one in (each if isinstance(each, list) else [each])]
+    return [dict(one) for one in values if isinstance(one, Mapping)]

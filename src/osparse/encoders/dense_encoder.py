@@ -42,11 +42,11 @@ class DenseEncoder:
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n, H) embeddings; the similarity of two is their dot product."""
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-        found = np.zeros((len(texts), self.size), dtype=np.float32)
+        vectors = np.zeros((len(texts), self.size), dtype=np.float32)
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]
-            found[rows] = self._encode([texts[i] for i in rows])
-        return found
+            vectors[rows] = self._encode([texts[i] for i in rows])
+        return vectors
 
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
         inputs = self.tokenizer(

@@ -68,8 +68,8 @@ def read_table(folder: Path, rows: int) -> LexicalTable | None:
         return None
     try:
         with safe_open(path, "pt") as file:
-            found = json.loads(file.metadata()["settings"])
-            settings = {name: float(found[name]) for name in _SETTINGS}
+            stored = json.loads(file.metadata()["settings"])
+            settings = {name: float(stored[name]) for name in _SETTINGS}
             table = LexicalTable(file.get_tensor("targets"), file.get_tensor("weights"), **settings)
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as problem:
         raise ModelError(f"{path} is not a lexical table: {problem}; train again with: osparse train") from None

@@ -74,16 +74,16 @@ class Screen:
         least = self._least(scale.double(), norm.amax(), kept.amax(), rest.amax())
         int8 = torch.cat([int8, int8.new_zeros(COLUMNS, int8.shape[1])])  # a rounded-up length reads past its end
         buffer = torch.empty(TERMS * _rounded(max(lengths)), dtype=torch.int32)
-        found, start = [], 0
+        peaks, start = [], 0
         for length in lengths:
             document = rows[start : start + length]
             if length:
                 ids = (self._largest(int8, start, length, buffer) >= least).nonzero().squeeze(1)
-                found.append((ids, self._exact(document, ids)))
+                peaks.append((ids, self._exact(document, ids)))
             else:
-                found.append(nothing)
+                peaks.append(nothing)
             start += length
-        return found
+        return peaks
 
     def _least(self, scale: Tensor, norm: Tensor, kept: Tensor, rest: Tensor) -> Tensor:
         """(V,) int32: the smallest largest product with which a term may be positive; any, where that is not finite."""

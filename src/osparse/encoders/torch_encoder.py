@@ -162,11 +162,11 @@ class TextEncoder:
 
     def encode(self, texts: Sequence[str], batch_size: int = 32) -> list[dict[str, float]]:
         """{raw token: weight} of each text, in the order given."""
-        found: list[dict[str, float]] = [{} for _ in texts]
+        vectors: list[dict[str, float]] = [{} for _ in texts]
         for rows, weights in self.batches(texts, batch_size):
             for row, vector in zip(rows, weights, strict=True):
-                found[row] = sparse_dict(vector, self.tokens)
-        return found
+                vectors[row] = sparse_dict(vector, self.tokens)
+        return vectors
 
     def _screen(self) -> Screen | None:
         """The screen of the decoder's present weights; None where the plain product is as quick or means another."""
@@ -192,13 +192,13 @@ class TextEncoder:
                 weights: NDArray[np.float32] = self.encoder.prune(self.encoder(*inputs)).float().cpu().numpy()
                 return weights
             rows = self.encoder.hidden(*inputs).float()[inputs[1].bool()]  # (N, H)
-            found = torch.zeros(len(group), len(screen.weight))
+            dense = torch.zeros(len(group), len(screen.weight))
             table = self.encoder.lexical is not None
             for row, (terms, peak) in enumerate(screen.peaks(rows, [len(ids[i]) for i in group])):
                 if len(terms):
                     active = self.encoder.activate(peak[None], terms)
-                    found[row, terms] = (active if table else self.encoder.prune(active))[0]
-            weights = (self.encoder.prune(self.encoder.with_lexical(found, *inputs)) if table else found).numpy()
+                    dense[row, terms] = (active if table else self.encoder.prune(active))[0]
+            weights = (self.encoder.prune(self.encoder.with_lexical(dense, *inputs)) if table else dense).numpy()
             return weights
 
 

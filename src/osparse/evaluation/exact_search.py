@@ -93,10 +93,10 @@ class InvertedIndex:
         postings, scores = self._postings(), self.scores(token_ids, weights)
         if only is not None:
             scores *= only
-        found = np.flatnonzero(scores > 0)
-        if 0 < k < len(found):
-            found = found[scores[found] >= np.partition(scores[found], -k)[-k]]
-        order = found[np.argsort(-scores[found], kind="stable")][:k]  # rows ascend with ids, so ties do too
+        rows = np.flatnonzero(scores > 0)
+        if 0 < k < len(rows):
+            rows = rows[scores[rows] >= np.partition(scores[rows], -k)[-k]]
+        order = rows[np.argsort(-scores[rows], kind="stable")][:k]  # rows ascend with ids, so ties do too
         return [(postings.ids[row], float(scores[row])) for row in order]
 
     def scores(self, token_ids: Iterable[int], weights: Iterable[float]) -> NDArray[np.float64]:

@@ -194,10 +194,10 @@ def _make_union(choices: tuple[Any, ...], raw: Any, where: str, problems: list[s
     if len(rest) == 1:
         return _make(rest[0], raw, where, problems)
     tasks = {typing.get_args(typing.get_type_hints(choice)[TAG])[0]: choice for choice in rest}
-    found = raw.get(TAG) if isinstance(raw, Mapping) else None
-    if found not in tasks:
-        return _wrong(f"{where}.{TAG}", f"one of {', '.join(tasks)}", found, problems)
-    return _make(tasks[found], raw, where, problems)
+    task = raw.get(TAG) if isinstance(raw, Mapping) else None
+    if task not in tasks:
+        return _wrong(f"{where}.{TAG}", f"one of {', '.join(tasks)}", task, problems)
+    return _make(tasks[task], raw, where, problems)
 
 
 def _make_dataclass(kind: Any, raw: Any, where: str, problems: list[str]) -> Any:
