@@ -242,8 +242,8 @@ def test_without_jpype_the_pip_command_is_named(home: Path, behave: Behave, monk
     ("number", "said"),
     [
         (errno.ENOSPC, "no space left at /disk/x; free some"),
-        (errno.EACCES, "no permission to write /disk/x .*another --home"),
-        (errno.EROFS, "no permission to write /disk/x .*another --home"),
+        (errno.EACCES, "no permission to write /disk/x .*another `home`"),
+        (errno.EROFS, "no permission to write /disk/x .*another `home`"),
         (errno.ELOOP, "/disk/x: Too many"),
     ],
 )
