@@ -5,8 +5,10 @@ Read from the top: the recipe, the model, its graphs, what proves them, the file
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,15 +92,29 @@ def _opened(dataset: Dataset | Path | str | None) -> Dataset | None:
     return open_dataset(dataset)
 
 
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """No cyclic garbage collection meanwhile: it would visit every object of a large import again and again."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
 def _make(recipe: Recipe, folder: Path) -> Bundle:
     """The whole bundle in ``folder``; raises :class:`CheckError` if anything in it does not hold."""
-    from osparse.packager.checkpoint.loaded import LoadedModel
-    from osparse.packager.compare.probes import make_probes, write_probes
-    from osparse.packager.export.torchscript import Graph, one_thread
-    from osparse.packager.reference.checks import prove_reference
+    with collector_paused():  # importing torch and transformers makes a million objects that stay
+        from osparse.packager.checkpoint.loaded import LoadedModel
+        from osparse.packager.compare.probes import make_probes, write_probes
+        from osparse.packager.export.torchscript import Graph, one_thread
+        from osparse.packager.reference.checks import prove_reference
 
     with one_thread(), progress("packaging", total=4 + len(recipe.formats), unit="steps") as bar:
-        loaded = LoadedModel.open(recipe.model)
+        with collector_paused():  # transformers imports a model's class when it loads one
+            loaded = LoadedModel.open(recipe.model)
         bar.advance(note="exporting")
         graph = Graph(loaded.encoder)
         exports: dict[str, bytes] = {}

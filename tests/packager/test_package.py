@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -27,6 +28,7 @@ from osparse.io.files import pretty_json, sha256_file
 from osparse.opensearch_versions import TARGETS
 from osparse.packager import package
 from osparse.packager.export import archive, formats, onnx, torchscript
+from osparse.packager.make_bundle import collector_paused
 from osparse.packager.recipe import RECIPE, safe_name
 
 MACHINE = (b"site-packages", b"/home/", b"/root/", b"/tmp/", str(Path(__file__).parents[2]).encode(), b".py")
@@ -122,6 +124,13 @@ def test_the_files_are_read_and_the_manifest_is_written_once(
     assert sorted(hashed) == ["encoder.onnx.zip", "encoder.torchscript.zip", "probes.jsonl", "tokenizer.zip"]
     assert len(saved) == 1 and made == Bundle.open(made.path)
     assert pretty_json(made.manifest()) == (made.path / "manifest.json").read_text(encoding="utf-8")
+
+
+def test_the_garbage_collector_runs_again_after_a_pause() -> None:
+    with pytest.raises(ValueError, match="within"), collector_paused():
+        assert not gc.isenabled()
+        raise ValueError("within")
+    assert gc.isenabled()
 
 
 def test_a_model_file_is_read_once_for_all_targets(
