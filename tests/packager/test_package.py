@@ -27,7 +27,7 @@ from osparse.formula.weights import Head
 from osparse.io.files import pretty_json, sha256_file
 from osparse.opensearch_versions import TARGETS
 from osparse.packager import package
-from osparse.packager.export import archive, formats, onnx, torchscript
+from osparse.packager.export import archive, onnx, torchscript
 from osparse.packager.make_bundle import collector_paused
 from osparse.packager.recipe import RECIPE, safe_name
 
