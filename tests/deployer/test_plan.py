@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 
+import pytest
 from mlcommons_server import MLCommonsServer
 
 from osparse.contracts.bundle import Bundle
 from osparse.deployer import ModelOptions, Upgrade, deploy
 from osparse.deployer.operate import deploy as deploy_module
-from osparse.deployer.plan import Finding, Made, apply_all, inspect_all
+from osparse.deployer.plan import Finding, Made, Step, apply_all, inspect_all
 
 from .conftest import client
 
@@ -48,7 +49,8 @@ class _Taker:
 
 def test_a_step_is_inspected_again_only_where_an_id_that_it_takes_was_made_anew() -> None:
     same, other, untouched = _Taker("old"), _Taker("old"), _Taker("old", takes=("b",))
-    findings, made = apply_all([_Maker("a", "old", "old"), same], inspect_all([_Maker("a", "old", "old"), same]))
+    steps: list[Step] = [_Maker("a", "old", "old"), same]
+    findings, made = apply_all(steps, inspect_all(steps))
     assert same.inspected == ["old"] and not same.applied and [f.action for f in findings] == ["change", "keep"]
     steps = [_Maker("a", "old", "new"), other, untouched]
     findings, made = apply_all(steps, inspect_all(steps))
@@ -68,4 +70,6 @@ def test_inspection_changes_no_step(server: MLCommonsServer, small_bundle: Bundl
     before = [repr(step) for step in steps]
     inspect_all(steps)
     assert [repr(step) for step in steps] == before and len(steps) == 11
-    assert all(dataclasses.fields(step) and step.__dataclass_params__.frozen for step in steps)  # type: ignore[attr-defined]
+    for step in steps:
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            step.takes = ()  # type: ignore[misc]
