@@ -114,7 +114,7 @@ def test_a_sparse_encoder_folder(symmetric: Path, tmp_path: Path) -> None:
     opened = open_model(symmetric)
     assert (opened.head.activation, opened.head.max_length) == ("log1p_relu", 200)
     assert opened.lexicon.idf[opened.lexicon.id_of["the"]] == np.float32(MIN_WEIGHT)  # here, a missing token is 0.0
-    with pytest.raises(InputError, match="says log1p_relu; leave the option out"):
+    with pytest.raises(InputError, match="says log1p_relu; leave it out"):
         open_model(symmetric, activation="log1p_log1p_relu")
     (symmetric / "idf.json").unlink()
     with pytest.raises(ModelError, match=r"no idf\.json.*osparse idf DATASET.*`idf=idf.json`"):
