@@ -77,7 +77,7 @@ def _tiny(out: Path) -> dict[str, Path]:
     sys.path.insert(0, str(ROOT / "tests" / "support"))
     import world
 
-    from osparse.formula.weights import ACTIVATIONS, Head
+    from osparse.formula.head import ACTIVATIONS, Head
 
     heads = {name: Head(name, max_length=64, masked_ids=tuple(range(5))) for name in ACTIVATIONS}
     return {name: world.make_model(out / "models" / name, head=head).path for name, head in heads.items()}
@@ -126,7 +126,7 @@ def _documents(model: Any, theirs: np.ndarray) -> float:
 
 def _queries(model: Any, theirs: np.ndarray) -> float:
     from osparse.formula.lexicon import load_tokenizer
-    from osparse.formula.weights import QueryEncoder
+    from osparse.formula.query_encoder import QueryEncoder
 
     encoder = QueryEncoder(load_tokenizer(model.path / "tokenizer.json"), model.lexicon)
     ours = np.zeros_like(theirs)

@@ -26,7 +26,8 @@ import peers
 import workload
 from child import Child
 
-from osparse.contracts.bundle import Bundle, read_member
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.zip_members import read_member
 
 CONTENDERS = Path(__file__).with_name("packager_contenders.py")
 PEER = "opensearch-py-ml"

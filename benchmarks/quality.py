@@ -36,7 +36,7 @@ from osparse.deployer.node.node import node_down, node_status, node_up
 from osparse.evaluation.exact_search import InvertedIndex, paired_randomisation_test
 from osparse.evaluation.measures import NDCG, RUN_DEPTH, Benchmark, JudgedSet, Measures, measure, open_benchmark
 from osparse.formula.lexicon import load_tokenizer
-from osparse.formula.weights import QueryEncoder
+from osparse.formula.query_encoder import QueryEncoder
 from osparse.io.files import pretty_json, write_atomic
 from osparse.opensearch_templates import render
 from osparse.retrieval.systems.cluster_bm25 import prepare_bm25

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from osparse.contracts.dataset import Dataset
 from osparse.formula.lexicon import Lexicon, load_tokenizer
-from osparse.formula.weights import QueryEncoder
+from osparse.formula.query_encoder import QueryEncoder
 
 TOKENS = 10
 CALLS = 5_000

@@ -29,7 +29,7 @@ from osparse.encoders.torch_encoder import TextEncoder
 from osparse.evaluation.exact_search import InvertedIndex, paired_randomisation_test
 from osparse.evaluation.measures import NDCG, JudgedSet, judged_sets, measure
 from osparse.formula.lexicon import MAX_WEIGHT, MIN_WEIGHT, load_tokenizer
-from osparse.formula.weights import QueryEncoder
+from osparse.formula.query_encoder import QueryEncoder
 
 FIRST = datetime.date(2025, 1, 1)
 DAYS = 360

@@ -17,8 +17,8 @@ import polars as pl
 from osparse.contracts.dataset import Dataset, Source, save_dataset
 from osparse.contracts.model import save_model
 from osparse.corpus.tokenizers.tokenizer import fit
+from osparse.formula.head import Head
 from osparse.formula.lexicon import Lexicon, read_vocabulary
-from osparse.formula.weights import Head
 
 VOCABULARY, HIDDEN, LAYERS, HEADS = 30_522, 128, 2, 2
 """SPLADE-tiny: BERT-tiny's shape."""

@@ -52,7 +52,8 @@ def evaluate(
 
     Args:
         data: A benchmark, a dataset directory or a BEIR folder; of the latter two the test split.
-        cluster, index: A deployed index.
+        cluster: Where ``index`` is.
+        index: A deployed index.
         models: Model directories (extra ``train``): the corpus is encoded with torch and ranked exactly in memory.
         bundles: Bundles with an ONNX encoder: the same without torch.
         runs: TREC run files.

@@ -14,7 +14,8 @@ from osparse.contracts.deployment import Deployment, stored_vectors, token_of
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.load.read_deployment import query_encoder, read_deployment
-from osparse.formula.weights import QueryEncoder, quantise
+from osparse.formula.lucene_rounding import quantise
+from osparse.formula.query_encoder import QueryEncoder
 from osparse.opensearch_templates.queries import query_keys
 from osparse.retrieval.queries import query_body, sendable, well_formed
 

@@ -22,7 +22,7 @@ from osparse.errors import InputError
 from osparse.evaluation.exact_search import InvertedIndex
 from osparse.evaluation.top_k import TopK
 from osparse.formula.lexicon import load_tokenizer
-from osparse.formula.weights import QueryEncoder
+from osparse.formula.query_encoder import QueryEncoder
 from osparse.io.progress import progress
 from osparse.plugins.extras import require
 

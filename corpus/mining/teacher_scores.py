@@ -19,8 +19,9 @@ from osparse.contracts.dataset import CANDIDATES, Dataset
 from osparse.contracts.model import Model
 from osparse.corpus.mining.retrained import save_retrained
 from osparse.errors import InputError, ModelError
+from osparse.formula.head import SERVER_MAX_TOKENS
 from osparse.formula.lexicon import load_tokenizer
-from osparse.formula.weights import SERVER_MAX_TOKENS, QueryEncoder
+from osparse.formula.query_encoder import QueryEncoder
 from osparse.io.files import read_json
 from osparse.io.progress import progress
 from osparse.plugins.extras import require

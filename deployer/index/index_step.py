@@ -15,11 +15,9 @@ from osparse.deployer.cluster.index_settings import pipelines_of, settings_drift
 from osparse.deployer.cluster.inherited_settings import check_created, check_source, inherited
 from osparse.deployer.index.layout import Serving
 from osparse.deployer.index.pipeline_steps import words_per_piece
+from osparse.deployer.index.seismic_ceilings import ceilings
 from osparse.deployer.plan import ENCODER, TOKENIZER, Finding, Made
-from osparse.encoders.onnx_encoder import open_query_encoder
 from osparse.errors import DeploymentConflictError
-from osparse.formula.lexicon import MAX_WEIGHT
-from osparse.formula.weights import up_to_tenth
 from osparse.opensearch_templates import render
 
 MAX_TOKENS = 10_000_000
@@ -191,19 +189,3 @@ def deployment_of(bundle: Bundle, mode: Mode, key_style: KeyStyle, serving: Serv
         ingest_batch=s.ingest_batch,
         piece_words=words_per_piece(bundle) if s.chunk_text else None,
     )
-
-
-def ceilings(bundle: Bundle) -> dict[str, float]:
-    """SEISMIC keeps 8 bits of a weight below a ceiling and clips what is above: the bundle's own, from its weights.
-
-    Of a bundle that does not say: the probes' largest document weight with a fifth to spare, the IDF table's largest.
-    """
-    said = bundle.fit.get("ceilings", {})
-    if {"ingest", "search"} <= said.keys():
-        return {"ceiling_ingest": float(said["ingest"]), "ceiling_search": min(float(said["search"]), MAX_WEIGHT)}
-    largest = max((weight for probe in bundle.probes() for weight in probe.document.values()), default=3.0)
-    lexicon = open_query_encoder(bundle.zip_path("tokenizer")).lexicon
-    return {
-        "ceiling_ingest": up_to_tenth(largest * 1.2),
-        "ceiling_search": min(up_to_tenth(float(max(lexicon.idf))), MAX_WEIGHT),
-    }

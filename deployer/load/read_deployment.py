@@ -8,7 +8,7 @@ from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.load.bundle_store import fetch_part
 from osparse.encoders.onnx_encoder import open_query_encoder
 from osparse.errors import ClusterError
-from osparse.formula.weights import QueryEncoder
+from osparse.formula.query_encoder import QueryEncoder
 
 
 def read_deployment(cluster: Cluster, index: str) -> Deployment:

@@ -14,8 +14,8 @@ from tokenizers import Tokenizer
 
 from osparse.contracts.model import Model
 from osparse.errors import InputError, ModelError
+from osparse.formula.head import ACTIVATIONS, SERVER_MAX_TOKENS, Activation, Head
 from osparse.formula.lexicon import Lexicon, read_vocabulary, vocabulary_of
-from osparse.formula.weights import ACTIVATIONS, SERVER_MAX_TOKENS, Activation, Head
 from osparse.io.files import fingerprint, read_json, read_text, sha256_file
 from osparse.masked_lm.quiet import quiet_transformers
 from osparse.masked_lm.weight_files import weight_files

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from osparse.errors import ModelError
-from osparse.formula.weights import Activation
+from osparse.formula.head import Activation
 from osparse.io.files import read_json
 from osparse.packager.checkpoint.saved_settings import SettingsReader
 from osparse.packager.checkpoint.saved_settings_table import (

@@ -16,7 +16,8 @@ from osparse.contracts.model import Model
 from osparse.encoders.lexical_table import read_table
 from osparse.encoders.torch_encoder import SparseEncoder, decoder_rows, positions
 from osparse.errors import CheckError, ModelError
-from osparse.formula.weights import SERVER_MAX_TOKENS, QueryEncoder
+from osparse.formula.head import SERVER_MAX_TOKENS
+from osparse.formula.query_encoder import QueryEncoder
 from osparse.masked_lm.load import load_masked_lm
 from osparse.masked_lm.weight_files import weight_files
 from osparse.packager.checkpoint.checkpoints import ForeignCheckpoint

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from osparse.encoders.lexical_table import LexicalTable
 from osparse.encoders.torch_encoder import SparseEncoder
-from osparse.formula.weights import Head
+from osparse.formula.head import Head
 
 
 class TopKOfAll(SparseEncoder):

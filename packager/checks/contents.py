@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from osparse.contracts.bundle import Bundle, open_zip, read_member
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.zip_members import open_zip, read_member
 from osparse.encoders.onnx_encoder import open_query_encoder, read_tokenizer
+from osparse.formula.head import SERVER_MAX_TOKENS
 from osparse.formula.lexicon import MAX_WEIGHT, MIN_WEIGHT
-from osparse.formula.weights import SERVER_MAX_TOKENS
 from osparse.packager.checks.registry import Check, Subject, result
 from osparse.packager.export import formats
 from osparse.packager.tokenizer.packaged import load, lossy

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osparse.contracts.bundle import Bundle, open_zip
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.zip_members import open_zip
 from osparse.errors import CheckError, InputError, NodeError
 from osparse.io.locks import held
 from osparse.io.user_folders import user_folder

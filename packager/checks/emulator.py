@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from osparse.contracts.bundle import open_zip, read_member
+from osparse.contracts.zip_members import open_zip, read_member
 from osparse.encoders.onnx_session import open_runner
 from osparse.errors import BundleError
-from osparse.formula.weights import SERVER_MAX_TOKENS
+from osparse.formula.head import SERVER_MAX_TOKENS
 
 KeyFormat = Literal["WORD", "TOKEN_ID"]
 """``sparse_embedding_format`` of a predict call."""

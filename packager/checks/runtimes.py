@@ -1,7 +1,7 @@
 """What a finished bundle's encoders and tokenizer answer, checked in three groups; ``package`` runs the same code.
 
 ``graphs``: the packaged graphs against each other over lengths, batches and padding. ``emulator``: a Python emulation
-of the server against the probes and against ``osparse.formula.weights``. ``server runtime``: the server's own runtime
+of the server against the probes and against ``osparse.formula``. ``server runtime``: the server's own runtime
 against the same.
 """
 
@@ -17,7 +17,7 @@ from osparse.contracts.model import Model
 from osparse.encoders.onnx_encoder import open_query_encoder, read_tokenizer
 from osparse.encoders.similarity import unlike
 from osparse.errors import CheckError, InputError
-from osparse.formula import weights as encoding
+from osparse.formula import lucene_rounding
 from osparse.packager.checks import djl as server
 from osparse.packager.checks import lucene_emulator
 from osparse.packager.checks.emulator import ServerEncoder, ServerTokenizer
@@ -171,7 +171,7 @@ def _dense(answers: Sequence[Mapping[int, float]], width: int) -> Iterator[NDArr
 
 
 def _queries(bundle: Bundle, group: Group, answers: Sequence[Mapping[str, float]], runtime: str = "") -> Check:
-    """Answers of the tokenizer model against the probes and against ``osparse.formula.weights``."""
+    """Answers of the tokenizer model against the probes and against ``osparse.formula``."""
     encoder = open_query_encoder(bundle.zip_path("tokenizer"))
     probes = bundle.probes()
     problems = []
@@ -185,7 +185,7 @@ def _queries(bundle: Bundle, group: Group, answers: Sequence[Mapping[str, float]
 
 
 def _index(probes: Sequence[Probe]) -> Check:
-    """The index takes every document and query, and scores them as ``osparse.formula.weights`` does."""
+    """The index takes every document and query, and scores them as ``osparse.formula`` does."""
     problems: list[str] = []
     pairs = 0
     for document in probes:
@@ -194,7 +194,7 @@ def _index(probes: Sequence[Probe]) -> Check:
             for query in probes:
                 score, wanted = (
                     lucene_emulator.score(query.query, stored),
-                    encoding.score(query.query, document.document),
+                    lucene_rounding.score(query.query, document.document),
                 )
                 pairs += 1
                 if abs(score - wanted) > SCORE_TOLERANCE * max(1.0, abs(wanted)):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from osparse.encoders.onnx_encoder import pad
 from osparse.errors import CheckError
-from osparse.formula.weights import Head
+from osparse.formula.head import Head
 
 TOLERANCE = 1e-4
 """Largest difference of a weight between the model and its graphs in any runtime: kernels sum in other orders."""

@@ -1,6 +1,6 @@
 """Probes: texts that go with a bundle, and the weights every server of it must give them.
 
-The document weights are the formula of ``osparse.formula.weights`` on logits computed in float64, rounded to 1e-6: not
+The document weights are the formula of ``osparse.formula`` on logits computed in float64, rounded to 1e-6: not
 any runtime's own answer, and the same on every machine.
 """
 
@@ -18,7 +18,9 @@ from tokenizers import Tokenizer
 
 from osparse.contracts.bundle import Probe
 from osparse.encoders.torch_encoder import SparseEncoder
-from osparse.formula.weights import Head, QueryEncoder, document_weights, sparse_dict
+from osparse.formula.activation import document_weights, sparse_dict
+from osparse.formula.head import Head
+from osparse.formula.query_encoder import QueryEncoder
 from osparse.io.files import canonical_json
 from osparse.packager.checkpoint.top_k import TopKOfAll
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from osparse.contracts.bundle import MAX_UNPACKED, BundleFile
+from osparse.contracts.bundle import BundleFile
+from osparse.contracts.zip_members import MAX_UNPACKED
 from osparse.errors import BundleError
 from osparse.io.files import sha256_file
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
-from osparse.contracts.bundle import read_member
+from osparse.contracts.zip_members import read_member
 from osparse.encoders.onnx_session import open_runner
 from osparse.errors import InputError
 from osparse.opensearch_versions import Target

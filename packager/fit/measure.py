@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from osparse.contracts.bundle import Bundle, read_member
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.zip_members import read_member
 from osparse.encoders.onnx_encoder import read_tokenizer
 from osparse.errors import BundleError
-from osparse.formula.weights import up_to_tenth
+from osparse.formula.lucene_rounding import up_to_tenth
 from osparse.opensearch_versions import SEISMIC_IDS
 from osparse.packager.checks.emulator import ServerEncoder, ServerText, ServerTokenizer
 from osparse.packager.checks.lucene_emulator import Seismic, to_bytes

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from osparse.errors import CheckError
+from osparse.formula.head import SERVER_MAX_TOKENS, Head
 from osparse.formula.lexicon import MIN_WEIGHT, Lexicon
-from osparse.formula.weights import SERVER_MAX_TOKENS, Head, QueryEncoder
+from osparse.formula.query_encoder import QueryEncoder
 from osparse.masked_lm.architectures import find, of_folder
 from osparse.masked_lm.quiet import quiet_transformers
 from osparse.packager.checkpoint.layouts import ACTIVATIONS, Layout

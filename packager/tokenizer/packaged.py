@@ -15,7 +15,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from osparse.errors import BundleError, ModelError
-from osparse.formula.weights import SERVER_MAX_TOKENS
+from osparse.formula.head import SERVER_MAX_TOKENS
 from osparse.io.files import read_json
 
 PARTS = ("normalizer", "pre_tokenizer", "post_processor", "model")

@@ -16,7 +16,7 @@ from osparse.contracts.model import Model
 from osparse.evaluation.exact_search import InvertedIndex
 from osparse.evaluation.measures import Benchmark, JudgedSet
 from osparse.formula.lexicon import load_tokenizer
-from osparse.formula.weights import QueryEncoder
+from osparse.formula.query_encoder import QueryEncoder
 from osparse.io.progress import progress, track
 from osparse.retrieval.systems.system import Run, System
 

@@ -11,7 +11,8 @@ from tiny_mlm import VOCABULARY, tiny
 
 from osparse.encoders.torch_encoder import SparseEncoder, positions
 from osparse.errors import ModelError
-from osparse.formula.weights import Head, document_weights
+from osparse.formula.activation import document_weights
+from osparse.formula.head import Head
 from osparse.masked_lm import architectures
 from osparse.masked_lm.architectures import GROUP, find, known
 from osparse.plugins import entry_points

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from osparse.contracts import bundle as bundles
-from osparse.contracts.bundle import Bundle, check_name, open_zip, read_member
+from osparse.contracts import zip_members
+from osparse.contracts.bundle import Bundle, check_name
+from osparse.contracts.zip_members import open_zip, read_member
 from osparse.errors import BundleError
 
 
@@ -136,7 +137,7 @@ def test_links_and_doubles_in_a_zip_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundles, "MAX_UNPACKED", 1_000_000)
+    monkeypatch.setattr(zip_members, "MAX_UNPACKED", 1_000_000)
     with zipfile.ZipFile(tmp_path / "z.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for name in ("a", "b"):
             archive.writestr(name, bytes(600_000))

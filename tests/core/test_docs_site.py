@@ -19,7 +19,7 @@ from osparse.contracts.dataset import Dataset
 from osparse.contracts.model import Model
 from osparse.encoders.torch_encoder import TextEncoder
 from osparse.formula.lexicon import load_tokenizer
-from osparse.formula.weights import QueryEncoder
+from osparse.formula.query_encoder import QueryEncoder
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

@@ -11,8 +11,8 @@ from tiny_mlm import tiny
 from osparse.contracts.model import Model
 from osparse.encoders.torch_encoder import SparseEncoder, TextEncoder
 from osparse.errors import ModelError
-from osparse.formula.weights import Head
-from osparse.formula.weights import prune as plain_prune
+from osparse.formula.head import Head
+from osparse.formula.pruning import prune as plain_prune
 from osparse.masked_lm.architectures import known
 from osparse.masked_lm.load import load_masked_lm
 

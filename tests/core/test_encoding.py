@@ -10,17 +10,12 @@ import numpy as np
 import pytest
 import world
 
+from osparse.formula.activation import document_weights, sparse_dict
+from osparse.formula.head import Head
 from osparse.formula.lexicon import load_tokenizer
-from osparse.formula.weights import (
-    Head,
-    QueryEncoder,
-    document_weights,
-    prune,
-    quantise,
-    score,
-    sparse_dict,
-    up_to_tenth,
-)
+from osparse.formula.lucene_rounding import quantise, score, up_to_tenth
+from osparse.formula.pruning import prune
+from osparse.formula.query_encoder import QueryEncoder
 
 
 def test_a_weight_is_the_log_of_the_largest_logit() -> None:

@@ -14,18 +14,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PUBLIC = {
     "osparse": """
-        Bundle Dataset Model TextEncoder build_dataset deploy evaluate_cluster evaluate_model explain
+        Bundle Dataset Model TextEncoder build_dataset deploy evaluate explain
         index_documents open_benchmark open_cluster package read_settings search train
     """,
     "osparse.corpus": """
-        Bm25Retriever IdfDiff Input MiningReport MiningRules ModelRetriever PairRules Recency ScoringReport
-        Selection Stats Store SynonymReport SynonymRules TokenizerReport TrendReport TrendRules build_dataset
+        Bm25Retriever IdfDiff Input MiningReport MiningRules ModelRetriever PairFilters PairRules READERS Recency
+        ScoringReport Selection Stats Store SynonymReport SynonymRules TokenizerReport TrendReport TrendRules build_dataset
         build_from compute_idf dataset_stats diff_idf find_synonyms find_trends make_pairs mine
         prepare_baseline score_candidates train_tokenizer
     """,
     "osparse.deployer": """
         Answer Cluster DeletionRow DeployResult DocumentRow Gate Healed IndexResult ModelOptions RollbackResult Serving
-        UndeployResult deploy doctor drift_from heal index_documents load_rows node_down node_status node_up
+        UndeployResult Upgrade deploy doctor drift_from heal index_documents load_rows node_down node_status node_up
         open_cluster other_problems query_encoder read_deployment rollback status undeploy
     """,
     "osparse.masked_lm": """
@@ -36,14 +36,15 @@ PUBLIC = {
         package result verify
     """,
     "osparse.retrieval": """
-        Explanation Hit Match Report Searcher evaluate_cluster evaluate_model explain gate search
+        Comparison Contrast Explanation Hit Imported Match Pool Report Searcher WhyNot compare evaluate explain gate
+        import_judgements pool search
     """,
     "osparse.trainer": """
         TrainConfig losses plan run_folder train
     """,
     "osparse.trainer.losses": """
-        df_activation flops idf_penalty idf_scores info_nce kl_distillation margin_mse negative_pool
-        normalised_teachers ranknet
+        df_activation flops idf_penalty idf_scores info_nce kl_distillation learning_rate margin_mse
+        negative_pool normalised_teachers quadratic_warmup ranknet
     """,
 }
 """Module -> its public names. A name that is added or removed here is a change that users notice: CHANGELOG.md has it."""

@@ -20,12 +20,12 @@ from lookup_bundle import make_lookup_bundle
 from mlcommons_server import mlcommons_server
 from transformers import MPNetConfig, MPNetForMaskedLM, PreTrainedTokenizerFast
 
-from osparse.contracts.bundle import read_member
 from osparse.contracts.dataset import Dataset
 from osparse.contracts.model import Model
+from osparse.contracts.zip_members import read_member
 from osparse.encoders.torch_encoder import SparseEncoder
 from osparse.errors import InputError
-from osparse.formula.weights import Head
+from osparse.formula.head import Head
 from osparse.masked_lm import architectures
 from osparse.packager import package, verify
 from osparse.plugins import entry_points

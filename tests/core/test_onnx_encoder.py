@@ -18,7 +18,7 @@ from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import BundleError
 from osparse.formula import lexicon
 from osparse.formula.lexicon import load_tokenizer
-from osparse.formula.weights import QueryEncoder
+from osparse.formula.query_encoder import QueryEncoder
 
 TEXTS = [text for record in world.RECORDS for text in record[1:]] + world.ODD_TEXTS
 

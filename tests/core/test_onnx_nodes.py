@@ -10,7 +10,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from osparse.contracts.bundle import Bundle, read_member
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.zip_members import read_member
 from osparse.encoders.onnx_nodes import INTEGER, operators
 from osparse.packager.export.quantize import quantized
 

@@ -7,7 +7,7 @@ import pytest
 
 from osparse.errors import InputError
 from osparse.evaluation.exact_search import InvertedIndex, paired_randomisation_test
-from osparse.formula.weights import quantise
+from osparse.formula.lucene_rounding import quantise
 
 
 def brute_force(

@@ -16,7 +16,7 @@ from osparse.encoders import torch_encoder as encoder_module
 from osparse.encoders.screen import Screen
 from osparse.encoders.threads import side_by_side
 from osparse.encoders.torch_encoder import SparseEncoder, TextEncoder, grouped
-from osparse.formula.weights import Head
+from osparse.formula.head import Head
 
 TEXTS = [record[2] for record in world.RECORDS] + world.ODD_TEXTS
 

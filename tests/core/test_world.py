@@ -7,7 +7,7 @@ import world
 from osparse.contracts.dataset import Dataset
 from osparse.contracts.model import Model
 from osparse.encoders.torch_encoder import TextEncoder
-from osparse.formula.weights import document_weights, sparse_dict
+from osparse.formula.activation import document_weights, sparse_dict
 
 
 def test_encoder_equals_the_plain_formula(model: Model) -> None:

@@ -23,7 +23,7 @@ from osparse.corpus.text.analysis import terms
 from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import DatasetError, InputError, ModelError
 from osparse.formula.lexicon import load_tokenizer
-from osparse.formula.weights import QueryEncoder
+from osparse.formula.query_encoder import QueryEncoder
 
 DOCUMENTS = {f"{r[0]}:en": r[4] for r in world.RECORDS}
 

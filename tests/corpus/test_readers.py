@@ -18,7 +18,7 @@ from osparse.corpus.builder.stats import dataset_stats
 from osparse.corpus.sources.readers import READERS
 from osparse.encoders.torch_encoder import SparseEncoder
 from osparse.errors import InputError
-from osparse.formula.weights import Head
+from osparse.formula.head import Head
 from osparse.trainer.config.run_config import Ranking, SparsityConfig
 from osparse.trainer.data.padding import SpecialTokens
 from osparse.trainer.data.record_reader import read_records

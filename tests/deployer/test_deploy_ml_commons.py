@@ -13,7 +13,7 @@ from osparse.deployer import DeployResult, ModelOptions, deploy, read_deployment
 from osparse.deployer.index.layout import Serving
 from osparse.deployer.mlcommons import model_steps
 from osparse.errors import CheckError, ClusterError, DeploymentConflictError, MissingPluginError, OsparseError
-from osparse.formula.weights import score
+from osparse.formula.lucene_rounding import score
 
 from .conftest import TEXTS, client
 

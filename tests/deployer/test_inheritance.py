@@ -14,7 +14,7 @@ from osparse.deployer import deploy, index_documents
 from osparse.deployer.cluster.inherited_settings import source_problem
 from osparse.deployer.index.layout import Serving
 from osparse.errors import ClusterError, InputError
-from osparse.formula.weights import score
+from osparse.formula.lucene_rounding import score
 from osparse.retrieval import explain, search
 
 from .conftest import TEXTS, client

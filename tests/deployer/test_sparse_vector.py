@@ -19,7 +19,7 @@ from osparse.deployer.load.documents import DocumentRow
 from osparse.deployer.load.worker import FeatureEncoder
 from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.errors import ClusterError
-from osparse.formula.weights import score
+from osparse.formula.lucene_rounding import score
 from osparse.retrieval import explain
 from osparse.retrieval.searcher import Searcher
 from osparse.retrieval.systems.cluster_run import cluster_run

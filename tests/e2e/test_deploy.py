@@ -19,7 +19,7 @@ from osparse.deployer import Cluster, deploy, index_documents, open_cluster, que
 from osparse.deployer.load.load import HASH_FIELD
 from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.errors import ClusterError, DeploymentConflictError, MissingPluginError
-from osparse.formula.weights import score
+from osparse.formula.lucene_rounding import score
 from osparse.opensearch_templates.queries import tokens_body
 
 pytestmark = [pytest.mark.e2e, pytest.mark.network]

@@ -1,4 +1,4 @@
-"""One formula: trained, packaged and served results agree with osparse.formula.weights, on the real node."""
+"""One formula: trained, packaged and served results agree with osparse.formula, on the real node."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from osparse.contracts.model import Model
 from osparse.deployer import Cluster, deploy, index_documents, open_cluster
 from osparse.encoders.torch_encoder import TextEncoder
 from osparse.formula.lexicon import load_tokenizer
-from osparse.formula.weights import QueryEncoder, quantise, score
+from osparse.formula.lucene_rounding import quantise, score
+from osparse.formula.query_encoder import QueryEncoder
 from osparse.retrieval import Searcher, search
 
 pytestmark = [pytest.mark.e2e, pytest.mark.network]

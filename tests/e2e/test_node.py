@@ -21,7 +21,7 @@ from osparse.deployer.node.node import node_down, node_status, node_up
 from osparse.deployer.node.process import THAI_TEXT
 from osparse.deployer.node.state import NodeStatus
 from osparse.errors import NodeError
-from osparse.formula.weights import score
+from osparse.formula.lucene_rounding import score
 from osparse.runtime.jars import read_lock
 
 pytestmark = [pytest.mark.e2e, pytest.mark.network]
@@ -71,7 +71,7 @@ def test_analyzers(node: NodeStatus) -> None:
 
 
 def test_rank_features_score_as_the_formula_says(node: NodeStatus, index: str) -> None:
-    """1,000 documents in one bulk request, 10 queries: hits and scores against osparse.formula.weights.score."""
+    """1,000 documents in one bulk request, 10 queries: hits and scores against osparse.formula.lucene_rounding.score."""
     random = np.random.default_rng(7)
 
     def weighted(n: int) -> dict[str, float]:

@@ -14,7 +14,8 @@ import onnx
 import pytest
 import world
 
-from osparse.contracts.bundle import Bundle, read_member
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.zip_members import read_member
 from osparse.errors import CheckError
 from osparse.packager import package, verify
 

@@ -15,7 +15,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from osparse.contracts.bundle import Bundle
 from osparse.errors import BundleError, CheckError
-from osparse.formula import weights as encoding
+from osparse.formula.head import Head
+from osparse.formula.lucene_rounding import quantise
+from osparse.formula.lucene_rounding import score as index_score
+from osparse.formula.pruning import prune as prune_weights
 from osparse.packager.checks.emulator import ServerEncoder, ServerTokenizer
 from osparse.packager.checks.lucene_emulator import Seismic, prune, rank_features, score
 
@@ -135,10 +138,10 @@ def test_words_drop_special_ids_and_ids_past_the_vocabulary(tmp_path: Path) -> N
 def test_rank_features_keep_the_bits_that_the_formula_says() -> None:
     weights = np.random.default_rng(0).gamma(1.0, 2.0, 500).astype(np.float32)
     stored = rank_features({str(i): float(w) for i, w in enumerate(weights)})
-    assert list(stored.values()) == encoding.quantise(weights).tolist()
+    assert list(stored.values()) == quantise(weights).tolist()
     query = {str(i): 0.5 + i % 7 for i in range(0, 500, 9)}
     document = {str(i): float(w) for i, w in enumerate(weights)}
-    assert score(query, stored) == pytest.approx(encoding.score(query, document), rel=1e-6)
+    assert score(query, stored) == pytest.approx(index_score(query, document), rel=1e-6)
 
 
 @pytest.mark.parametrize("weight", [0.0, -1.0, 1e-38, float("inf"), float("nan")])
@@ -187,6 +190,6 @@ def test_pruning_of_the_ingest_processor() -> None:
 
 def test_max_ratio_keeps_a_weight_on_the_floor_where_the_graph_drops_it() -> None:
     """So a graph that prunes by itself and a processor with the same ratio differ by such weights alone."""
-    head = encoding.Head(prune_ratio=0.5)
-    assert encoding.prune(np.array([4.0, 2.0, 1.0], np.float32), head).tolist() == [4.0, 0.0, 0.0]
+    head = Head(prune_ratio=0.5)
+    assert prune_weights(np.array([4.0, 2.0, 1.0], np.float32), head).tolist() == [4.0, 0.0, 0.0]
     assert list(prune({"a": 4.0, "b": 2.0, "c": 1.0}, "max_ratio", 0.5)) == ["a", "b"]

@@ -13,9 +13,10 @@ from click.testing import CliRunner
 from tokenizers import Tokenizer
 
 from osparse.cli.main import cli
-from osparse.contracts.bundle import Bundle, read_member
+from osparse.contracts.bundle import Bundle
 from osparse.contracts.dataset import Dataset
 from osparse.contracts.model import Model
+from osparse.contracts.zip_members import read_member
 from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.errors import InputError
 from osparse.packager import package, verify

@@ -19,7 +19,8 @@ from osparse.contracts.model import Model
 from osparse.encoders.onnx_session import INPUTS, open_session
 from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import BundleError
-from osparse.formula.weights import Head, document_weights
+from osparse.formula.activation import document_weights
+from osparse.formula.head import Head
 from osparse.packager.export import onnx as onnx_format
 from osparse.packager.export import operators, torchscript
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from plain_gte import DOC_V3_GTE, random_weights, write_folder
 
 from osparse.contracts.bundle import Bundle
-from osparse.formula.weights import document_weights
+from osparse.formula.activation import document_weights
 from osparse.packager import package, verify
 from osparse.packager.export.formats import open_runners
 from osparse.packager.tokenizer.packaged import load

@@ -23,7 +23,7 @@ from osparse.contracts.model import Model
 from osparse.encoders.onnx_session import open_runner
 from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import BundleError, CheckError, InputError, ModelError
-from osparse.formula.weights import Head
+from osparse.formula.head import Head
 from osparse.io.files import pretty_json, sha256_file
 from osparse.opensearch_versions import TARGETS
 from osparse.packager import package

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from osparse.errors import CheckError
-from osparse.formula.weights import Head, prune
+from osparse.formula.head import Head
+from osparse.formula.pruning import prune
 from osparse.packager.compare.parity import (
     TOLERANCE,
     Case,

@@ -11,8 +11,9 @@ import onnx
 import pytest
 import saved_worlds
 
-from osparse.contracts.bundle import Bundle, read_member
+from osparse.contracts.bundle import Bundle
 from osparse.contracts.model import Model
+from osparse.contracts.zip_members import read_member
 from osparse.errors import CheckError, InputError
 from osparse.masked_lm.architectures import BERT, find
 from osparse.packager import package, verify

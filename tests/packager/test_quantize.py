@@ -11,8 +11,9 @@ import pytest
 import torch
 import world
 
-from osparse.contracts.bundle import Bundle, read_member
+from osparse.contracts.bundle import Bundle
 from osparse.contracts.model import Model
+from osparse.contracts.zip_members import read_member
 from osparse.encoders import similarity
 from osparse.encoders.onnx_encoder import OnnxEncoder, read_tokenizer
 from osparse.encoders.onnx_session import INPUTS, open_session

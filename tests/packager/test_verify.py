@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import world
 
-from osparse.contracts.bundle import Bundle, read_member
+from osparse.contracts.bundle import Bundle
 from osparse.contracts.model import Model
+from osparse.contracts.zip_members import read_member
 from osparse.errors import BundleError, CheckError
-from osparse.formula.weights import Head
+from osparse.formula.head import Head
 from osparse.packager import package, verify
 from osparse.packager.checks import djl
 from osparse.packager.export import formats

@@ -18,7 +18,7 @@ from osparse.contracts.model import Model
 from osparse.deployer.cluster.client import Answer
 from osparse.encoders.torch_encoder import TextEncoder
 from osparse.formula.lexicon import load_tokenizer
-from osparse.formula.weights import QueryEncoder
+from osparse.formula.query_encoder import QueryEncoder
 from osparse.retrieval import searcher as search_module
 
 DEPLOYMENTS = {"client": ("client", "u2024"), "plugin": ("client", "raw"), "ml-commons": ("ml-commons", "raw")}

@@ -17,7 +17,7 @@ from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import InputError
 from osparse.evaluation.exact_search import paired_randomisation_test
 from osparse.evaluation.measures import HIT, MEASURES, NDCG, RECALL, judged_sets, measure, open_benchmark
-from osparse.formula.weights import quantise
+from osparse.formula.lucene_rounding import quantise
 from osparse.retrieval import Report, evaluate
 from osparse.retrieval.figures import measure_system, rows_of
 from osparse.retrieval.systems import cluster_bm25

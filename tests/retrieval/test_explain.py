@@ -20,7 +20,7 @@ from osparse.deployer import Cluster, deploy, index_documents, open_cluster
 from osparse.encoders.onnx_unpruned import UnprunedEncoder
 from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import InputError
-from osparse.formula.weights import Head
+from osparse.formula.head import Head
 from osparse.retrieval import explain, search
 
 Make = Callable[[str], Any]

@@ -13,7 +13,7 @@ from osparse.contracts.dataset import Dataset
 from osparse.contracts.model import Model
 from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import ClusterError, InputError, ModelError
-from osparse.formula.weights import score
+from osparse.formula.lucene_rounding import score
 from osparse.retrieval.explainer import explain
 from osparse.retrieval.searcher import Searcher, search
 

@@ -11,8 +11,10 @@ import numpy as np
 import world
 
 from osparse.contracts.bundle import Bundle, BundleFile, write_manifest
+from osparse.formula.activation import document_weights, sparse_dict
+from osparse.formula.head import Head
 from osparse.formula.lexicon import load_tokenizer
-from osparse.formula.weights import Head, QueryEncoder, document_weights, sparse_dict
+from osparse.formula.query_encoder import QueryEncoder
 from osparse.io.files import sha256_file
 
 TEXTS = ["growing pears", "비와 구름", "ver. 2.0", "한국어 english 섞인 text 2.0"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from mlcommons_settings import flat_settings, nested_settings
 
-from osparse.formula.weights import quantise
+from osparse.formula.lucene_rounding import quantise
 
 MIN_NORMAL = 1.1754944e-38
 

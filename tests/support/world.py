@@ -10,8 +10,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from osparse.contracts.dataset import Dataset, Source, save_dataset
 from osparse.contracts.model import Model, save_model
+from osparse.formula.head import Head
 from osparse.formula.lexicon import Lexicon, read_vocabulary
-from osparse.formula.weights import Head
 
 if TYPE_CHECKING:
     from osparse.encoders.lexical_table import LexicalTable

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from osparse.contracts.dataset import Dataset
 from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import ConfigError
-from osparse.formula.weights import document_weights
+from osparse.formula.activation import document_weights
 from osparse.trainer import train
 
 MASKED_LM = (

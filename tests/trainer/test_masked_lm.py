@@ -8,7 +8,7 @@ import world
 
 from osparse.contracts.dataset import Dataset
 from osparse.encoders.torch_encoder import SparseEncoder
-from osparse.formula.weights import Head
+from osparse.formula.head import Head
 from osparse.trainer.config.run_config import MaskedLm, WarmStart
 from osparse.trainer.data.padding import SpecialTokens
 from osparse.trainer.data.record_reader import read_records

@@ -8,8 +8,9 @@ import world
 from osparse.contracts.dataset import Dataset
 from osparse.contracts.model import Model
 from osparse.encoders.torch_encoder import SparseEncoder
+from osparse.formula.head import Head
 from osparse.formula.lexicon import load_tokenizer
-from osparse.formula.weights import Head, QueryEncoder
+from osparse.formula.query_encoder import QueryEncoder
 from osparse.trainer.config.run_config import Alarms, Ranking, SparsityConfig
 from osparse.trainer.data.padding import SpecialTokens
 from osparse.trainer.data.record_reader import read_records

@@ -20,7 +20,7 @@ from osparse.encoders.dense_encoder import DenseEncoder, pooled
 from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import ConfigError, DatasetError, ModelError
 from osparse.formula.lexicon import load_tokenizer
-from osparse.formula.weights import QueryEncoder
+from osparse.formula.query_encoder import QueryEncoder
 from osparse.io.settings import read_settings
 from osparse.trainer.config.inputs import read_inputs
 from osparse.trainer.config.run_config import Distillation, Ranking, Teacher, TrainConfig

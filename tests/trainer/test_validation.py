@@ -10,7 +10,7 @@ from osparse.contracts.dataset import Dataset
 from osparse.contracts.model import Model
 from osparse.encoders.torch_encoder import SparseEncoder, TextEncoder
 from osparse.formula.lexicon import load_tokenizer
-from osparse.formula.weights import QueryEncoder
+from osparse.formula.query_encoder import QueryEncoder
 from osparse.masked_lm.load import load_masked_lm
 from osparse.trainer.loop.validation import Validation
 

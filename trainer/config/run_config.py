@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from osparse.formula.weights import SERVER_MAX_TOKENS, Activation
+from osparse.formula.head import SERVER_MAX_TOKENS, Activation
 from osparse.io.settings import setting
 from osparse.trainer.config.stage_config import Distillation, MaskedLm, Mixing, Ranking, SourceCap, Teacher, WarmStart
 
@@ -68,7 +68,7 @@ class EncoderConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadConfig:
-    """How logits become weights; see osparse.formula.weights.Head."""
+    """How logits become weights; see osparse.formula.head.Head."""
 
     activation: Activation
     max_length: int = setting(low=2, high=SERVER_MAX_TOKENS)

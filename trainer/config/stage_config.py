@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from osparse.formula.weights import SERVER_MAX_TOKENS
+from osparse.formula.head import SERVER_MAX_TOKENS
 from osparse.io.settings import setting
 
 

@@ -13,8 +13,8 @@ from transformers import BertConfig, BertForMaskedLM
 from osparse.encoders.lexical_table import LexicalTable, read_table
 from osparse.encoders.torch_encoder import SparseEncoder, positions
 from osparse.errors import ConfigError, ModelError
+from osparse.formula.head import SERVER_MAX_TOKENS, Head
 from osparse.formula.lexicon import Lexicon
-from osparse.formula.weights import SERVER_MAX_TOKENS, Head
 from osparse.masked_lm.load import load_masked_lm
 from osparse.plugins.dotted_paths import load_dotted
 from osparse.trainer.config.run_config import Ranking, TrainConfig

@@ -20,8 +20,10 @@ from osparse.contracts.dataset import Dataset
 from osparse.encoders.torch_encoder import SparseEncoder, TextEncoder
 from osparse.evaluation.exact_search import InvertedIndex
 from osparse.evaluation.measures import NDCG, JudgedSet, judged_sets, measure
+from osparse.formula.head import Head
 from osparse.formula.lexicon import Lexicon, load_tokenizer
-from osparse.formula.weights import Head, QueryEncoder, prune
+from osparse.formula.pruning import prune
+from osparse.formula.query_encoder import QueryEncoder
 
 DEPTH = 11
 """Documents ranked for nDCG@10: one more than 10, because the query's own document is left out."""

@@ -22,7 +22,7 @@ from osparse.encoders.dense_encoder import DenseEncoder
 from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import ConfigError, DatasetError
 from osparse.formula.lexicon import load_tokenizer
-from osparse.formula.weights import QueryEncoder
+from osparse.formula.query_encoder import QueryEncoder
 from osparse.trainer.config.run_config import Teacher
 from osparse.trainer.data.batch import Batch
 from osparse.trainer.data.record_reader import text_maps

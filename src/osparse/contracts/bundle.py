@@ -11,9 +11,6 @@ The same model gives the same bytes: no dates, paths or machine names are in any
 from __future__ import annotations
 
 import re
-import zipfile
-import zlib
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -21,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from osparse.errors import BundleError
-from osparse.formula.weights import Head
+from osparse.formula.head import Head
 from osparse.io.files import fingerprint, pretty_json, read_json, read_jsonl, sha256_file
 from osparse.io.settings import checked, setting
 
@@ -29,10 +26,6 @@ SCHEMA_VERSION = 1
 MAX_NAME = 80
 """Characters; the server makes file names of '<name>-<fingerprint>-<part>', which must stay within 120."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-MAX_UNPACKED = 4_000_000_000
-"""Bytes one zip may unpack to; the server refuses models of 4 GB."""
-MAX_RATIO = 100
-"""Times its own size that one zip may unpack to; osparse writes its own uncompressed, others' hardly shrink."""
 
 
 @dataclass(frozen=True)
@@ -189,43 +182,3 @@ def check_name(name: str) -> str:
             "(a letter or digit first, no '..'); pass --name"
         )
     return name
-
-
-def read_member(archive: Path, name: str) -> bytes:
-    """One file at the root of a zip of the bundle; raises :class:`BundleError` for anything unsafe or broken."""
-    with open_zip(archive) as opened:
-        try:
-            return opened.read(name)
-        except KeyError:
-            raise BundleError(f"{archive} has no {name}; run: osparse package") from None
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as problem:
-            # RuntimeError: encrypted, or compressed in a way zipfile does not know
-            raise BundleError(f"{archive} is corrupt: {problem}; run: osparse package") from None
-
-
-def open_zip(archive: Path) -> zipfile.ZipFile:
-    """Open a zip whose members are plain files at its root and unpack to a sane size."""
-    try:
-        opened = zipfile.ZipFile(archive)
-    except (zipfile.BadZipFile, OSError) as problem:
-        raise BundleError(f"{archive} is not a readable zip: {problem}; run: osparse package") from None
-    infos = opened.infolist()
-    unsafe = [i.filename for i in infos if not _is_plain(i)]
-    names = [i.filename for i in infos]
-    unsafe += sorted(name for name, times in Counter(names).items() if times > 1)
-    if unsafe:
-        opened.close()
-        raise BundleError(f"{archive}: only plain files at the root, each once, are allowed; found {unsafe[:3]}")
-    size = sum(i.file_size for i in infos)
-    if size > min(MAX_UNPACKED, MAX_RATIO * archive.stat().st_size):
-        opened.close()
-        raise BundleError(
-            f"{archive} would unpack to {size:,} bytes, more than {MAX_UNPACKED:,} or {MAX_RATIO} times its own size"
-        )
-    return opened
-
-
-def _is_plain(info: zipfile.ZipInfo) -> bool:
-    name = info.filename
-    link = (info.external_attr >> 16) & 0o170000 == 0o120000
-    return PurePosixPath(name).name == name and name != ".." and not link and not any(c in name for c in "\\:")

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from osparse.errors import ModelError
+from osparse.formula.head import ACTIVATIONS, SERVER_MAX_TOKENS, Head
 from osparse.formula.lexicon import Lexicon
-from osparse.formula.weights import ACTIVATIONS, SERVER_MAX_TOKENS, Head
 from osparse.io.files import atomic_directory, fingerprint, pretty_json, read_json, sha256_file
 
 SCHEMA_VERSION = 1

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from osparse.errors import ModelError
-from osparse.formula.weights import SERVER_MAX_TOKENS
+from osparse.formula.head import SERVER_MAX_TOKENS
 from osparse.io.files import read_json
 
 BATCH = 32

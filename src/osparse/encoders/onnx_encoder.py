@@ -15,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from osparse.contracts.bundle import Bundle, read_member
+from osparse.contracts.bundle import Bundle
+from osparse.contracts.zip_members import read_member
 from osparse.encoders.onnx_nodes import INTEGER, operators
 from osparse.encoders.onnx_session import open_session, run_session
 from osparse.errors import BundleError, ModelError
+from osparse.formula.activation import sparse_dict
+from osparse.formula.head import SERVER_MAX_TOKENS
 from osparse.formula.lexicon import Lexicon, check_idf, parse_tokenizer, vocabulary_of
-from osparse.formula.weights import SERVER_MAX_TOKENS, QueryEncoder, sparse_dict
+from osparse.formula.query_encoder import QueryEncoder
 from osparse.io.files import parse_json
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from osparse.contracts.bundle import read_member
+from osparse.contracts.zip_members import read_member
 from osparse.encoders.onnx_encoder import read_tokenizer
 from osparse.encoders.onnx_nodes import fields
 from osparse.encoders.onnx_session import INPUTS, open_session

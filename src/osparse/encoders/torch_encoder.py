@@ -19,8 +19,9 @@ from osparse.encoders.screen import Screen, pays
 from osparse.encoders.sparse_head import max_over_tokens
 from osparse.encoders.threads import side_by_side
 from osparse.errors import ModelError
+from osparse.formula.activation import sparse_dict
+from osparse.formula.head import Head
 from osparse.formula.lexicon import load_tokenizer, vocabulary_of
-from osparse.formula.weights import Head, sparse_dict
 from osparse.masked_lm.architectures import MaskedLm, find
 from osparse.masked_lm.load import load_masked_lm
 
@@ -39,7 +40,7 @@ def decoder_rows(mlm: MaskedLm) -> int:
 
 
 class SparseEncoder(nn.Module):
-    """(B, T) ids and mask -> (B, V) document weights; the formula of ``osparse.formula.weights``, differentiable."""
+    """(B, T) ids and mask -> (B, V) document weights; the formula of ``osparse.formula``, differentiable."""
 
     keep: Tensor
     """(V,) 1.0, and 0.0 for masked ids."""

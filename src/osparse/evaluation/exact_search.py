@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from osparse.errors import InputError
-from osparse.formula.weights import quantise
+from osparse.formula.lucene_rounding import quantise
 
 _TEST_BATCH = 2_000_000
 """Signs drawn at a time by the randomisation test."""

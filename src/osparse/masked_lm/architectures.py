@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from osparse.errors import InputError, ModelError
-from osparse.formula.weights import SERVER_MAX_TOKENS
+from osparse.formula.head import SERVER_MAX_TOKENS
 from osparse.io.files import read_json
 from osparse.plugins import entry_points
 

@@ -1,0 +1,20 @@
+"""Pruning of document weights: which entries of the posting lists a document gets."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osparse.formula.head import Head
+
+
+def prune(weights: NDArray[np.float32], head: Head) -> NDArray[np.float32]:
+    """Drop weights at or below prune_ratio x max, and all below the top_k-th largest; (V,) -> (V,).
+
+    Ties with the k-th weight are kept, so more than top_k may stay.
+    """
+    floor = head.prune_ratio * weights.max(initial=0)
+    kept = np.where(weights > floor, weights, 0)
+    if head.top_k is not None and np.count_nonzero(kept) > head.top_k:
+        kept = np.where(kept >= np.partition(kept, -head.top_k)[-head.top_k], kept, 0)
+    return kept.astype(np.float32)

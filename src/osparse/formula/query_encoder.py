@@ -1,0 +1,33 @@
+"""Query weights: a text is tokenised and looked up in the IDF table; no model is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from osparse.formula.head import SERVER_MAX_TOKENS
+from osparse.formula.lexicon import Lexicon, read_idf
+
+
+class QueryEncoder:
+    """Text -> {raw token: weight} by tokenizer and IDF alone, as SPARSE_TOKENIZE does on the server."""
+
+    def __init__(self, tokenizer: Tokenizer, lexicon: Lexicon, *, max_length: int = SERVER_MAX_TOKENS) -> None:
+        self.lexicon = lexicon
+        self._tokenizer = tokenizer
+        self._tokenizer.enable_truncation(min(max_length, SERVER_MAX_TOKENS))
+        self._special = frozenset(lexicon.special_ids)
+
+    def reweighted(self, idf: Path) -> QueryEncoder:
+        """The same tokenizer with another idf.json; raises :class:`ModelError` if that is of another vocabulary."""
+        known = self.lexicon
+        lexicon = Lexicon.build(known.tokens, known.special_ids, read_idf(idf), source=str(idf))
+        return QueryEncoder(self._tokenizer, lexicon)
+
+    def ids(self, text: str) -> list[int]:
+        """Distinct non-special ids in order of first appearance."""
+        return [i for i in dict.fromkeys(self._tokenizer.encode(text).ids) if i not in self._special]
+
+    def encode(self, text: str) -> dict[str, float]:
+        return {self.lexicon.tokens[i]: float(self.lexicon.idf[i]) for i in self.ids(text)}
