@@ -1,7 +1,8 @@
 """Wiki markup to plain text, paragraphs intact: one pass over the brackets, then a few line rules.
 
-Own code for its speed on whole dumps (``benchmarks/corpus.py`` compares it with mwparserfromhell): the running text of
-an article is wanted, not its syntax tree. Templates are not expanded; those that only mark a language keep their text.
+Own code for its speed on whole dumps (``benchmarks/corpus.py`` compares it with mwparserfromhell): only the running
+text of an article is needed, not its syntax tree. Templates are not expanded, but those that only mark a language keep
+their text.
 """
 
 from __future__ import annotations

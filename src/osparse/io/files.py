@@ -22,7 +22,7 @@ from osparse.errors import InputError, OsparseError
 
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 _WRONG_KIND = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.EBUSY)
-"""A file where a folder is wanted or the other way round, or a mount point, which cannot be replaced."""
+"""A file in place of a folder or the other way round, or a mount point, which cannot be replaced."""
 
 log = logging.getLogger("osparse.io.files")
 
