@@ -3,8 +3,8 @@ from .health.doctor import doctor
 from .health.heal import Healed, heal
 from .health.status import drift_from, status
 from .health.unclaimed import other_problems
+from .index.alias_switch import Gate
 from .index.layout import Serving
-from .index.switch import Gate
 from .load.documents import DeletionRow, DocumentRow
 from .load.load import IndexResult, index_documents, load_rows
 from .load.read_deployment import query_encoder, read_deployment

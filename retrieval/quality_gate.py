@@ -7,7 +7,7 @@ from pathlib import Path
 
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
-from osparse.deployer.index.switch import MARGIN, Gate
+from osparse.deployer.index.alias_switch import MARGIN, Gate
 from osparse.errors import CheckError
 from osparse.evaluation.measures import NDCG, Benchmark, open_benchmark
 from osparse.retrieval.evaluator import evaluate

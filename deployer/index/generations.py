@@ -6,7 +6,6 @@ cluster itself holds the history and a query always finds exactly one index.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,9 +14,6 @@ from typing import Any
 from osparse.contracts.deployment import META_KEY, SCHEMA_VERSION, Deployment
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.errors import ClusterError, DeploymentConflictError
-from osparse.opensearch_templates import render
-
-log = logging.getLogger("osparse.deployer.index.generations")
 
 SUFFIX = "-previous"
 
@@ -110,26 +106,3 @@ def alias_note(aliases: str, old: str, carried: bool) -> str:
     if carried:
         return f"other aliases that move along: {aliases}"
     return f"other aliases that stay on {old}: {aliases} (`carry_aliases=True` moves them along)"
-
-
-def move_alias(api: ClusterApi, alias: str, old: str, new: str, *, carry: bool = False) -> None:
-    """Put ``alias`` from ``old`` on ``new`` and ``<alias>-previous`` on ``old``, all in one call.
-
-    Args:
-        carry: Move every other alias of ``old`` along, with its filter, routing and flags.
-
-    Raises:
-        ClusterError: the cluster refused, or somebody else moved the alias meanwhile.
-    """
-    former = [name for name in api.indices_of_alias(alias + SUFFIX) if name != old]
-    actions = render("alias_move", alias=alias, previous=alias + SUFFIX, old=old, new=new)["actions"]
-    actions += [render("alias_drop", index=name, alias=alias + SUFFIX) for name in former]
-    for name, properties in foreign_aliases(api, alias, old).items() if carry else ():
-        add = render("alias_add", index=new, alias=name)["actions"][0]["add"]
-        actions += [render("alias_drop", index=old, alias=name), {"add": {**add, **properties}}]
-    try:
-        api.update_aliases({"actions": actions})
-    except ClusterError:
-        if api.indices_of_alias(alias) != [new]:  # the answer may be what was lost
-            raise
-    log.info("%s now stands on %s", alias, new)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from osparse.contracts.bundle import Bundle
 from osparse.encoders.onnx_encoder import open_query_encoder
 from osparse.formula.lexicon import MAX_WEIGHT
-from osparse.formula.lucene_rounding import up_to_tenth
+from osparse.formula.seismic_ceiling import MARGINS, up_to_tenth
 
 
 def ceilings(bundle: Bundle) -> dict[str, float]:
@@ -19,6 +19,6 @@ def ceilings(bundle: Bundle) -> dict[str, float]:
     largest = max((weight for probe in bundle.probes() for weight in probe.document.values()), default=3.0)
     lexicon = open_query_encoder(bundle.zip_path("tokenizer")).lexicon
     return {
-        "ceiling_ingest": up_to_tenth(largest * 1.2),
+        "ceiling_ingest": up_to_tenth(largest * MARGINS["probes"]),
         "ceiling_search": min(up_to_tenth(float(max(lexicon.idf))), MAX_WEIGHT),
     }

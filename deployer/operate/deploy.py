@@ -4,7 +4,7 @@ A bundle deployed under a name that another one serves is put beside it, filled,
 
 Read on in the order of the steps: settings and models (``mlcommons/settings_step``, ``mlcommons/model_steps``), bundle
 parts (``load/bundle_store``), pipelines (``index/pipeline_steps``), the index (``index/index_step``), and where another
-bundle serves, its documents and the alias (``index/switch``).
+bundle serves, its documents and the alias (``index/alias_switch``).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.cluster.facts import AskedMode, Choice, Facts, choose_mode, look
+from osparse.deployer.index.alias_switch import CopiedDocuments, Gate, Switch
 from osparse.deployer.index.generations import Generation, read_generations
 from osparse.deployer.index.index_step import ServingIndex, deployment_of
 from osparse.deployer.index.kept_options import settle
 from osparse.deployer.index.layout import Serving, check_serving
 from osparse.deployer.index.pipeline_steps import FusingPipeline, IngestPipeline, SearchPipeline
-from osparse.deployer.index.switch import CopiedDocuments, Gate, Switch
 from osparse.deployer.load.bundle_store import StoreParts, part_file
 from osparse.deployer.mlcommons.api import MLCommons
 from osparse.deployer.mlcommons.model_steps import ModelGroup, ServedModel, find_copies

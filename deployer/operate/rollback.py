@@ -11,7 +11,8 @@ from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.health.rewiring import pipeline_steps
 from osparse.deployer.health.status import ModelStatus, existing_models, status
-from osparse.deployer.index.generations import alias_note, foreign_aliases, move_alias, read_generations
+from osparse.deployer.index.alias_switch import move_alias
+from osparse.deployer.index.generations import alias_note, foreign_aliases, read_generations
 from osparse.deployer.index.pipeline_steps import FusingPipeline
 from osparse.errors import ClusterError, InputError
 

@@ -16,7 +16,7 @@ from osparse.contracts.bundle import Bundle
 from osparse.contracts.zip_members import read_member
 from osparse.encoders.onnx_encoder import read_tokenizer
 from osparse.errors import BundleError
-from osparse.formula.lucene_rounding import up_to_tenth
+from osparse.formula.seismic_ceiling import MARGINS, up_to_tenth
 from osparse.opensearch_versions import SEISMIC_IDS
 from osparse.packager.checks.emulator import ServerEncoder, ServerText, ServerTokenizer
 from osparse.packager.checks.lucene_emulator import Seismic, to_bytes
@@ -40,8 +40,6 @@ OPENING = 8
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 DEFAULT_CEILINGS = {"ingest": 3.0, "search": 16.0}
 """Of a sparse_vector field that names none."""
-MARGINS = {"probes": 1.2, "dataset": 1.05}
-"""What the ingest ceiling leaves above the largest weight seen: other documents may have larger ones."""
 BYTES_PER_DOCUMENT = 50
 BYTES_PER_WEIGHT = 20.5
 """Of a rank_features index with its _source, one merged segment: 4,000 documents of 25 to 200 weights took 47 bytes and

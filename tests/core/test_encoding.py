@@ -13,9 +13,10 @@ import world
 from osparse.formula.activation import document_weights, sparse_dict
 from osparse.formula.head import Head
 from osparse.formula.lexicon import load_tokenizer
-from osparse.formula.lucene_rounding import quantise, score, up_to_tenth
+from osparse.formula.lucene_rounding import quantise, score
 from osparse.formula.pruning import prune
 from osparse.formula.query_encoder import QueryEncoder
+from osparse.formula.seismic_ceiling import up_to_tenth
 
 
 def test_a_weight_is_the_log_of_the_largest_logit() -> None:

@@ -43,7 +43,7 @@ PUBLIC = {
         TrainConfig losses plan run_folder train
     """,
     "osparse.trainer.losses": """
-        df_activation flops idf_penalty idf_scores info_nce kl_distillation learning_rate margin_mse
+        df_activation flops idf_penalty idf_scores info_nce kl_distillation margin_mse
         negative_pool normalised_teachers quadratic_warmup ranknet
     """,
 }

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from osparse.trainer.losses.schedules import learning_rate, quadratic_warmup
+from osparse.trainer.compute.learning_rate import learning_rate
+from osparse.trainer.losses.regularisation import quadratic_warmup
 
 
 def test_linear_rises_then_falls_to_nothing() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from osparse.encoders.torch_encoder import SparseEncoder
+from osparse.trainer.compute.learning_rate import learning_rate
 from osparse.trainer.config.run_config import MaskedLm, Ranking
-from osparse.trainer.losses.schedules import learning_rate
 
 CLIP = 1.0
 """Largest gradient norm; BERT's."""

@@ -1,4 +1,4 @@
-"""Losses as pure functions of tensors, by kind, and schedules as pure functions of the step.
+"""Losses as pure functions of tensors, by kind.
 
 from osparse.trainer import losses
 losses.info_nce(scores, target, temperature=1.0)

@@ -1,7 +1,6 @@
 from .contrastive import idf_scores, info_nce, negative_pool
 from .distillation import kl_distillation, margin_mse, normalised_teachers, ranknet
-from .regularisation import df_activation, flops, idf_penalty
-from .schedules import learning_rate, quadratic_warmup
+from .regularisation import df_activation, flops, idf_penalty, quadratic_warmup
 
 __all__ = [
     "df_activation",
@@ -10,7 +9,6 @@ __all__ = [
     "idf_scores",
     "info_nce",
     "kl_distillation",
-    "learning_rate",
     "margin_mse",
     "negative_pool",
     "normalised_teachers",

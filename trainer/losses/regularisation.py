@@ -67,3 +67,13 @@ def idf_penalty(weights: Tensor, idf: Tensor, *, scale: float = 1.0) -> Tensor:
         weights: (N, C). idf: (C,) > 0. scale: V / C where the columns were drawn at random from V.
     """
     return (weights.float().abs() / idf).sum(1).mean() * scale
+
+
+def quadratic_warmup(step: int, steps: int, *, weight: float, warmup: float, floor: float = 0.0) -> float:
+    """lambda(t) = weight * (r + (1 - r) * min(1, (t + 1) / T)^2), T = warmup x steps (arXiv 2004.05665; r is 0 there).
+
+    Steps are the optimiser's: accumulating a step's gradients in parts does not hasten it.
+    """
+    rising = warmup * steps
+    risen = min(1.0, (step + 1) / rising) ** 2 if rising > 0 else 1.0
+    return weight * (floor + (1 - floor) * risen)

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from osparse.errors import CheckError
 from osparse.trainer.config.run_config import SparsityConfig
-from osparse.trainer.losses.regularisation import df_activation, flops, idf_penalty
-from osparse.trainer.losses.schedules import quadratic_warmup
+from osparse.trainer.losses.regularisation import df_activation, flops, idf_penalty, quadratic_warmup
 
 log = logging.getLogger("osparse.trainer.stages.sparsity")
 SMOOTHING = 0.9

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -23,11 +22,3 @@ def score(query: Mapping[str, float], document: Mapping[str, float]) -> float:
     shared = [token for token in query if token in document]
     stored = quantise(np.array([document[token] for token in shared], dtype=np.float32))
     return float(np.dot(np.array([query[token] for token in shared], dtype=np.float64), stored.astype(np.float64)))
-
-
-def up_to_tenth(value: float) -> float:
-    """The next tenth, at least 0.1: the ceiling below which SEISMIC keeps 8 bits of a weight.
-
-    A weight that is a tenth in 32 bits, as those of an IDF table may be, is that tenth.
-    """
-    return max(0.1, math.ceil(round(value * 10, 4)) / 10)

@@ -10,13 +10,14 @@ from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import Deployment, feature_name
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.index.copy import TEXT_FIELD, copy_documents
-from osparse.deployer.index.generations import Generation, alias_note, foreign_aliases, move_alias
+from osparse.deployer.index.generations import SUFFIX, Generation, alias_note, foreign_aliases
 from osparse.deployer.load.bundle_store import fetch_part
 from osparse.deployer.mlcommons.proof import TOLERANCE, check_weights
 from osparse.deployer.plan import Finding, Made
-from osparse.errors import CheckError
+from osparse.errors import CheckError, ClusterError
+from osparse.opensearch_templates import render
 
-log = logging.getLogger("osparse.deployer.index.switch")
+log = logging.getLogger("osparse.deployer.index.alias_switch")
 
 PASSES = 3
 """Over the old index, at most: what was written to it during one pass is copied by the next."""
@@ -179,3 +180,26 @@ class Switch:
                 f"{gate.margin:g}, so no loss could be seen; {self.alias} stays on it. Give judgements that this index "
                 "answers, or a smaller margin"
             )
+
+
+def move_alias(api: ClusterApi, alias: str, old: str, new: str, *, carry: bool = False) -> None:
+    """Put ``alias`` from ``old`` on ``new`` and ``<alias>-previous`` on ``old``, all in one call.
+
+    Args:
+        carry: Move every other alias of ``old`` along, with its filter, routing and flags.
+
+    Raises:
+        ClusterError: the cluster refused, or somebody else moved the alias meanwhile.
+    """
+    former = [name for name in api.indices_of_alias(alias + SUFFIX) if name != old]
+    actions = render("alias_move", alias=alias, previous=alias + SUFFIX, old=old, new=new)["actions"]
+    actions += [render("alias_drop", index=name, alias=alias + SUFFIX) for name in former]
+    for name, properties in foreign_aliases(api, alias, old).items() if carry else ():
+        add = render("alias_add", index=new, alias=name)["actions"][0]["add"]
+        actions += [render("alias_drop", index=old, alias=name), {"add": {**add, **properties}}]
+    try:
+        api.update_aliases({"actions": actions})
+    except ClusterError:
+        if api.indices_of_alias(alias) != [new]:  # the answer may be what was lost
+            raise
+    log.info("%s now stands on %s", alias, new)
