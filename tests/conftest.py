@@ -6,6 +6,7 @@ A test without the mark ``network`` may connect to this machine only.
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Iterator
 
 import network_guard
@@ -46,6 +47,15 @@ def no_network(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with pytest.MonkeyPatch.context() as monkeypatch, network_guard.only_this_machine(monkeypatch):
         yield
+
+
+@pytest.fixture(autouse=True)
+def library_logging() -> Iterator[None]:
+    """A command sets osparse's logger up for the terminal; the next test reads notes through pytest again."""
+    yield
+    logger = logging.getLogger("osparse")
+    logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")
