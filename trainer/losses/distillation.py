@@ -39,7 +39,7 @@ def kl_distillation(
     The factor T^2 keeps the gradient's size when T changes; at T = 1 this is the loss of arXiv 2411.04403.
 
     Args:
-        scores, teacher: (Q, D). candidates: (Q, D) bool; a query with fewer than two does not count.
+        scores: (Q, D). teacher: (Q, D). candidates: (Q, D) bool; a query with fewer than two does not count.
         weight: (Q,) >= 0, relative weight of each query.
 
     Returns:
@@ -59,7 +59,8 @@ def margin_mse(
     """Mean over queries and their negatives of ((s+ - s-) - (t+ - t-))^2 (arXiv 2010.02666).
 
     Args:
-        scores, teacher: (Q, D). candidates: (Q, D) bool, the target among them. target: (Q,) column of the positive.
+        scores: (Q, D). teacher: (Q, D). target: (Q,) column of the positive.
+        candidates: (Q, D) bool, the target among them.
         weight: (Q,) >= 0, relative weight of each query.
 
     Returns:
@@ -80,7 +81,7 @@ def ranknet(scores: Tensor, teacher: Tensor, candidates: Tensor, *, weight: Tens
     """Mean over pairs with t_i > t_j of log(1 + exp(-(s_i - s_j))) (RankNet; E2Rank, arXiv 2510.22733, stage 2).
 
     Args:
-        scores, teacher: (Q, D). candidates: (Q, D) bool. weight: (Q,) >= 0, relative weight of each query.
+        scores: (Q, D). teacher: (Q, D). candidates: (Q, D) bool. weight: (Q,) >= 0, relative weight of each query.
 
     Returns:
         Scalar: mean over queries of the mean over their pairs; 0 if no query has an ordered pair.
