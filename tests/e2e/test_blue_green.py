@@ -153,7 +153,8 @@ def test_undeploy_leaves_nothing_of_the_old_bundle(cluster: Cluster, bundle: Bun
 def test_a_blank_text_goes_by_the_pipeline_s_condition(cluster: Cluster) -> None:
     """The script of osparse's ingest pipelines, on a processor that the node has."""
     body = render("ingest_sparse_encoding", bundle="b", encoder_id="m", text_field="text", field="f")
-    condition = body["processors"][-1]["sparse_encoding"]["if"]
+    (encoding,) = (processor["sparse_encoding"] for processor in body["processors"] if "sparse_encoding" in processor)
+    condition = encoding["if"]
     pipeline = {"processors": [{"set": {"field": "encoded", "value": True, "if": condition}}]}
     cluster.request("PUT", "/_ingest/pipeline/osparse-test-if", body=pipeline)
     api = ClusterApi(cluster)

@@ -22,4 +22,4 @@ def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
     text = "".join(output.get("text", "") for output in outputs)
     assert len(pictures) == 2
-    assert "ko->en" in text and "BM25" in text
+    assert "ko->en" in text and "bm25" in text
