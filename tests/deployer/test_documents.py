@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +17,7 @@ from osparse.contracts.dataset import Dataset
 from osparse.deployer.load.documents import DocumentRow, UnusableRow, count_documents, read_documents
 from osparse.errors import InputError
 
-ROWS = [
+ROWS: list[dict[str, object]] = [
     {"id": "a", "text": "첫째", "title": "하나", "lang": "ko", "date": "2024-01-02", "source": "s", "extra": 1},
     {"id": "b", "text": ""},
 ]
@@ -26,7 +27,7 @@ FIELDS = [
 ]
 
 
-def write_jsonl(path: Path, rows: list[object]) -> Path:
+def write_jsonl(path: Path, rows: Sequence[object]) -> Path:
     path.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), encoding="utf-8")
     return path
 

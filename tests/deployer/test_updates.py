@@ -132,7 +132,7 @@ def test_status_looks_on_after_texts_that_have_no_weights(
 
     def simulate_weightless(api: ClusterApi, pipeline: str, sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
         made = simulate(api, pipeline, sources)
-        empty = {"_source": {"sparse_embedding": {}}}
+        empty: dict[str, Any] = {"_source": {"sparse_embedding": {}}}
         return [empty if source["text"] == "no weights" else one for source, one in zip(sources, made, strict=True)]
 
     def encode_weightless(encoder: OnnxEncoder, texts: list[str]) -> list[dict[str, float]]:
