@@ -215,7 +215,7 @@ class Cluster:
         if isinstance(problem, ConnectionTimeout):
             return _TimedOutError(f"{self.url} did not answer in time; is the cluster overloaded?")
         hint = (
-            "the cluster may want https://" if not self._https and "RemoteDisconnected" in words else "is it running?"
+            "does the cluster need https://?" if not self._https and "RemoteDisconnected" in words else "is it running?"
         )
         return ClusterUnreachableError(f"{self.url} cannot be reached ({_short(words)}); {hint}")
 

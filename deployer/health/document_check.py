@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from osparse.contracts.deployment import Deployment, feature_name, generated_fields, stored_vectors
 from osparse.deployer.cluster.api import ClusterApi
-from osparse.deployer.index.pipeline_steps import TEXT_FIELD
 from osparse.deployer.load.bundle_store import fetch_part
-from osparse.deployer.load.documents import HASH_FIELD, DocumentRow
+from osparse.deployer.load.documents import HASH_FIELD, TEXT_FIELD, DocumentRow
 from osparse.deployer.load.read_deployment import query_encoder
 from osparse.deployer.mlcommons.proof import largest_difference
 from osparse.encoders.similarity import unlike
-from osparse.errors import ClusterError
+from osparse.errors import ClusterError, OsparseError
 from osparse.opensearch_templates import render
 
 log = logging.getLogger("osparse.deployer.health.document_check")
@@ -30,7 +29,7 @@ LATEST = 100
 RANDOM = 100
 """Documents of the whole index that are looked at."""
 ENCODED = 16
-"""Texts that are encoded once more at most."""
+"""Texts that are encoded once more; of those without a vector, more where all of these have no weights."""
 AT_ONCE = 4
 """Texts in one simulation: the server encodes them side by side, and refuses more than ten model calls at a time."""
 LARGEST_DIFFERENCE = 0.1
@@ -51,14 +50,17 @@ def document_problems(api: ClusterApi, index: str, deployment: Deployment) -> li
         return [f"its documents cannot be searched: {problem}"]
     texts = {i: source for i, source in seen.items() if _text(source).strip()}
     without = [i for i, source in texts.items() if not stored_vectors(source, deployment.field)]
-    missing = _missing(api, deployment, {i: texts[i] for i in without})
+    missing, encoded = _missing(api, deployment, {i: texts[i] for i in without})
     others = [i for i, source in texts.items() if i not in without and _written_by_others(source, deployment)]
     differing = _differing(api, deployment, {i: texts[i] for i in others[:ENCODED]})
     again = _encode_again(index, deployment)
     return [
         f"{len(ids)} of the {len(seen)} documents looked at {what} ({_listed(ids)}); {again}"
         for ids, what in (
-            (missing, "have a text and no vector, so that no sparse query finds them"),
+            (
+                missing,
+                f"have a text and no vector, so that no sparse query finds them; {encoded} texts were encoded",
+            ),
             (differing, "have the vector of another text than their own"),
         )
         if ids
@@ -83,21 +85,32 @@ def _text(source: Mapping[str, Any]) -> str:
 def _written_by_others(source: Mapping[str, Any], deployment: Deployment) -> bool:
     own = {HASH_FIELD, *generated_fields(deployment)}
     content = {name: value for name, value in source.items() if name not in own}
-    return bool(source.get(HASH_FIELD) != DocumentRow("", content).hash)
+    return not DocumentRow("", content).is_content_of(source.get(HASH_FIELD))
 
 
-def _missing(api: ClusterApi, deployment: Deployment, sources: Mapping[str, dict[str, Any]]) -> list[str]:
-    """Ids of the documents that have no vector although their encoder gives one: a text may have no weights at all."""
-    checked = [*sources][:ENCODED]
-    if not checked or deployment.vector == "semantic":
-        return [*sources]
+def _missing(api: ClusterApi, deployment: Deployment, sources: Mapping[str, dict[str, Any]]) -> tuple[list[str], int]:
+    """Ids of the documents that have no vector although their encoder gives one: a text may have no weights at all.
+
+    Texts are encoded, ``ENCODED`` at a time, until one has weights; those after it count as missing without a check.
+
+    Returns:
+        The ids, and how many texts were encoded.
+    """
+    if not sources or deployment.vector == "semantic":
+        return [*sources], 0
+    weightless = list[str]()
+    encoded = 0
     try:
-        vectors = _encoded(api, deployment, [_text(sources[i]) for i in checked])
-    except ClusterError as problem:
+        vectors = _encoded(api, deployment, [_text(source) for source in sources.values()])
+        for i, made in zip(sources, vectors, strict=True):
+            encoded += 1
+            if made is not None and not any(made):
+                weightless.append(i)
+            if encoded % ENCODED == 0 and len(weightless) < encoded:
+                break
+    except OsparseError as problem:
         log.debug("documents without a vector cannot be encoded: %s", problem)
-        return [*sources]
-    weightless = {i for i, made in zip(checked, vectors, strict=True) if made is not None and not any(made)}
-    return [i for i in sources if i not in weightless] if len(weightless) < len(checked) else []
+    return [i for i in sources if i not in weightless], encoded
 
 
 def _differing(api: ClusterApi, deployment: Deployment, sources: Mapping[str, dict[str, Any]]) -> list[str]:
@@ -105,8 +118,8 @@ def _differing(api: ClusterApi, deployment: Deployment, sources: Mapping[str, di
     if not sources or deployment.vector == "semantic":
         return []  # a semantic field has no pipeline that could be asked
     try:
-        made = _encoded(api, deployment, [_text(source) for source in sources.values()])
-    except ClusterError as problem:
+        made = [*_encoded(api, deployment, [_text(source) for source in sources.values()])]
+    except OsparseError as problem:
         log.debug("the vectors of %s cannot be compared: %s", deployment.bundle, problem)
         return []
     return [
@@ -124,30 +137,35 @@ def _same(stored: Vectors, made: Vectors) -> bool:
     return all(largest_difference(*pair)[1] <= LARGEST_DIFFERENCE and unlike(*pair) is None for pair in pairs)
 
 
-def _encoded(api: ClusterApi, deployment: Deployment, texts: Sequence[str]) -> list[Vectors | None]:
-    """The vectors of each text as the index would store them; None where the encoder does not answer."""
+def _encoded(api: ClusterApi, deployment: Deployment, texts: Sequence[str]) -> Iterator[Vectors | None]:
+    """The vectors of each text as the index would store them, encoded as they are asked for.
+
+    Yields None where the encoder does not answer.
+    """
     if deployment.mode == "client":
         from osparse.encoders.onnx_encoder import OnnxEncoder
 
-        weights = OnnxEncoder.open(fetch_part(api, deployment, "onnx")).encode(list(texts))
-        return [[{feature_name(token, deployment.key_style): w for token, w in one.items()}] for one in weights]
-    pipeline = deployment.ingest_pipeline or ""
-    made = [
-        document
-        for start in range(0, len(texts), AT_ONCE)
-        for document in api.simulate(pipeline, [{TEXT_FIELD: text} for text in texts[start : start + AT_ONCE]])
-    ]
-    vectors = [None if "error" in one else stored_vectors(one["_source"], deployment.field) for one in made]
-    return vectors if deployment.vector != "sparse_vector" else [_by_id(api, deployment, one) for one in vectors]
+        encoder = OnnxEncoder.open(fetch_part(api, deployment, "onnx"))
+        for start in range(0, len(texts), AT_ONCE):
+            for weights in encoder.encode(list(texts[start : start + AT_ONCE])):
+                yield [{feature_name(token, deployment.key_style): w for token, w in weights.items()}]
+        return
+    ids = _token_ids(api, deployment)
+    for start in range(0, len(texts), AT_ONCE):
+        sources = [{TEXT_FIELD: text} for text in texts[start : start + AT_ONCE]]
+        for document in api.simulate(deployment.ingest_pipeline or "", sources):
+            if "error" in document:
+                yield None
+                continue
+            vectors = stored_vectors(document["_source"], deployment.field)
+            yield [{ids.get(token, token): weight for token, weight in vector.items()} for vector in vectors]
 
 
-def _by_id(api: ClusterApi, deployment: Deployment, vectors: Vectors | None) -> Vectors | None:
-    """A simulation names no index, and the encoder gives words; the field holds ids."""
-    if vectors is None:
-        return None
-    tokens = query_encoder(api.cluster, deployment).lexicon.tokens
-    ids = {token: str(i) for i, token in enumerate(tokens)}
-    return [{ids.get(token, token): weight for token, weight in vector.items()} for vector in vectors]
+def _token_ids(api: ClusterApi, deployment: Deployment) -> dict[str, str]:
+    """Token -> its name in a ``sparse_vector`` field; a simulation names no index, so that it gives tokens."""
+    if deployment.vector != "sparse_vector":
+        return {}
+    return {token: str(i) for i, token in enumerate(query_encoder(api.cluster, deployment).lexicon.tokens)}
 
 
 def _encode_again(index: str, deployment: Deployment) -> str:

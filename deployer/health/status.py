@@ -19,7 +19,7 @@ from osparse.deployer.mlcommons.api import MLCommons
 from osparse.deployer.mlcommons.failures import remedy
 from osparse.deployer.names import BUNDLES_INDEX
 from osparse.deployer.plan import ENCODER, TOKENIZER, Made
-from osparse.errors import AccessError, ClusterBusyError, ClusterError, ClusterUnreachableError
+from osparse.errors import AccessError, ClusterBusyError, ClusterError, ClusterUnreachableError, OsparseError
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _one(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentStatus
         return _examined(api, name, deployment)
     except (ClusterUnreachableError, AccessError, ClusterBusyError):
         raise
-    except ClusterError as problem:
+    except OsparseError as problem:
         return DeploymentStatus(name, [], deployment, 0, problems=[f"it could not be examined: {problem}"])
 
 

@@ -15,7 +15,7 @@ from osparse.contracts.deployment import Deployment, generated_fields
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.inherited_settings import check_source
 from osparse.deployer.load.bulk import FailureLog
-from osparse.deployer.load.documents import HASH_FIELD, DocumentRow
+from osparse.deployer.load.documents import HASH_FIELD, TEXT_FIELD, DocumentRow
 from osparse.deployer.load.load import prepare_load
 from osparse.deployer.load.stream import LoadCounts
 from osparse.errors import ClusterError, ClusterUnreachableError
@@ -27,7 +27,6 @@ PAGE = 256
 """Documents read together."""
 RESTARTS = 5
 """How often a copy whose connection broke starts over; what it had copied is skipped."""
-TEXT_FIELD = "text"
 
 
 class StoredRow(DocumentRow):

@@ -133,13 +133,13 @@ class ServingIndex:
                 f"{self.deployment.bundle}; deploy it under the name {there.bundle}, or choose another `index`"
             )
         differs = [
-            f"{what}: {old} there, {new} wanted"
+            f"{what}: {old} there, {new} required"
             for what, old, new in zip(_LAYOUT, _layout(there), _layout(self.deployment), strict=True)
             if old != new
         ]
         shards = int(found.get("settings", {}).get("index", {}).get("number_of_shards", 1))
         if self.serving.shards not in (None, shards):
-            differs.append(f"shards: {shards} there, {self.serving.shards} wanted")
+            differs.append(f"shards: {shards} there, {self.serving.shards} required")
         if differs:
             raise DeploymentConflictError(
                 f"{self.name} serves this bundle already, laid out differently ({'; '.join(differs)}); ask for it as "

@@ -10,12 +10,11 @@ from osparse.contracts.deployment import CHUNK_TEXTS_FIELD, CHUNKS_FIELD, FIELD
 from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.index.layout import Serving
+from osparse.deployer.load.documents import TEXT_FIELD
 from osparse.deployer.plan import ENCODER, TOKENIZER, Action, Finding, Made
 from osparse.encoders.onnx_encoder import open_query_encoder
 from osparse.opensearch_templates import render
 
-TEXT_FIELD = "text"
-"""The field that is encoded."""
 WEIGHTS = [0.3, 0.7]
 """Of BM25 and of the sparse score in a fused one."""
 

@@ -18,7 +18,8 @@ from osparse.io.ids import id_of, plain_id
 from osparse.io.streams import decoded, is_stream, json_rows, lines
 from osparse.io.tabular import is_table, table_length, table_rows
 
-TEXT = "text"
+TEXT_FIELD = "text"
+"""Where the index keeps the text that is encoded."""
 TEXTS = ("title", "lang", "source")
 """Optional fields whose type osparse has set. ``id`` and ``text`` must be there; any other field is stored as it is."""
 READ_ROWS = 2_000
@@ -47,8 +48,13 @@ class DocumentRow:
 
     @property
     def hash(self) -> str:
-        """Of everything that is indexed: equal hash, nothing to do."""
-        return hashlib.sha256(canonical_json(self.fields).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        """Of everything that is indexed, then of the fields taken out, if any: equal hash, nothing to do."""
+        indexed = _hash(self.fields)
+        return f"{indexed}-{_hash(sorted(self.cleared))}" if self.cleared else indexed
+
+    def is_content_of(self, stored_hash: object) -> bool:
+        """Whether a row that indexed these fields has the hash, whatever it took out."""
+        return isinstance(stored_hash, str) and stored_hash.partition("-")[0] == _hash(self.fields)
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,10 @@ class UnusableRow:
 
 
 Row = DocumentRow | DeletionRow | UnusableRow
+
+
+def _hash(content: object) -> str:
+    return hashlib.sha256(canonical_json(content).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def read_removals(paths: Sequence[Path]) -> Iterator[Row]:
@@ -111,8 +121,8 @@ def read_documents(
         InputError: a path that does not exist or is of no known kind, or a line that is not JSON, with its number.
     """
     for path in paths:
-        for place, row in _rows(path, id_field, text_field or TEXT):
-            yield _document(place, row, id_field, text_field or TEXT)
+        for place, row in _rows(path, id_field, text_field or TEXT_FIELD):
+            yield _document(place, row, id_field, text_field or TEXT_FIELD)
 
 
 def count_documents(paths: Sequence[Path]) -> int | None:
@@ -208,7 +218,9 @@ def _id(place: str, row: dict[str, Any], id_field: str | None) -> str | Unusable
 
 def _instead(value: object, row: dict[str, Any], parameter: str) -> str:
     """What a row without the field has."""
-    return "" if value is not None else f"; the row has {', '.join(sorted(row)) or 'no field'} (name it by {parameter})"
+    if value is not None:
+        return ""
+    return f"; the row has {', '.join(sorted(row)) or 'no field'} (name it with `{parameter}`)"
 
 
 def _fields(place: str, found: str, row: dict[str, Any], id_field: str, text_field: str) -> DocumentRow | UnusableRow:
@@ -216,11 +228,12 @@ def _fields(place: str, found: str, row: dict[str, Any], id_field: str, text_fie
     if not isinstance(text, str):
         said = f"{place}: {text_field} must be a text, found {text!r}"
         return UnusableRow(found, said + _instead(text, row, "text_field"))
-    if text_field != TEXT and row.get(TEXT) is not None:
-        return UnusableRow(found, f"{place}: {text_field} is stored as {TEXT}, but the row has a {TEXT} too; rename it")
-    fields, cleared = {TEXT: text}, set[str]()
+    if text_field != TEXT_FIELD and row.get(TEXT_FIELD) is not None:
+        reason = f"{place}: {text_field} is stored as {TEXT_FIELD}, but the row has a {TEXT_FIELD} too; rename it"
+        return UnusableRow(found, reason)
+    fields, cleared = {TEXT_FIELD: text}, set[str]()
     for name, value in row.items():
-        if name in ("_id", OPERATION, TEXT, text_field) or name == id_field == "id":
+        if name in ("_id", OPERATION, TEXT_FIELD, text_field) or name == id_field == "id":
             continue  # the server keeps the id itself and takes no field of the name _id
         if value is None or (value == "" and name in (*TEXTS, "date")):
             cleared.add(name)

@@ -170,6 +170,8 @@ class Load:
                 break
             hashes = stored_hashes(self.api, self.index, conflicts)
             written = {i for i in conflicts if hashes.get(i) == documents[i].hash}  # by us: the answer was lost
+            if self.force:
+                written = set()  # the hash may have been the same before, so it does not tell who wrote
             again = [line._replace(version=None) for line in lines if line.id in conflicts - written]
             refused = [failure for failure in refused if not failure.is_conflict]
             refused += send_bulk(self.api, self.index, self._merged(again, documents, hashes.keys()))

@@ -21,7 +21,7 @@ def test_overwrite_replaces_its_own_kind_only(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     write(home, "one", overwrite=False)  # an empty folder is nobody's
-    with pytest.raises(InputError, match="exists and is not empty"):
+    with pytest.raises(InputError, match=r"exists and is not empty; choose another `output`, or pass `overwrite=True`"):
         write(home, "two", overwrite=False)
     write(home, "two")
     assert (home / "mark.json").read_text() == "two"

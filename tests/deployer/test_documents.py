@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +17,7 @@ from osparse.contracts.dataset import Dataset
 from osparse.deployer.load.documents import DocumentRow, UnusableRow, count_documents, read_documents
 from osparse.errors import InputError
 
-ROWS = [
+ROWS: list[dict[str, object]] = [
     {"id": "a", "text": "첫째", "title": "하나", "lang": "ko", "date": "2024-01-02", "source": "s", "extra": 1},
     {"id": "b", "text": ""},
 ]
@@ -26,13 +27,13 @@ FIELDS = [
 ]
 
 
-def write_jsonl(path: Path, rows: list[object]) -> Path:
+def write_jsonl(path: Path, rows: Sequence[object]) -> Path:
     path.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), encoding="utf-8")
     return path
 
 
 def test_jsonl_and_parquet_read_alike(tmp_path: Path) -> None:
-    jsonl = write_jsonl(tmp_path / "d.jsonl", ROWS)
+    jsonl = write_jsonl(tmp_path / "d.jsonl", [{**dict.fromkeys(ROWS[0]), **row} for row in ROWS])
     parquet = tmp_path / "d.parquet"
     pl.DataFrame(ROWS).with_columns(pl.col("date").str.to_date()).write_parquet(parquet)
     for path in (jsonl, parquet):
@@ -69,7 +70,9 @@ def test_a_row_keeps_all_its_fields_whatever_their_kind(tmp_path: Path) -> None:
          "days": ["2024-01-02"], "kind": "pear", "raw": "AP8="},
         {"text": "y", "price": 3, "stock": 2**53 + 1, "sale": False, "tags": [], "labels": {}, "kind": "plum"},
     ]  # fmt: skip
-    jsonl = write_jsonl(tmp_path / "d.jsonl", [{"id": i, **row} for i, row in zip("ab", expected, strict=True)])
+    nulls: list[dict[str, None]] = [{}, dict.fromkeys(("brand", "rating", "size", "seen", "days", "raw"))]
+    rows = [{"id": i, **row, **null} for i, row, null in zip("ab", expected, nulls, strict=True)]
+    jsonl = write_jsonl(tmp_path / "d.jsonl", rows)
     found = {path: [d for d in read_documents([path]) if isinstance(d, DocumentRow)] for path in (parquet, jsonl)}
     for documents in found.values():
         assert [d.fields for d in documents] == expected
@@ -105,6 +108,9 @@ def test_every_field_counts_for_the_hash() -> None:
     plain = DocumentRow("a", {"text": "x", "price": 1})
     assert plain.hash != DocumentRow("a", {"text": "x", "price": 2}).hash != DocumentRow("a", {"text": "x"}).hash
     assert plain.hash == DocumentRow("b", {"price": 1, "text": "x"}).hash
+    assert plain.hash == "acad6e187da85387113b460de44a190d", "without nulls it is that of the documents stored so far"
+    cleared = [DocumentRow("a", plain.fields, frozenset(names)).hash for names in ("", "b", "c", "bc")]
+    assert len(set(cleared)) == 4 and cleared[0] == plain.hash
 
 
 def test_a_dataset_directory(dataset: Dataset) -> None:

@@ -170,7 +170,7 @@ def test_shards_replicas_and_refresh_are_chosen(server: MLCommonsServer, small_b
         assert not deploy(small_bundle, client(server), "products", serving=same).plan.changes
     result = deploy(small_bundle, client(server), "products", serving=Serving(replicas=0))
     assert "index.number_of_replicas is 2, not 0" in result.plan.changes[0].why and settings["number_of_replicas"] == 0
-    with pytest.raises(ClusterError, match="shards: 3 there, 1 wanted"):
+    with pytest.raises(ClusterError, match="shards: 3 there, 1 required"):
         deploy(small_bundle, client(server), "products", serving=Serving(shards=1))
     with pytest.raises(InputError, match="must be at least 1, got 0.*at least 0, got -1.*got '5 minutes'"):
         deploy(small_bundle, client(server), "q", serving=Serving(shards=0, replicas=-1, refresh_interval="5 minutes"))

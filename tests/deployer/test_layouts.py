@@ -101,7 +101,7 @@ def test_pruning_batches_and_skipping_go_into_the_pipeline(server: MLCommonsServ
     (body,) = [p["sparse_encoding"] for p in processors(server, whole) if "sparse_encoding" in p]
     assert not {"prune_type", "prune_ratio", "skip_existing", "batch_size"} & body.keys()
     assert len(server.models) == 2, "the models are shared"
-    with pytest.raises(DeploymentConflictError, match="prune: max_ratio 0.1 there, None wanted"):
+    with pytest.raises(DeploymentConflictError, match="prune: max_ratio 0.1 there, None required"):
         deploy(small_bundle, client(server), "thin", serving=Serving())
 
 

@@ -32,10 +32,10 @@ def running(request: pytest.FixtureRequest, server: MLCommonsServer, core: MLCom
 def load(running: MLCommonsServer, small_bundle: Bundle, tmp_path: Path) -> Load:
     deploy(small_bundle, client(running), "products")
 
-    def rows(*rows: dict[str, Any]) -> IndexResult:
+    def rows(*rows: dict[str, Any], force: bool = False) -> IndexResult:
         path = tmp_path / "d.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        return index_documents(client(running), "products", [path], failures=tmp_path / "failed.jsonl")
+        return index_documents(client(running), "products", [path], failures=tmp_path / "failed.jsonl", force=force)
 
     return rows
 
@@ -96,6 +96,40 @@ def test_a_change_that_comes_during_the_load_is_not_lost(
     done = load({"id": "a", "text": TEXTS[1]}, {"id": "b", "text": TEXTS[1]})
     assert (done.indexed, done.failed) == (2, 0)
     assert stored(running, small_bundle) == {"a": {"text": TEXTS[1], "price": 2}, "b": {"text": TEXTS[1]}}
+
+
+def test_force_writes_although_another_program_changes_the_document_meanwhile(
+    running: MLCommonsServer, small_bundle: Bundle, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stored hash is that of the row before and after, and the vector is that of another text."""
+    load({"id": "a", "text": TEXTS[0]})
+    index = running.indices[f"products-{small_bundle.short}"]
+    vector = dict(index.documents["a"]["sparse_embedding"])
+    index.put("a", {**index.documents["a"], "sparse_embedding": {"stale": 1.0}})
+    plain = stored_sources
+    prices = iter([1])
+
+    def late(*arguments: Any) -> Any:
+        sources = plain(*arguments)
+        for price in prices:
+            index.put("a", {**index.documents["a"], "price": price})
+        return sources
+
+    monkeypatch.setattr(stream, "stored_sources", late)
+    done = load({"id": "a", "text": TEXTS[0]}, force=True)
+    assert (done.indexed, done.failed) == (1, 0)
+    assert stored(running, small_bundle) == {"a": {"text": TEXTS[0], "price": 1}}
+    assert index.documents["a"]["sparse_embedding"] == pytest.approx(vector)
+
+
+def test_a_null_takes_out_what_another_program_added(
+    running: MLCommonsServer, small_bundle: Bundle, load: Load
+) -> None:
+    load({"id": "a", "text": TEXTS[0]})
+    running.indices[f"products-{small_bundle.short}"].documents["a"]["brand"] = "Acme"
+    assert load({"id": "a", "text": TEXTS[0], "brand": None}).indexed == 1
+    assert stored(running, small_bundle) == {"a": {"text": TEXTS[0]}}
+    assert load({"id": "a", "text": TEXTS[0], "brand": None}).unchanged == 1
 
 
 def test_a_lost_answer_is_no_conflict(running: MLCommonsServer, small_bundle: Bundle, load: Load) -> None:

@@ -132,7 +132,7 @@ def test_a_failures_file_that_cannot_be_is_refused_before_anything(tmp_path: Pat
 
 def test_equal_complaints_are_counted(tmp_path: Path) -> None:
     failed = FailureLog(tmp_path / "f.jsonl")
-    said = "id must be a text or a whole number, found None; the row has body, sku (name it by id_field)"
+    said = "id must be a text or a whole number, found None; the row has body, sku (name it with `id_field`)"
     failed.add([Failure(f"d.jsonl:{n}", f"{tmp_path}/d.jsonl:{n}: {said}") for n in range(1, 2001)])
     failed.add([Failure(f"t row {n}", f"t.parquet row {n}: other") for n in range(5)])
     failed.add([Failure(str(n), f"400: kind {n}") for n in range(100)])

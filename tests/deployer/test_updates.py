@@ -12,8 +12,11 @@ from mlcommons_server import Fault, MLCommonsServer
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import stored_vectors
 from osparse.deployer import deploy, index_documents, status
-from osparse.deployer.cluster.api import NDJSON, ndjson
+from osparse.deployer.cluster.api import NDJSON, ClusterApi, ndjson
+from osparse.deployer.health import document_check
 from osparse.deployer.index.layout import Serving
+from osparse.encoders.onnx_encoder import OnnxEncoder
+from osparse.errors import BundleError
 
 from .conftest import TEXTS, client
 
@@ -24,7 +27,7 @@ def load(server: MLCommonsServer, bundle: Bundle, folder: Path, serving: Serving
     """The stored documents of a new deployment: the probes' texts."""
     deploy(bundle, client(server), "products", serving=serving)
     path = folder / "d.jsonl"
-    rows = [{"id": str(n), "text": text} for n, text in enumerate(TEXTS)]
+    rows = [{"id": str(n), "text": text, "title": None} for n, text in enumerate(TEXTS)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     assert index_documents(client(server), "products", [path]).indexed == len(TEXTS)
     return server.indices[f"products-{bundle.short}"].documents
@@ -104,6 +107,64 @@ def test_status_finds_texts_without_a_vector(
     (problem,) = found_by_status(running)
     assert problem.startswith("1 of the 7 documents looked at have a text and no vector") and "(new)" in problem
     assert ("_update_by_query" if mode == "ml-commons" else "osparse index") in problem
+
+
+def add_without_vector(server: MLCommonsServer, bundle: Bundle, texts: dict[str, str]) -> None:
+    rows: list[dict[str, Any]] = []
+    for i, text in texts.items():
+        rows += [{"index": {"_id": i, "pipeline": "_none"}}, {"text": text}]
+    client(server).request("POST", f"/products-{bundle.short}/_bulk", body=ndjson(rows), content_type=NDJSON)
+
+
+@pytest.mark.parametrize("mode", ["ml-commons", "client"])
+def test_status_looks_on_after_texts_that_have_no_weights(
+    mode: str,
+    server: MLCommonsServer,
+    core: MLCommonsServer,
+    small_bundle: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More texts than are encoded at first have no weights, and one that was written before them has some."""
+    running = server if mode == "ml-commons" else core
+    load(running, small_bundle, tmp_path, Serving())
+    simulate, encode = ClusterApi.simulate, OnnxEncoder.encode
+
+    def simulate_weightless(api: ClusterApi, pipeline: str, sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        made = simulate(api, pipeline, sources)
+        empty: dict[str, Any] = {"_source": {"sparse_embedding": {}}}
+        return [empty if source["text"] == "no weights" else one for source, one in zip(sources, made, strict=True)]
+
+    def encode_weightless(encoder: OnnxEncoder, texts: list[str]) -> list[dict[str, float]]:
+        return [{} if text == "no weights" else one for text, one in zip(texts, encode(encoder, texts), strict=True)]
+
+    monkeypatch.setattr(ClusterApi, "simulate", simulate_weightless)
+    monkeypatch.setattr(OnnxEncoder, "encode", encode_weightless)
+    weightless = {f"w{n}": "no weights" for n in range(2 * document_check.ENCODED + 3)}
+    add_without_vector(running, small_bundle, weightless)
+    assert not found_by_status(running)
+    add_without_vector(running, small_bundle, {"old": "growing", **weightless})
+    (problem,) = found_by_status(running)
+    assert problem.startswith("1 of the 40 documents looked at have a text and no vector") and "(old)" in problem
+    assert f"; {len(weightless) + 1} texts were encoded (old)" in problem
+
+
+def test_an_encoder_that_cannot_be_opened_does_not_end_the_survey(
+    core: MLCommonsServer, small_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = load(core, small_bundle, tmp_path, Serving())
+    stored["0"]["text"] = TEXTS[1]
+
+    def broken(*_: object) -> None:
+        raise BundleError("encoder.onnx.zip is corrupt")
+
+    monkeypatch.setattr(OnnxEncoder, "open", broken)
+    assert found_by_status(core) == [], "what cannot be encoded cannot be compared"
+    add_without_vector(core, small_bundle, {"new": "growing"})
+    (problem,) = found_by_status(core)
+    assert problem.startswith("1 of the 5 documents looked at have a text and no vector") and "(new)" in problem
+    monkeypatch.setattr("osparse.deployer.health.status.document_problems", broken)
+    assert found_by_status(core) == ["it could not be examined: encoder.onnx.zip is corrupt"]
 
 
 def test_status_compares_with_the_stored_encoder_in_mode_client(

@@ -201,15 +201,15 @@ def _check_replaceable(target: Path, marker: str, overwrite: bool) -> None:
     if not target.exists():
         return
     if not target.is_dir():
-        raise InputError(f"{target} is a file, and a folder is to be written there; choose another --output")
+        raise InputError(f"{target} is a file, and a folder is to be written there; choose another `output`")
     if not any(target.iterdir()):
         return
     if not overwrite:
-        raise InputError(f"{target} exists and is not empty; choose another --output, or pass --overwrite")
+        raise InputError(f"{target} exists and is not empty; choose another `output`, or pass `overwrite=True`")
     if not (target / marker).is_file():
         raise InputError(
-            f"{target} holds something else (it has no {marker}), which --overwrite does not replace; "
-            "choose another --output, or remove the folder yourself"
+            f"{target} holds something else (it has no {marker}), which `overwrite=True` does not replace; "
+            "choose another `output`, or remove the folder yourself"
         )
 
 
