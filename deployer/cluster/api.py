@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from osparse.deployer import names
-from osparse.deployer.cluster.client import Answer, Cluster, reason_of
+from osparse.deployer.cluster.client import Answer, Cluster
+from osparse.deployer.cluster.shards import check_shards
 from osparse.errors import ClusterError, ClusterUnreachableError
 
 log = logging.getLogger("osparse.deployer.cluster.api")
@@ -190,10 +191,14 @@ class ClusterApi:
         return int(found.get("_all", {}).get("primaries", {}).get("store", {}).get("size_in_bytes", 0))
 
     def count(self, name: str, query: Mapping[str, Any] | None = None) -> int:
-        """Documents of an index or alias, or those that ``query`` matches; :class:`ClusterError` if it is closed."""
+        """Documents of an index or alias, or those that ``query`` matches.
+
+        Raises:
+            ClusterError: it is closed, or a shard did not answer.
+        """
         if query is not None:
             answer = self.cluster.request("POST", f"/{_q(name)}/_count", body={"query": query}, repeatable=True)
-            return int(_object(answer)["count"])
+            return _count(name, answer)
         documents = self.count_unless_closed(name)
         if documents is None:
             raise ClusterError(f"{name} on {self.cluster.url} is closed; {self.opening_advice(name)}")
@@ -213,14 +218,17 @@ class ClusterApi:
 
         A count goes through the index's default search pipeline and fails where that was deleted; a search that names
         ``_none`` does not.
+
+        Raises:
+            ClusterError: a shard did not answer.
         """
         answer = self.cluster.request("GET", f"/{_q(name)}/_count", allow=(400,))
         if answer.status == 200:
-            return int(_object(answer)["count"])
+            return _count(name, answer)
         if "index_closed_exception" in json.dumps(answer.body):
             return None
         body = {"size": 0, "track_total_hits": True}
-        return int(self.search(name, body, {"search_pipeline": "_none"})["hits"]["total"]["value"])
+        return int(self.search(name, body, {"search_pipeline": "_none"}, whole=True)["hits"]["total"]["value"])
 
     def writes(self, name: str) -> dict[str, int]:
         """Uuid of each concrete index -> number of the last write to it: no other index and no other time has the same.
@@ -273,9 +281,15 @@ class ClusterApi:
         request = self.cluster.request
         return request("POST", path, body=body, content_type=NDJSON, allow=(413,), repeatable=True, timeout=300)
 
-    def search(self, index: str, body: Mapping[str, Any], params: Mapping[str, str] | None = None) -> dict[str, Any]:
+    def search(
+        self, index: str, body: Mapping[str, Any], params: Mapping[str, str] | None = None, *, whole: bool = False
+    ) -> dict[str, Any]:
+        """The answer of one search; with ``whole`` it raises :class:`ClusterError` where a shard did not answer."""
         request = self.cluster.request
-        return _object(request("POST", f"/{_q(index)}/_search", params=params, body=body, repeatable=True))
+        answer = _object(request("POST", f"/{_q(index)}/_search", params=params, body=body, repeatable=True))
+        if whole:
+            check_shards(index, answer)
+        return answer
 
     def searches(self, index: str, bodies: Iterable[Mapping[str, Any]], shown: str) -> list[dict[str, Any]]:
         """The answers of one ``_msearch``, in order, cut to the ``filter_path`` ``shown``."""
@@ -291,17 +305,18 @@ class ClusterApi:
 
         Raises:
             ClusterUnreachableError: the pages hold fewer documents than the index had when they were begun.
+            ClusterError: a shard did not answer.
         """
         everything = {"query": {"match_all": {}}, "sort": ["_doc"], "track_total_hits": True}
         body, path = {"size": size, "_source": dict(source), **everything}, f"/{_q(index)}/_search"
         request, params = self.cluster.request, {"scroll": "10m"}
-        page = _page(request("POST", path, params=params, body=body, repeatable=True, timeout=300))
+        page = _page(index, request("POST", path, params=params, body=body, repeatable=True, timeout=300))
         total, read = int(page["hits"]["total"]["value"]), 0
         try:
             while hits := page["hits"]["hits"]:
                 read += len(hits)
                 yield hits
-                page = self._next_page(str(page["_scroll_id"]))
+                page = self._next_page(index, str(page["_scroll_id"]))
         finally:
             self._end_scroll(str(page["_scroll_id"]))
         if read != total:
@@ -309,10 +324,11 @@ class ClusterApi:
                 f"{self.cluster.url} gave {read:,} of the {total:,} documents of {index}: a page was lost; run it again"
             )
 
-    def _next_page(self, scroll_id: str) -> dict[str, Any]:
+    def _next_page(self, index: str, scroll_id: str) -> dict[str, Any]:
         """Sent once: each time it is sent the cluster goes on by a page."""
         body = {"scroll": "10m", "scroll_id": scroll_id}
-        return _page(self.cluster.request("POST", "/_search/scroll", body=body, repeatable=False, timeout=300))
+        request = self.cluster.request
+        return _page(index, request("POST", "/_search/scroll", body=body, repeatable=False, timeout=300))
 
     def _end_scroll(self, scroll_id: str) -> None:
         try:
@@ -375,13 +391,18 @@ def ndjson(rows: Iterable[Mapping[str, Any]]) -> bytes:
     return b"".join(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n" for row in rows)
 
 
-def _page(answer: Answer) -> dict[str, Any]:
+def _page(index: str, answer: Answer) -> dict[str, Any]:
     """Hits of a search; raises :class:`ClusterError` where a shard did not answer: its documents are missing."""
     page = _object(answer)
-    if failures := page.get("_shards", {}).get("failures"):
-        reason = reason_of(failures[0].get("reason"))
-        raise ClusterError(f"a shard did not answer a search, so documents are missing: {reason}")
+    check_shards(index, page)
     return page
+
+
+def _count(index: str, answer: Answer) -> int:
+    """Of a ``_count``; raises :class:`ClusterError` where a shard did not answer."""
+    body = _object(answer)
+    check_shards(index, body)
+    return int(body["count"])
 
 
 def _object(answer: Answer) -> dict[str, Any]:

@@ -14,6 +14,12 @@ class Meaning(NamedTuple):
     """Whether the same request will be refused until somebody changes something: sending it again is no use."""
 
 
+ALLOCATION = (
+    "a shard has no node that serves it; GET /_cluster/allocation/explain says why. Start the node that held it, or "
+    "restore the index from a snapshot"
+)
+"""What to do about a shard that is not allocated."""
+
 _MEANINGS: tuple[tuple[str, Meaning], ...] = (
     (
         r"flood.stage|read.only.{1,3}allow.delete",
@@ -46,6 +52,10 @@ _MEANINGS: tuple[tuple[str, Meaning], ...] = (
         r"Model not ready yet|Failed to find model(?! (group|chunk|to update))",
         Meaning("the model is not deployed or was deleted: deploy it again with osparse status --heal", lasting=True),
     ),
+    (
+        r"\Aall shards failed\Z",
+        Meaning(ALLOCATION, lasting=False),
+    ),  # while a node starts, its shards come by themselves
 )
 
 

@@ -73,7 +73,7 @@ def _sample(api: ClusterApi, index: str) -> dict[str, dict[str, Any]]:
         render("documents_latest", size=LATEST),
         render("documents_random", size=RANDOM, seed=random.randrange(2**31)),
     )
-    answers = [api.search(index, body, {"search_pipeline": "_none"}) for body in bodies]
+    answers = [api.search(index, body, {"search_pipeline": "_none"}, whole=True) for body in bodies]
     return {hit["_id"]: hit.get("_source", {}) for answer in answers for hit in answer["hits"]["hits"]}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import Deployment, feature_name
@@ -22,6 +22,8 @@ log = logging.getLogger("osparse.deployer.index.alias_switch")
 
 PASSES = 3
 """Over the old index, at most: what was written to it during one pass is copied by the next."""
+ROUNDS = 3
+"""Further passes after the gate, at most, while the old index is still written to."""
 _AT_ONCE = 4
 """Texts in one simulation: the server encodes them in parallel, and refuses more than ten model calls at a time."""
 MARGIN = 0.005
@@ -38,7 +40,7 @@ class Gate:
     margin: float = MARGIN
 
 
-@dataclass(frozen=True)
+@dataclass
 class CopiedDocuments:
     """Step: the new index holds what the old one holds."""
 
@@ -46,6 +48,8 @@ class CopiedDocuments:
     old: Generation
     new: str
     deployment: Deployment
+    written: dict[str, int] = field(default_factory=dict)
+    """:meth:`ClusterApi.writes` of the old index when the last pass began."""
     takes = ()
 
     def inspect(self, made: Made) -> Finding:
@@ -57,13 +61,22 @@ class CopiedDocuments:
 
     def apply(self, made: Made) -> Made:
         for _ in range(PASSES):
-            self.api.refresh(self.old.index)  # or what was written last, also during the pass before, is not found
-            total = self.api.count(self.old.index)
-            copied = copy_documents(self.api, self.old.index, self.old.deployment, self.new, self.deployment, total)
-            log.info("%s: %d documents copied, %d were there", self.new, copied.indexed, copied.unchanged)
-            if not copied.indexed:
+            if not self.copy_once():
                 break
         return Made()
+
+    def copy_once(self) -> int:
+        """One pass over the old index; returns how many documents it copied."""
+        self.written = self.api.writes(self.old.index)
+        self.api.refresh(self.old.index)  # or what was written last, also during the pass before, is not found
+        total = self.api.count(self.old.index)
+        copied = copy_documents(self.api, self.old.index, self.old.deployment, self.new, self.deployment, total)
+        log.info("%s: %d documents copied, %d were there", self.new, copied.indexed, copied.unchanged)
+        return copied.indexed
+
+    def is_complete(self) -> bool:
+        """Whether nothing was written to the old index since the last pass began."""
+        return self.api.writes(self.old.index) == self.written
 
 
 @dataclass(frozen=True)
@@ -79,6 +92,8 @@ class Switch:
     gate: Gate | None
     carry_aliases: bool = False
     """Move the aliases that others put on the old index along."""
+    copied: CopiedDocuments | None = None
+    """The step that copied; None where the caller fills the new index."""
     takes = ()
 
     def inspect(self, made: Made) -> Finding:
@@ -95,8 +110,33 @@ class Switch:
         if self.gate is not None:
             report.append(self._quality(self.gate))
         notes = self._aliases()
+        if self.copied is not None:
+            report[1] = self._catch_up(self.copied) or report[1]
         move_alias(self.api, self.alias, self.old.index, self.new, carry=self.carry_aliases)
         return Made(gate=tuple(report), notes=tuple(notes))
+
+    def _catch_up(self, copied: CopiedDocuments) -> str:
+        """Copy what was written to the old index during the gate or the last pass; says how many documents there are.
+
+        Empty where nothing was written.
+
+        Raises:
+            CheckError: it is still written to after :data:`ROUNDS` passes.
+        """
+        documents = ""
+        for _ in range(ROUNDS):
+            if copied.is_complete():
+                return documents
+            copied.copy_once()
+            documents = self._documents()
+        if not copied.is_complete():
+            raise CheckError(
+                f"{self.old.index} was written to during each of {ROUNDS} further passes of the copy, and what is "
+                f"written last would be missing from {self.new}; {self.alias} stays on the old one. Pause what writes "
+                "to it and deploy again (what is copied already is kept), or write to both indices and deploy with "
+                "`copy=False`"
+            )
+        return documents
 
     def _aliases(self) -> list[str]:
         """What becomes of the aliases that others put on the old index; nothing where there are none."""

@@ -216,11 +216,12 @@ def _switch_steps(survey: Survey, upgrade: Upgrade) -> list[Step]:
     old = survey.old
     if old is None or upgrade.stage:
         return []
+    copied = CopiedDocuments(survey.api, old, survey.index, survey.deployment) if upgrade.copy else None
     switch = Switch(
         survey.api, survey.alias, old, survey.index, survey.bundle, survey.deployment, upgrade.gate,
-        upgrade.carry_aliases,
+        upgrade.carry_aliases, copied,
     )  # fmt: skip
-    return [*([CopiedDocuments(survey.api, old, survey.index, survey.deployment)] if upgrade.copy else []), switch]
+    return [switch] if copied is None else [copied, switch]
 
 
 def _hybrid_steps(survey: Survey, upgrade: Upgrade) -> list[Step]:

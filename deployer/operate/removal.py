@@ -19,6 +19,7 @@ from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.in_use import PipelineKey, Uses
 from osparse.deployer.load.bundle_store import chunk_ids, stored_parts
 from osparse.deployer.mlcommons.api import MLCommons, ServerModel
+from osparse.errors import ClusterError, ClusterUnreachableError
 from osparse.opensearch_templates import render
 
 log = logging.getLogger("osparse.deployer.operate.removal")
@@ -88,9 +89,18 @@ class Removal:
             self._do(f"index {names.BUNDLES_INDEX}", partial(self.api.delete_index, names.BUNDLES_INDEX))
 
     def _index(self, index: str) -> None:
-        documents = self.api.count_unless_closed(index)
-        size = "closed" if documents is None else f"{documents:,} documents"
-        self._do(f"index {index} ({size})", partial(self.api.delete_index, index))
+        self._do(f"index {index} ({self._size(index)})", partial(self.api.delete_index, index))
+
+    def _size(self, index: str) -> str:
+        """An index whose shards are lost can be deleted all the same."""
+        try:
+            documents = self.api.count_unless_closed(index)
+        except ClusterUnreachableError:
+            raise
+        except ClusterError as problem:
+            log.info("the documents of %s cannot be counted: %s", index, problem)
+            return "unreadable"
+        return "closed" if documents is None else f"{documents:,} documents"
 
     def bundle(self, what: str, pipelines: Collection[PipelineKey], models: Collection[ServerModel]) -> None:
         """Remove the pipelines and models of a bundle; none of them if somebody else uses one."""
@@ -207,5 +217,5 @@ def stored_bundles(api: ClusterApi) -> dict[str, dict[str, Any]]:
     if api.get_mapping(names.BUNDLES_INDEX) is None:
         return {}
     api.refresh(names.BUNDLES_INDEX)
-    hits = api.search(names.BUNDLES_INDEX, render("bundle_records_find"))["hits"]["hits"]
+    hits = api.search(names.BUNDLES_INDEX, render("bundle_records_find"), whole=True)["hits"]["hits"]
     return {hit["_id"]: dict(hit["_source"]) for hit in hits}

@@ -92,6 +92,61 @@ def test_what_the_old_index_does_not_show_yet_comes_along(
     assert core.indices[result.plan.index].documents.keys() == {"a", "b"}
 
 
+@pytest.mark.parametrize("times", [1, 2, 9])
+def test_what_is_written_during_the_gate_comes_along(
+    core: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, documents: Path, times: int
+) -> None:
+    """An update leaves the number of documents as it is; a writer that never stops keeps the alias where it is."""
+    cluster = client(core)
+    deploy(small_bundle, cluster, "products")
+    index_documents(cluster, "products", [documents])
+    old, new = (f"products-{bundle.short}" for bundle in (small_bundle, other_bundle))
+    plain, written = core.shard_stats, 0
+
+    def measure(index: str) -> float:
+        if index == old:
+            core.indices[old].put("0", {"text": "pears"})
+        return 0.5
+
+    def shard_stats(request: Request) -> object:
+        nonlocal written
+        if served(core) == [old] and core.indices[old].documents["0"]["text"] != TEXTS[0] and written < times - 1:
+            written += 1
+            core.indices[old].put("0", {"text": f"pears {written}"})
+        return plain(request)
+
+    core.shard_stats = shard_stats  # type: ignore[method-assign]
+    upgrade = Upgrade(gate=Gate(measure, "judged"))
+    if times > 4:
+        with pytest.raises(CheckError, match=r"was written to during each of 3 further passes .*Pause what writes"):
+            deploy(other_bundle, cluster, "products", upgrade=upgrade)
+        assert served(core) == [old]
+        return
+    deploy(other_bundle, cluster, "products", upgrade=upgrade)
+    assert served(core) == [new]
+    assert core.indices[new].documents["0"]["text"] == core.indices[old].documents["0"]["text"]
+
+
+def test_a_copy_whose_every_pass_copied_something_is_continued(
+    core: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
+) -> None:
+    """One document is written during each of four passes, after its page was read."""
+    cluster = client(core)
+    deploy(small_bundle, cluster, "products")
+    old = core.indices[f"products-{small_bundle.short}"]
+    old.put("0", {"text": "growing"})
+    waiting, plain = [{"text": f"pears {n}"} for n in range(4)], core.bulk
+
+    def bulk(request: Request) -> object:
+        if waiting and request.parts[0] == f"products-{other_bundle.short}":
+            old.put("0", waiting.pop(0))
+        return plain(request)
+
+    core.bulk = bulk  # type: ignore[method-assign]
+    result = deploy(other_bundle, cluster, "products")
+    assert core.indices[result.plan.index].documents["0"]["text"] == "pears 3"
+
+
 def test_a_pipeline_that_skips_what_is_stored_passes_the_gate(
     server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, documents: Path
 ) -> None:

@@ -81,6 +81,26 @@ def test_a_shard_that_does_not_answer_is_not_passed_over(
         list(api.pages("i", 4, {"includes": ["text"]}))
 
 
+@pytest.mark.parametrize("call", ["pages", "count", "count of a query", "search"])
+def test_a_shard_without_a_node_is_not_passed_over(
+    api: ClusterApi, server: MLCommonsServer, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """It is no failure: the answer only has fewer successful shards than there are, and half of the documents."""
+    shards = {"_shards": {"total": 2, "successful": 1, "skipped": 0, "failed": 0}}
+    for name in ("_page", "count", "search"):
+        plain = getattr(server, name)
+        monkeypatch.setattr(server, name, lambda request, plain=plain: {**plain(request), **shards})
+    calls: dict[str, Callable[[], Any]] = {
+        "pages": lambda: list(api.pages("i", 4, {"includes": ["text"]})),
+        "count": lambda: api.count("i"),
+        "count of a query": lambda: api.count("i", {"match_all": {}}),
+        "search": lambda: api.search("i", {}, whole=True),
+    }
+    with pytest.raises(osparse.errors.ClusterError, match=r"^i: 1 of 2 shards answered; .*_cluster/allocation/explain"):
+        calls[call]()
+    assert api.search("i", {})["hits"]["hits"], "a search that a user asks may have part of the answer"
+
+
 def test_what_only_reads_is_sent_again(api: ClusterApi, server: MLCommonsServer) -> None:
     calls: dict[str, Callable[[], Any]] = {
         "_search": lambda: api.search("i", {"query": {"match_all": {}}})["hits"]["total"]["value"],

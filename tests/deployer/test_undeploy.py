@@ -12,7 +12,7 @@ from mlcommons_server import Fault, MLCommonsServer
 
 from osparse.cli.main import main
 from osparse.contracts.bundle import Bundle
-from osparse.deployer import Serving, UndeployResult, Upgrade, deploy, rollback, status, undeploy
+from osparse.deployer import Serving, UndeployResult, Upgrade, deploy, heal, rollback, status, undeploy
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.operate import removal
 from osparse.errors import ClusterError, DeploymentConflictError, InputError, OsparseError
@@ -105,6 +105,41 @@ def test_one_broken_index_does_not_end_the_survey(
     monkeypatch.setattr(server, "store_stats", damaged)
     ready = {one.index: one.ready for one in status(client(server))}
     assert ready == {index: False, f"shop-{other_bundle.short}": True}
+
+
+def lose_shards(server: MLCommonsServer, monkeypatch: pytest.MonkeyPatch, index: str) -> None:
+    """Every count and search of the index fails as on a cluster where all its shards are without a node."""
+    error = {"type": "search_phase_execution_exception", "reason": "all shards failed", "phase": "query",
+             "grouped": True, "root_cause": [], "failed_shards": []}  # fmt: skip
+    for name in ("count", "search"):
+        plain = getattr(server, name)
+
+        def lost(request: Request, plain: Callable[[Request], Any] = plain) -> Any:
+            return (503, {"error": error, "status": 503}) if request.parts[0] == index else plain(request)
+
+        monkeypatch.setattr(server, name, lost)
+
+
+def test_an_index_without_shards_does_not_end_the_survey(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgraded(server, other_bundle, name="shop")
+    lost = upgraded(server, small_bundle)
+    lose_shards(server, monkeypatch, lost)
+    found = {one.index: one for one in status(client(server, retries=1))}
+    assert found[f"shop-{other_bundle.short}"].ready and not found[lost].ready
+    (problem,) = found[lost].problems
+    assert "all shards failed" in problem and "_cluster/allocation/explain" in problem and "busy" not in problem
+    assert heal(client(server, retries=1)) == []
+
+
+def test_an_index_without_shards_can_be_undeployed(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = upgraded(server, small_bundle, other_bundle)
+    lose_shards(server, monkeypatch, old)
+    removed = undeploy(client(server, retries=1), "products", keep=0).removed
+    assert f"index {old} (unreadable)" in removed and old not in server.indices
 
 
 def test_an_undeploy_that_stopped_anywhere_leaves_a_cluster_that_can_be_read(

@@ -34,7 +34,7 @@ class DocumentCalls(Ingestion, Templates):
             return 201 if version == 1 else 200, {"_index": index.name, "_id": document_id, **_result(version)}
         index = self._open(name)[0]
         if request.method == "DELETE":
-            there = index.documents.pop(document_id, None) is not None
+            there = index.delete(document_id)
             result = "deleted" if there else "not_found"
             return (200 if there else 404), {"_index": index.name, "_id": document_id, "result": result}
         if document_id not in index.documents:
@@ -106,7 +106,7 @@ def _done(kind: str, index: Index, meta: dict[str, Any], source: dict[str, Any])
     document_id = meta["_id"]
     there = document_id in index.documents
     if kind == "delete":
-        index.documents.pop(document_id, None)
+        index.delete(document_id)
         return {"result": "deleted" if there else "not_found", "status": 200 if there else 404}
     if kind == "create" and there:
         version = index.versions[document_id]

@@ -158,3 +158,17 @@ class IndexCalls(DocumentCalls, SearchCalls):
     def store_stats(self, request: Request) -> Any:
         size = sum(len(json.dumps(d)) for index in self._open(request.parts[0]) for d in index.documents.values())
         return {"_all": {"primaries": {"store": {"size_in_bytes": size}}}}
+
+    def shard_stats(self, request: Request) -> Any:
+        """At ``level=shards``; numbers begin at 0, so that of an index without writes is -1."""
+        if request.query.get("level") != "shards":
+            raise Refused(400, "illegal_argument_exception", "the test server has _stats at level=shards only")
+        return {
+            "indices": {
+                i.name: {
+                    "uuid": i.uuid,
+                    "shards": {"0": [{"routing": {"primary": True}, "seq_no": {"max_seq_no": i.writes - 1}}]},
+                }
+                for i in self._open(request.parts[0])
+            }
+        }

@@ -82,12 +82,17 @@ class Index:
         self.documents: dict[str, dict[str, Any]] = {}
         self.versions: dict[str, int] = {}
         self.seq_nos: dict[str, int] = {}
-        self.writes = 0
+        self.writes = 0  # deletions too
         self.closed = False
         self.postings: dict[str, str] = {}
 
     def fields(self, kind: str) -> set[str]:
         return {name for name, p in self.mappings.get("properties", {}).items() if p.get("type") == kind}
+
+    def delete(self, document_id: str) -> bool:
+        """Whether the document was there; the deletion has a sequence number of its own."""
+        self.writes += 1
+        return self.documents.pop(document_id, None) is not None
 
     def put(self, document_id: str, source: dict[str, Any]) -> int:
         """Store it; returns the version. Raises :class:`Refused` for a feature the field cannot hold."""

@@ -132,6 +132,7 @@ ROUTES = (
     (rf"/{_N}/_refresh", "POST", "refresh"),
     (rf"/{_N}/_count", "GET POST", "count"),
     (rf"/{_N}/_stats/store", "GET", "store_stats"),
+    (rf"/{_N}/_stats", "GET", "shard_stats"),
     (rf"/{_N}/_mget", "POST", "mget"),
     (rf"/{_N}/_bulk", "POST", "bulk"),
     (rf"/{_N}/_search", "POST GET", "search"),
