@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +212,20 @@ def test_an_index_that_cannot_be_read_does_not_hide_the_others(
     assert f"products-{small_bundle.short}: ready" in shown and f"problem: index {index.name}: its _meta" in shown
     with pytest.raises(ClusterError, match="is not readable"):
         undeploy(client(server), "products", keep=0)
+
+
+def test_an_index_of_another_version_is_a_problem_and_keeps_its_parts(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
+) -> None:
+    deploy(small_bundle, client(server), "products")
+    deploy(other_bundle, client(server), "shop")
+    meta = server.indices[f"shop-{other_bundle.short}"].mappings["_meta"]["osparse"]
+    meta["schema"] = 2
+    before = server.state()
+    said = "made by another version of osparse .schema 2, this one reads 1"
+    (problem,) = other_problems(client(server))
+    assert re.search(said, problem)
+    for options in ({"orphans": True}, {"keep": 0, "orphans": True}, {"everything": True}):
+        with pytest.raises(ClusterError, match=said):
+            undeploy(client(server), "products", **options)  # type: ignore[arg-type]
+    assert server.state() == before
