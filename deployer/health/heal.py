@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from osparse.contracts.deployment import Deployment
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.cluster.index_settings import pipeline_drift, pipelines_of
@@ -16,7 +16,7 @@ from osparse.deployer.mlcommons import failures
 from osparse.deployer.mlcommons.api import MLCommons
 from osparse.deployer.mlcommons.tasks import await_answer, deploy_once, node_names
 from osparse.deployer.plan import Made
-from osparse.errors import ClusterError
+from osparse.errors import ClusterError, ClusterUnreachableError
 from osparse.opensearch_templates import render
 
 log = logging.getLogger("osparse.deployer.health.heal")
@@ -47,13 +47,30 @@ def heal(cluster: Cluster, index: str | None = None, *, plan_only: bool = False)
     done: list[Healed] = []
     seen: set[str] = set()
     for found in status(cluster, index):
-        done += _pipelines(api, found, plan_only)
-        done += _wiring(api, found.index, found.deployment, plan_only)
-        for model in found.models:
-            if not model.answers and model.id not in seen and model.state != "REGISTERING":
-                seen.add(model.id)
-                done.append(_redeploy(ml, found.index, model.id, plan_only))
+        try:
+            for healed in _heal_index(api, ml, found, seen, plan_only):
+                done.append(healed)  # one by one: what was done before a failure is reported too
+        except ClusterUnreachableError:
+            raise
+        except ClusterError as problem:
+            done.append(Healed(found.index, "repair it", str(problem)))
     return done
+
+
+def _heal_index(
+    api: ClusterApi, ml: MLCommons, found: DeploymentStatus, seen: set[str], plan_only: bool
+) -> Iterator[Healed]:
+    """What is done about one index; ``seen`` takes the ids of the models that are deployed again."""
+    rebuilt: set[str] = set()
+    for name, healed in _pipelines(api, found, plan_only):
+        if healed.problem is None:
+            rebuilt.add(name)
+        yield healed
+    yield from _wiring(api, found, rebuilt, plan_only)
+    for model in found.models:
+        if not model.answers and model.id not in seen and model.state != "REGISTERING":
+            seen.add(model.id)
+            yield _redeploy(ml, found.index, model.id, plan_only)
 
 
 def _redeploy(ml: MLCommons, index: str, model_id: str, plan_only: bool) -> Healed:
@@ -73,14 +90,19 @@ def _redeploy(ml: MLCommons, index: str, model_id: str, plan_only: bool) -> Heal
     return Healed(index, what)
 
 
-def _pipelines(api: ClusterApi, found: DeploymentStatus, plan_only: bool) -> list[Healed]:
-    """Make those again that are gone or name another model; one that somebody has only changed otherwise is left."""
+def _pipelines(api: ClusterApi, found: DeploymentStatus, plan_only: bool) -> Iterator[tuple[str, Healed]]:
+    """Make those again that are gone or name another model; one that somebody has only changed otherwise is left.
+
+    Yields the name of each and what became of it.
+    """
     if not found.broken_pipelines:
-        return []
+        return
     models = existing_models(found.models)
     alias = served_name(found.index, found.deployment, found.aliases)
     steps = pipeline_steps(api, alias or "", found.deployment)
-    return [_made_again(step, found, models, plan_only) for step in steps if step.name in found.broken_pipelines]
+    for step in steps:
+        if step.name in found.broken_pipelines:
+            yield step.name, _made_again(step, found, models, plan_only)
 
 
 def _made_again(step: PipelineStep, found: DeploymentStatus, models: Made, plan_only: bool) -> Healed:
@@ -90,12 +112,37 @@ def _made_again(step: PipelineStep, found: DeploymentStatus, models: Made, plan_
     if isinstance(step, IngestPipeline) and found.deployment.chunks and step.words is None:
         return Healed(found.index, what, "its index does not say how long a piece is; run osparse deploy")
     if not plan_only:
-        step.apply(models)
+        try:
+            step.apply(models)
+        except ClusterError as problem:
+            return Healed(found.index, what, str(problem))
     return Healed(found.index, what)
 
 
-def _wiring(api: ClusterApi, index: str, deployment: Deployment, plan_only: bool) -> list[Healed]:
-    drift = pipeline_drift(api, index, deployment)
-    if drift and not plan_only:
-        api.put_index_settings(index, render("index_pipelines", **pipelines_of(deployment)))
-    return [Healed(index, f"put its default pipelines back ({'; '.join(drift)})")] if drift else []
+def _wiring(api: ClusterApi, found: DeploymentStatus, rebuilt: Collection[str], plan_only: bool) -> list[Healed]:
+    """Name its pipelines in its settings again; not while one of them is gone: every search would be refused."""
+    drift = pipeline_drift(api, found.index, found.deployment)
+    if not drift:
+        return []
+    what = f"put its default pipelines back ({'; '.join(drift)})"
+    unusable = _unusable_pipelines(api, found, rebuilt)
+    if unusable:
+        return [
+            Healed(found.index, what, f"left as they are while there is no working pipeline {' and '.join(unusable)}")
+        ]
+    if not plan_only:
+        api.put_index_settings(found.index, render("index_pipelines", **pipelines_of(found.deployment)))
+    return [Healed(found.index, what)]
+
+
+def _unusable_pipelines(api: ClusterApi, found: DeploymentStatus, rebuilt: Collection[str]) -> list[str]:
+    """Of those that its settings are to name: gone or naming another model, and not rebuilt."""
+    named = (
+        (found.deployment.ingest_pipeline, api.get_ingest_pipeline),
+        (found.deployment.search_pipeline, api.get_search_pipeline),
+    )
+    return [
+        name
+        for name, read in named
+        if name is not None and name not in rebuilt and (name in found.broken_pipelines or read(name) is None)
+    ]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from osparse.contracts.deployment import META_KEY, SCHEMA_VERSION, Deployment
+from osparse.contracts.deployment import META_KEY, Deployment
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.errors import ClusterError, DeploymentConflictError
 
@@ -78,7 +78,7 @@ def deployments_of(found: Mapping[str, Any], unreadable: dict[str, str] | None =
     """Those osparse made, of concrete index -> ``_meta``; anything may stand in another's.
 
     Args:
-        unreadable: Takes index -> problem of those whose ``_meta`` is osparse's and damaged, or of a later version.
+        unreadable: Takes index -> problem of those whose ``_meta`` is osparse's and damaged, or of another version.
 
     Raises:
         ClusterError: there is such an index and ``unreadable`` is None: what it uses cannot be known.
@@ -86,7 +86,7 @@ def deployments_of(found: Mapping[str, Any], unreadable: dict[str, str] | None =
     made: dict[str, Deployment] = {}
     for name, meta in sorted(found.items()):
         ours = meta.get(META_KEY) if isinstance(meta, Mapping) else None
-        if isinstance(meta, Mapping) and isinstance(ours, Mapping) and ours.get("schema") == SCHEMA_VERSION:
+        if isinstance(meta, Mapping) and isinstance(ours, Mapping) and "schema" in ours:
             try:
                 made[name] = Deployment.from_meta(meta, name)
             except ClusterError as problem:

@@ -34,7 +34,7 @@ from osparse.deployer.mlcommons.settings_step import MLSettings
 from osparse.deployer.operate.deploy_result import DeployResult
 from osparse.deployer.operate.snippets import snippets
 from osparse.deployer.plan import DeployPlan, Made, Step, apply_all, inspect_all
-from osparse.errors import DeploymentConflictError
+from osparse.errors import AccessError, DeploymentConflictError
 
 log = logging.getLogger("osparse.deployer.operate.deploy")
 
@@ -225,11 +225,22 @@ def _switch_steps(survey: Survey, upgrade: Upgrade) -> list[Step]:
 
 
 def _hybrid_steps(survey: Survey, upgrade: Upgrade) -> list[Step]:
-    """The pipeline of hybrid queries under the alias, once that stands on the new index; where it has one, or had."""
+    """The pipeline of hybrid queries under the alias, once that stands on the new index; where it has one, or had.
+
+    Whether it had one is asked of the cluster: ``_meta`` says "none" before an interrupted run deletes the pipeline.
+    """
     staged = survey.old is not None and upgrade.stage
-    had_one = survey.before is not None and survey.before.hybrid != "none"
-    if staged or (survey.serving.hybrid == "none" and not had_one):
+    if staged or (survey.serving.hybrid == "none" and not _has_fusing_pipeline(survey)):
         return []
     ml_commons = survey.deployment.mode == "ml-commons"
     plain = SearchPipeline(survey.api, survey.bundle, survey.serving) if ml_commons else None
     return [FusingPipeline(survey.api, survey.alias, survey.bundle, survey.serving, plain)]
+
+
+def _has_fusing_pipeline(survey: Survey) -> bool:
+    name = names.fusing_pipeline(survey.alias)
+    try:
+        return survey.api.get_search_pipeline(name) is not None
+    except AccessError as problem:  # client mode without hybrid queries needs no right to read search pipelines
+        log.info("whether search pipeline %s exists is not known: %s", name, problem)
+        return False

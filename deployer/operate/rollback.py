@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from osparse.contracts.deployment import Deployment
+from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.health.rewiring import pipeline_steps
@@ -29,8 +30,8 @@ class RollbackResult:
     bundle: str
     fingerprint: str
     documents: int
-    documents_left: int
-    """In the index that was left: those loaded since the switch are not in the other."""
+    documents_left: int | None
+    """In the index that was left: those loaded since the switch are not in the other. None: closed or not readable."""
     applied: bool
     notes: list[str] = field(default_factory=list)
     """What else becomes of the index that was left."""
@@ -43,7 +44,9 @@ class RollbackResult:
         lines = [
             f"{self.alias} {how} {self.serves} (bundle {self.bundle}, {self.documents:,} documents), not {self.left}"
         ]
-        if self.documents != self.documents_left:
+        if self.documents_left is None:
+            lines.append(f"  {self.left} is closed or not readable: what was written since the switch is there only")
+        elif self.documents != self.documents_left:
             lines.append(
                 f"  {self.left} holds {self.documents_left:,} documents: what was written since the switch is there "
                 f"only; load it again with: osparse index --index {self.alias} DOCUMENTS"
@@ -79,9 +82,11 @@ def rollback(cluster: Cluster, index: str, *, plan_only: bool = False, carry_ali
             f"its bundle ({new.deployment.bundle}, fingerprint {new.deployment.fingerprint[:12]}) repairs it"
         )
     others = ", ".join(foreign_aliases(api, index, old.index))
+    notes = [alias_note(others, old.index, carry_aliases)] if others else []
+    documents_left = _readable_count(api, old.index)
     if not plan_only:
         move_alias(api, index, old.index, new.index, carry=carry_aliases)
-        _rewrite_hybrid(api, index, old.deployment, new.deployment, state.models)
+        notes += _hybrid_notes(api, index, old.deployment, new.deployment, state.models)
     return RollbackResult(
         alias=index,
         left=old.index,
@@ -89,10 +94,32 @@ def rollback(cluster: Cluster, index: str, *, plan_only: bool = False, carry_ali
         bundle=new.deployment.bundle,
         fingerprint=new.deployment.fingerprint,
         documents=state.documents,
-        documents_left=api.count_unless_closed(old.index) or 0,
+        documents_left=documents_left,
         applied=not plan_only,
-        notes=[alias_note(others, old.index, carry_aliases)] if others else [],
+        notes=notes,
     )
+
+
+def _readable_count(api: ClusterApi, index: str) -> int | None:
+    """Documents of an index; None if it is closed or cannot be counted, which is no reason to stay on it."""
+    try:
+        return api.count_unless_closed(index)
+    except ClusterError:
+        return None
+
+
+def _hybrid_notes(
+    api: ClusterApi, alias: str, old: Deployment, new: Deployment, models: Sequence[ModelStatus]
+) -> list[str]:
+    """Rewrite the pipeline of hybrid queries; a note where that failed: an error would suggest to roll back again."""
+    try:
+        _rewrite_hybrid(api, alias, old, new, models)
+    except ClusterError as problem:
+        return [
+            f"alias moved; run: osparse status --heal, because search pipeline {names.fusing_pipeline(alias)} was not "
+            f"rewritten ({problem}); where that repairs nothing, run osparse deploy with the bundle that serves now"
+        ]
+    return []
 
 
 def _rewrite_hybrid(

@@ -75,12 +75,16 @@ def undeploy(
         plan_only: Say what would be removed and touch nothing.
 
     Raises:
-        InputError: ``keep`` is negative, or osparse made no index of that name.
+        InputError: ``keep`` is negative, osparse made no index of that name, or none of them is in use and ``keep`` is
+            0: that would remove all of them, which only ``everything`` does.
+        ClusterError: the ``_meta`` of an index of the cluster cannot be read: what it uses cannot be known.
     """
     if keep < 0:
         raise InputError(f"`keep` must be at least 0, got {keep}")
     api = ClusterApi(cluster)
     generations, meta = read_generations(api, index), api.all_meta()
+    if keep == 0 and not everything:
+        _check_in_use(generations)
     deployments, baselines = deployments_of(meta), _baselines(meta, index) if everything else []
     leaving, kept = _chosen(generations, keep, everything)
     names_leaving = {generation.index for generation in leaving}
@@ -107,14 +111,28 @@ def undeploy(
     return _result(work, index, in_use, [one.index for one in kept])
 
 
+def _check_in_use(generations: Generations) -> None:
+    """Raises :class:`InputError` where there are indices and the alias stands on none of them."""
+    if generations.all and generations.current is None:
+        indices = ", ".join(generation.index for generation in generations.all)
+        raise InputError(
+            f"the alias {generations.alias} stands on no index, so `keep=0` would remove every index of the name: "
+            f"{indices}; pass `everything=True` to remove them, or put the alias back with osparse deploy"
+        )
+
+
 def _end_again(work: Removal, index: str, everything: bool) -> UndeployResult:
-    """Of a name that an earlier run ended: the model groups that the server kept then.
+    """Of a name that an earlier run ended: what that run did not reach, or the server kept then.
+
+    That is model groups and, where no deployment is left on the cluster, the index of bundle parts.
 
     Raises:
         InputError: there are none.
     """
     if everything:
         remove_empty_groups(work, None, {deployment.bundle for deployment in work.staying.values()})
+    if everything and not work.staying:
+        work.bundles_index(())
     if not work.removed and not work.notes:
         url = work.api.cluster.url
         raise InputError(f"{url} has no index of the name {index}; osparse status lists what it has")

@@ -12,7 +12,7 @@ from mlcommons_server import ML_PLUGINS, Fault, MLCommonsServer, mlcommons_serve
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import FIELD
-from osparse.deployer import Gate, Upgrade, deploy, index_documents, read_deployment, rollback, status, undeploy
+from osparse.deployer import Gate, Upgrade, deploy, heal, index_documents, read_deployment, rollback, status, undeploy
 from osparse.deployer.cluster.client import Answer
 from osparse.deployer.index.layout import Serving
 from osparse.deployer.mlcommons.api import MLCommons
@@ -451,3 +451,25 @@ def test_an_alias_that_is_not_ours_is_left_alone(core: MLCommonsServer, small_bu
         deploy(small_bundle, client(core), "mine")
     with pytest.raises(InputError, match="-previous"):
         deploy(small_bundle, client(core), "mine-previous")
+
+
+def test_a_rollback_that_moved_the_alias_succeeds(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
+) -> None:
+    """An error after the move would have the user run it again, and that undoes it."""
+    cluster = client(server, retries=0)
+    deploy(small_bundle, cluster, "products", serving={"hybrid": "rrf"})
+    deploy(other_bundle, cluster, "products")
+    old, new = (f"products-{bundle.short}" for bundle in (small_bundle, other_bundle))
+    server.faults = [
+        Fault("status", matching="PUT .*osparse-hybrid-products", times=99, status=500),
+        Fault("status", matching=f"{new}/_(count|search)", times=99, status=500),
+    ]
+    result = rollback(cluster, "products")
+    server.faults = []
+    assert result.serves == old and served(server) == [old] and result.documents_left is None
+    (note,) = result.notes
+    assert note.startswith("alias moved; run: osparse status --heal") and "osparse-hybrid-products" in note
+    assert "not readable" in str(result)
+    assert not status(cluster, "products")[0].ready
+    assert [healed.problem for healed in heal(cluster)] == [None] and status(cluster, "products")[0].ready

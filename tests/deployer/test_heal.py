@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mlcommons_server import MLCommonsServer, mlcommons_server
+from mlcommons_server import Fault, MLCommonsServer, mlcommons_server
 
 from osparse.cli.main import main
 from osparse.contracts.bundle import Bundle
@@ -211,3 +212,51 @@ def test_an_index_that_cannot_be_read_does_not_hide_the_others(
     assert f"products-{small_bundle.short}: ready" in shown and f"problem: index {index.name}: its _meta" in shown
     with pytest.raises(ClusterError, match="is not readable"):
         undeploy(client(server), "products", keep=0)
+
+
+def test_an_index_is_not_attached_to_pipelines_that_could_not_be_rebuilt(
+    server: MLCommonsServer, small_bundle: Bundle
+) -> None:
+    """Its models are gone; searches that work through ``_none`` must go on working."""
+    deploy(small_bundle, client(server), "products")
+    for store in (server.models, server.chunks, server.runtimes, server.ingest, server.pipelines):
+        store.clear()
+    detached = {"index.default_pipeline": "_none", "index.search.default_pipeline": "_none"}
+    client(server).request("PUT", "/products/_settings", body=detached)
+    before = server.state()
+    for plan_only in (True, False):
+        done = heal(client(server), plan_only=plan_only)
+        assert [one.what.split()[0] for one in done] == ["make", "make", "put"] and all(one.problem for one in done)
+    assert server.state() == before
+    assert client(server).request("GET", "/products/_search", body={"size": 0}).status == 200
+
+
+def test_an_index_that_cannot_be_healed_does_not_end_it_for_the_others(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
+) -> None:
+    deploy(small_bundle, client(server), "a-first")
+    deploy(other_bundle, client(server), "b-second")
+    for name in ("a-first", "b-second"):
+        client(server).request("PUT", f"/{name}/_settings", body={"index.default_pipeline": "_none"})
+    server.faults = [Fault("status", matching="PUT /a-first.*/_settings", times=99, status=400)]
+    first, second = heal(client(server))
+    assert first.index.startswith("a-first") and first.problem
+    assert second.index.startswith("b-second") and second.problem is None
+    assert [one.ready for one in sorted(status(client(server)), key=lambda one: one.index)] == [False, True]
+
+
+def test_an_index_of_another_version_is_a_problem_and_keeps_its_parts(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
+) -> None:
+    deploy(small_bundle, client(server), "products")
+    deploy(other_bundle, client(server), "shop")
+    meta = server.indices[f"shop-{other_bundle.short}"].mappings["_meta"]["osparse"]
+    meta["schema"] = 2
+    before = server.state()
+    said = "made by another version of osparse .schema 2, this one reads 1"
+    (problem,) = other_problems(client(server))
+    assert re.search(said, problem)
+    for options in ({"orphans": True}, {"keep": 0, "orphans": True}, {"everything": True}):
+        with pytest.raises(ClusterError, match=said):
+            undeploy(client(server), "products", **options)  # type: ignore[arg-type]
+    assert server.state() == before

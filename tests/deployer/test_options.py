@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from mlcommons_server import MLCommonsServer
+from mlcommons_server import Fault, MLCommonsServer
 
 from osparse.cli.main import main
 from osparse.contracts.bundle import Bundle
 from osparse.deployer import Serving, Upgrade, deploy, read_deployment, rollback, status, undeploy
 from osparse.deployer.index.kept_options import serving_of
-from osparse.errors import InputError
+from osparse.errors import ClusterError, InputError
 
 from .conftest import client
 
@@ -113,3 +113,17 @@ def test_in_client_mode_the_hybrid_pipeline_stays(
     assert list(before) == ["osparse-hybrid-products"]
     deploy(other_bundle, client(core), "products")
     assert served(core) == Serving(hybrid="rrf") and core.pipelines.keys() == before.keys()
+
+
+@pytest.mark.parametrize("mode", ["ml-commons", "client"])
+def test_turning_hybrid_off_resumes(server: MLCommonsServer, small_bundle: Bundle, mode: Any) -> None:
+    """_meta says "none" before the pipeline is deleted."""
+    deploy(small_bundle, client(server), "products", mode=mode, serving={"hybrid": "rrf"})
+    server.faults = [Fault("drop", matching="DELETE .*osparse-hybrid-products", times=10)]
+    with pytest.raises(ClusterError):
+        deploy(small_bundle, client(server, retries=0), "products", serving={"hybrid": "none"})
+    server.faults = []
+    assert served(server).hybrid == "none" and "osparse-hybrid-products" in server.pipelines
+    deploy(small_bundle, client(server), "products", serving={"hybrid": "none"})
+    assert "osparse-hybrid-products" not in server.pipelines
+    assert not deploy(small_bundle, client(server), "products").plan.changes

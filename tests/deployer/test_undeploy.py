@@ -366,3 +366,33 @@ def test_the_last_deployment_leaves_what_another_name_uses(
     client(server).request("POST", "/_aliases", body={"actions": [live]})
     result = undeploy(client(server), "shop", everything=True)
     assert refused(result, "alias shop-live") and result.in_use == f"shop-{small_bundle.short}"
+
+
+def test_the_index_of_bundle_parts_is_removed_by_the_run_after_an_interrupted_one(
+    core: MLCommonsServer, small_bundle: Bundle
+) -> None:
+    deploy(small_bundle, client(core), "products")
+    core.faults = [Fault("drop", matching="DELETE /osparse-bundles$", times=10)]
+    with pytest.raises(ClusterError):
+        undeploy(client(core, retries=0), "products", everything=True)
+    core.faults = []
+    assert list(core.indices) == ["osparse-bundles"]
+    assert undeploy(client(core), "products", everything=True).removed == ["index osparse-bundles"]
+    assert not core.indices
+    with pytest.raises(InputError, match="no index of the name"):
+        undeploy(client(core), "products", everything=True)
+
+
+def test_without_an_alias_the_whole_name_is_removed_only_when_asked(
+    core: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
+) -> None:
+    old = upgraded(core, small_bundle, other_bundle)
+    for index in core.indices.values():
+        index.aliases.clear()
+    before = core.state()
+    for plan_only in (True, False):
+        with pytest.raises(InputError, match=f"{old}.*`everything=True`"):
+            undeploy(client(core), "products", keep=0, plan_only=plan_only)
+    assert core.state() == before
+    undeploy(client(core), "products", keep=0, everything=True)
+    assert not core.indices

@@ -75,11 +75,16 @@ class Deployment:
 
     @classmethod
     def from_meta(cls, meta: Mapping[str, Any], index: str) -> Deployment:
-        """Raises :class:`ClusterError` if the index was not made by osparse, or by another schema."""
+        """Raises :class:`ClusterError` if the index was not made by osparse, or by one of another schema."""
         raw = meta.get(META_KEY)
-        if not isinstance(raw, Mapping) or raw.get("schema") != SCHEMA_VERSION:
+        if not isinstance(raw, Mapping) or "schema" not in raw:
             raise ClusterError(
                 f"index {index} was not deployed by osparse; make one with: osparse deploy BUNDLE --index NAME"
+            )
+        if raw["schema"] != SCHEMA_VERSION:
+            raise ClusterError(
+                f"index {index} was made by another version of osparse (schema {raw['schema']}, this one reads "
+                f"{SCHEMA_VERSION}); use the version that made it"
             )
         try:
             return cls(**raw)
