@@ -27,10 +27,13 @@ class Made:
     gate: tuple[str, ...] = ()
     """What was compared before the alias moved."""
     notes: tuple[str, ...] = ()
+    copied_to: Mapping[str, int] = field(default_factory=dict)
+    """The old index's number of the last write (``ClusterApi.writes``) when the last pass of the copy began."""
 
     def __or__(self, other: Made) -> Made:
-        """Both; of an id that both have, the other's."""
-        return Made({**self.ids, **other.ids}, self.gate + other.gate, self.notes + other.notes)
+        """Both; of an id and of a copy that both have, the other's."""
+        ids, copied_to = {**self.ids, **other.ids}, other.copied_to or self.copied_to
+        return Made(ids, self.gate + other.gate, self.notes + other.notes, copied_to)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import Deployment, feature_name
@@ -40,7 +40,7 @@ class Gate:
     margin: float = MARGIN
 
 
-@dataclass
+@dataclass(frozen=True)
 class CopiedDocuments:
     """Step: the new index holds what the old one holds."""
 
@@ -48,8 +48,6 @@ class CopiedDocuments:
     old: Generation
     new: str
     deployment: Deployment
-    written: dict[str, int] = field(default_factory=dict)
-    """:meth:`ClusterApi.writes` of the old index when the last pass began."""
     takes = ()
 
     def inspect(self, made: Made) -> Finding:
@@ -61,22 +59,23 @@ class CopiedDocuments:
 
     def apply(self, made: Made) -> Made:
         for _ in range(PASSES):
-            if not self.copy_once():
+            documents, copied_to = self.copy_once()
+            if not documents:
                 break
-        return Made()
+        return Made(copied_to=copied_to)
 
-    def copy_once(self) -> int:
-        """One pass over the old index; returns how many documents it copied."""
-        self.written = self.api.writes(self.old.index)
+    def copy_once(self) -> tuple[int, Mapping[str, int]]:
+        """One pass over the old index: the documents copied, and :meth:`ClusterApi.writes` when it began."""
+        copied_to = self.api.writes(self.old.index)
         self.api.refresh(self.old.index)  # or what was written last, also during the pass before, is not found
         total = self.api.count(self.old.index)
         copied = copy_documents(self.api, self.old.index, self.old.deployment, self.new, self.deployment, total)
         log.info("%s: %d documents copied, %d were there", self.new, copied.indexed, copied.unchanged)
-        return copied.indexed
+        return copied.indexed, copied_to
 
-    def is_complete(self) -> bool:
-        """Whether nothing was written to the old index since the last pass began."""
-        return self.api.writes(self.old.index) == self.written
+    def is_complete(self, copied_to: Mapping[str, int]) -> bool:
+        """Whether nothing was written to the old index since the pass that began then."""
+        return self.api.writes(self.old.index) == copied_to
 
 
 @dataclass(frozen=True)
@@ -111,11 +110,11 @@ class Switch:
             report.append(self._quality(self.gate))
         notes = self._aliases()
         if self.copied is not None:
-            report[1] = self._catch_up(self.copied) or report[1]
+            report[1] = self._catch_up(self.copied, made.copied_to) or report[1]
         move_alias(self.api, self.alias, self.old.index, self.new, carry=self.carry_aliases)
         return Made(gate=tuple(report), notes=tuple(notes))
 
-    def _catch_up(self, copied: CopiedDocuments) -> str:
+    def _catch_up(self, copied: CopiedDocuments, copied_to: Mapping[str, int]) -> str:
         """Copy what was written to the old index during the gate or the last pass; says how many documents there are.
 
         Empty where nothing was written.
@@ -125,11 +124,11 @@ class Switch:
         """
         documents = ""
         for _ in range(ROUNDS):
-            if copied.is_complete():
+            if copied.is_complete(copied_to):
                 return documents
-            copied.copy_once()
+            _, copied_to = copied.copy_once()
             documents = self._documents()
-        if not copied.is_complete():
+        if not copied.is_complete(copied_to):
             raise CheckError(
                 f"{self.old.index} was written to during each of {ROUNDS} further passes of the copy, and what is "
                 f"written last would be missing from {self.new}; {self.alias} stays on the old one. Pause what writes "
