@@ -15,9 +15,8 @@ from osparse.contracts.dataset import ALL, Dataset
 from osparse.corpus.sources.input_rows import date_of
 from osparse.errors import DatasetError, InputError
 from osparse.io.files import fingerprint, sha256_file
-from osparse.io.streams import json_rows
 from osparse.io.tables import row_batches
-from osparse.io.tabular import is_table, table_rows
+from osparse.rows.read_rows import read_rows
 
 Dated = tuple[str, datetime.date | None]
 """A text and its date."""
@@ -57,7 +56,7 @@ def counted_texts(source: Dataset | Sequence[Path], split: str | None) -> Counte
     for path in source:
         if not path.is_file():
             problem = "is not a file" if path.exists() else "does not exist"
-            raise InputError(f"{path} {problem}; give one dataset directory, or files of JSON lines or Parquet")
+            raise InputError(f"{path} {problem}; give one dataset directory, or files of documents")
     return _of_files(list(source))
 
 
@@ -85,7 +84,7 @@ def _of_files(paths: list[Path]) -> CountedTexts:
 
 def _of_file(path: Path) -> Iterator[Dated]:
     """A row of blank text counts as little as in a dataset, which leaves it out; other fields are not looked at."""
-    for where, row in table_rows(path) if is_table(path) else json_rows(path):
+    for where, row, _ in read_rows(path):
         text, date = row.get("text"), row.get("date")
         if not isinstance(text, str):
             raise DatasetError(

@@ -10,6 +10,7 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from osparse.contracts.deployment import Deployment, generated_fields
 from osparse.deployer.cluster.api import ClusterApi
@@ -20,6 +21,7 @@ from osparse.deployer.load.load import prepare_load
 from osparse.deployer.load.stream import LoadCounts
 from osparse.errors import ClusterError, ClusterUnreachableError
 from osparse.io.progress import progress
+from osparse.rows.text_template import TextTemplate
 
 log = logging.getLogger("osparse.deployer.index.copy")
 
@@ -84,7 +86,7 @@ def _until_done(
         load = prepare_load(api, target, deployment, total)
         try:
             with progress(f"copy {source} to {target}", total, "documents") as bar:
-                return load.run(_stored(api, source, made_by), failed, bar)
+                return load.run(_stored(api, source, made_by, deployment), failed, bar)
         except ClusterUnreachableError as problem:
             if attempt == RESTARTS - 1:
                 raise
@@ -92,7 +94,19 @@ def _until_done(
     raise ValueError("RESTARTS must be at least 1")
 
 
-def _stored(api: ClusterApi, source: str, made_by: Deployment) -> Iterator[DocumentRow]:
+def _stored(api: ClusterApi, source: str, made_by: Deployment, deployment: Deployment) -> Iterator[DocumentRow]:
+    template = TextTemplate.parse(deployment.text_template) if deployment.text_template is not None else None
     for hits in api.pages(source, PAGE, {"excludes": [*generated_fields(made_by), HASH_FIELD]}):
         for hit in hits:
-            yield StoredRow(hit["_id"], hit["_source"])
+            yield StoredRow(hit["_id"], _with_text(hit["_id"], hit["_source"], template))
+
+
+def _with_text(name: str, source: dict[str, Any], template: TextTemplate | None) -> dict[str, Any]:
+    """The fields with the text that the new index makes of them; raises :class:`ClusterError` where it cannot."""
+    try:
+        text = template.text_of(source) if template is not None else None
+    except ValueError as problem:
+        raise ClusterError(
+            f"document {name} cannot be copied: {problem}; change it, or deploy another template"
+        ) from None
+    return source if text is None else {**source, TEXT_FIELD: text}

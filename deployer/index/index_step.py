@@ -137,6 +137,8 @@ class ServingIndex:
             for what, old, new in zip(_LAYOUT, _layout(there), _layout(self.deployment), strict=True)
             if old != new
         ]
+        if differs and differs[0].startswith(_LAYOUT[-1]) and not self.api.count_unless_closed(self.name):
+            differs = []  # no document has a text that was made otherwise
         shards = int(found.get("settings", {}).get("index", {}).get("number_of_shards", 1))
         if self.serving.shards not in (None, shards):
             differs.append(f"shards: {shards} there, {self.serving.shards} required")
@@ -147,13 +149,13 @@ class ServingIndex:
             )
 
 
-_LAYOUT = ("fingerprint", "mode", "feature names", "field type", "chunks", "prune")
+_LAYOUT = ("fingerprint", "mode", "feature names", "field type", "chunks", "prune", "text template")
 """What cannot be changed in an index that holds documents."""
 
 
 def _layout(deployment: Deployment) -> tuple[object, ...]:
     d = deployment
-    return (d.fingerprint[:12], d.mode, d.key_style, d.vector, d.chunks, d.prune)
+    return (d.fingerprint[:12], d.mode, d.key_style, d.vector, d.chunks, d.prune, d.text_template)
 
 
 def _sparse_encoding(deployment: Deployment) -> dict[str, Any]:
@@ -187,5 +189,6 @@ def deployment_of(bundle: Bundle, mode: Mode, key_style: KeyStyle, serving: Serv
         hybrid=s.hybrid,
         skip_existing=s.skip_existing,
         ingest_batch=s.ingest_batch,
+        text_template=s.text_template,
         piece_words=words_per_piece(bundle) if s.chunk_text else None,
     )

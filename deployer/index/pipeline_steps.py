@@ -11,6 +11,7 @@ from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.index.layout import Serving
 from osparse.deployer.load.documents import TEXT_FIELD
+from osparse.deployer.load.text_rule import compose_processors
 from osparse.deployer.plan import ENCODER, TOKENIZER, Action, Finding, Made
 from osparse.encoders.onnx_encoder import open_query_encoder
 from osparse.opensearch_templates import render
@@ -52,7 +53,7 @@ class IngestPipeline:
             body = dict(render("ingest_sparse_encoding", **values, field=FIELD))
         (encoding,) = (processor for processor in body["processors"] if "sparse_encoding" in processor)
         encoding["sparse_encoding"].update(self._choices())
-        return body
+        return {**body, "processors": [*compose_processors(self.serving.text_template), *body["processors"]]}
 
     def _choices(self) -> dict[str, Any]:
         """Only what was asked for: an older server does not know the rest."""

@@ -7,7 +7,7 @@ unchanged is neither encoded nor sent. So an interrupted load is resumed by runn
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -32,9 +32,13 @@ from osparse.deployer.load.encoders import FeatureSource, cores, open_source
 from osparse.deployer.load.read_deployment import read_deployment
 from osparse.deployer.load.refresh import seldom_refreshed
 from osparse.deployer.load.stream import Load, LoadCounts
+from osparse.deployer.load.text_rule import settled, with_template_of
 from osparse.errors import ClusterError, InputError
+from osparse.io.locations import expanded
 from osparse.io.progress import progress
 from osparse.io.streams import STANDARD_INPUT
+from osparse.rows.row_rules import RowRules
+from osparse.rows.text_template import template_of
 
 __all__ = ["HASH_FIELD", "IndexResult", "index_documents", "load_rows"]
 
@@ -92,7 +96,10 @@ def index_documents(
     *,
     delete: Sequence[Path] = (),
     id_field: str | None = None,
-    text_field: str | None = None,
+    text_field: str | Sequence[str] | None = None,
+    template: str | None = None,
+    exclude: Sequence[str] = (),
+    rename: Mapping[str, str] | None = None,
     batch: int | None = None,
     workers: int | None = None,
     failures: Path = Path("failed.jsonl"),
@@ -107,12 +114,17 @@ def index_documents(
 
     Args:
         index: An alias of one deployment, or a concrete index.
-        paths: JSON lines (plain or compressed; a pipe; ``-`` for standard input), Parquet or Arrow files, or dataset
-            directories with id, text and any other fields, all of which are stored; a row ``{"id": ..., "_op":
-            "delete"}`` deletes.
+        paths: Files of rows: JSON lines, a JSON array, CSV, TSV, Parquet or Arrow, plain or compressed; patterns
+            (``data/*.jsonl``), addresses (``s3://``, ``gs://``, ``https://``), pipes, ``-`` for standard input, BEIR
+            folders or dataset directories. A row has id, text and any other fields, all of which are stored; a row
+            ``{"id": ..., "_op": "delete"}`` deletes.
         delete: Files of ids to delete, after the documents.
         id_field: The name that the rows have for the id; None takes ``id`` or ``_id``.
-        text_field: The name that the rows have for the text; None takes ``text``.
+        text_field: The name that the rows have for the text; None takes ``text``. Several fields make the text
+            together, each on a line of its own, and are stored too; the index records that.
+        template: How the text is made of other fields, such as ``{title}\n{body}``; None takes what the index records.
+        exclude: Fields that are not stored; ``a.b`` is the field b of the object a.
+        rename: Name in the files -> name in the index; all other parameters use the new names.
         batch: Documents looked up and sent together; None takes :data:`BATCH`, or :data:`ENCODING_BATCH` in mode
             ml-commons.
         workers: Processes that encode (client mode), each with one thread; None takes one per core for more than a few
@@ -126,11 +138,17 @@ def index_documents(
         ClusterError: the index is not a deployment, the cluster failed as a whole, or it refuses a whole batch alike.
         OsparseError: an encoder process died; the message names its documents.
     """
+    paths, delete = expanded(paths), expanded(delete)
     _check(paths, delete, batch, workers, failures)
+    names = [text_field] if isinstance(text_field, str) else [*(text_field or ())]
+    asked = template_of(names, template)
+    rules = RowRules(id_field, names[0] if names and asked is None else None, asked, tuple(exclude), rename or {})
     documents, removals = count_documents(paths), count_removals(delete)
     total = None if documents is None or removals is None else documents + removals
-    rows = chain(read_documents(paths, id_field=id_field, text_field=text_field), read_removals(delete))
-    return load_rows(cluster, index, rows, total, batch=batch, workers=workers, failures=failures, force=force)
+    failed = FailureLog(failures)
+    target = _target(ClusterApi(cluster), index, rules)
+    rows = chain(read_documents(paths, target.rules), read_removals(delete))
+    return _loaded(target, index, rows, total, batch, workers, failed, force)
 
 
 def load_rows(
@@ -149,10 +167,22 @@ def load_rows(
     Raises:
         As :func:`index_documents`.
     """
-    started = time.monotonic()
     failed = FailureLog(failures)
-    api = ClusterApi(cluster)
-    concrete, deployment = _target(api, index)
+    return _loaded(_target(ClusterApi(cluster), index), index, rows, total, batch, workers, failed, force)
+
+
+def _loaded(
+    target: _Target,
+    index: str,
+    rows: Iterable[Row],
+    total: int | None,
+    batch: int | None,
+    workers: int | None,
+    failed: FailureLog,
+    force: bool,
+) -> IndexResult:
+    started = time.monotonic()
+    api, concrete, deployment = target.api, target.index, target.deployment
     load = prepare_load(api, concrete, deployment, total, batch=batch, workers=workers)
     load.force = force
     try:
@@ -185,12 +215,23 @@ def prepare_load(
     return Load(api, index, deployment, encoder, batch or BATCH, senders=(workers or cores()) + 1, uuid=uuid)
 
 
-def _target(api: ClusterApi, index: str) -> tuple[str, Deployment]:
-    """The concrete index and what serves there.
+@dataclass(frozen=True)
+class _Target:
+    """The concrete index that is loaded, what serves there, and how rows become its documents."""
+
+    api: ClusterApi
+    index: str
+    deployment: Deployment
+    rules: RowRules
+
+
+def _target(api: ClusterApi, index: str, rules: RowRules | None = None) -> _Target:
+    """What is loaded; a template for the text that is new to an empty index is recorded there.
 
     Raises:
         ClusterError: not one deployment, its pipelines are not its deployment's (documents would be changed on their
             way, or go unencoded), or it does not keep what it is given.
+        InputError: the index makes its texts in another way than the rules say.
     """
     mappings = api.get_mapping(index) or {}
     concrete = next(iter(mappings)) if len(mappings) == 1 else index
@@ -202,7 +243,9 @@ def _target(api: ClusterApi, index: str) -> tuple[str, Deployment]:
             f"{'; '.join(drift)}; run osparse deploy again"
         )
     check_source(concrete, mappings[concrete], tuple(generated_fields(deployment)))
-    return concrete, deployment
+    rules = rules or RowRules()
+    deployment = settled(api, concrete, deployment, rules.template)
+    return _Target(api, concrete, deployment, with_template_of(deployment, rules))
 
 
 def _check(

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from osparse.corpus.sources.column_map import COLUMNS, mapped_rows, parse_columns
-from osparse.corpus.sources.delimited import CSV_DELIMITERS, TAB, delimited_rows
 from osparse.corpus.sources.input_rows import Row, Where
 from osparse.corpus.sources.records import Option, Options, Reader, RowCounts, SourceRecord
 from osparse.corpus.sources.row_records import records_of
+from osparse.rows.delimited import CSV_DELIMITERS, TAB, delimited_rows
 
 QUOTES = Option(True, "whether a cell may stand in double quotes")
 Read = Callable[[Sequence[Path], RowCounts, Options], Iterator[SourceRecord]]

