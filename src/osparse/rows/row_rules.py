@@ -40,12 +40,8 @@ class RowRules:
         self._seen.update(name for name in self.rename if name in row)
         made = {self.rename.get(name, name): value for name, value in row.items()}
         if len(made) < len(row):
-            taken = sorted(
-                new for old, new in self.rename.items() if old in row and new in row and new not in self.rename
-            )
-            raise ValueError(
-                f"the row has a field {', '.join(taken)} already, the new name of another; rename that too"
-            )
+            taken = sorted(new for old, new in self.rename.items() if old in row and new in row)
+            raise ValueError(f"`rename` gives a field the name {', '.join(taken)}, which the row has; rename that too")
         return made
 
     def kept(self, row: dict[str, Any]) -> dict[str, Any]:
