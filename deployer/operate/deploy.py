@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from osparse.contracts.bundle import Bundle
@@ -27,6 +28,7 @@ from osparse.deployer.index.index_step import ServingIndex, deployment_of
 from osparse.deployer.index.kept_options import settle
 from osparse.deployer.index.layout import Serving, check_serving
 from osparse.deployer.index.pipeline_steps import FusingPipeline, IngestPipeline, SearchPipeline
+from osparse.deployer.index.user_mapping import UserMapping, mapping_of_index, read_user_mapping
 from osparse.deployer.load.bundle_store import StoreParts, part_file
 from osparse.deployer.mlcommons.api import MLCommons
 from osparse.deployer.mlcommons.model_steps import ModelGroup, ServedModel, find_copies
@@ -82,6 +84,8 @@ class Survey:
     old: Generation | None
     """Another bundle's index that serves under the alias."""
     notes: tuple[str, ...]
+    user: UserMapping | None = None
+    """What the index is to have beside what osparse needs; None: nothing."""
 
 
 def deploy(
@@ -94,6 +98,7 @@ def deploy(
     serving: Serving | Mapping[str, Any] | None = None,
     models: ModelOptions | None = None,
     upgrade: Upgrade | None = None,
+    mapping: Path | None = None,
 ) -> DeployResult:
     """Serve ``bundle`` on ``cluster`` under the alias ``index``.
 
@@ -105,6 +110,8 @@ def deploy(
         plan_only: Say what would be created, changed or kept, and touch nothing.
         serving: Field type, chunks, search pipelines, pruning: all of them as a :class:`Serving`, or some by name; the
             others, or without this argument all of them, stay as in the index that serves.
+        mapping: A JSON file with settings, mappings and aliases that the index should have too; without it an index
+            that replaces another one takes over what that has.
 
     Raises:
         DeploymentConflictError: the name is taken by an index osparse did not make, or this bundle is served under it
@@ -116,7 +123,7 @@ def deploy(
     """
     started = time.monotonic()
     models, upgrade = models or ModelOptions(), upgrade or Upgrade()
-    survey = _survey(bundle, cluster, index, mode, serving)
+    survey = _survey(bundle, cluster, index, mode, serving, mapping)
     _warn_of_idle(survey, models, upgrade)
     steps = [*_serving_steps(survey, models), *_switch_steps(survey, upgrade), *_hybrid_steps(survey, upgrade)]
     findings, made = inspect_all(steps), Made()
@@ -135,7 +142,12 @@ def deploy(
 
 
 def _survey(
-    bundle: Bundle, cluster: Cluster, alias: str, asked: AskedMode, serving: Serving | Mapping[str, Any] | None
+    bundle: Bundle,
+    cluster: Cluster,
+    alias: str,
+    asked: AskedMode,
+    serving: Serving | Mapping[str, Any] | None,
+    mapping: Path | None = None,
 ) -> Survey:
     """Read the cluster and settle what is to be deployed; raises as :func:`deploy`."""
     names.check_index_name(alias)
@@ -151,7 +163,18 @@ def _survey(
     style = existing.key_style if existing is not None and same_mode else facts.key_style
     deployment = deployment_of(bundle, choice.mode, style, settled)
     log.debug("mode %s: %s", choice.mode, choice.why)
-    return Survey(api, facts, bundle, alias, index, choice, settled, deployment, before, old, tuple(notes))
+    return Survey(api, facts, bundle, alias, index, choice, settled, deployment, before, old, tuple(notes),
+                  _user_mapping(api, mapping, old))  # fmt: skip
+
+
+def _user_mapping(api: ClusterApi, mapping: Path | None, old: Generation | None) -> UserMapping | None:
+    """That of the file, or of the index that is replaced."""
+    if mapping is not None:
+        return read_user_mapping(mapping)
+    if old is None:
+        return None
+    found = (api.get_index(old.index) or {}).get(old.index, {})
+    return mapping_of_index(old.index, found, old.deployment)
 
 
 def _existing(api: ClusterApi, index: str) -> Deployment | None:
@@ -191,7 +214,9 @@ def _serving_steps(survey: Survey, options: ModelOptions) -> list[Step]:
     """Everything the new index needs, and the index itself."""
     api, bundle, serving, deployment = survey.api, survey.bundle, survey.serving, survey.deployment
     beside = survey.old.index if survey.old is not None else None
-    index = ServingIndex(api, survey.alias, survey.index, deployment, bundle, beside, serving)
+    user = survey.user
+    kept = user is not None and beside is not None and user.where == beside
+    index = ServingIndex(api, survey.alias, survey.index, deployment, bundle, beside, serving, user, kept)
     part_file(bundle, "tokenizer")
     if deployment.mode == "client":
         part_file(bundle, "onnx")

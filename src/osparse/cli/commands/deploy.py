@@ -65,6 +65,8 @@ osparse deploy build/bundle2 --cluster http://localhost:9210 --index products --
 @click.option("--skip-existing/--no-skip-existing", default=None,
               help="Do not encode a text the stored document has (ml-commons).")  # fmt: skip
 @click.option("--ingest-batch", type=int, help="Documents per model call (ml-commons).  [default: 1]")
+@click.option("--mapping", type=FOLDER, metavar="FILE",
+              help="JSON with settings, mappings and aliases of your own, merged with what osparse needs.")  # fmt: skip
 @text_options
 @click.option("--shards", type=click.IntRange(1), help="Primary shards of a new index.  [default: 1]")
 @click.option("--replicas", type=click.IntRange(0),
