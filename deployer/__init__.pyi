@@ -5,7 +5,7 @@ from .health.status import drift_from, status
 from .health.unclaimed import other_problems
 from .index.alias_switch import Gate
 from .index.layout import Serving
-from .load.documents import DeletionRow, DocumentRow
+from .load.documents import DeletionRow, DocumentRow, infer_mapping
 from .load.load import IndexResult, index_documents, load_rows
 from .load.read_deployment import query_encoder, read_deployment
 from .node.node import node_down, node_status, node_up
@@ -33,6 +33,7 @@ __all__ = [
     "drift_from",
     "heal",
     "index_documents",
+    "infer_mapping",
     "load_rows",
     "node_down",
     "node_status",

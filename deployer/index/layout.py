@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import CHUNKS_FIELD, FIELD, Hybrid, Vector
 from osparse.deployer.cluster.facts import Choice, Facts
-from osparse.deployer.load.text_rule import variant_of
+from osparse.deployer.fields.text_rule import variant_of
 from osparse.errors import InputError
 from osparse.opensearch_versions import SEISMIC_IDS, SINCE, TARGETS, Feature
 

@@ -9,9 +9,9 @@ from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import CHUNK_TEXTS_FIELD, CHUNKS_FIELD, FIELD
 from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.fields.text_rule import compose_processors
 from osparse.deployer.index.layout import Serving
 from osparse.deployer.load.documents import TEXT_FIELD
-from osparse.deployer.load.text_rule import compose_processors
 from osparse.deployer.plan import ENCODER, TOKENIZER, Action, Finding, Made
 from osparse.encoders.onnx_encoder import open_query_encoder
 from osparse.opensearch_templates import render

@@ -5,30 +5,30 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from osparse.deployer.load.field_values import json_value
+from osparse.deployer.fields.field_values import json_value
+from osparse.deployer.fields.index_fields import IndexFields
 from osparse.errors import InputError
 from osparse.io.files import canonical_json, json_object
 from osparse.io.ids import id_of, plain_id
-from osparse.io.locations import RemotePath
+from osparse.io.locations import RemotePath, expanded
 from osparse.io.streams import decoded, find, is_stream, lines
+from osparse.rows.field_types import Values, converted, look_ahead
 from osparse.rows.read_rows import ReadRow, count_rows, read_rows
-from osparse.rows.row_rules import RowRules
-from osparse.rows.text_template import RENAME, TextTemplate
+from osparse.rows.row_rules import RowRules, make_rules
+from osparse.rows.text_template import RENAME, TEXT_FIELD, TextTemplate
 
 if TYPE_CHECKING:
     from osparse.contracts.dataset import Dataset
 
 log = logging.getLogger("osparse.deployer.load.documents")
 
-TEXT_FIELD = "text"
-"""Where the index keeps the text that is encoded."""
 TEXTS = ("title", "lang", "source")
 """Optional fields whose type osparse has set. ``id`` and ``text`` must be there; any other field is stored as it is."""
 READ_ROWS = 2_000
@@ -38,6 +38,8 @@ HASH_FIELD = "osparse_hash"
 OPERATION = "_op"
 """What to do with a row: ``index`` where it says nothing, or ``delete``, which needs no text."""
 MAX_ID_BYTES = 512
+INFER_ROWS = 100_000
+"""Rows that a mapping is inferred from before there is an index."""
 
 
 @dataclass(frozen=True)
@@ -117,21 +119,71 @@ def _is_row(line: bytes) -> bool:
     return isinstance(row, dict) and id_of(row) is not None
 
 
-def read_documents(paths: Sequence[Path], rules: RowRules | None = None) -> Iterator[Row]:
+def read_documents(
+    paths: Sequence[Path], rules: RowRules | None = None, index: IndexFields | None = None
+) -> Iterator[Row]:
     """Every row of every path, in order.
 
     Args:
         rules: Names of id and text, fields renamed or left out, and how the text is made; None: rows as they are.
+        index: Gets the types of new fields from the first rows, and gives those of tables that have none.
 
     Raises:
         InputError: a path that does not exist, or a row that cannot be read, with its place.
     """
     rules = rules or RowRules()
-    for path in paths:
-        for place, row, _ in _rows(path):
-            yield _document(place, row, rules)
+    rows = chain.from_iterable(map(_rows, paths))
+    if index is not None:
+        ahead, rows = look_ahead(rows)
+        index.learn(_known(ahead, rules), as_text=as_text(rules))
+    for row in rows:
+        yield _document(row, rules, index)
     if unused := rules.unused():
         log.warning("no row has the field %s, which should be renamed or left out", ", ".join(unused))
+
+
+def infer_mapping(
+    paths: Sequence[Path | str],
+    *,
+    id_field: str | None = None,
+    text_field: str | Sequence[str] | None = None,
+    template: str | None = None,
+    exclude: Sequence[str] = (),
+    rename: Mapping[str, str] | None = None,
+    rows: int = INFER_ROWS,
+) -> dict[str, Any]:
+    """``{"mappings": ...}`` for the fields of the documents beside those that every osparse index has.
+
+    Args:
+        rows: How many rows are looked at, at most. All other arguments are those of :func:`index_documents`.
+
+    Raises:
+        InputError: as :func:`read_documents`; no document.
+    """
+    rules = make_rules(id_field, text_field, template, exclude, rename)
+    seen, text, documents = Values(), as_text(rules), 0
+    found = chain.from_iterable(map(_rows, expanded(paths)))
+    for fields, typed in _known(islice(found, rows), rules):
+        documents += 1
+        for name, value in fields.items():
+            if name not in (TEXT_FIELD, *TEXTS, "date"):
+                seen.at(name.split(".")).see(value, typed=typed or name in text)
+    if not documents:
+        raise InputError("no row is a document with an id and a text; name them with `id_field` and `text_field`")
+    return {"mappings": {"properties": (seen.mapping() or {}).get("properties", {})}}
+
+
+def as_text(rules: RowRules) -> frozenset[str]:
+    """Fields that stay text because the text is made of them."""
+    return frozenset(rules.template.fields if rules.template is not None else ())
+
+
+def _known(rows: Iterable[ReadRow], rules: RowRules) -> Iterator[tuple[dict[str, Any], bool]]:
+    """The fields of those rows that are documents, and whether their values have types."""
+    for row in rows:
+        document = _document(row, rules, None)
+        if isinstance(document, DocumentRow):
+            yield document.fields, row.typed
 
 
 def count_documents(paths: Sequence[Path]) -> int | None:
@@ -190,7 +242,8 @@ def _count(path: Path) -> int | None:
     return dataset.manifest.counts["documents.arrow"] if dataset is not None else count_rows(path)
 
 
-def _document(place: str, raw: dict[str, Any], rules: RowRules) -> Row:
+def _document(found: ReadRow, rules: RowRules, index: IndexFields | None) -> Row:
+    place, raw = found.where, found.row
     try:
         row = rules.renamed(raw)
     except ValueError as problem:
@@ -204,7 +257,7 @@ def _document(place: str, raw: dict[str, Any], rules: RowRules) -> Row:
     if operation not in (None, "index"):
         return UnusableRow(name, f'{place}: {OPERATION} must be "index" or "delete", found {operation!r}')
     try:
-        return _fields(name, row, rules)
+        return _fields(name, row, rules, None if found.typed else index)
     except ValueError as problem:
         return UnusableRow(name, f"{place}: {problem}")
 
@@ -232,8 +285,9 @@ def _instead(value: object, row: dict[str, Any], parameter: str) -> str:
     return f"; the row has {', '.join(sorted(row)) or 'no field'} (name it with `{parameter}`)"
 
 
-def _fields(name: str, row: dict[str, Any], rules: RowRules) -> DocumentRow:
-    """Raises :class:`ValueError` with what is wrong about the row."""
+def _fields(name: str, row: dict[str, Any], rules: RowRules, types: IndexFields | None) -> DocumentRow:
+    """The document, cells of a table converted to ``types``; raises :class:`ValueError` with what is wrong."""
+    text = as_text(rules)
     fields, cleared = {TEXT_FIELD: _text(row, rules)}, set[str]()
     taken = {"_id", OPERATION, TEXT_FIELD, *(["id"] if rules.id_field in (None, "id") else [])}
     if rules.template is None:
@@ -244,14 +298,15 @@ def _fields(name: str, row: dict[str, Any], rules: RowRules) -> DocumentRow:
         if value is None or (value == "" and column in (*TEXTS, "date")):
             cleared.add(column)
         else:
-            fields[column] = _field(column, value)
+            kind = types.kind(column) if types is not None and column not in text else ""
+            fields[column] = _field(column, converted(value, kind))
     return DocumentRow(name, fields, frozenset(cleared))
 
 
 def _text(row: dict[str, Any], rules: RowRules) -> str:
     """What is encoded and stored as the text; raises :class:`ValueError`."""
     if rules.template is not None:
-        return _composed(row, rules.template)
+        return _composed(row, rules.template, None if TEXT_FIELD in rules.exclude else row.get(TEXT_FIELD))
     column = rules.text_field or TEXT_FIELD
     text = row.get(column)
     if not isinstance(text, str):
@@ -261,9 +316,9 @@ def _text(row: dict[str, Any], rules: RowRules) -> str:
     return text
 
 
-def _composed(row: dict[str, Any], template: TextTemplate) -> str:
-    """As the index's own pipeline does it: a row without any of the fields keeps its text."""
-    text, own = template.text_of(row), row.get(TEXT_FIELD)
+def _composed(row: dict[str, Any], template: TextTemplate, own: object) -> str:
+    """As the index's own pipeline does it: a row without any of the fields keeps its ``own`` text."""
+    text = template.text_of(row)
     if text is None and isinstance(own, str):
         return own
     if text is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.cluster.index_settings import pipeline_drift
 from osparse.deployer.cluster.inherited_settings import check_source
+from osparse.deployer.fields.index_fields import IndexFields
+from osparse.deployer.fields.text_rule import settled, with_template_of
 from osparse.deployer.load.bulk import Failure, FailureLog, patiently
 from osparse.deployer.load.bundle_store import fetch_part
 from osparse.deployer.load.documents import (
@@ -32,13 +34,11 @@ from osparse.deployer.load.encoders import FeatureSource, cores, open_source
 from osparse.deployer.load.read_deployment import read_deployment
 from osparse.deployer.load.refresh import seldom_refreshed
 from osparse.deployer.load.stream import Load, LoadCounts
-from osparse.deployer.load.text_rule import settled, with_template_of
 from osparse.errors import ClusterError, InputError
 from osparse.io.locations import expanded
 from osparse.io.progress import progress
 from osparse.io.streams import STANDARD_INPUT
-from osparse.rows.row_rules import RowRules
-from osparse.rows.text_template import template_of
+from osparse.rows.row_rules import RowRules, make_rules
 
 __all__ = ["HASH_FIELD", "IndexResult", "index_documents", "load_rows"]
 
@@ -70,6 +70,8 @@ class IndexResult:
     deleted: int = 0
     encoded: int = 0
     """Texts that osparse encoded."""
+    mapped: dict[str, str] = field(default_factory=dict)
+    """Field -> type of the fields that were new to the index, as inferred from the rows."""
 
     def __str__(self) -> str:
         rate = f", {self.indexed / self.seconds:,.0f}/s" if self.indexed and self.seconds > 0 else ""
@@ -83,6 +85,9 @@ class IndexResult:
         lines += [f"  {count:,} documents: {text}" for text, count in many]
         if self.repeated:
             lines.append(f"  {self.repeated:,} rows have the id of a later row: the later one counts")
+        if self.mapped:
+            types = ", ".join(f"{name} {kind}" for name, kind in self.mapped.items())
+            lines.append(f"  new fields, typed by their values: {types}")
         return "\n".join([*lines, *([f"all failures: {self.failures}"] if self.failures else [])])
 
     def to_json(self) -> dict[str, Any]:
@@ -140,14 +145,12 @@ def index_documents(
     """
     paths, delete = expanded(paths), expanded(delete)
     _check(paths, delete, batch, workers, failures)
-    names = [text_field] if isinstance(text_field, str) else [*(text_field or ())]
-    asked = template_of(names, template)
-    rules = RowRules(id_field, names[0] if names and asked is None else None, asked, tuple(exclude), rename or {})
+    rules = make_rules(id_field, text_field, template, exclude, rename)
     documents, removals = count_documents(paths), count_removals(delete)
     total = None if documents is None or removals is None else documents + removals
     failed = FailureLog(failures)
     target = _target(ClusterApi(cluster), index, rules)
-    rows = chain(read_documents(paths, target.rules), read_removals(delete))
+    rows = chain(read_documents(paths, target.rules, target.fields), read_removals(delete))
     return _loaded(target, index, rows, total, batch, workers, failed, force)
 
 
@@ -184,14 +187,14 @@ def _loaded(
     started = time.monotonic()
     api, concrete, deployment = target.api, target.index, target.deployment
     load = prepare_load(api, concrete, deployment, total, batch=batch, workers=workers)
-    load.force = force
+    load.force, load.fields = force, target.fields
     try:
         with seldom_refreshed(api, concrete, total), progress(f"index {index}", total, "documents") as bar:
             done = load.run(rows, failed, bar)
     finally:
         failed.close()
     patiently(lambda: api.refresh(concrete))
-    return _result(index, done, failed, time.monotonic() - started)
+    return replace(_result(index, done, failed, time.monotonic() - started), mapped=target.fields.mapped)
 
 
 def prepare_load(
@@ -223,6 +226,7 @@ class _Target:
     index: str
     deployment: Deployment
     rules: RowRules
+    fields: IndexFields
 
 
 def _target(api: ClusterApi, index: str, rules: RowRules | None = None) -> _Target:
@@ -245,7 +249,8 @@ def _target(api: ClusterApi, index: str, rules: RowRules | None = None) -> _Targ
     check_source(concrete, mappings[concrete], tuple(generated_fields(deployment)))
     rules = rules or RowRules()
     deployment = settled(api, concrete, deployment, rules.template)
-    return _Target(api, concrete, deployment, with_template_of(deployment, rules))
+    fields = IndexFields(api, concrete, mappings[concrete].get("mappings", {}), generated_fields(deployment))
+    return _Target(api, concrete, deployment, with_template_of(deployment, rules), fields)
 
 
 def _check(

@@ -15,6 +15,7 @@ from typing import Any
 
 from osparse.contracts.deployment import META_KEY, Deployment, generated_fields
 from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.fields.index_fields import IndexFields
 from osparse.deployer.load.bulk import Failure, FailureLog, Line, patiently, send_bulk, stored_hashes
 from osparse.deployer.load.documents import HASH_FIELD, DeletionRow, DocumentRow, Row, UnusableRow
 from osparse.deployer.load.encoders import FeatureSource
@@ -67,6 +68,8 @@ class Load:
     """Send documents that are there with the same content too."""
     uuid: str | None = None
     """Of the index when the load began; None: whether it is still the same is not checked."""
+    fields: IndexFields | None = None
+    """Learns the types of fields that come late; None where the index has all fields."""
     _source: FeatureSource | None = None
     _opening: threading.Lock = field(default_factory=threading.Lock)
 
@@ -126,6 +129,8 @@ class Load:
         changed = [row for row in documents if self.force or stored.get(row.id) != row.hash]
         done.unchanged = len(last) - len(deletions) - len(changed)
         sent = [row for row in changed if not self._collides(row, done)]
+        if self.fields is not None:
+            self.fields.learn((document.fields, True) for document in sent)
         lines = [*self._lines(sent, stored.keys(), done), *(Line(row.id, None) for row in deletions)]
         refused = self._sent(lines, {row.id: row for row in sent})
         self._check_index()

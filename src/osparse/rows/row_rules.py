@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from osparse.errors import InputError
-from osparse.rows.text_template import TextTemplate
+from osparse.rows.text_template import TextTemplate, template_of
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,26 @@ class RowRules:
         else:
             left = self._without(below, rest, whole)
         return {**row, first: left}
+
+
+def make_rules(
+    id_field: str | None = None,
+    text_field: str | Sequence[str] | None = None,
+    template: str | None = None,
+    exclude: Sequence[str] = (),
+    rename: Mapping[str, str] | None = None,
+) -> RowRules:
+    """The rules that the options of a command ask for.
+
+    Args:
+        text_field: One name, or several fields that make the text together, each on a line of its own.
+
+    Raises:
+        InputError: options that contradict each other.
+    """
+    names = [text_field] if isinstance(text_field, str) else [*(text_field or ())]
+    made = template_of(names, template)
+    return RowRules(id_field, names[0] if names and made is None else None, made, tuple(exclude), rename or {})
 
 
 def parse_renames(texts: Sequence[str]) -> dict[str, str]:

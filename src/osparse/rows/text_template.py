@@ -14,6 +14,8 @@ from typing import Any
 
 from osparse.errors import InputError
 
+TEXT_FIELD = "text"
+"""Where an index keeps the text that is encoded."""
 _PARTS = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[^{}]+|(.)", re.DOTALL)
 _TRIMMED = "".join(map(chr, range(33)))
 """What Java's ``String.trim`` takes off."""
@@ -47,7 +49,7 @@ class TextTemplate:
         if len(pieces) == 1:
             raise InputError(f"`template` must name a field, such as {{title}}, got {template!r}")
         made = cls(tuple(pieces))
-        if "text" in made.fields:
+        if TEXT_FIELD in made.fields:
             raise InputError(f"`template` names the field text, which holds what the template makes; {RENAME}")
         return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ osparse index --cluster http://localhost:9210 --index products documents.jsonl
 osparse index --cluster http://localhost:9210 --index products build/dataset --workers 4
 osparse index --cluster http://localhost:9210 --index products --text-field title --text-field body 'crawl/*.parquet'
 osparse index --cluster http://localhost:9210 --index products --id-field sku --rename name=title s3://shop/products.csv
+osparse index --print-mapping products.csv > mapping.json
 osparse index --cluster http://localhost:9210 --index products --delete withdrawn-ids.txt
 zcat dump.jsonl.gz | osparse index --cluster http://localhost:9210 --index products --id-field sku --text-field body -
 """
@@ -26,8 +28,8 @@ zcat dump.jsonl.gz | osparse index --cluster http://localhost:9210 --index produ
 
 @command("index", examples=EXAMPLES)
 @click.argument("documents", type=LOCATION, nargs=-1)
-@cluster_options
-@click.option("--index", required=True, help="The alias it was deployed under, or a concrete index, name-fingerprint.")
+@cluster_options(required=False)
+@click.option("--index", help="The alias it was deployed under, or a concrete index, name-fingerprint.")
 @click.option("--delete", type=LOCATION, multiple=True, metavar="FILE",
               help="Ids to delete, one per line (or a .jsonl with id). Can be given several times.")  # fmt: skip
 @click.option("--id-field", metavar="NAME", help="Field of the id in the rows.  [default: id or _id]")
@@ -36,6 +38,8 @@ zcat dump.jsonl.gz | osparse index --cluster http://localhost:9210 --index produ
 @click.option(
     "--rename", multiple=True, metavar="OLD=NEW", help="Another name for a field; all options use the new one."
 )
+@click.option("--print-mapping", is_flag=True,
+              help="Print the fields' types as a mapping for osparse deploy --mapping; load nothing.")  # fmt: skip
 @click.option("--batch", type=click.IntRange(1),
               help="Documents per bulk request.  [default: 16 in mode ml-commons, else 256]")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1),
@@ -44,7 +48,9 @@ zcat dump.jsonl.gz | osparse index --cluster http://localhost:9210 --index produ
               help="Encode and send documents that are there unchanged too.")  # fmt: skip
 @click.option("--failures", type=FOLDER, default=Path("failed.jsonl"), show_default=True,
               help="Lists the documents that failed, if any do.")  # fmt: skip
-def index_command(documents: tuple[Path, ...], cluster: Cluster, index: str, **options: Any) -> None:
+def index_command(
+    documents: tuple[Path, ...], cluster: Cluster | None, index: str | None, print_mapping: bool, **options: Any
+) -> None:
     """Load DOCUMENTS into a deployed index: JSON lines or an array, CSV, TSV, Parquet, Arrow, a BEIR folder, a dataset.
 
     Files may be compressed (gzip, bzip2, xz, zstd), patterns in quotes ('data/*.csv'), addresses (s3://, gs://,
@@ -56,10 +62,24 @@ def index_command(documents: tuple[Path, ...], cluster: Cluster, index: str, **o
     from osparse.rows.row_rules import parse_renames
 
     options["rename"] = parse_renames(options["rename"])
+    if print_mapping:
+        _print_mapping(documents, options)
+        return
+    if cluster is None or index is None:
+        option = "'--cluster': the cluster's URL, or a --profile that has one" if cluster is None else "'--index'"
+        raise click.UsageError(f"Missing option {option}")
     result = index_documents(cluster, index, documents, **options)
     echo(result.to_json(), lambda: str(result))
     if result.failed:
         click.get_current_context().exit(1)
+
+
+def _print_mapping(documents: tuple[Path, ...], options: dict[str, Any]) -> None:
+    from osparse.deployer import infer_mapping
+
+    named = ("id_field", "text_field", "template", "exclude", "rename")
+    mapping = infer_mapping(documents, **{name: options[name] for name in named})
+    echo(mapping, json.dumps(mapping, ensure_ascii=False, indent=2))
 
 
 command = index_command

@@ -7,11 +7,10 @@ from typing import Any
 
 from osparse.contracts.deployment import Deployment
 from osparse.deployer.cluster.api import ClusterApi
-from osparse.deployer.load.documents import TEXT_FIELD
 from osparse.errors import InputError
 from osparse.opensearch_templates import render
 from osparse.rows.row_rules import RowRules
-from osparse.rows.text_template import TextTemplate
+from osparse.rows.text_template import TEXT_FIELD, TextTemplate
 
 SCRIPT = """
 StringBuilder text = new StringBuilder();
