@@ -25,6 +25,7 @@ from osparse.corpus.sources.records import IGNORED_COLUMNS, Options, Reader
 from osparse.corpus.split.splits import RULE, assign_candidates, assign_splits, best_judgements, same_text_relevant
 from osparse.errors import DatasetError, InputError
 from osparse.io.files import fingerprint, sha256_file
+from osparse.io.locations import expanded, location
 from osparse.io.streams import as_files
 
 LARGE = 500_000_000
@@ -72,7 +73,7 @@ def build_dataset(
     strict: bool = False,
 ) -> Dataset:
     """Read one source, split it by group and write a dataset directory; see :func:`build_from`."""
-    only = Input(source, tuple(Path(path) for path in paths), options or {}, lang)
+    only = Input(source, tuple(location(path) for path in paths), options or {}, lang)
     return build_from([only], output, seed=seed, overwrite=overwrite, strict=strict)
 
 
@@ -94,7 +95,7 @@ def build_from(
         InputError: ``output`` holds something else and ``overwrite`` is false; an unknown source or option.
     """
     with ExitStack() as copies:
-        whole = [replace(given, paths=tuple(copies.enter_context(as_files(given.paths)))) for given in inputs]
+        whole = [replace(given, paths=tuple(copies.enter_context(as_files(expanded(given.paths))))) for given in inputs]
         return _build(whole, Path(output), seed, overwrite, strict)
 
 

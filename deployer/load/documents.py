@@ -18,9 +18,9 @@ from osparse.errors import InputError
 from osparse.io.files import canonical_json, json_object
 from osparse.io.ids import id_of, plain_id
 from osparse.io.locations import RemotePath, expanded
-from osparse.io.streams import decoded, find, is_stream, lines
+from osparse.io.streams import decoded, is_stream, lines
 from osparse.rows.field_types import Values, converted, look_ahead
-from osparse.rows.read_rows import ReadRow, count_rows, read_rows
+from osparse.rows.read_rows import ReadRow, count_rows, documents_of_beir, read_rows
 from osparse.rows.row_rules import RowRules, make_rules
 from osparse.rows.text_template import RENAME, TEXT_FIELD, TextTemplate
 
@@ -216,14 +216,8 @@ def _dataset_of(path: Path) -> Dataset | None:
     return Dataset.open(path)
 
 
-def _of_beir(path: Path) -> Path:
-    """The documents of a BEIR folder; any other path as it is."""
-    folder = not isinstance(path, RemotePath) and path.is_dir() and not (path / "manifest.json").is_file()
-    return (find(path, "corpus.jsonl") or path) if folder else path
-
-
 def _rows(path: Path) -> Iterator[ReadRow]:
-    path = _of_beir(path)
+    path = documents_of_beir(path)
     dataset = _dataset_of(path)
     return _dataset_rows(path, dataset) if dataset is not None else read_rows(path, may_be_empty=True, bar=False)
 
@@ -237,7 +231,7 @@ def _dataset_rows(path: Path, dataset: Dataset) -> Iterator[ReadRow]:
 
 
 def _count(path: Path) -> int | None:
-    path = _of_beir(path)
+    path = documents_of_beir(path)
     dataset = _dataset_of(path)
     return dataset.manifest.counts["documents.arrow"] if dataset is not None else count_rows(path)
 

@@ -12,9 +12,9 @@ from typing import Any, BinaryIO, Literal, NamedTuple, cast
 from osparse.errors import DatasetError
 from osparse.io.files import json_object, without_bom
 from osparse.io.locations import RemotePath
-from osparse.io.streams import STANDARD_INPUT, SUFFIXES, decoded, is_stream, lines, lines_of, opened, shown
+from osparse.io.streams import STANDARD_INPUT, SUFFIXES, decoded, find, is_stream, lines, lines_of, opened, shown
 from osparse.io.tabular import head_of_table, is_table, table_length, table_rows
-from osparse.rows.delimited import CSV_DELIMITERS, TAB, cells_of, delimited_rows
+from osparse.rows.delimited import CSV_DELIMITERS, TAB, cells_of
 from osparse.rows.json_stream import items_of
 
 Kind = Literal["jsonl", "json", "csv", "tsv", "table"]
@@ -68,6 +68,13 @@ def read_rows(path: Path, *, may_be_empty: bool = False, bar: bool = True) -> It
             yield from (ReadRow(where, row, False) for where, row in cells_of(whole, name, delimiters))
 
 
+def documents_of_beir(path: Path) -> Path:
+    """The file of documents of a BEIR folder; any other path, a dataset directory too, as it is."""
+    if isinstance(path, RemotePath) or not path.is_dir() or (path / "manifest.json").is_file():
+        return path
+    return find(path, "corpus.jsonl") or path
+
+
 def json_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(``path:line``, object) of JSON lines or of one array; raises :class:`DatasetError` for any other file."""
     with opened(path) as file:
@@ -90,7 +97,8 @@ def count_rows(path: Path) -> int | None:
         return None
     if kind == "jsonl":
         return sum(1 for _ in lines(path, may_be_empty=True, bar=False))
-    return sum(1 for _ in delimited_rows(path, (TAB,) if kind == "tsv" else CSV_DELIMITERS))
+    with opened(path, bar=False) as file:
+        return sum(1 for _ in cells_of(file, shown(path), (TAB,) if kind == "tsv" else CSV_DELIMITERS))
 
 
 def kind_of_file(path: Path) -> Kind:

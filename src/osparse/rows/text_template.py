@@ -17,6 +17,7 @@ from osparse.errors import InputError
 TEXT_FIELD = "text"
 """Where an index keeps the text that is encoded."""
 _PARTS = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[^{}]+|(.)", re.DOTALL)
+_ESCAPES = {r"\n": "\n", r"\t": "\t", "\\\\": "\\"}
 _TRIMMED = "".join(map(chr, range(33)))
 """What Java's ``String.trim`` takes off."""
 RENAME = "rename the row's text, as `rename=text=body`, and name that"
@@ -85,6 +86,11 @@ class TextTemplate:
             return None
         shown = {name: _shown(name, value) for name, value in values.items()}
         return "".join(shown[piece] if i % 2 else piece for i, piece in enumerate(self.pieces)).strip(_TRIMMED)
+
+
+def unescaped(text: str) -> str:
+    r"""A template as typed on a command line: ``\n`` is a line end, ``\t`` a tab, ``\\`` a backslash."""
+    return re.sub(r"\\[nt\\]", lambda found: _ESCAPES[found[0]], text)
 
 
 def template_of(fields: Sequence[str], template: str | None) -> TextTemplate | None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-
-_ESCAPES = {r"\n": "\n", r"\t": "\t", "\\\\": "\\"}
 
 
 class _Location(click.ParamType):
@@ -29,7 +26,9 @@ class _Template(click.ParamType):
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return re.sub(r"\\[nt\\]", lambda found: _ESCAPES[found[0]], str(value))
+        from osparse.rows.text_template import unescaped
+
+        return unescaped(str(value))
 
 
 LOCATION = _Location()

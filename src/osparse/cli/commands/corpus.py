@@ -12,6 +12,7 @@ import click
 from osparse.cli.commands import _corpus_candidates, _corpus_pairs, _corpus_words
 from osparse.cli.commands._common import FOLDER, echo
 from osparse.cli.commands._common import command as make_command
+from osparse.cli.commands._rows import LOCATION
 from osparse.errors import CheckError, InputError
 
 log = logging.getLogger("osparse.cli.commands.corpus")
@@ -37,11 +38,12 @@ for part in (*_corpus_candidates.COMMANDS, *_corpus_words.COMMANDS, *_corpus_pai
     examples="""osparse corpus build --source debian --output data/deb-koen
 osparse corpus build --source jsonl examples/sample_corpus.jsonl --output data/sample
 osparse corpus build --source csv --option columns=query=question,pos=answer faq.csv --output data/faq
+osparse corpus build --source csv --option 'template={name}\\n{description}' products.csv --output data/products
 osparse corpus build --source beir scifact/ --output data/scifact
 osparse corpus build --source wikipedia kowiki-latest-pages-articles-multistream.xml.bz2 --output data/kowiki
 osparse corpus build --source squad=KorQuAD_v1.0_train.json --source gooaq=gooaq.jsonl --output data/qa""",
 )
-@click.argument("paths", nargs=-1, type=FOLDER)
+@click.argument("paths", nargs=-1, type=LOCATION)
 @click.option(
     "--source",
     required=True,
@@ -119,7 +121,7 @@ def _inputs(sources: tuple[str, ...], paths: tuple[Path, ...], options: tuple[st
     by_name: dict[str, tuple[Path, ...]] = {}
     for source in sources:
         name, path = _parted(source, "--source", "NAME=PATH") if "=" in source else (source, "")
-        by_name[name] = (*by_name.get(name, ()), *([Path(path)] if path else []))
+        by_name[name] = (*by_name.get(name, ()), *([LOCATION.convert(path, None, None)] if path else []))
     return [Input(name, of_source, lang=lang) for name, of_source in by_name.items()]
 
 
