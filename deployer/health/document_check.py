@@ -15,12 +15,13 @@ from typing import Any
 from osparse.contracts.deployment import Deployment, feature_name, generated_fields, stored_vectors
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.load.bundle_store import fetch_part
-from osparse.deployer.load.documents import HASH_FIELD, TEXT_FIELD, DocumentRow
+from osparse.deployer.load.documents import HASH_FIELD, DocumentRow
 from osparse.deployer.load.read_deployment import query_encoder
 from osparse.deployer.mlcommons.proof import largest_difference
 from osparse.encoders.similarity import unlike
 from osparse.errors import ClusterError, OsparseError
 from osparse.opensearch_templates import render
+from osparse.rows.text_template import TEXT_FIELD
 
 log = logging.getLogger("osparse.deployer.health.document_check")
 

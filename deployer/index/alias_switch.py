@@ -12,11 +12,11 @@ from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.index.copy import copy_documents
 from osparse.deployer.index.generations import SUFFIX, Generation, alias_note, foreign_aliases
 from osparse.deployer.load.bundle_store import fetch_part
-from osparse.deployer.load.documents import TEXT_FIELD
 from osparse.deployer.mlcommons.proof import TOLERANCE, check_weights
 from osparse.deployer.plan import Finding, Made
 from osparse.errors import CheckError, ClusterError
 from osparse.opensearch_templates import render
+from osparse.rows.text_template import TEXT_FIELD
 
 log = logging.getLogger("osparse.deployer.index.alias_switch")
 

@@ -16,12 +16,12 @@ from osparse.contracts.deployment import Deployment, generated_fields
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.inherited_settings import check_source
 from osparse.deployer.load.bulk import FailureLog
-from osparse.deployer.load.documents import HASH_FIELD, TEXT_FIELD, DocumentRow
+from osparse.deployer.load.documents import HASH_FIELD, DocumentRow
 from osparse.deployer.load.load import prepare_load
 from osparse.deployer.load.stream import LoadCounts
 from osparse.errors import ClusterError, ClusterUnreachableError
 from osparse.io.progress import progress
-from osparse.rows.text_template import TextTemplate
+from osparse.rows.text_template import TEXT_FIELD, TextTemplate
 
 log = logging.getLogger("osparse.deployer.index.copy")
 

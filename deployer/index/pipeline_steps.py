@@ -11,10 +11,10 @@ from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.fields.text_rule import compose_processors
 from osparse.deployer.index.layout import Serving
-from osparse.deployer.load.documents import TEXT_FIELD
 from osparse.deployer.plan import ENCODER, TOKENIZER, Action, Finding, Made
 from osparse.encoders.onnx_encoder import open_query_encoder
 from osparse.opensearch_templates import render
+from osparse.rows.text_template import TEXT_FIELD
 
 WEIGHTS = [0.3, 0.7]
 """Of BM25 and of the sparse score in a fused one."""

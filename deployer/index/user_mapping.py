@@ -12,10 +12,11 @@ from typing import Any
 
 from osparse.contracts.deployment import META_KEY, Deployment, generated_fields
 from osparse.deployer.cluster.inherited_settings import flat_settings, source_problem
-from osparse.deployer.load.documents import HASH_FIELD, TEXT_FIELD
+from osparse.deployer.load.documents import HASH_FIELD
 from osparse.deployer.load.refresh import META_KEY as REFRESH_KEY
 from osparse.errors import InputError
 from osparse.io.files import read_json
+from osparse.rows.text_template import TEXT_FIELD
 
 _PARTS = ("settings", "mappings", "aliases")
 _OF_SERVER = (

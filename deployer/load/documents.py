@@ -132,7 +132,7 @@ def read_documents(
         InputError: a path that does not exist, or a row that cannot be read, with its place.
     """
     rules = rules or RowRules()
-    rows = chain.from_iterable(map(_rows, paths))
+    rows: Iterator[ReadRow] = chain.from_iterable(map(_rows, paths))
     if index is not None:
         ahead, rows = look_ahead(rows)
         index.learn(_known(ahead, rules), as_text=as_text(rules))

@@ -76,7 +76,7 @@ class RemotePath(PosixPath):
         size = self._asked(lambda system, path: system.info(path).get("size"))
         return None if size is None else int(size)
 
-    def open(self, mode: str = "r", *_: Any, **__: Any) -> Any:  # type: ignore[override]  # one mode
+    def open(self, mode: str = "r", *_: Any, **__: Any) -> Any:
         if mode != "rb":
             raise InputError(f"{self} can be read only")
         return self._asked(lambda system, path: system.open(path, "rb"))
@@ -102,13 +102,15 @@ class RemotePath(PosixPath):
             raise MissingExtraError(
                 f"{self} cannot be read: {problem}; run: {sys.executable} -m pip install 'osparse[cloud]'"
             ) from None
-        except (OSError, ValueError, *_loaded_problems()) as problem:
+        except _problems() as problem:
             said = str(problem).replace(self.url, str(self))
             raise DatasetError(f"{self} cannot be read: {type(problem).__name__}: {said}") from None
 
 
-def _loaded_problems() -> list[type[Exception]]:
-    return [getattr(sys.modules[module], name) for module, name in _OTHER_PROBLEMS.items() if module in sys.modules]
+def _problems() -> tuple[type[Exception], ...]:
+    """What fsspec and those of its libraries that are loaded raise."""
+    loaded = [getattr(sys.modules[module], name) for module, name in _OTHER_PROBLEMS.items() if module in sys.modules]
+    return (OSError, ValueError, *loaded)
 
 
 def location(path: Path | str) -> Path:

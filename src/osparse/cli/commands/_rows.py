@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    _PathType, _TextType = click.ParamType[Path], click.ParamType[str]
+else:
+    _PathType = _TextType = click.ParamType  # generic from click 8.5 on
 
-class _Location(click.ParamType):
+
+class _Location(_PathType):
     """A path, a pattern or an address, whose slashes are kept."""
 
     name = "path"
@@ -20,7 +25,7 @@ class _Location(click.ParamType):
         return location(value)
 
 
-class _Template(click.ParamType):
+class _Template(_TextType):
     r"""A template in which \n and \t stand for a line end and a tab, as no shell writes them easily."""
 
     name = "text"
