@@ -25,7 +25,7 @@ PUBLIC = {
     """,
     "osparse.deployer": """
         Answer Cluster DeletionRow DeployResult DocumentRow Gate Healed IndexResult ModelOptions RollbackResult Serving
-        UndeployResult Upgrade deploy doctor drift_from heal index_documents load_rows node_down node_status node_up
+        UndeployResult Upgrade deploy doctor drift_from heal index_documents infer_mapping load_rows node_down node_status node_up
         open_cluster other_problems query_encoder read_deployment rollback status undeploy
     """,
     "osparse.masked_lm": """
