@@ -13,6 +13,7 @@ from typing import Any
 
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.errors import AccessError
+from osparse.opensearch_templates import render
 from osparse.rows.field_types import Values
 
 log = logging.getLogger("osparse.deployer.fields.index_fields")
@@ -49,8 +50,7 @@ class IndexFields:
         for row, typed in rows:
             for name, value in self._new(row):
                 seen.at(name.split(".")).see(value, typed=typed or name in as_text)
-        properties = (seen.mapping() or {}).get("properties", {})
-        if properties:
+        if properties := seen.fields():
             with self._lock:
                 self._put(properties)
 
@@ -64,7 +64,7 @@ class IndexFields:
         if not new:
             return  # another thread was faster
         try:
-            self._api.put_mapping(self._index, {"properties": properties})
+            self._api.put_mapping(self._index, render("mapping_fields", properties=properties))
         except AccessError as problem:
             log.warning("the types of %s are left to the cluster's guess: %s", ", ".join(new), problem)
             self._open = False

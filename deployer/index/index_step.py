@@ -81,7 +81,7 @@ class ServingIndex:
             found = (self.api.get_mapping(self.name) or {}).get(self.name, {}).get("mappings", {}).get("_meta", {})
             meta = {**found, **self.deployment.to_meta()}  # a load under way keeps a note there, its owner may too
             more = self._missing_fields((self.api.get_index(self.name) or {}).get(self.name, {}))
-            fields = {"properties": more} if more else {}
+            fields = render("mapping_fields", properties=more) if more else {}
             self.api.put_mapping(self.name, {**render("index_meta", meta=meta), **fields})
         return Made()
 

@@ -16,6 +16,7 @@ from osparse.deployer.load.documents import HASH_FIELD
 from osparse.deployer.load.refresh import META_KEY as REFRESH_KEY
 from osparse.errors import InputError
 from osparse.io.files import read_json
+from osparse.opensearch_templates import render
 from osparse.rows.text_template import TEXT_FIELD
 
 _PARTS = ("settings", "mappings", "aliases")
@@ -91,7 +92,8 @@ def mapping_of_index(index: str, found: Mapping[str, Any], made_by: Deployment |
         dropped.add("index.refresh_interval")  # a load has changed it for its own time
     kept = {name: value for name, value in settings.items() if name not in dropped}
     own = {name: value for name, value in mappings.items() if name not in ("_source", "_routing", "properties")}
-    return UserMapping(index, kept, _without_meta({**own, "properties": properties}))
+    own["properties"] = properties
+    return UserMapping(index, kept, _without_meta(own))
 
 
 def problems(user: UserMapping, body: Mapping[str, Any], alias: str, given: Mapping[str, Any]) -> list[str]:
@@ -166,7 +168,7 @@ def _own(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _without_meta(mappings: Mapping[str, Any]) -> dict[str, Any]:
     meta = {name: value for name, value in mappings.get("_meta", {}).items() if name not in (META_KEY, REFRESH_KEY)}
     rest = {name: value for name, value in mappings.items() if name != "_meta"}
-    return {**rest, **({"_meta": meta} if meta else {})}
+    return {**rest, **(render("index_meta", meta=meta) if meta else {})}
 
 
 def _as_the_users(properties: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

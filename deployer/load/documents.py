@@ -19,6 +19,7 @@ from osparse.io.files import canonical_json, json_object
 from osparse.io.ids import id_of, plain_id
 from osparse.io.locations import RemotePath, expanded
 from osparse.io.streams import decoded, is_stream, lines
+from osparse.opensearch_templates import render
 from osparse.rows.field_types import Values, converted, look_ahead
 from osparse.rows.read_rows import ReadRow, count_rows, documents_of_beir, read_rows
 from osparse.rows.row_rules import RowRules, make_rules
@@ -170,7 +171,7 @@ def infer_mapping(
                 seen.at(name.split(".")).see(value, typed=typed or name in text)
     if not documents:
         raise InputError("no row is a document with an id and a text; name them with `id_field` and `text_field`")
-    return {"mappings": {"properties": (seen.mapping() or {}).get("properties", {})}}
+    return {"mappings": render("mapping_fields", properties=seen.fields())}
 
 
 def as_text(rules: RowRules) -> frozenset[str]:

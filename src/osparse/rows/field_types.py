@@ -20,6 +20,8 @@ ROWS, CHARACTERS = 1_000, 1 << 22
 """How far a load looks ahead, whichever comes first."""
 SHORT, WORDS = 256, 8
 """Characters and words of the longest value of a ``keyword`` field."""
+FIELDS = "properties"
+"""Under which the mapping of an object has its fields."""
 LONGEST_KEYWORD = 8_191
 """Characters; the server takes 32,766 bytes."""
 _WHOLE = re.compile(r"-?(?:0|[1-9]\d{0,18})")
@@ -73,8 +75,12 @@ class Values:
         """The field's mapping; None where no value was seen."""
         if self.kinds:
             return self._of_values()
-        properties = {name: body for name, values in self.below.items() if (body := values.mapping()) is not None}
-        return {"properties": properties} if properties else None
+        fields = self.fields()
+        return {FIELDS: fields} if fields else None
+
+    def fields(self) -> dict[str, Any]:
+        """Field -> mapping, of an object's fields or of all that was seen."""
+        return {name: body for name, values in self.below.items() if (body := values.mapping()) is not None}
 
     def _of_values(self) -> dict[str, Any]:
         kinds = self.kinds
