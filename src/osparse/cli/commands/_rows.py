@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    _PathType, _TextType = click.ParamType[Path], click.ParamType[str]
+    _PathType = click.ParamType[Path]
+    _TextType = click.ParamType[str]
 else:
     _PathType = _TextType = click.ParamType  # generic from click 8.5 on
 
