@@ -8,12 +8,14 @@ from pathlib import Path
 import polars as pl
 import polib
 import pytest
-from source_samples import SAMPLES
+from source_samples import SAMPLES, topic
 
 from osparse.contracts.dataset import Dataset
 from osparse.corpus import build_dataset
 from osparse.corpus.sources.bitext import language_code, plain_text
 from osparse.errors import DatasetError
+
+SAMPLE_TEXT = "summary\n\n" + topic(0, "ko")[1]
 
 
 def pairs(dataset: Dataset) -> set[tuple[str, str]]:
@@ -81,3 +83,13 @@ def test_files_of_another_form_are_named(kind: str, name: str, content: str, mes
     with pytest.raises(DatasetError, match=message):
         build_dataset(kind, [tmp_path / name], tmp_path / "dataset")
     assert not (tmp_path / "dataset").exists()
+
+
+def test_help_pages_without_a_translation_are_left_out_in_that_language(tmp_path: Path) -> None:
+    dataset = build_dataset("mallard", SAMPLES["mallard"].write(tmp_path), tmp_path / "dataset")
+    documents = dataset.documents.collect()
+    assert dict(documents.group_by("lang").len().iter_rows()) == {"en": 60, "ko": 59}
+    (page,) = documents.filter(id="page:manual/0:ko").select("title", "text").iter_rows()
+    assert page == ("배나무 0번", SAMPLE_TEXT)
+    assert dataset.manifest.notes["untranslated"] == 1
+    assert pairs(dataset) >= {("pear tree no. 0", SAMPLE_TEXT)}

@@ -365,6 +365,26 @@ def _xliff(folder: Path) -> list[Path]:
     return [folder / "old.xlf", folder / "new.xlf"]
 
 
+def _mallard(folder: Path) -> list[Path]:
+    """Pages in two languages; the last is not translated, and one more has no text."""
+
+    def page(title: str, paragraphs: str) -> str:
+        info = "<info><desc>summary</desc><credit><name>someone</name></credit></info>"
+        body = "".join(f"<p><gui>{text}</gui></p>" for text in paragraphs.split("\n\n"))
+        section = f"<steps><item>{body}</item></steps><links/>"
+        return f'<page xmlns="http://projectmallard.org/1.0/">{info}<title>{title}</title>{section}</page>'
+
+    for lang in ("C", "ko"):
+        manual = folder / "help" / lang / "manual"
+        manual.mkdir(parents=True)
+        for i in range(COUNT):
+            content = topic(i, "en" if lang == "C" or i == COUNT - 1 else "ko")
+            (manual / f"{i}.page").write_text(page(*content), encoding="utf-8")
+        empty = '<page xmlns="http://projectmallard.org/1.0/"><title>empty</title></page>'
+        (manual / "empty.page").write_text(empty)
+    return [folder / "help"]
+
+
 def _debian(folder: Path) -> list[Path]:
     return [apt_world.write_lists(folder / "lists")]
 
@@ -393,6 +413,7 @@ SAMPLES: dict[str, Sample] = {
     "tsv": Sample(_tsv, 60),
     "parquet": Sample(_parquet, 60, options=COLUMNS),
     "hf": Sample(_hf, 60, options=COLUMNS),
+    "mallard": Sample(_mallard, 60, {"no text": 1}),
     "gettext": Sample(_gettext, 60, {"fuzzy or obsolete": 1, "not in two languages": 1}),
     "tmx": Sample(_tmx, 60, {"not in two languages": 1, "the same segment again": 1}),
     "xliff": Sample(_xliff, 60, {"not translated yet": 1}),

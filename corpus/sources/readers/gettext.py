@@ -81,6 +81,7 @@ def _language_of_path(path: Path) -> str:
 READER = Reader(
     name="gettext",
     reads=".po and .mo catalogues, or folders of them such as /usr/share/locale",
+    suffixes=(".po", ".mo"),
     licence="that of the programs whose messages they are",
     read=read,
     options={**OPTIONS, "source_lang": Option("en", "language of the untranslated messages")},

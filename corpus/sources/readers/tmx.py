@@ -8,7 +8,6 @@ from pathlib import Path
 from osparse.corpus.sources.bitext import OPTIONS, Segment, bitext_records
 from osparse.corpus.sources.records import Options, Reader, RowCounts, SourceRecord
 from osparse.corpus.sources.xml_elements import XML_LANG, elements, local_name, running_text
-from osparse.io.streams import as_files
 
 NATIVE_CODE = frozenset({"bpt", "ept", "it", "ph", "ut"})
 """Inline elements whose content is formatting code of the translated file, not text."""
@@ -20,13 +19,12 @@ def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator
     Raises:
         DatasetError: a file is not TMX, or not well-formed (path:line).
     """
-    with as_files(paths) as files:
 
-        def segments() -> Iterator[Segment]:
-            for path in files:
-                yield from _segments(path)
+    def segments() -> Iterator[Segment]:
+        for path in paths:
+            yield from _segments(path)
 
-        yield from bitext_records(segments, counts, options)
+    yield from bitext_records(segments, counts, options)
 
 
 def _segments(path: Path) -> Iterator[Segment]:

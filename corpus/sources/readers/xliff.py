@@ -10,7 +10,6 @@ from osparse.corpus.sources.bitext import OPTIONS, Segment, bitext_records
 from osparse.corpus.sources.records import Options, Reader, RowCounts, SourceRecord
 from osparse.corpus.sources.xml_elements import elements, local_name, running_text
 from osparse.errors import DatasetError
-from osparse.io.streams import as_files
 
 NATIVE_CODE = frozenset({"bpt", "ept", "it", "ph", "x", "bx", "ex", "sub"})
 """Inline elements whose content is formatting code of the translated file, not text."""
@@ -24,13 +23,12 @@ def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator
     Raises:
         DatasetError: a file is not XLIFF, names no languages, or is not well-formed (path:line).
     """
-    with as_files(paths) as files:
 
-        def segments() -> Iterator[Segment]:
-            for path in files:
-                yield from _segments(path)
+    def segments() -> Iterator[Segment]:
+        for path in paths:
+            yield from _segments(path)
 
-        yield from bitext_records(segments, counts, options)
+    yield from bitext_records(segments, counts, options)
 
 
 def _segments(path: Path) -> Iterator[Segment]:
