@@ -124,7 +124,9 @@ def _parts(given: Input) -> Iterator[_Part]:
     options = reader.chosen(given.options)
     apart = reader.independent_files and all(path.is_file() for path in given.paths)
     for paths in [(path,) for path in given.paths] if apart else [given.paths]:
-        yield _Part(reader, paths, options, given.lang, {**_checksums(paths), **_named_files(reader, options)})
+        yield _Part(
+            reader, paths, options, given.lang, {**_checksums(paths, reader.suffixes), **_named_files(reader, options)}
+        )
 
 
 def _named_files(reader: Reader, options: Options) -> dict[str, str]:
@@ -138,15 +140,18 @@ def _request(inputs: Sequence[Input], parts: Sequence[_Part], seed: int) -> dict
     requests: list[dict[str, Any]] = []
     for given in inputs:
         reader = READERS[given.source]
-        files = {**_checksums(given.paths, known=parts), **_named_files(reader, reader.chosen(given.options))}
+        files = {
+            **_checksums(given.paths, reader.suffixes, parts),
+            **_named_files(reader, reader.chosen(given.options)),
+        }
         settings = {"options": dict(given.options), "lang": given.lang}
         request: dict[str, Any] = {"recipe": reader.recipe, "source": given.source, "paths": files}
         requests.append({**request, **{name: value for name, value in settings.items() if value}})
     return {**requests[0], "seed": seed} if len(requests) == 1 else {"sources": requests, "seed": seed}
 
 
-def _checksums(paths: Sequence[Path], known: Sequence[_Part] = ()) -> dict[str, str]:
-    """File name -> sha256 of everything given; a folder counts by the files in it."""
+def _checksums(paths: Sequence[Path], suffixes: tuple[str, ...] = (), known: Sequence[_Part] = ()) -> dict[str, str]:
+    """File name -> sha256 of everything given; a folder counts by the files in it that have one of the suffixes."""
     ready = {part.paths: part.checksums for part in known}
     if tuple(paths) in ready:
         return ready[tuple(paths)]
@@ -157,7 +162,8 @@ def _checksums(paths: Sequence[Path], known: Sequence[_Part] = ()) -> dict[str, 
         if (path,) in ready:
             checksums[f"{number}/{path.name}"] = next(iter(ready[(path,)].values()))
             continue
-        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        inside = (file for file in path.rglob("*") if file.is_file() and file.name.endswith(suffixes or ""))
+        files = sorted(inside) if path.is_dir() else [path]
         if (size := sum(file.stat().st_size for file in files)) > LARGE:
             log.info("%s: taking the checksum of %s MB", path, f"{size / 1e6:,.0f}")
         for file in files:

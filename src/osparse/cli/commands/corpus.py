@@ -97,6 +97,12 @@ def build(
     modu         Modu corpus JSON files or folders; min_characters=100
     debian       this machine's apt sources (no PATH, no root), or a folder of lists
                  english=true adds the descriptions without Korean
+    mallard      help pages by language, such as /usr/share/help; langs=en,ko
+    \b
+    Translations (langs=en,ko chooses languages):
+    gettext      .po and .mo catalogues, or folders such as /usr/share/locale
+    tmx          translation memories
+    xliff        XLIFF 1.2 and 2.x
 
     Files may be compressed (gzip, bzip2, xz, zstd). An interrupted build continues with the files it had not read.
     """
