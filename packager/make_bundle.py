@@ -147,8 +147,10 @@ def _make(recipe: Recipe, folder: Path) -> Bundle:
 def _bundle(
     recipe: Recipe, folder: Path, files: dict[str, BundleFile], proofs: dict[str, Any], loss: dict[str, Any]
 ) -> Bundle:
-    """What the manifest is going to say, without the fit; nothing is written."""
+    """What the manifest is going to say, without the fit; the list of training texts is copied."""
     model = recipe.model
+    texts = model.training_texts()
+    seen = texts.write(folder) if texts is not None else None
     return Bundle(
         path=folder,
         name=recipe.name,
@@ -163,6 +165,7 @@ def _bundle(
         quantization=loss,
         tolerance=loss.get("largest_difference_below", 1e-4),
         source=describe(model),
+        seen=seen,
     )
 
 
