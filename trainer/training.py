@@ -17,17 +17,18 @@ from torch import Tensor
 from osparse.contracts.model import Model
 from osparse.contracts.seen import SeenTexts
 from osparse.encoders.torch_encoder import SparseEncoder
+from osparse.evaluation.teacher_quality import TeacherQuality
 from osparse.evaluation.trained_on import TrainedOn, trained_on_split
 from osparse.formula.lexicon import MAX_WEIGHT, MIN_WEIGHT, Lexicon
 from osparse.io.files import pretty_json, write_atomic
 from osparse.trainer.compute.distributed import World, barrier, broadcast, main_process, world
 from osparse.trainer.compute.precision import configure_computation
 from osparse.trainer.config.inputs import Inputs
-from osparse.trainer.config.run_config import WarmStart
+from osparse.trainer.config.run_config import Teacher, WarmStart
 from osparse.trainer.data.padding import SpecialTokens
 from osparse.trainer.data.training_records import TrainingRecords
 from osparse.trainer.data.training_texts import texts_of_run
-from osparse.trainer.loop.build_stages import StageMakers, stage_makers, training_records
+from osparse.trainer.loop.build_stages import StageMakers, make_scorers, stage_makers, training_records
 from osparse.trainer.loop.checkpoint import (
     FOLDER,
     RunState,
@@ -42,6 +43,7 @@ from osparse.trainer.loop.validation import Validation
 from osparse.trainer.report.model_output import write_model
 from osparse.trainer.report.run_log import RunLog, run_folder, sole_process
 from osparse.trainer.stages.lexical import lexical_table
+from osparse.trainer.stages.teacher_check import judge_teachers, require_good_teachers
 from osparse.trainer.stages.warm_start import warm_start
 
 log = logging.getLogger("osparse.trainer.training")
@@ -62,6 +64,8 @@ class LoadedRun:
     world: World
     seen: SeenTexts | None
     """What the model will have learnt from; of the main process, None in the others."""
+    teachers: dict[Teacher, TeacherQuality]
+    """How well each teacher ranks; without those that cannot be judged."""
 
 
 def train_model(inputs: Inputs, output: Path, *, resume: bool, on_step: OnStep | None = None) -> Model:
@@ -123,8 +127,10 @@ def load_run(inputs: Inputs, cache: Path | None = None) -> LoadedRun:
     encoder = new_encoder(config, lexicon).to(processes.device)
     special = SpecialTokens.of(inputs.tokenizer)
     configure_computation(encoder, config.loop, processes.device)
-    stages = stage_makers(config, dataset, encoder, records, lexicon, special, processes.device)
-    return LoadedRun(records, validation, encoder, special, stages, processes, seen)
+    scorers = make_scorers(config, dataset, records, processes.device)
+    stages = stage_makers(config, encoder, records, lexicon, special, scorers)
+    teachers = judge_teachers(scorers, dataset, inputs.tokenizer)
+    return LoadedRun(records, validation, encoder, special, stages, processes, seen, teachers)
 
 
 def judged_and_learnt(inputs: Inputs, loaded: LoadedRun) -> dict[str, TrainedOn]:
@@ -150,6 +156,7 @@ def _load_in(folder: Path, inputs: Inputs) -> LoadedRun:
     """:func:`load_run` with the token ids in the run folder; if the inputs are refused, the token ids are removed."""
     try:
         loaded = load_run(inputs, folder / TOKENS)
+        require_good_teachers(inputs.config, loaded.teachers)
         _add_table(inputs, loaded)
         return loaded
     except BaseException:
@@ -287,7 +294,13 @@ def _description(inputs: Inputs, loaded: LoadedRun, seconds: float) -> dict[str,
         "steps": sum(stage.steps for stage, _ in loaded.stages),
         "seconds": round(seconds, 1),
         "processes": loaded.world.size,
+        **({"teacher_quality": _qualities(loaded)} if loaded.teachers else {}),
     }
+
+
+def _qualities(loaded: LoadedRun) -> list[dict[str, Any]]:
+    """The figures of the teachers, without the examples, whose texts do not belong into a model."""
+    return [{**quality.to_json(), "examples": []} for quality in loaded.teachers.values()]
 
 
 def _learnt(encoder: SparseEncoder, lexicon: Lexicon) -> Lexicon:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import polars as pl
 
 from osparse.contracts.dataset import Dataset
-from osparse.contracts.model import Model
+from osparse.contracts.model import texts_learnt_by
 from osparse.contracts.seen import SeenTexts
 from osparse.io.tables import READ_ROWS, row_batches
 from osparse.trainer.config.run_config import Ranking, Teacher, TrainConfig
+from osparse.trainer.data.candidates import held_back
 
 
 def texts_of_run(config: TrainConfig, dataset: Dataset) -> SeenTexts:
@@ -27,7 +27,9 @@ def _documents(config: TrainConfig, dataset: Dataset) -> pl.LazyFrame:
     """The relevant documents of the splits trained on, and the candidates where a stage uses them."""
     ids = [_relevant(dataset, split).select(id="document_id") for split in _splits(config)]
     if any(stage.negatives or _scored(stage) for stage in _ranking(config)):
-        ids += [dataset.candidates(s).select(id="document_id") for s in _splits(config) if dataset.has_candidates(s)]
+        splits = [split for split in _splits(config) if dataset.has_candidates(split)]
+        held = held_back(dataset, _splits(config)).lazy()
+        ids += [dataset.candidates(s).select(id="document_id").join(held, on="id", how="anti") for s in splits]
     return dataset.documents.join(pl.concat(ids).unique(), on="id", how="semi")
 
 
@@ -64,14 +66,14 @@ def _scored(stage: Ranking) -> bool:
 
 def _start(config: TrainConfig) -> Iterator[SeenTexts]:
     if config.encoder.start is not None:
-        yield of_folder(config.encoder.start, "start")
+        yield texts_learnt_by(config.encoder.start, "start")
     if config.encoder.factory is not None:
         yield SeenTexts.of((), (), [f"factory {config.encoder.factory}"])
 
 
 def _teacher(teacher: Teacher, dataset: Dataset) -> Iterator[SeenTexts]:
     if teacher.path is not None:
-        yield of_folder(teacher.path, "teacher")
+        yield texts_learnt_by(teacher.path, "teacher")
     elif teacher.kind == "dataset":
         known = dataset.teachers_texts()
         if known is not None:
@@ -87,9 +89,3 @@ def _scorers(dataset: Dataset) -> set[str]:
         return set()
     scored = dataset.candidates("train").filter(pl.col("origin") == "distilled")
     return set(scored.select("scorer").unique().collect(engine="streaming")["scorer"])
-
-
-def of_folder(folder: Path, role: str) -> SeenTexts:
-    """What the model of a folder learnt from; with its name under ``unknown`` where its list is not there."""
-    texts = Model.open(folder).training_texts() if (folder / "osparse.json").is_file() else None
-    return SeenTexts.of((), (), [f"{role} {folder.resolve().name}"]) if texts is None else texts

@@ -93,6 +93,15 @@ class Model:
         return fingerprint({"head": asdict(self.head), **{name: sha256_file(self.path / name) for name in names}})
 
 
+def texts_learnt_by(folder: Path, role: str) -> SeenTexts:
+    """What the model of a folder learnt from; nothing but "role name" under ``unknown`` where that is not known.
+
+    Raises :class:`ModelError` for a model directory that is not whole.
+    """
+    texts = Model.open(folder).training_texts() if (folder / "osparse.json").is_file() else None
+    return SeenTexts.of((), (), [f"{role} {folder.resolve().name}"]) if texts is None else texts
+
+
 def save_model(
     path: Path,
     *,
