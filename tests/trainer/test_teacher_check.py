@@ -73,8 +73,11 @@ def random_bert(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("random") / "random-bert"
     torch.manual_seed(0)
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    BertModel(BertConfig(vocab_size=len(model.lexicon.tokens), **shape)).save_pretrained(path)
+    config = BertConfig(
+        vocab_size=len(model.lexicon.tokens), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=64,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(path)
     AutoTokenizer.from_pretrained(model.path).save_pretrained(path)
     return path
 

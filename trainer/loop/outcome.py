@@ -2,8 +2,8 @@
 
 Nothing here refuses a model; the alarms are logged, written to its card and to ``metrics["alarms"]`` of osparse.json,
 and repeated by ``osparse package``. The limits below were measured on collapsed, dense, untrained and healthy runs
-(docs/training.md has the table): skill was at most .02 without training or after a collapse, and .14 or more otherwise; documents had 1
-non-zero after a collapse, 37 and more otherwise; 86 % of the vocabulary without a penalty.
+(docs/training.md has the table): skill was at most .02 without training or after a collapse, and .14 or more otherwise;
+documents had 1 non-zero after a collapse, and 37 or more otherwise; 86 % of the vocabulary without a penalty.
 """
 
 from __future__ import annotations
