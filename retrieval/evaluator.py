@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from osparse.deployer.cluster.client import Cluster
 from osparse.errors import InputError
 from osparse.evaluation.measures import MEASURES, Benchmark, JudgedSet, open_benchmark, run_depth
 from osparse.evaluation.named_measures import check_measures
+from osparse.evaluation.trained_on import TrainedOn, trained_on
 from osparse.retrieval.figures import Row, judged_share_notes, measure_system, rows_of
 from osparse.retrieval.report import Report
 from osparse.retrieval.systems.cluster_bm25 import ClusterBm25
@@ -143,11 +144,14 @@ def _measured(
 ) -> Report:
     for system in systems:
         system.prepare(data)
+    learnt = _learnt(data, systems)
+    affected = affected_queries(data, learnt.values())
     depth, rows = run_depth(measures), list[Row]()
     written: dict[str, list[tuple[JudgedSet, Run]]] = {system.name: [] for system in systems}
-    for judged in data.sets:
+    for judged, trained in zip(data.sets, affected, strict=True):
         runs = {system.name: system.run(judged, depth) for system in systems}
-        rows += rows_of(judged, {name: measure_system(judged, run, measures) for name, run in runs.items()}, measures)
+        figures = {name: measure_system(judged, run, measures) for name, run in runs.items()}
+        rows += rows_of(judged, figures, measures, trained)
         for name, run in runs.items() if folder is not None else ():
             written[name].append((judged, run))
     if folder is not None:
@@ -158,13 +162,35 @@ def _measured(
             "name": data.name, "fingerprint": data.fingerprint, "split": data.split, "documents": data.languages
         },
         measures=list(measures),
-        systems=_descriptions(data, systems),
+        systems=_descriptions(data, systems, learnt),
         rows=rows,
-        notes=[*(note for system in systems for note in system.notes()), *judged_share_notes(rows)],
+        notes=[
+            *(note for system in systems for note in system.notes()), *judged_share_notes(rows),
+            *_learnt_notes(data, learnt, rows),
+        ],
     )  # fmt: skip
 
 
-def _descriptions(data: Benchmark, systems: Sequence[System]) -> list[dict[str, Any]]:
+def _learnt(data: Benchmark, systems: Sequence[System]) -> dict[str, TrainedOn]:
+    """System -> what it was trained on of the judged queries and answers; of those whose training texts are known."""
+    known = {system.name: texts for system in systems if (texts := system.training_texts()) is not None}
+    return {name: trained_on(data.documents, data.sets, texts) for name, texts in known.items()}
+
+
+def affected_queries(data: Benchmark, learnt: Iterable[TrainedOn]) -> list[frozenset[str]]:
+    """Of each judged set, the queries that any of the models was trained on, or on an answer of theirs."""
+    by_model = [counts.affected for counts in learnt]
+    return [frozenset().union(*(affected[number] for affected in by_model)) for number in range(len(data.sets))]
+
+
+def _learnt_notes(data: Benchmark, learnt: Mapping[str, TrainedOn], rows: Sequence[Row]) -> list[str]:
+    left = 'the rows "not trained on" leave the queries concerned out'
+    if not any(row.not_trained_on for row in rows):
+        left = "no query is left that was not"
+    return [f"{name}: {counts.text(data.split)}; {left}" for name, counts in learnt.items() if counts.any]
+
+
+def _descriptions(data: Benchmark, systems: Sequence[System], learnt: Mapping[str, TrainedOn]) -> list[dict[str, Any]]:
     """Timed with the first direction's own queries: ten hits without their text."""
     judged = data.sets[0]
     timed: dict[str, Callable[[str], object]] = {
@@ -174,6 +200,8 @@ def _descriptions(data: Benchmark, systems: Sequence[System]) -> list[dict[str, 
     described = []
     for system in systems:
         optional = {"non_zeros": system.non_zeros(), "latency_ms": times.get(system.name)}
+        if system.learns:
+            optional["trained_on"] = learnt[system.name].to_json() if system.name in learnt else {"known": False}
         present = {name: value for name, value in optional.items() if value}
         described.append({"name": system.name, **system.description(), **present})
     return described

@@ -26,7 +26,8 @@ class Report:
 
     Where they apply: ``fingerprint``; ``weights``, how documents were weighted; ``non_zeros``, mean and max weights
     per document over ``documents`` of them; ``latency_ms``, p50 and p95 of one query at a time, tokenising and HTTP
-    included; ``analyzers`` by language.
+    included; ``analyzers`` by language; ``trained_on``, how many of the answers and queries a model learnt from,
+    or ``{"known": false}``.
     """
     rows: list[Row]
     notes: list[str] = field(default_factory=list)

@@ -36,6 +36,8 @@ class Gate:
     """Index name -> nDCG@10 in [0, 1]."""
     dataset: str
     margin: float = MARGIN
+    remark: Callable[[str, str], str] | None = None
+    """(old index, new index), both measured -> what else is to be known of the figures; "" for nothing."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,9 @@ class Switch:
         before = gate.measure(self.old.index)
         self._check_can_fail(gate, before)
         after = gate.measure(self.new)
+        remark = gate.remark(self.old.index, self.new) if gate.remark is not None else ""
         compared = f"nDCG@10 on {gate.dataset}: {after:.4f}, {before:.4f} in the old index"
+        compared += f" ({remark})" if remark else ""
         if not after >= before - gate.margin:
             raise CheckError(
                 f"{compared}: lower by more than the margin {gate.margin:g}; {self.alias} stays on {self.old.index}. "

@@ -218,9 +218,10 @@ def _serving_steps(survey: Survey, options: ModelOptions) -> list[Step]:
     kept = user is not None and beside is not None and user.where == beside
     index = ServingIndex(api, survey.alias, survey.index, deployment, bundle, beside, serving, user, kept)
     part_file(bundle, "tokenizer")
+    seen = ("seen",) if bundle.seen is not None else ()  # so that an evaluation of the index can tell
     if deployment.mode == "client":
         part_file(bundle, "onnx")
-        return [StoreParts(api, bundle, ("tokenizer", "onnx")), index]
+        return [StoreParts(api, bundle, ("tokenizer", "onnx", *seen)), index]
     ml = MLCommons(api.cluster)
     encoder, tokenizer = find_copies(ml, bundle, "encoder"), find_copies(ml, bundle, "tokenizer")
     ingest = IngestPipeline(api, bundle, serving, deployment.piece_words)
@@ -229,7 +230,7 @@ def _serving_steps(survey: Survey, options: ModelOptions) -> list[Step]:
         ModelGroup(ml, bundle),
         ServedModel(ml, bundle, "encoder", encoder, options.via_url),
         ServedModel(ml, bundle, "tokenizer", tokenizer, options.via_url),
-        StoreParts(api, bundle, ("tokenizer",)),
+        StoreParts(api, bundle, ("tokenizer", *seen)),
         *([ingest] if deployment.ingest_pipeline else []),
         SearchPipeline(api, bundle, serving),
         index,

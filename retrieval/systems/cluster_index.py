@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
+from osparse.contracts.seen import SeenTexts
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
-from osparse.errors import InputError
+from osparse.deployer.load.bundle_store import fetch_part, stored_parts
+from osparse.errors import AccessError, ClusterError, InputError
 from osparse.evaluation.measures import Benchmark, JudgedSet
 from osparse.opensearch_templates import render
 from osparse.retrieval.searcher import Searcher
 from osparse.retrieval.systems.cluster_run import cluster_run, non_zeros
 from osparse.retrieval.systems.memory import QUANTISED
 from osparse.retrieval.systems.system import Run, System
+
+log = logging.getLogger("osparse.retrieval.systems.cluster_index")
 
 
 class ClusterIndex(System):
@@ -23,6 +28,8 @@ class ClusterIndex(System):
         InputError: the index is empty.
         ClusterError: there is no such index, or osparse did not deploy it.
     """
+
+    learns = True
 
     def __init__(self, cluster: Cluster, index: str, data: Benchmark) -> None:
         self.name, self.cluster, self.index, self.data = f"index {index}", cluster, index, data
@@ -61,6 +68,17 @@ class ClusterIndex(System):
 
     def non_zeros(self) -> dict[str, float]:
         return non_zeros(self.cluster, self.index, self.searcher.deployment.field)
+
+    def training_texts(self) -> SeenTexts | None:
+        """As ``osparse deploy`` stored the list in the cluster; None for a bundle that had none."""
+        api, deployment = ClusterApi(self.cluster), self.searcher.deployment
+        try:
+            if "seen" not in stored_parts(api, deployment.fingerprint):
+                return None
+        except AccessError as problem:  # searching by ML Commons needs no right to read the bundles
+            log.info("whether the list of training texts is stored is not known: %s", problem)
+            return None
+        return SeenTexts.open(fetch_part(api, deployment, "seen"), ClusterError)
 
     def timed_search(self, judged: JudgedSet) -> Callable[[str], object]:
         lang, api = language_filter(self.data, judged), ClusterApi(self.cluster)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -47,17 +47,31 @@ def _uses_candidates(stage: Ranking) -> bool:
     return stage.negatives > 0 or any(teacher.kind == "dataset" for teacher in taught)
 
 
+def make_scorers(
+    config: TrainConfig, dataset: Dataset, records: TrainingRecords, device: torch.device
+) -> dict[Teacher, Scorer]:
+    """The scorer of each teacher of the run; raises as :func:`make_scorer`."""
+    named = [
+        teacher
+        for stage in config.stages
+        if isinstance(stage, Ranking) and stage.distillation
+        for teacher in stage.distillation.teachers
+    ]
+    return {teacher: make_scorer(teacher, dataset, records, device) for teacher in dict.fromkeys(named)}
+
+
 def stage_makers(
     config: TrainConfig,
-    dataset: Dataset,
     encoder: SparseEncoder,
     records: TrainingRecords,
     lexicon: Lexicon,
     special: SpecialTokens,
-    device: torch.device,
+    scorers: Mapping[Teacher, Scorer],
 ) -> StageMakers:
-    """Each stage but the warm start, and what makes it when it is its turn; raises now what it would raise then."""
-    teachers: dict[Teacher, Scorer] = {}
+    """Each stage but the warm start, and what makes it when it is its turn; raises now what it would raise then.
+
+    ``scorers``: those of all teachers, as :func:`make_scorers` makes them.
+    """
     makers: StageMakers = []
     for number, stage in enumerate(config.stages):
         if isinstance(stage, WarmStart):
@@ -75,17 +89,14 @@ def stage_makers(
         if stage.translated_queries and len(records.languages) < 2:
             problem = f"translated_queries: the training records are all in {records.languages[0]!r}; set it to 0"
             raise ConfigError("stages.ranking", [problem])
-        for teacher in stage.distillation.teachers if stage.distillation else ():
-            if teacher not in teachers:
-                teachers[teacher] = make_scorer(teacher, dataset, records, device)
-        scorers = [teachers[teacher] for teacher in stage.distillation.teachers] if stage.distillation else []
+        teachers = [scorers[teacher] for teacher in stage.distillation.teachers] if stage.distillation else []
         loss = load_dotted(stage.loss, f"stages.{number}.loss") if stage.loss else info_nce
         makers.append(
             (
                 stage,
                 partial(
                     RankingStage, encoder, stage, config.sparsity, records, lexicon.idf, special, seed,
-                    teachers=scorers, micro_batch=config.loop.micro_batch, loss=loss,
+                    teachers=teachers, micro_batch=config.loop.micro_batch, loss=loss,
                 ),
             )
         )  # fmt: skip

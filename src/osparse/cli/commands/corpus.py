@@ -39,6 +39,7 @@ for part in (*_corpus_candidates.COMMANDS, *_corpus_words.COMMANDS, *_corpus_pai
 osparse corpus build --source jsonl examples/sample_corpus.jsonl --output data/sample
 osparse corpus build --source csv --option columns=query=question,pos=answer faq.csv --output data/faq
 osparse corpus build --source csv --option 'template={name}\\n{description}' products.csv --output data/products
+osparse corpus build --source csv new_faq.csv --split-like data/faq --output data/new-faq
 osparse corpus build --source beir scifact/ --output data/scifact
 osparse corpus build --source wikipedia kowiki-latest-pages-articles-multistream.xml.bz2 --output data/kowiki
 osparse corpus build --source squad=KorQuAD_v1.0_train.json --source gooaq=gooaq.jsonl --output data/qa""",
@@ -57,6 +58,9 @@ osparse corpus build --source squad=KorQuAD_v1.0_train.json --source gooaq=gooaq
     "--lang", default="", metavar="TAG", help="Language of every text, as ko; else the rows' own, or detected."
 )
 @click.option("--seed", default=0, show_default=True, help="Changes which groups go to which split.")
+@click.option(
+    "--split-like", type=FOLDER, metavar="DATASET", help="Hold back what this DATASET holds back, by group and text."
+)
 @click.option("--strict", is_flag=True, help="Refuse judgements of a missing or empty text; else they are dropped.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --output; fetches Debian's lists again.")
 def build(
@@ -66,6 +70,7 @@ def build(
     options: tuple[str, ...],
     lang: str,
     seed: int,
+    split_like: Path | None,
     strict: bool,
     overwrite: bool,
 ) -> None:
@@ -109,7 +114,7 @@ def build(
     from osparse.corpus import build_from
 
     inputs = _inputs(source, paths, options, lang)
-    dataset = build_from(inputs, output, seed=seed, overwrite=overwrite, strict=strict)
+    dataset = build_from(inputs, output, seed=seed, split_like=split_like, overwrite=overwrite, strict=strict)
     manifest = dataset.manifest
     result = {"path": str(output), "fingerprint": dataset.fingerprint, "counts": manifest.counts, **_sources(manifest)}
     echo(result, lambda: _build_text(output, manifest))
@@ -212,9 +217,15 @@ def tokenizer(
 
 def _sources(manifest: Any) -> dict[str, Any]:
     removed = manifest.notes.get("judgements_removed", {})
+    conflicts = manifest.notes.get("split_conflicts", {})
     ignored = manifest.notes.get("ignored_columns", {})
     sources = [asdict(source) for source in manifest.sources]
-    return {"sources": sources, "judgements_removed": removed, **({"ignored_columns": ignored} if ignored else {})}
+    return {
+        "sources": sources,
+        "judgements_removed": removed,
+        **({"ignored_columns": ignored} if ignored else {}),
+        **({"split_conflicts": conflicts} if conflicts else {}),
+    }
 
 
 def _build_text(output: Path, manifest: Any) -> str:
@@ -226,6 +237,8 @@ def _build_text(output: Path, manifest: Any) -> str:
         lines.append(f"  columns of {name} that were not read: {', '.join(columns)}")
     removed = manifest.notes.get("judgements_removed", {})
     lines += [f"  judgements removed {rows:,}: {reason}" for reason, rows in removed.items()]
+    conflicts = manifest.notes.get("split_conflicts", {})
+    lines += [f"  split conflicts {rows:,}: {reason}" for reason, rows in conflicts.items()]
     lines += [f"  {name.removesuffix('.arrow'):<17} {rows:>9,}" for name, rows in manifest.counts.items()]
     return "\n".join(lines)
 

@@ -60,7 +60,8 @@ def command(
     again += [part for override in overrides for part in ("--set", override)]
     result = {"model": str(model.path), "fingerprint": model.fingerprint, "validation": model.metrics}
     if _main_process():
-        echo(result, "\n".join([_summary(model), *_warnings(alarms), f"next: {_next_step(model, alarms, again)}"]))
+        warnings = [*_warnings(alarms), *_learnt(model)]
+        echo(result, "\n".join([_summary(model), *warnings, f"next: {_next_step(model, alarms, again)}"]))
 
 
 def _summary(model: Model) -> str:
@@ -75,6 +76,18 @@ def _summary(model: Model) -> str:
 
 def _warnings(alarms: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"warning: {alarm['finding']}; {alarm['remedy']}" for alarm in alarms]
+
+
+def _learnt(model: Model) -> list[str]:
+    """What the model has learnt of the splits that it is measured on."""
+    from osparse.evaluation.trained_on import TrainedOn
+
+    counts = {split: TrainedOn.from_json(plain) for split, plain in model.metrics.get("seen", {}).items()}
+    measured = {
+        "validation": 'the directions "not trained on" leave them out',
+        "test": "osparse evaluate shows its figures without them too",
+    }
+    return [f"warning: {c.text(split)}; {measured[split]}" for split, c in counts.items() if c.any]
 
 
 def _next_step(model: Model, alarms: Sequence[Mapping[str, Any]], again: Sequence[str]) -> str:
