@@ -136,9 +136,17 @@ def _parted(text: str, flag: str, form: str) -> tuple[str, str]:
     examples="osparse corpus stats data/deb-koen --json\nosparse corpus stats data/deb-koen --plots data/plots",
 )
 @click.argument("dataset", type=FOLDER)
-@click.option("--plots", type=FOLDER, help="A folder for pictures (PNG) of lengths, languages, dates and filters.")
-def stats(dataset: Path, plots: Path | None) -> None:
-    """Show a DATASET's counts, lengths, languages and dates, and check that its splits are apart (else exit 3)."""
+@click.option(
+    "--plots", type=FOLDER, help="A folder for pictures (PNG): lengths, languages, dates, filters, negatives, scores."
+)
+@click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True, help="Of --plots.")
+def stats(dataset: Path, plots: Path | None, theme: str) -> None:
+    """Show a DATASET's counts, lengths, languages, dates and candidates, and check its splits (shared groups: exit 3).
+
+    Candidates are hard negatives and teachers' scores: negatives per query, origins, scorers, their scores of relevant
+    documents and of the others, and examples.
+    """
+    from osparse.cli.commands._corpus_stats import stats_text
     from osparse.contracts.dataset import Dataset
     from osparse.corpus import dataset_stats
 
@@ -147,14 +155,14 @@ def stats(dataset: Path, plots: Path | None) -> None:
     if plots is not None:
         from osparse.corpus.builder.plots import draw
 
-        for path in draw(opened, plots):
+        for path in draw(opened, plots, look=theme):
             log.info("wrote %s", path)
     if not statistics.shared_groups:
-        echo(asdict(statistics), lambda: _stats_text(statistics.splits, statistics.overlap))
+        echo(asdict(statistics), lambda: stats_text(statistics))
         return
     message = f"{dataset}: {statistics.shared_groups} groups are in more than one split; rebuild the dataset"
     failed = {"error": message, "exit_code": CheckError.exit_code}
-    echo({**asdict(statistics), **failed}, lambda: _stats_text(statistics.splits, statistics.overlap))
+    echo({**asdict(statistics), **failed}, lambda: stats_text(statistics))
     click.echo(f"osparse: {message}", err=True)  # not raised: the command line would print a second JSON result
     click.get_current_context().exit(CheckError.exit_code)
 
@@ -219,20 +227,4 @@ def _build_text(output: Path, manifest: Any) -> str:
     removed = manifest.notes.get("judgements_removed", {})
     lines += [f"  judgements removed {rows:,}: {reason}" for reason, rows in removed.items()]
     lines += [f"  {name.removesuffix('.arrow'):<17} {rows:>9,}" for name, rows in manifest.counts.items()]
-    return "\n".join(lines)
-
-
-def _stats_text(splits: dict[str, dict[str, Any]], overlap: dict[str, dict[str, int]]) -> str:
-    lines = [f"{'split':<11} {'what':<10} {'lang':<5} {'rows':>9} {'mean':>8} {'p50':>6} {'p99':>6}  (characters)"]
-    for split, part in splits.items():
-        for what in ("documents", "queries"):
-            lines += [
-                f"{split:<11} {what:<10} {lang:<5} {n['rows']:>9,} {n['mean']:>8} {n['p50']:>6.0f} {n['p99']:>6.0f}"
-                for lang, n in part[what].items()
-            ]
-        judged = ", ".join(f"{rows:,} {origin}" for origin, rows in part["judgements"].items()) or "none"
-        dates = f", dated {part['dates'][0]} to {part['dates'][1]}" if part["dates"][0] else ""
-        lines.append(f"{split:<11} {part['groups']:,} groups, judgements: {judged}{dates}")
-    for pair, shared in overlap.items():
-        lines.append(f"shared by {pair}: {', '.join(f'{n} {kind}' for kind, n in shared.items())}".replace("_", " "))
     return "\n".join(lines)
