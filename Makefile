@@ -102,8 +102,7 @@ info: setup ## versions, devices, free memory, installed extras
 	$(BIN)/osparse doctor
 
 notebook: setup ## run examples/quickstart.ipynb and write it with its pictures to build/
-	mkdir -p build/notebook
-	$(BIN)/python -m nbclient.cli --output build/notebook/quickstart.ipynb examples/quickstart.ipynb
+	$(BIN)/python examples/run_notebook.py examples/quickstart.ipynb build/notebook/quickstart.ipynb
 
 docs: links $(TOOLS)/.installed ## the documentation with the Python API, in build/site; open build/site/index.html
 	NO_MKDOCS_2_WARNING=1 $(TOOLS)/bin/mkdocs build --quiet

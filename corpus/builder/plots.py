@@ -89,7 +89,7 @@ def _histogram(axes: Any, counts: pl.DataFrame, label: str, fill: str) -> None:
 
 
 def _languages(dataset: Dataset, look: Theme) -> Plot:
-    figure = new_figure(8, 4)
+    figure = new_figure(8, 1.3 + 0.7 * max(1, len(dataset.splits)))
     axes = figure.subplots()
     rows = {
         split: dict(dataset.split_documents(split).group_by("lang").len().collect(engine="streaming").iter_rows())

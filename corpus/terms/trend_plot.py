@@ -65,6 +65,9 @@ def draw(
                 say(axes, nothing_found(word, report, rules), colours)
         if terms:
             _date_axis(panels[0 if not falling else 1])
+        else:
+            for axes in panels:
+                axes.xaxis.set_visible(False)
         save(figure, path, terms)
 
 
@@ -90,8 +93,8 @@ def nothing_found(word: str, report: TrendReport, rules: TrendRules) -> str:
     """A sentence in place of a curve; ``word``: "rose" or "fell"."""
     return (
         f"No term {word} more than chance allows: {report.terms_tested:,} terms of\n"
-        f"{report.recent_documents:,} recent and {report.before_documents:,} earlier documents were tested at a "
-        f"false-discovery rate of {rules.fdr:.0%}."
+        f"{report.recent_documents:,} recent and {report.before_documents:,} earlier documents were tested\n"
+        f"at a false-discovery rate of {rules.fdr:.0%}."
     )
 
 

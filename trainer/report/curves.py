@@ -49,7 +49,7 @@ def draw_curves(rows: Rows, path: Path, *, look: str = "light", written: Mapping
         _draw_sparsity(sparsity, steps, measured, starts, colours)
         _draw_rate(rate, steps, starts, colours)
         for axes in panels:
-            axes.grid(True)
+            axes.grid(axes.yaxis.get_visible())
             for start in list(starts.values())[1:]:
                 axes.axvline(start, color=colours.quiet, linewidth=0.8)
             if axes.get_legend_handles_labels()[1]:
@@ -112,12 +112,12 @@ def _mark_start_and_written(
         if row["stage"] == "start" and _is_number(row["ndcg"]):
             label = f"start: {row['ndcg']:.3f}"
             axes.axhline(row["ndcg"], color=look.text, linewidth=1.0, linestyle=":", label=label)
-    row = _written_row(rows, measured, written)
-    if row is not None and _is_number(row["ndcg"]):
-        where = "the start" if row["stage"] == "start" else f"{row['stage']} step {row['step']}"
-        label, place = drawable(f"written: {where}, {row['ndcg']:.3f}"), starts[row["part"]] + row["step"]
+    best = _written_row(rows, measured, written)
+    if best is not None and _is_number(best["ndcg"]):
+        where = "the start" if best["stage"] == "start" else f"{best['stage']} step {best['step']}"
+        label, place = drawable(f"written: {where}, {best['ndcg']:.3f}"), starts[best["part"]] + best["step"]
         ring = {"markersize": 13, "markerfacecolor": "none", "markeredgewidth": 2.0, "linestyle": "none"}
-        axes.plot([place], [row["ndcg"]], marker="o", color=look.text, label=label, **ring)
+        axes.plot([place], [best["ndcg"]], marker="o", color=look.text, label=label, **ring)
 
 
 def _written_row(rows: Rows, measured: Rows, written: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -137,8 +137,10 @@ def _written_row(rows: Rows, measured: Rows, written: Mapping[str, Any] | None) 
 def _draw_sparsity(axes: Any, steps: Rows, measured: Rows, starts: dict[int, int], look: Theme) -> None:
     trained = _series(steps, starts, _positive("nonzeros"))
     served = _series(measured, starts, _positive("nonzeros"))
-    axes.plot(*trained, label="in training, before pruning", color=colour(look, 0), **_marks(trained[1]))
-    axes.plot(*served, label="as served", color=colour(look, 1), marker="o", markersize=4)
+    if trained[1]:
+        axes.plot(*trained, label="in training, before pruning", color=colour(look, 0), **_marks(trained[1]))
+    if served[1]:
+        axes.plot(*served, label="as served", color=colour(look, 1), marker="o", markersize=4)
     numbers = [*trained[1], *served[1]]
     axes.set(ylabel="non-zeros\nper document", yscale="log")
     if numbers:

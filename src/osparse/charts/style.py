@@ -112,6 +112,7 @@ def at_least_span(axes: Any, least: float, *, low: float | None = None, high: fl
 
 def say(axes: Any, text: str, look: Theme) -> None:
     """Words in place of a curve, where there is nothing to draw."""
-    axes.text(0.5, 0.5, drawable(text), transform=axes.transAxes, ha="center", va="center", color=look.quiet, wrap=True)
-    axes.set_xticks([])
-    axes.set_yticks([])
+    lines = "\n".join(map(drawable, text.split("\n")))
+    axes.text(0.5, 0.5, lines, transform=axes.transAxes, ha="center", va="center", color=look.quiet)
+    axes.yaxis.set_visible(False)  # the x axis may be shared with another panel
+    axes.grid(False)
