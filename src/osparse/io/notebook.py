@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
@@ -18,10 +20,10 @@ class Output:
     """One output of the running cell; needs no widgets."""
 
     def __init__(self) -> None:
-        from IPython.display import HTML, display
-
-        self._html = HTML
-        self._handle = display(HTML(""), display_id=True)
+        module: Any = importlib.import_module("IPython.display")  # there, since this is a notebook
+        self._html: Callable[[str], Any] = module.HTML
+        display: Callable[..., Any] = module.display
+        self._handle: Any = display(self._html(""), display_id=True)
 
     def show(self, text: str, share: float | None) -> None:
         """A bar filled to ``share`` (None: no bar) and the text beside it."""

@@ -48,7 +48,8 @@ def made_inputs(
         if "tokenizer" in missing:
             tokenizer = folder / "tokenizer"
             log.info("no tokenizer is given: fitting one of the dataset's training split, %s", tokenizer)
-            train_tokenizer(opened, tokenizer, overwrite=overwrite)
+            made = train_tokenizer(opened, tokenizer, overwrite=overwrite)
+            log.info("%s has %s tokens", tokenizer, f"{made.vocabulary:,}")
         if tokenizer is not None and "idf" in missing:
             idf = folder / "idf.json"
             log.info("no IDF table is given: counting the dataset's training split, %s", idf)

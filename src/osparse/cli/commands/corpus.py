@@ -203,11 +203,12 @@ def tokenizer(
     report = train_tokenizer(
         opened, output, vocab_size=vocab_size, split=split, lowercase=lowercase, kind=kind, overwrite=overwrite
     )
-    lines = [f"{output}: {report.vocabulary:,} tokens"] + [
+    fewer = f", fewer than the {vocab_size:,} asked for: its texts hold no more pieces"
+    lines = [f"{output}: {report.vocabulary:,} tokens{fewer if report.vocabulary < vocab_size else ''}"] + [
         f"  {where}: {report.unknown_share[where]:.3%} unknown, {report.pieces_per_word[where]:.2f} pieces per word"
         for where in report.unknown_share
     ]
-    echo({**asdict(report), "path": str(output)}, "\n".join(lines))
+    echo({**asdict(report), "path": str(output), "asked": vocab_size}, "\n".join(lines))
 
 
 def _sources(manifest: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ osparse train quickstart --dataset DATASET --output MODEL --tokenizer TOKENIZER 
 osparse train pairs_cpu --start MODEL --dataset DATASET --output MODEL2 --set stages.ranking.steps=100 --set seed=2
 osparse train mine.yaml --dataset DATASET --output MODEL --dry-run
 osparse train quickstart --dataset DATASET --output MODEL --resume
+osparse train dgx_8gpu --processes 8 --start CHECKPOINT --dataset DATASET --output MODEL
 torchrun --nproc-per-node 8 -m osparse train dgx_8gpu --start CHECKPOINT --idf IDF.json --dataset DATASET --output MODEL
 """,
 )
@@ -44,6 +45,9 @@ torchrun --nproc-per-node 8 -m osparse train dgx_8gpu --start CHECKPOINT --idf I
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one setting of CONFIG; KEY= deletes it."
 )
+@click.option(
+    "--processes", type=click.IntRange(1), default=1, show_default=True, help="Train in so many on this machine."
+)
 @click.option("--dry-run", is_flag=True, help="Describe the run, with an estimate of memory; write nothing.")
 @click.option("--resume", is_flag=True, help="Continue from the run's newest checkpoint.")
 @click.option("--overwrite", is_flag=True, help="Replace an output that was made from other inputs.")
@@ -55,6 +59,7 @@ def command(
     tokenizer: Path | None,
     idf: Path | None,
     overrides: tuple[str, ...],
+    processes: int,
     dry_run: bool,
     resume: bool,
     overwrite: bool,
@@ -72,12 +77,12 @@ def command(
     given = GivenPaths(start=start, tokenizer=tokenizer, idf=idf)
     run = None if dry_run else run_folder(output)
     with made_inputs(config, dataset, run, overrides, given, overwrite=overwrite) as paths:
-        inputs: dict[str, Any] = {
-            "start": paths.start,
-            "tokenizer": paths.tokenizer,
-            "idf": paths.idf,
-            "overrides": overrides,
-        }
+        if processes > 1:
+            flags = {"--dry-run": dry_run, "--resume": resume, "--overwrite": overwrite}
+            arguments = _arguments(config, dataset, output, vars(paths), overrides)
+            _launch(processes, [*arguments, *(flag for flag, wished in flags.items() if wished)])
+            return
+        inputs: dict[str, Any] = {**vars(paths), "overrides": overrides}
         if dry_run:
             planned = plan(config, dataset, output, **inputs)
             if _main_process():
@@ -85,13 +90,28 @@ def command(
             return
         model = train(config, dataset, output, **inputs, resume=resume, overwrite=overwrite)
     alarms = model.metrics.get("alarms", [])
-    again = ["osparse", "train", config, "--dataset", str(dataset), "--output", str(output), "--overwrite"]
-    flags = {"--start": start, "--tokenizer": tokenizer, "--idf": idf}
-    again += [part for flag, path in flags.items() if path is not None for part in (flag, str(path))]
-    again += [part for override in overrides for part in ("--set", override)]
+    again = ["osparse", *_arguments(config, dataset, output, vars(given), overrides), "--overwrite"]
     result = {"model": str(model.path), "fingerprint": model.fingerprint, "validation": model.metrics}
     if _main_process():
         echo(result, "\n".join([_summary(model), *_warnings(alarms), f"next: {_next_step(model, alarms, again)}"]))
+
+
+def _arguments(
+    config: str, dataset: Path, output: Path, paths: Mapping[str, Path | str | None], overrides: Sequence[str]
+) -> list[str]:
+    """The command line of a training, without its flags."""
+    arguments = ["train", config, "--dataset", str(dataset), "--output", str(output)]
+    arguments += [part for name, path in paths.items() if path is not None for part in (f"--{name}", str(path))]
+    return arguments + [part for override in overrides for part in ("--set", override)]
+
+
+def _launch(processes: int, arguments: Sequence[str]) -> None:
+    """Train in several processes, which print the result; ends with their exit code."""
+    from osparse.trainer.compute.launch import launch
+
+    context = click.get_current_context()
+    flags = [f"--{name}" for name, given in context.find_root().obj.items() if given]
+    context.exit(launch(processes, [*arguments, *flags]))
 
 
 def _summary(model: Model) -> str:
