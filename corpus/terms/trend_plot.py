@@ -75,14 +75,14 @@ def telling(trends: Sequence[Trend]) -> list[Trend]:
     """Trends for people, in their order: without stop words, and without the parts of a phrase that is there too.
 
     A word is left out where most of its documents, of the period in which it is frequent, hold a phrase of the list
-    with it; so is a phrase that overlaps with one before it in the same documents.
+    with it; so is a phrase that overlaps with one shown before it, in the same documents.
     """
     spoken = [trend for trend in trends if says_something(trend.term)]
     shown: list[Trend] = []
-    for place, trend in enumerate(spoken):
+    for trend in spoken:
         words = trend.term.split()
         longer = (other for other in spoken if len(other.term.split()) > len(words))
-        before = (other for other in spoken[:place] if len(words) > 1 and len(other.term.split()) == len(words))
+        before = (other for other in shown if len(words) > 1 and len(other.term.split()) == len(words))
         same = (o for o in (*longer, *before) if {*o.term.split()} & {*words} and _size(o) >= SAME * _size(trend))
         if next(same, None) is None:
             shown.append(trend)

@@ -141,6 +141,8 @@ def test_a_phrase_is_shown_without_its_parts_and_stop_words() -> None:
     )]  # fmt: skip
     shown = [t.term for t in trend_plot.telling(rising)]
     assert shown == ["pear tree", "tree", "올림픽 개막식"]  # most documents with tree have no pear
+    chain = [trend("learning new", 38, 2), trend("new pear", 38, 2), trend("pear tree", 38, 2)]
+    assert [t.term for t in trend_plot.telling(chain)] == ["learning new", "pear tree"]
     falling = [trend("old", 0, 50), trend("old house", 0, 49), trend("house", 10, 80)]
     assert [t.term for t in trend_plot.telling(falling)] == ["old house", "house"]
 
