@@ -14,6 +14,7 @@ from osparse.contracts.dataset import Dataset
 from osparse.errors import ConfigError
 from osparse.evaluation.teacher_quality import TeacherQuality
 from osparse.trainer.config.inputs import Inputs, read_inputs
+from osparse.trainer.config.read_config import GivenPaths
 from osparse.trainer.config.run_config import MaskedLm, Ranking, TrainConfig, WarmStart
 from osparse.trainer.report.run_log import run_folder
 from osparse.trainer.run import made_from_these, main_process_logs, torch_modules
@@ -106,12 +107,15 @@ def plan(
     output: Path | str,
     *,
     overrides: Sequence[str] = (),
+    start: Path | str | None = None,
+    tokenizer: Path | str | None = None,
+    idf: Path | str | None = None,
 ) -> TrainingPlan:
     """Read the inputs as :func:`osparse.trainer.train` does and describe the run. Writes nothing.
 
     Raises what ``train`` raises for wrong inputs.
     """
-    inputs = read_inputs(config, dataset, overrides)
+    inputs = read_inputs(config, dataset, overrides, GivenPaths(start=start, tokenizer=tokenizer, idf=idf))
     modules = torch_modules()
     loaded: LoadedRun = modules.load_run(inputs)
     records = loaded.records

@@ -39,6 +39,7 @@ from osparse.trainer.loop.checkpoint import (
 from osparse.trainer.loop.initial_encoder import new_encoder
 from osparse.trainer.loop.loop import OnStep, Run, measure_start, run_stages
 from osparse.trainer.loop.outcome import Alarm, Limits, find_alarms, looks_untrained
+from osparse.trainer.loop.own_parts import check_own_parts
 from osparse.trainer.loop.validation import Validation
 from osparse.trainer.report.model_output import write_model
 from osparse.trainer.report.run_log import RunLog, run_folder, sole_process
@@ -111,6 +112,7 @@ def load_run(inputs: Inputs, cache: Path | None = None) -> LoadedRun:
     config, dataset, lexicon = inputs.config, inputs.dataset, inputs.lexicon
     processes = world()
     torch.manual_seed(config.seed)
+    check_own_parts(config, lexicon)
     seen = texts_of_run(config, dataset) if main_process() else None
     validation = Validation(
         dataset, inputs.tokenizer, lexicon, distractors=config.validation.documents, seed=config.seed,

@@ -14,14 +14,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PUBLIC = {
     "osparse": """
-        Bundle Dataset Model TextEncoder build_dataset deploy evaluate explain
-        index_documents open_benchmark open_cluster package read_settings search train
+        Bundle Dataset Model TextEncoder build_dataset compare deploy evaluate explain
+        index_documents mine open_benchmark open_cluster package read_settings score search train
     """,
     "osparse.corpus": """
         Bm25Retriever IdfDiff Input MiningReport MiningRules ModelRetriever PairFilters PairRules READERS Recency
         ScoringReport Selection Stats Store SynonymReport SynonymRules TokenizerReport TrendReport TrendRules build_dataset
         build_from compute_idf dataset_stats diff_idf find_synonyms find_trends make_pairs mine
-        prepare_baseline score_candidates train_tokenizer
+        prepare_baseline score score_candidates train_tokenizer
     """,
     "osparse.deployer": """
         Answer Cluster DeletionRow DeployResult DocumentRow Gate Healed IndexResult ModelOptions RollbackResult Serving

@@ -155,7 +155,7 @@ def test_deploying_loading_and_evaluating_work_without_any_extra(dataset: Datase
             "corpus",
         ),
         ("from osparse.corpus.terms.trends import compare; compare(['a'], {'a': (1, 1)}, 1, 1)", "corpus"),
-        ("from osparse.corpus.terms.trend_plot import hangul_font; hangul_font()", "corpus"),
+        ("from osparse.charts.fonts import hangul_font; hangul_font()", "corpus"),
         ("from osparse.corpus.mining.retrievers import Bm25Retriever; list(Bm25Retriever().rank({}, [], 1))", "corpus"),
     ],
 )

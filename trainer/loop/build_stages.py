@@ -19,6 +19,7 @@ from osparse.trainer.data.candidates import with_candidates
 from osparse.trainer.data.padding import SpecialTokens
 from osparse.trainer.data.record_reader import read_records
 from osparse.trainer.data.training_records import TrainingRecords
+from osparse.trainer.loop.own_parts import named_errors
 from osparse.trainer.losses.contrastive import info_nce
 from osparse.trainer.stages.base import Stage
 from osparse.trainer.stages.masked_lm import MaskedLmStage, require_bias, require_mask
@@ -90,7 +91,7 @@ def stage_makers(
             problem = f"translated_queries: the training records are all in {records.languages[0]!r}; set it to 0"
             raise ConfigError("stages.ranking", [problem])
         teachers = [scorers[teacher] for teacher in stage.distillation.teachers] if stage.distillation else []
-        loss = load_dotted(stage.loss, f"stages.{number}.loss") if stage.loss else info_nce
+        loss = named_errors(load_dotted(stage.loss, f"stages.{number}.loss"), stage.loss) if stage.loss else info_nce
         makers.append(
             (
                 stage,

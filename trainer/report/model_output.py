@@ -48,7 +48,7 @@ def write_model(
         encoder.mlm.save_pretrained(folder)
         if encoder.lexical is not None:
             encoder.lexical.write(folder)
-        draw_curves(rows, folder / CURVES)
+        draw_curves(rows, folder / CURVES, written=metrics)
         for name in TOKENIZER_FILES:
             if (tokenizer / name).is_file():
                 shutil.copyfile(tokenizer / name, folder / name)
@@ -133,7 +133,7 @@ network, a query is tokenised and looked up in `idf.json`. Serve it with `ospars
 - {config.model_type}, {parameters:,} parameters, {config.num_hidden_layers} layers, width {config.hidden_size},
   vocabulary {config.vocab_size:,}
 - activation {head.activation}, at most {head.max_length} tokens in,
-  at most {head.top_k or "any number of"} non-zeros out
+  {f"at most {head.top_k} non-zeros" if head.top_k else "any number of non-zeros"} out
 - trained for {training["steps"]} steps in {training["seconds"]:.0f} s
 
 ## Validation

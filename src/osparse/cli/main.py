@@ -20,6 +20,7 @@ from osparse.plugins.extras import extra_of, missing
 COMMANDS = {
     "corpus": "Build and inspect datasets from raw text",
     "idf": "Compute the query weights of a tokenizer on a dataset",
+    "configs": "List the training configurations that osparse has, or show one",
     "train": "Train an inference-free sparse encoder",
     "monitor": "Show a training run's metrics in the terminal",
     "package": "Turn a model into the zips that OpenSearch loads, and check that they give its weights",

@@ -21,6 +21,7 @@ from typing import Any, Literal
 from osparse.contracts.seen import SEEN, SeenFile, SeenTexts
 from osparse.errors import BundleError
 from osparse.formula.head import Head
+from osparse.io import html
 from osparse.io.files import fingerprint, pretty_json, read_json, read_jsonl, sha256_file
 from osparse.io.settings import checked, setting
 
@@ -81,6 +82,17 @@ class Bundle:
     """How it suits a corpus and a cluster; ``ceilings`` are what a SEISMIC index should be given."""
     seen: SeenFile | None = None
     """The list of texts that the model learnt from; None where that is not known."""
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the files, and what was proved."""
+        facts = {
+            "path": str(self.path), "made from the model": self.model, "vocabulary": self.vocabulary,
+            "OpenSearch": list(self.targets), "quantisation": self.quantization.get("scheme"), "checks": self.checks,
+        }  # fmt: skip
+        files = [
+            (kind, file.name, f"{file.size / 1e6:,.1f} MB", file.model_format) for kind, file in self.files.items()
+        ]
+        return html.described(f"Bundle {self.name}", facts, [html.table(("part", "file", "size", "format"), files)])
 
     @classmethod
     def open(cls, path: Path | str) -> Bundle:

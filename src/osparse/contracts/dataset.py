@@ -28,6 +28,7 @@ import polars as pl
 from osparse.contracts.dataset_checks import NO_QRELS, content_problems, file_problems
 from osparse.contracts.seen import SeenFile, SeenTexts
 from osparse.errors import DatasetError
+from osparse.io import html
 from osparse.io.files import atomic_directory, fingerprint, pretty_json, read_json, sha256_file
 from osparse.io.tables import write_table
 from osparse.plugins.extras import check
@@ -118,6 +119,14 @@ class Dataset:
                 "\n".join([f"{path} is not a whole dataset; rebuild it with: osparse corpus build", *problems])
             )
         return cls(path, manifest)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the rows of each file, and what was kept of each source."""
+        facts = {"path": str(self.path), "fingerprint": self.fingerprint, "splits": list(self.splits)}
+        counts = [(name.removesuffix(".arrow"), rows) for name, rows in self.manifest.counts.items()]
+        sources = [(s.name, s.licence, s.rows_in, s.rows_kept) for s in self.manifest.sources]
+        tables = [html.table(("file", "rows"), counts), html.table(("source", "licence", "rows in", "kept"), sources)]
+        return html.described(f"Dataset {self.path.name}", facts, tables)
 
     @cached_property
     def fingerprint(self) -> str:

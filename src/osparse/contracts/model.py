@@ -22,6 +22,7 @@ from osparse.contracts.seen import SeenFile, SeenTexts
 from osparse.errors import ModelError
 from osparse.formula.head import ACTIVATIONS, SERVER_MAX_TOKENS, Head
 from osparse.formula.lexicon import Lexicon
+from osparse.io import html
 from osparse.io.files import atomic_directory, fingerprint, pretty_json, read_json, sha256_file
 from osparse.io.settings import checked
 
@@ -91,6 +92,22 @@ class Model:
         if (self.path / LEXICAL_TABLE).is_file():
             names.append(LEXICAL_TABLE)
         return fingerprint({"head": asdict(self.head), **{name: sha256_file(self.path / name) for name in names}})
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the head, and the validation by direction beside the start's."""
+        head, metrics = self.head, self.metrics
+        facts = {
+            "path": str(self.path),
+            "head": f"{head.activation}, at most {head.max_length} tokens, top_k {head.top_k}",
+            "validation nDCG@10": metrics.get("ndcg"),
+            "non-zeros per document": metrics.get("nonzeros"),
+            "written": f"step {metrics['step']} of {metrics['stage']}" if "stage" in metrics else None,
+            "warnings": [f"{alarm['finding']}; {alarm['remedy']}" for alarm in metrics.get("alarms", ())],
+        }
+        start = (metrics.get("start") or {}).get("directions", {})
+        rows = [(name, start.get(name, ""), value) for name, value in metrics.get("directions", {}).items()]
+        figures = [html.table(("direction", "start", "nDCG@10"), rows)] if rows else []
+        return html.described(f"Model {self.path.name}", facts, figures)
 
 
 def texts_learnt_by(folder: Path, role: str) -> SeenTexts:

@@ -149,9 +149,17 @@ def _parted(text: str, flag: str, form: str) -> tuple[str, str]:
     examples="osparse corpus stats data/deb-koen --json\nosparse corpus stats data/deb-koen --plots data/plots",
 )
 @click.argument("dataset", type=FOLDER)
-@click.option("--plots", type=FOLDER, help="A folder for pictures (PNG) of lengths, languages, dates and filters.")
-def stats(dataset: Path, plots: Path | None) -> None:
-    """Show a DATASET's counts, lengths, languages and dates, and check that its splits are apart (else exit 3)."""
+@click.option(
+    "--plots", type=FOLDER, help="A folder for pictures (PNG): lengths, languages, dates, filters, negatives, scores."
+)
+@click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True, help="Of --plots.")
+def stats(dataset: Path, plots: Path | None, theme: str) -> None:
+    """Show a DATASET's counts, lengths, languages, dates and candidates, and check its splits (shared groups: exit 3).
+
+    Candidates are hard negatives and teachers' scores: negatives per query, origins, scorers, their scores of relevant
+    documents and of the others, and examples.
+    """
+    from osparse.cli.commands._corpus_stats import stats_text
     from osparse.contracts.dataset import Dataset
     from osparse.corpus import dataset_stats
 
@@ -160,14 +168,14 @@ def stats(dataset: Path, plots: Path | None) -> None:
     if plots is not None:
         from osparse.corpus.builder.plots import draw
 
-        for path in draw(opened, plots):
+        for path in draw(opened, plots, look=theme):
             log.info("wrote %s", path)
     if not statistics.shared_groups:
-        echo(asdict(statistics), lambda: _stats_text(statistics.splits, statistics.overlap))
+        echo(asdict(statistics), lambda: stats_text(statistics))
         return
     message = f"{dataset}: {statistics.shared_groups} groups are in more than one split; rebuild the dataset"
     failed = {"error": message, "exit_code": CheckError.exit_code}
-    echo({**asdict(statistics), **failed}, lambda: _stats_text(statistics.splits, statistics.overlap))
+    echo({**asdict(statistics), **failed}, lambda: stats_text(statistics))
     click.echo(f"osparse: {message}", err=True)  # not raised: the command line would print a second JSON result
     click.get_current_context().exit(CheckError.exit_code)
 
@@ -208,11 +216,12 @@ def tokenizer(
     report = train_tokenizer(
         opened, output, vocab_size=vocab_size, split=split, lowercase=lowercase, kind=kind, overwrite=overwrite
     )
-    lines = [f"{output}: {report.vocabulary:,} tokens"] + [
+    fewer = f", fewer than the {vocab_size:,} asked for: its texts hold no more pieces"
+    lines = [f"{output}: {report.vocabulary:,} tokens{fewer if report.vocabulary < vocab_size else ''}"] + [
         f"  {where}: {report.unknown_share[where]:.3%} unknown, {report.pieces_per_word[where]:.2f} pieces per word"
         for where in report.unknown_share
     ]
-    echo({**asdict(report), "path": str(output)}, "\n".join(lines))
+    echo({**asdict(report), "path": str(output), "asked": vocab_size}, "\n".join(lines))
 
 
 def _sources(manifest: Any) -> dict[str, Any]:
@@ -240,20 +249,4 @@ def _build_text(output: Path, manifest: Any) -> str:
     conflicts = manifest.notes.get("split_conflicts", {})
     lines += [f"  split conflicts {rows:,}: {reason}" for reason, rows in conflicts.items()]
     lines += [f"  {name.removesuffix('.arrow'):<17} {rows:>9,}" for name, rows in manifest.counts.items()]
-    return "\n".join(lines)
-
-
-def _stats_text(splits: dict[str, dict[str, Any]], overlap: dict[str, dict[str, int]]) -> str:
-    lines = [f"{'split':<11} {'what':<10} {'lang':<5} {'rows':>9} {'mean':>8} {'p50':>6} {'p99':>6}  (characters)"]
-    for split, part in splits.items():
-        for what in ("documents", "queries"):
-            lines += [
-                f"{split:<11} {what:<10} {lang:<5} {n['rows']:>9,} {n['mean']:>8} {n['p50']:>6.0f} {n['p99']:>6.0f}"
-                for lang, n in part[what].items()
-            ]
-        judged = ", ".join(f"{rows:,} {origin}" for origin, rows in part["judgements"].items()) or "none"
-        dates = f", dated {part['dates'][0]} to {part['dates'][1]}" if part["dates"][0] else ""
-        lines.append(f"{split:<11} {part['groups']:,} groups, judgements: {judged}{dates}")
-    for pair, shared in overlap.items():
-        lines.append(f"shared by {pair}: {', '.join(f'{n} {kind}' for kind, n in shared.items())}".replace("_", " "))
     return "\n".join(lines)
