@@ -75,13 +75,8 @@ def build_dataset(
     strict: bool = False,
 ) -> Dataset:
     """Read one source, split it by group and write a dataset directory; see :func:`build_from`."""
-<<<<<<< HEAD
     only = Input(source, tuple(location(path) for path in paths), options or {}, lang)
-    return build_from([only], output, seed=seed, overwrite=overwrite, strict=strict)
-=======
-    only = Input(source, tuple(Path(path) for path in paths), options or {}, lang)
     return build_from([only], output, seed=seed, split_like=split_like, overwrite=overwrite, strict=strict)
->>>>>>> seen
 
 
 def build_from(
@@ -113,13 +108,8 @@ def build_from(
         known = KnownSplits.of(split_like if isinstance(split_like, Dataset) else Dataset.open(split_like))
         seed = known.agreed_seed(seed)
     with ExitStack() as copies:
-<<<<<<< HEAD
         whole = [replace(given, paths=tuple(copies.enter_context(as_files(expanded(given.paths))))) for given in inputs]
-        return _build(whole, Path(output), seed, overwrite, strict)
-=======
-        whole = [replace(given, paths=tuple(copies.enter_context(as_files(given.paths)))) for given in inputs]
         return _build(whole, Path(output), seed, overwrite, strict, known)
->>>>>>> seen
 
 
 def _build(
