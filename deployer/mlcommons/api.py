@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from osparse.deployer.cluster.client import Answer, Cluster
 from osparse.deployer.mlcommons.failures import with_remedy
@@ -32,6 +33,8 @@ class ServerModel:
     group_id: str
     chunks: int | None = None
     """How many it is to have; None while the server itself fetches it."""
+    algorithm: str = ""
+    """SPARSE_ENCODING, SPARSE_TOKENIZE, REMOTE and so on."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,17 @@ class MLCommons:
     def get_model(self, model_id: str) -> ServerModel | None:
         answer = self.cluster.request("GET", f"{_BASE}/models/{model_id}", allow=(404,))
         return _model(model_id, answer.body) if answer.status == 200 else None
+
+    def model_document(self, model_id: str) -> dict[str, Any] | None:
+        """Everything that the cluster says of a model; None if there is none."""
+        answer = self.cluster.request("GET", f"{_BASE}/models/{_segment(model_id)}", allow=(404,))
+        return dict(answer.body) if answer.status == 200 else None
+
+    def chunk_content(self, model_id: str, number: int) -> str | None:
+        """The base64 of a stored chunk; None if there is none. A chunk is read as a model of that id."""
+        path = f"{_BASE}/models/{_segment(f'{model_id}_{number}')}"
+        answer = self.cluster.request("GET", path, params={"return_content": "true"}, allow=(404,), timeout=300)
+        return None if answer.status == 404 else answer.body.get("model_content")
 
     def register_meta(self, **values: Any) -> str:
         """Announce a model that will come in chunks; returns its id. Sent at most once: it is not idempotent."""
@@ -189,6 +203,10 @@ def task_errors(error: object) -> dict[str, str]:
     return {str(node): str(reason) for node, reason in parsed.items()} if isinstance(parsed, dict) else {"": error}
 
 
+def _segment(model_id: str) -> str:
+    return quote(model_id, safe="")
+
+
 def _hits(answer: Answer) -> list[dict[str, Any]]:
     return list(answer.body["hits"]["hits"]) if answer.status == 200 else []
 
@@ -201,4 +219,5 @@ def _model(model_id: str, source: dict[str, Any]) -> ServerModel:
         sha256=str(source.get("model_content_hash_value")),
         group_id=str(source.get("model_group_id")),
         chunks=source.get("total_chunks"),
+        algorithm=str(source.get("algorithm")),
     )

@@ -65,12 +65,28 @@ class RegisterCalls(State):
             if not PLAIN.fullmatch(text):
                 reason = f"Validation Failed: 1: Model {what} {BAD_WORDS}"
                 raise Refused(400, "action_request_validation_exception", reason)
+        if request.json["function_name"].upper() == "REMOTE":
+            return self._remote(request.json)
         task_id = self._new_id()
         task = {"task_type": "REGISTER_MODEL", "function_name": request.json["function_name"], "state": "CREATED",
                 "worker_node": [NODE], "is_async": True}  # fmt: skip
         self.tasks[task_id] = task
         self._soon(self.task_seconds, lambda: self._download(task, request.json))
         return {"task_id": task_id, "status": "CREATED"}
+
+    def _remote(self, body: dict[str, Any]) -> Any:
+        """At once; the document has neither content nor hash, format nor chunks."""
+        group_id = body.get("model_group_id") or self._group_named(body["name"])
+        self.groups[group_id]["latest_version"] += 1
+        model_id, task_id = self._new_id(), self._new_id()
+        self.models[model_id] = {
+            "name": body["name"], "model_group_id": group_id, "algorithm": "REMOTE",
+            "model_version": str(self.groups[group_id]["latest_version"]), "model_state": "REGISTERED",
+            "is_hidden": False, "connector_id": body["connector_id"],
+        }  # fmt: skip
+        self.chunks[model_id] = {}
+        self.tasks[task_id] = {"task_type": "REGISTER_MODEL", "state": "COMPLETED", "model_id": model_id}
+        return {"task_id": task_id, "status": "CREATED", "model_id": model_id}
 
     def _download(self, task: dict[str, Any], body: dict[str, Any]) -> None:
         try:
@@ -103,6 +119,7 @@ class RegisterCalls(State):
             "is_hidden": False,
         }  # fmt: skip
         self.chunks[model_id] = dict(enumerate(pieces))
+        self.downloaded.add(model_id)
         task.update(state="COMPLETED", model_id=model_id)
 
     def _check_meta(self, body: dict[str, Any], algorithm: str) -> None:
