@@ -10,14 +10,15 @@ import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from osparse.contracts.bundle import Bundle, BundleFile
 from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.in_use import PipelineKey, naming, read_pipelines
 from osparse.deployer.mlcommons import failures, tasks
-from osparse.deployer.mlcommons.api import CHUNK, MLCommons, ServerModel
+from osparse.deployer.mlcommons.api import CHUNK, MLCommons, ModelIdTakenError, ServerModel
+from osparse.deployer.mlcommons.chosen_ids import TAKEN, model_id_of
 from osparse.deployer.mlcommons.proof import prove
 from osparse.deployer.plan import GROUP, Finding, Made
 from osparse.errors import ClusterBusyError, ClusterError, ClusterUnreachableError, DeploymentConflictError
@@ -144,6 +145,8 @@ class ServedModel:
     """As they were found at the start, for the inspection."""
     via_url: str | None = None
     """The cluster fetches the zip from under this address; None: it is sent in chunks."""
+    choose_id: bool = False
+    """The cluster takes an id of the caller's choice (3.9)."""
     takes = ()
 
     @property
@@ -225,6 +228,18 @@ class ServedModel:
             "size": self.file.size,
             "sha256": self.file.sha256,
         }
+        chosen = {"model_id": model_id_of(self.bundle, self.part)} if self.choose_id else {}
+        try:
+            return self._announce({**values, **chosen})
+        except ModelIdTakenError as taken:
+            registered = _copies(self.ml, self.bundle, self.part).best  # a deploy on another machine was quicker
+            if registered is not None:
+                return registered
+            log.warning("%s; the server chooses the id of %s", taken, self.name)
+            return self._announce(values)
+
+    def _announce(self, values: Mapping[str, Any]) -> ServerModel:
+        """Register a model with these values; one whose answer was lost is found by its name."""
         try:
             if self.via_url is not None:
                 return self._fetched_by_server(self.via_url, values)
@@ -234,13 +249,16 @@ class ServedModel:
             if registered is None:
                 raise
             return registered
+        group_id = str(values["model_group_id"])
         return ServerModel(model_id, self.name, "REGISTERING", self.file.sha256, group_id, self._chunks)
 
-    def _fetched_by_server(self, address: str, values: Mapping[str, object]) -> ServerModel:
+    def _fetched_by_server(self, address: str, values: Mapping[str, Any]) -> ServerModel:
         url = f"{address.rstrip('/')}/{self.file.name}"
         task = tasks.finished(self.ml, self.ml.register_by_url(**values, url=url), f"register {self.name}")
         if task.state != "COMPLETED" or task.model_id is None:
             reason = "; ".join(task.errors.values()) or f"the task ended {task.state} without a reason"
+            if TAKEN.search(reason):
+                raise ModelIdTakenError(f"{self.ml.cluster.url}: {reason}")
             raise ClusterError(failures.fetch_text(self.name, url, reason))
         model = self.ml.get_model(task.model_id)
         if model is None:

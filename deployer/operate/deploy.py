@@ -199,11 +199,12 @@ def _serving_steps(survey: Survey, options: ModelOptions) -> list[Step]:
     ml = MLCommons(api.cluster)
     encoder, tokenizer = find_copies(ml, bundle, "encoder"), find_copies(ml, bundle, "tokenizer")
     ingest = IngestPipeline(api, bundle, serving, deployment.piece_words)
+    chosen = survey.facts.has("model_id")
     return [
         MLSettings(api, survey.facts, (encoder, tokenizer), options.allow_settings, options.via_url),
         ModelGroup(ml, bundle),
-        ServedModel(ml, bundle, "encoder", encoder, options.via_url),
-        ServedModel(ml, bundle, "tokenizer", tokenizer, options.via_url),
+        ServedModel(ml, bundle, "encoder", encoder, options.via_url, chosen),
+        ServedModel(ml, bundle, "tokenizer", tokenizer, options.via_url, chosen),
         StoreParts(api, bundle, ("tokenizer",)),
         *([ingest] if deployment.ingest_pipeline else []),
         SearchPipeline(api, bundle, serving),

@@ -70,7 +70,7 @@ def _lines(said: dict[str, Any]) -> Sequence[tuple[str, str]]:
     yes = "yes: osparse verify, with a reference for its weights"
     lines = [
         ("from", _origin(said["origin"])),
-        ("model", f"{said['function_name']}, {said['model_format']}, {said['size'] / 1e6:,.1f} MB, sha256 "
+        ("model", f"{said['function_name']}, {said['model_format']}, {said['size']:,} bytes, sha256 "
          f"{said['sha256'][:12]}"),
     ]  # fmt: skip
     if said["config"]:
@@ -85,8 +85,8 @@ def _lines(said: dict[str, Any]) -> Sequence[tuple[str, str]]:
             ),
         ]
     if "output_shape" in said:
-        size = f", {said['parameters'] / 1e6:.1f} M parameters" if said["parameters"] else ""
-        layers = f", {said['layers']} layers" if said["layers"] else ""
+        size = f", {said['parameters']:,} parameters" if said["parameters"] else ""
+        layers = f", layers: {said['layers']}" if said["layers"] else ""
         lines.append(("output", f"{said['output'] or 'without a name'} {tuple(said['output_shape'])}{size}{layers}"))
     return [*lines, ("can be verified", f"no: {said['cannot_verify']}" if "cannot_verify" in said else yes)]
 

@@ -43,6 +43,7 @@ class State:
         self.authorization: str | None = None
         self.forbidden = ""
         self.auto_create = True
+        self.takes_ids = False
         self.memory_percent = 50
         self.task_seconds = 0.03
         self.settle_seconds = 0.02
