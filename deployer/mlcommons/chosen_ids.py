@@ -3,7 +3,7 @@
 A register call of 3.9 takes a ``model_id`` and creates a model of that id, or answers 409 ``model id '...' already
 exists``; older versions do not look at it. Read in ml-commons#4974, which is in 950f056 (3.9.0-SNAPSHOT:
 ``MLResourceIdUtils``, ``MLModelManager.uploadMLModelMeta``), and documented as "introduced 3.9"
-(documentation-website#12929); not run. The id that a server answers with is the one that counts in any case: the nodes of
+(documentation-website#12929); not run. The id that a server answers with counts in any case: the nodes of
 a cluster that is being upgraded may differ.
 """
 
