@@ -69,9 +69,12 @@ def test_an_older_version_is_sent_no_id(
     set_version(server, "3.8.0", monkeypatch)
     sent: list[Any] = []
     register = server.model_register_meta
-    monkeypatch.setattr(
-        server, "model_register_meta", lambda request: (sent.append(request.json), register(request))[1]
-    )
+
+    def noted(request: Any) -> Any:
+        sent.append(request.json)
+        return register(request)
+
+    monkeypatch.setattr(server, "model_register_meta", noted)
     deploy(small_bundle, client(server), "products")
     assert len(sent) == 2 and all("model_id" not in body for body in sent)
 

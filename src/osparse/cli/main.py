@@ -1,6 +1,7 @@
 """The command line: finds a command, runs it, and turns an error into one clear message and an exit code.
 
-A command lives in ``osparse/cli/commands/<name>.py`` as ``command``; it parses, calls one function, echoes.
+A command lives in ``osparse/cli/commands/<name>.py`` as ``command``; it parses, calls one function, echoes. A name that
+Python keeps for itself has ``_`` behind it there (``import_.py``).
 """
 
 from __future__ import annotations
