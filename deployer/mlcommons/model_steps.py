@@ -1,4 +1,4 @@
-"""The steps that bring a bundle's models into ML Commons: group, then each model registered, deployed and proved.
+"""The step that brings a model of a bundle into ML Commons: registered, deployed and proved.
 
 A model is found by its name, in whatever state an earlier run left it, and is completed from that state. A model reads
 REGISTERED as soon as its last chunk is in, whatever else is missing: so the last chunk is sent last.
@@ -7,7 +7,6 @@ REGISTERED as soon as its last chunk is in, whatever else is missing: so the las
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -109,29 +108,6 @@ def _key(bundle: Bundle, part: Part) -> str:
 
 def _file(bundle: Bundle, part: Part) -> BundleFile:
     return bundle.files[_key(bundle, part)]
-
-
-@dataclass(frozen=True)
-class ModelGroup:
-    """Step: the bundle's model group exists."""
-
-    ml: MLCommons
-    bundle: Bundle
-    takes = ()
-
-    def inspect(self, made: Made) -> Finding:
-        group_id = self.ml.find_group(names.model_group(self.bundle))
-        what = f"model group {names.model_group(self.bundle)}"
-        if group_id is None:
-            return Finding("create", what, "there is none of that name")
-        return Finding("keep", what, "exists", Made({GROUP: group_id}))
-
-    def apply(self, made: Made) -> Made:
-        answer = self.ml.register_group(names.model_group(self.bundle))
-        taken = re.search(r"model group with ID: ([^\s.]+)", answer.reason) if answer.status == 400 else None
-        if answer.status == 400 and taken is None:
-            raise ClusterError(f"the model group {names.model_group(self.bundle)} was refused: {answer.reason}")
-        return Made({GROUP: taken[1] if taken else str(answer.body["model_group_id"])})
 
 
 @dataclass(frozen=True)

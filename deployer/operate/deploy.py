@@ -29,7 +29,8 @@ from osparse.deployer.index.layout import Serving, check_serving
 from osparse.deployer.index.pipeline_steps import FusingPipeline, IngestPipeline, SearchPipeline
 from osparse.deployer.load.bundle_store import StoreParts, part_file
 from osparse.deployer.mlcommons.api import MLCommons
-from osparse.deployer.mlcommons.model_steps import ModelGroup, ServedModel, find_copies
+from osparse.deployer.mlcommons.group_step import ModelGroup
+from osparse.deployer.mlcommons.model_steps import ServedModel, find_copies
 from osparse.deployer.mlcommons.settings_step import MLSettings
 from osparse.deployer.operate.deploy_result import DeployResult
 from osparse.deployer.operate.snippets import snippets
