@@ -3,6 +3,7 @@ from .health.doctor import doctor
 from .health.heal import Healed, heal
 from .health.status import drift_from, status
 from .health.unclaimed import other_problems
+from .importing.fetch import from_cluster
 from .index.alias_switch import Gate
 from .index.layout import Serving
 from .load.documents import DeletionRow, DocumentRow, infer_mapping
@@ -31,6 +32,7 @@ __all__ = [
     "deploy",
     "doctor",
     "drift_from",
+    "from_cluster",
     "heal",
     "index_documents",
     "infer_mapping",

@@ -31,7 +31,8 @@ from osparse.deployer.index.pipeline_steps import FusingPipeline, IngestPipeline
 from osparse.deployer.index.user_mapping import UserMapping, mapping_of_index, read_user_mapping
 from osparse.deployer.load.bundle_store import StoreParts, part_file
 from osparse.deployer.mlcommons.api import MLCommons
-from osparse.deployer.mlcommons.model_steps import ModelGroup, ServedModel, find_copies
+from osparse.deployer.mlcommons.group_step import ModelGroup
+from osparse.deployer.mlcommons.model_steps import ServedModel, find_copies
 from osparse.deployer.mlcommons.settings_step import MLSettings
 from osparse.deployer.operate.deploy_result import DeployResult
 from osparse.deployer.operate.snippets import snippets
@@ -225,11 +226,12 @@ def _serving_steps(survey: Survey, options: ModelOptions) -> list[Step]:
     ml = MLCommons(api.cluster)
     encoder, tokenizer = find_copies(ml, bundle, "encoder"), find_copies(ml, bundle, "tokenizer")
     ingest = IngestPipeline(api, bundle, serving, deployment.piece_words)
+    chosen = survey.facts.has("model_id")
     return [
         MLSettings(api, survey.facts, (encoder, tokenizer), options.allow_settings, options.via_url),
         ModelGroup(ml, bundle),
-        ServedModel(ml, bundle, "encoder", encoder, options.via_url),
-        ServedModel(ml, bundle, "tokenizer", tokenizer, options.via_url),
+        ServedModel(ml, bundle, "encoder", encoder, options.via_url, chosen),
+        ServedModel(ml, bundle, "tokenizer", tokenizer, options.via_url, chosen),
         StoreParts(api, bundle, ("tokenizer", *seen)),
         *([ingest] if deployment.ingest_pipeline else []),
         SearchPipeline(api, bundle, serving),

@@ -25,15 +25,15 @@ PUBLIC = {
     """,
     "osparse.deployer": """
         Answer Cluster DeletionRow DeployResult DocumentRow Gate Healed IndexResult ModelOptions RollbackResult Serving
-        UndeployResult Upgrade deploy doctor drift_from heal index_documents infer_mapping load_rows node_down node_status node_up
+        UndeployResult Upgrade deploy doctor drift_from from_cluster heal index_documents infer_mapping load_rows node_down node_status node_up
         open_cluster other_problems query_encoder read_deployment rollback status undeploy
     """,
     "osparse.masked_lm": """
         Architecture BERT DISTILBERT ELECTRA GTE MODERNBERT ROBERTA load_masked_lm
     """,
     "osparse.packager": """
-        Check Format Graph Onnx Quantization ServerEncoder ServerTokenizer Subject TorchScript Verification
-        package result verify
+        Check Format Graph Import Onnx Quantization ServerEncoder ServerTokenizer Subject TorchScript Verification
+        from_files import_model package result verify
     """,
     "osparse.retrieval": """
         Comparison Contrast Explanation Hit Imported Match Pool Report Searcher WhyNot compare evaluate explain gate
