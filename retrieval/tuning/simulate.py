@@ -1,0 +1,185 @@
+"""Searches simulated exactly from the stored weights: the ranking that the index would give, without asking it.
+
+Query weights are float32 and document weights rounded as Lucene keeps them, so scores are the served ones; documents
+of equal score are ordered by id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osparse.evaluation.exact_search import InvertedIndex
+from osparse.formula.lucene_rounding import quantise
+from osparse.formula.query_encoder import QueryEncoder
+from osparse.retrieval.queries import sendable, well_formed
+from osparse.retrieval.serving.forms import window_of
+from osparse.retrieval.serving.fusion import DEPTH, fused
+from osparse.retrieval.serving.passes import direction_of
+from osparse.retrieval.serving.query_weights import heavy, joining, reshaped
+from osparse.retrieval.serving.settings import Feedback, Pruning, Setting, TwoPhase
+from osparse.retrieval.tuning.stored import StoredVectors
+
+Ids = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class _Query:
+    ids: Ids
+    """(T,) token ids."""
+    weights: Floats
+    """(T,) above 0."""
+
+    def part(self, chosen: NDArray[np.bool_]) -> _Query:
+        return _Query(self.ids[chosen], self.weights[chosen])
+
+
+class SimulatedIndex:
+    """The index with one choice of pruning."""
+
+    def __init__(self, stored: StoredVectors, encoder: QueryEncoder) -> None:
+        self.stored, self.encoder = stored, encoder
+        self.ids = np.array(stored.ids, dtype=object)
+        self.index = InvertedIndex(quantised=True)
+        self.index.add_sparse(stored.ids, stored.rows, stored.tokens, stored.values)
+        self.values = quantise(stored.values).astype(np.float64)
+        self.starts = np.searchsorted(stored.rows, np.arange(len(stored.ids) + 1))
+        frequencies = self.index.document_frequencies()
+        self.frequencies = np.zeros(len(encoder.lexicon.tokens), np.int64)
+        self.frequencies[: len(frequencies)] = frequencies[: len(self.frequencies)]
+
+    def query(self, text: str, setting: Setting) -> _Query:
+        """Token ids and weights as they are sent."""
+        ids = np.array(self.encoder.ids(well_formed(text)), dtype=np.int64)
+        plain = {int(i): float(self.encoder.lexicon.idf[i]) for i in ids}
+        sent = sendable({str(i): w for i, w in plain.items()})
+        ids = np.array([int(i) for i in sent], dtype=np.int64)
+        weights = reshaped(np.fromiter(sent.values(), np.float64), setting.query)
+        return _Query(ids[weights > 0], weights[weights > 0])
+
+    def ranking(self, text: str, setting: Setting, lang: str | None, size: int) -> dict[str, float]:
+        """Document -> score of the first ``size`` hits of the sparse search, without fusion."""
+        query = self.query(text, setting)
+        only = None if lang is None else self._of_language(lang)
+        if not len(query.ids):
+            return {}
+        if setting.two_phase is not None:
+            return self._two_phase(query, setting.two_phase, only, size)
+        if setting.feedback is not None:
+            return self._with_feedback(query, setting.feedback, only, size)
+        return self._named(self._scores(query, only), size)
+
+    def postings_of(self, text: str, setting: Setting) -> int:
+        """Postings that a search reads: the lengths of the lists of its first-phase tokens, feedback's too."""
+        query = self.query(text, setting)
+        if setting.two_phase is not None and len(query.ids):
+            query = query.part(heavy(query.weights, setting.two_phase.prune_ratio))
+        passes = 2 if setting.feedback is not None else 1
+        return int(self.frequencies[query.ids].sum()) * passes
+
+    def _two_phase(
+        self, query: _Query, choice: TwoPhase, only: NDArray[np.bool_] | None, size: int
+    ) -> dict[str, float]:
+        first = heavy(query.weights, choice.prune_ratio)
+        scores = self._scores(query.part(first), only)
+        if first.all():
+            return self._named(scores, size)
+        again = self._first(scores, window_of(choice, size))
+        total = np.zeros_like(scores)
+        total[again] = scores[again] + self._scores(query.part(~first), None)[again]
+        return self._named(total, size)
+
+    def _with_feedback(
+        self, query: _Query, choice: Feedback, only: NDArray[np.bool_] | None, size: int
+    ) -> dict[str, float]:
+        scores = self._scores(query, only)
+        hits = self._first(scores, choice.documents)
+        if not len(hits):
+            return {}
+        rows = [self._times_idf(row) for row in hits.tolist()]
+        values = joining(float(query.weights.sum()), rows, scores[hits].tolist(), choice)
+        if choice.rerank:
+            more = _Query(np.flatnonzero(values), values[values > 0])
+            again = self._first(scores, max(choice.rerank, size))
+            total = np.zeros_like(scores)
+            total[again] = scores[again] + self._scores(more, None)[again]
+            return self._named(total, size)
+        values[query.ids] += query.weights
+        joined = _Query(np.flatnonzero(values), values[values > 0])
+        return self._named(self._scores(joined, only), size)
+
+    def _scores(self, query: _Query, only: NDArray[np.bool_] | None) -> Floats:
+        """(N,) scores; 0 outside ``only``."""
+        weights = np.minimum(query.weights, 64).astype(np.float32).astype(np.float64)
+        scores = self.index.scores(query.ids.tolist(), weights.tolist())
+        return scores if only is None else np.asarray(scores * only, dtype=np.float64)
+
+    def _first(self, scores: Floats, count: int) -> Ids:
+        """Rows of the best documents above 0, by falling score, then by id."""
+        rows = np.flatnonzero(scores > 0)
+        if count < len(rows):
+            rows = rows[scores[rows] >= np.partition(scores[rows], -count)[-count]]
+        return np.asarray(rows[np.argsort(-scores[rows], kind="stable")][:count], dtype=np.int64)
+
+    def _named(self, scores: Floats, size: int) -> dict[str, float]:
+        rows = self._first(scores, size)
+        return dict(zip(self.ids[rows].tolist(), scores[rows].tolist(), strict=True))
+
+    def _times_idf(self, row: int) -> Floats:
+        """(V,) stored weight times IDF of one document."""
+        part = slice(self.starts[row], self.starts[row + 1])
+        values = np.zeros(len(self.encoder.lexicon.tokens))
+        values[self.stored.tokens[part]] = self.values[part]
+        return np.asarray(values * self.encoder.lexicon.idf, dtype=np.float64)
+
+    def _of_language(self, lang: str) -> NDArray[np.bool_]:
+        if lang not in self._languages:
+            self._languages[lang] = np.asarray(self.stored.langs == lang, dtype=np.bool_)
+        return self._languages[lang]
+
+    @cached_property
+    def _languages(self) -> dict[str, NDArray[np.bool_]]:
+        return {}
+
+
+@dataclass(eq=False)
+class Simulator:
+    """Rankings of any setting: the pruned indices are made when first needed, and the last few kept."""
+
+    stored: StoredVectors
+    encoder: QueryEncoder
+    bm25: Mapping[tuple[str | None, str], Mapping[str, float]] = field(default_factory=dict)
+    """(document language, query text) -> document -> BM25 score, best first, as the cluster answers it."""
+    _made: dict[Pruning | None, SimulatedIndex] = field(default_factory=dict)
+
+    KEPT = 3
+    """Pruned indices in memory beside the unpruned one."""
+
+    def index(self, pruning: Pruning | None) -> SimulatedIndex:
+        if pruning not in self._made:
+            pruned = [choice for choice in self._made if choice is not None]
+            if len(pruned) >= self.KEPT:
+                del self._made[pruned[0]]
+            self._made[pruning] = SimulatedIndex(self.stored.pruned(pruning), self.encoder)
+        return self._made[pruning]
+
+    def ranking(self, text: str, setting: Setting, lang: str | None, size: int) -> dict[str, float]:
+        """Document -> score of the first ``size`` hits of a search under ``setting``."""
+        choice = setting.hybrid
+        depth = size if choice is None else max(size, DEPTH)
+        sparse = self.index(setting.pruning).ranking(text, setting, lang, depth)
+        if choice is None:
+            return sparse
+        words = self.bm25.get((lang, text), {})
+        combined = fused(words, sparse, choice, choice.weight_for(direction_of(text, lang)))
+        return dict(list(combined.items())[:size])
+
+    def cost(self, texts: Sequence[str], setting: Setting) -> float:
+        """Mean postings that one search reads."""
+        index = self.index(setting.pruning)
+        return float(np.mean([index.postings_of(text, setting) for text in texts])) if texts else 0.0
