@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from osparse.contracts.deployment import Deployment, stored_vectors, token_of
 from osparse.errors import InputError
@@ -93,9 +92,12 @@ class SearchForms:
         choice = self.setting.feedback
         if choice is None or not hits.scores:
             return {}
-        rows = [self._times_idf(vector) for vector in hits.vectors]
+        known = sorted({self._ids[token] for vector in hits.vectors for token in vector if token in self._ids})
+        tokens = [self.encoder.lexicon.tokens[i] for i in known]
+        idf = self.encoder.lexicon.idf[known]
+        rows = [np.array([vector.get(token, 0.0) for token in tokens]) * idf for vector in hits.vectors]
         values = joining(sum(weights.values()), rows, hits.scores, choice)
-        return {self.encoder.lexicon.tokens[i]: float(values[i]) for i in np.flatnonzero(values)}
+        return {token: float(value) for token, value in zip(tokens, values, strict=True) if value > 0}
 
     def stored(self, source: Mapping[str, Any], query: Mapping[str, float]) -> dict[str, float]:
         """Raw token -> weight as the index keeps it, of a document's ``_source``; empty if that holds none.
@@ -152,13 +154,6 @@ class SearchForms:
         if self.deployment.vector == "sparse_vector":
             return self.encoder.lexicon.tokens[int(feature)]
         return token_of(feature, self.deployment.key_style)
-
-    def _times_idf(self, vector: Mapping[str, float]) -> NDArray[np.float64]:
-        """(V,) weight times IDF."""
-        values = np.zeros(len(self.encoder.lexicon.tokens))
-        ids = [self._ids[token] for token in vector if token in self._ids]
-        values[ids] = [weight for token, weight in vector.items() if token in self._ids]
-        return np.asarray(values * self.encoder.lexicon.idf, dtype=np.float64)
 
 
 def window_of(choice: TwoPhase, size: int) -> int:

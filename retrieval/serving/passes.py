@@ -82,8 +82,8 @@ class Passes:
         if choice is None:
             return list(sparse)
         rows = {row["_id"]: row for row in (*sparse, *bm25)}
-        scores = [{row["_id"]: float(row["_score"]) for row in part} for part in (bm25, sparse)]
-        combined = fused(*scores, choice, choice.weight_for(direction_of(text, lang)))
+        words, tokens = ({row["_id"]: float(row["_score"]) for row in part} for part in (bm25, sparse))
+        combined = fused(words, tokens, choice, choice.weight_for(direction_of(text, lang)))
         return [{**rows[document], "_score": score} for document, score in combined.items()]
 
     def _searched(self, bodies: Sequence[dict[str, Any] | None], source: bool | None) -> list[list[Row]]:

@@ -36,14 +36,14 @@ def heavy(weights: NDArray[np.float64], ratio: float) -> NDArray[np.bool_]:
 def joining(
     own_sum: float, documents: Sequence[NDArray[np.float64]], scores: Sequence[float], choice: Feedback
 ) -> NDArray[np.float64]:
-    """What joins a query: (V,) weights >= 0, of which at most ``choice.tokens`` are above 0.
+    """What joins a query: (U,) weights >= 0, of which at most ``choice.tokens`` are above 0.
 
     The mean of the documents' weights times IDF, each document counting by its score; the largest are kept and scaled
     to ``choice.share`` of the query's own sum.
 
     Args:
         own_sum: Sum of the query's own weights.
-        documents: (V,) stored weight times IDF of each of the first hits; at least one.
+        documents: (U,) stored weight times IDF of each of the first hits, over the tokens of any of them; at least one.
         scores: Of these hits, above 0.
     """
     counted = list(zip(documents, scores, strict=True))[: choice.documents]

@@ -99,7 +99,7 @@ class Hybrid:
     """Of the sparse search; BM25 has the rest."""
     rank_constant: int = setting(60, low=1, high=10_000)
     """Of ``rrf``."""
-    by_direction: dict[str, float] = field(default_factory=dict)
+    by_direction: dict[str, float] = field(default_factory=dict, hash=False)
     """``query language->document language`` -> weight of the sparse search there."""
 
     def weight_for(self, direction: str | None) -> float:

@@ -21,7 +21,7 @@ from osparse.retrieval.serving.settings import (
     TwoPhase,
     recorded_setting,
 )
-from osparse.retrieval.tuning.pruning import kept
+from osparse.retrieval.tuning.offline.pruning import kept
 
 GENERATOR = np.random.default_rng(7)
 ROWS = [GENERATOR.gamma(1.0, 1.0, size).astype(np.float32) for size in (1, 2, 5, 40, 200)]

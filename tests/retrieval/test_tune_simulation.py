@@ -13,8 +13,8 @@ from osparse.errors import InputError
 from osparse.evaluation.measures import NDCG, judged_sets, measure, open_benchmark
 from osparse.retrieval import Searcher, evaluate
 from osparse.retrieval.serving.settings import Feedback, Hybrid, Pruning, QueryWeights, Setting, TwoPhase
-from osparse.retrieval.tuning.simulate import Simulator
-from osparse.retrieval.tuning.stored import StoredVectors, read_stored
+from osparse.retrieval.tuning.offline.simulate import Simulator
+from osparse.retrieval.tuning.offline.stored import StoredVectors, read_stored
 
 Make = Callable[[str], Any]
 KINDS = ["client", "plugin", "ml-commons"]

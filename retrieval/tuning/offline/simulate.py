@@ -6,9 +6,10 @@ of equal score are ordered by id.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from osparse.retrieval.serving.fusion import DEPTH, fused
 from osparse.retrieval.serving.passes import direction_of
 from osparse.retrieval.serving.query_weights import heavy, joining, reshaped
 from osparse.retrieval.serving.settings import Feedback, Pruning, Setting, TwoPhase
-from osparse.retrieval.tuning.stored import StoredVectors
+from osparse.retrieval.tuning.offline.stored import StoredVectors
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -101,17 +102,17 @@ class SimulatedIndex:
         hits = self._first(scores, choice.documents)
         if not len(hits):
             return {}
-        rows = [self._times_idf(row) for row in hits.tolist()]
+        ids, rows = self._times_idf(hits)
         values = joining(float(query.weights.sum()), rows, scores[hits].tolist(), choice)
+        more = _Query(ids[values > 0], values[values > 0])
         if choice.rerank:
-            more = _Query(np.flatnonzero(values), values[values > 0])
             again = self._first(scores, max(choice.rerank, size))
             total = np.zeros_like(scores)
             total[again] = scores[again] + self._scores(more, None)[again]
             return self._named(total, size)
-        values[query.ids] += query.weights
-        joined = _Query(np.flatnonzero(values), values[values > 0])
-        return self._named(self._scores(joined, only), size)
+        together, place = np.unique(np.concatenate([query.ids, more.ids]), return_inverse=True)
+        weights = np.bincount(place, weights=np.concatenate([query.weights, more.weights]))
+        return self._named(self._scores(_Query(together, weights), only), size)
 
     def _scores(self, query: _Query, only: NDArray[np.bool_] | None) -> Floats:
         """(N,) scores; 0 outside ``only``."""
@@ -130,12 +131,16 @@ class SimulatedIndex:
         rows = self._first(scores, size)
         return dict(zip(self.ids[rows].tolist(), scores[rows].tolist(), strict=True))
 
-    def _times_idf(self, row: int) -> Floats:
-        """(V,) stored weight times IDF of one document."""
-        part = slice(self.starts[row], self.starts[row + 1])
-        values = np.zeros(len(self.encoder.lexicon.tokens))
-        values[self.stored.tokens[part]] = self.values[part]
-        return np.asarray(values * self.encoder.lexicon.idf, dtype=np.float64)
+    def _times_idf(self, rows: Ids) -> tuple[Ids, list[Floats]]:
+        """(U,) ids of the tokens of any of the documents, ascending, and of each its stored weights times IDF."""
+        parts = [slice(self.starts[row], self.starts[row + 1]) for row in rows.tolist()]
+        ids = np.unique(np.concatenate([self.stored.tokens[part] for part in parts]))
+        idf, listed = self.encoder.lexicon.idf[ids], list[Floats]()
+        for part in parts:
+            values = np.zeros(len(ids))
+            values[np.searchsorted(ids, self.stored.tokens[part])] = self.values[part]
+            listed.append(np.asarray(values * idf, dtype=np.float64))
+        return ids, listed
 
     def _of_language(self, lang: str) -> NDArray[np.bool_]:
         if lang not in self._languages:
@@ -153,12 +158,15 @@ class Simulator:
 
     stored: StoredVectors
     encoder: QueryEncoder
-    bm25: Mapping[tuple[str | None, str], Mapping[str, float]] = field(default_factory=dict)
+    bm25: dict[tuple[str | None, str], dict[str, float]] = field(default_factory=dict)
     """(document language, query text) -> document -> BM25 score, best first, as the cluster answers it."""
     _made: dict[Pruning | None, SimulatedIndex] = field(default_factory=dict)
+    _rankings: dict[tuple[Setting, str | None, str, int], dict[str, float]] = field(default_factory=dict)
 
-    KEPT = 3
+    KEPT: ClassVar[int] = 3
     """Pruned indices in memory beside the unpruned one."""
+    RANKINGS: ClassVar[int] = 20_000
+    """Rankings in memory, of 100 documents each."""
 
     def index(self, pruning: Pruning | None) -> SimulatedIndex:
         if pruning not in self._made:
@@ -172,12 +180,21 @@ class Simulator:
         """Document -> score of the first ``size`` hits of a search under ``setting``."""
         choice = setting.hybrid
         depth = size if choice is None else max(size, DEPTH)
-        sparse = self.index(setting.pruning).ranking(text, setting, lang, depth)
         if choice is None:
-            return sparse
+            return self.index(setting.pruning).ranking(text, setting, lang, depth)
+        sparse = self._unfused(text, replace(setting, hybrid=None), lang, depth)
         words = self.bm25.get((lang, text), {})
         combined = fused(words, sparse, choice, choice.weight_for(direction_of(text, lang)))
         return dict(list(combined.items())[:size])
+
+    def _unfused(self, text: str, setting: Setting, lang: str | None, depth: int) -> dict[str, float]:
+        """Kept for the settings that differ in their fusion only."""
+        key = (setting, lang, text, depth)
+        if key not in self._rankings:
+            if len(self._rankings) >= self.RANKINGS:
+                self._rankings.clear()
+            self._rankings[key] = self.index(setting.pruning).ranking(text, setting, lang, depth)
+        return self._rankings[key]
 
     def cost(self, texts: Sequence[str], setting: Setting) -> float:
         """Mean postings that one search reads."""

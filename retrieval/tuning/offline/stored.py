@@ -17,9 +17,9 @@ from osparse.errors import InputError
 from osparse.formula.lexicon import Lexicon
 from osparse.io.progress import progress
 from osparse.retrieval.serving.settings import Pruning
-from osparse.retrieval.tuning.pruning import kept
+from osparse.retrieval.tuning.offline.pruning import kept
 
-log = logging.getLogger("osparse.retrieval.tuning.stored")
+log = logging.getLogger("osparse.retrieval.tuning.offline.stored")
 
 PAGE = 1000
 """Documents read in one request."""
