@@ -319,4 +319,6 @@ def _bool(index: Index, clause: dict[str, Any], tokens: Tokens) -> dict[str, flo
     ids = set(index.documents) if must else set().union(*should) if should else set()
     for found in must:
         ids &= found.keys()
+    if clause.get("minimum_should_match") == 1:
+        ids &= set().union(*should)
     return {i: sum(found.get(i, 0.0) for found in [*should, *must]) for i in ids}

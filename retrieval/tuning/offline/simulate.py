@@ -46,13 +46,20 @@ class SimulatedIndex:
     def __init__(self, stored: StoredVectors, encoder: QueryEncoder) -> None:
         self.stored, self.encoder = stored, encoder
         self.ids = np.array(stored.ids, dtype=object)
-        self.index = InvertedIndex(quantised=True)
-        self.index.add_sparse(stored.ids, stored.rows, stored.tokens, stored.values)
-        self.values = quantise(stored.values).astype(np.float64)
+        self.frequencies = np.bincount(stored.tokens, minlength=len(encoder.lexicon.tokens))
         self.starts = np.searchsorted(stored.rows, np.arange(len(stored.ids) + 1))
-        frequencies = self.index.document_frequencies()
-        self.frequencies = np.zeros(len(encoder.lexicon.tokens), np.int64)
-        self.frequencies[: len(frequencies)] = frequencies[: len(self.frequencies)]
+
+    @cached_property
+    def index(self) -> InvertedIndex:
+        """Made at the first search: costs are known without it."""
+        index = InvertedIndex(quantised=True)
+        index.add_sparse(self.stored.ids, self.stored.rows, self.stored.tokens, self.stored.values)
+        return index
+
+    @cached_property
+    def values(self) -> Floats:
+        """(P,) weights as the index keeps them."""
+        return quantise(self.stored.values).astype(np.float64)
 
     def query(self, text: str, setting: Setting) -> _Query:
         """Token ids and weights as they are sent."""
@@ -111,7 +118,7 @@ class SimulatedIndex:
             total[again] = scores[again] + self._scores(more, None)[again]
             return self._named(total, size)
         together, place = np.unique(np.concatenate([query.ids, more.ids]), return_inverse=True)
-        weights = np.bincount(place, weights=np.concatenate([query.weights, more.weights]))
+        weights = np.bincount(place, np.concatenate([query.weights, more.weights])).astype(np.float64)
         return self._named(self._scores(_Query(together, weights), only), size)
 
     def _scores(self, query: _Query, only: NDArray[np.bool_] | None) -> Floats:
@@ -163,15 +170,15 @@ class Simulator:
     _made: dict[Pruning | None, SimulatedIndex] = field(default_factory=dict)
     _rankings: dict[tuple[Setting, str | None, str, int], dict[str, float]] = field(default_factory=dict)
 
-    KEPT: ClassVar[int] = 3
-    """Pruned indices in memory beside the unpruned one."""
+    POSTINGS: ClassVar[int] = 20_000_000
+    """Of pruned indices in memory beside the unpruned one, about 40 bytes each; two indices at least."""
     RANKINGS: ClassVar[int] = 20_000
     """Rankings in memory, of 100 documents each."""
 
     def index(self, pruning: Pruning | None) -> SimulatedIndex:
         if pruning not in self._made:
             pruned = [choice for choice in self._made if choice is not None]
-            if len(pruned) >= self.KEPT:
+            if len(pruned) >= max(2, self.POSTINGS // max(1, self.stored.postings)):
                 del self._made[pruned[0]]
             self._made[pruning] = SimulatedIndex(self.stored.pruned(pruning), self.encoder)
         return self._made[pruning]

@@ -122,7 +122,7 @@ def _by_id(
     place = np.empty(len(ids), dtype=np.int64)
     place[order] = np.arange(len(ids))
     rows = np.repeat(place, lengths)
-    by_row = np.argsort(rows, kind="stable")
+    by_row = np.lexsort((-values, rows))  # pruning sorts so too, and what is sorted is sorted quickly
     return StoredVectors(
         tuple(ids[i] for i in order),
         np.array([langs[i] for i in order]),
