@@ -22,7 +22,7 @@ from osparse.retrieval.tuning.subject import Subject
 TIMED = 220
 """Queries that are timed one by one."""
 ROUNDS = 3
-"""How often all of them are timed."""
+"""How often all of them are timed, at most."""
 CHECKED = 400
 """Test queries that the chosen setting is asked on the cluster, to see that it gives what was simulated."""
 BYTES_PER_POSTING = 12.0
@@ -36,6 +36,7 @@ def measure_finalists(
     budgets: Sequence[Budget],
     tried: int,
     started: float,
+    deadline: float,
 ) -> TuningPlan:
     """The finalists on the cluster and on the test queries."""
     prunings = list(dict.fromkeys(setting.pruning for setting in settings))
@@ -45,7 +46,7 @@ def measure_finalists(
             field = subject.searcher.deployment.field
             copies = measured_copies(subject.api, subject.alias, subject.concrete, field, prunings)
             places = stack.enter_context(copies)
-        times = _times(subject, settings, places)
+        times = _times(subject, settings, places, deadline)
         sizes = {pruning: subject.api.store_size(place) for pruning, place in places.items()}
         points = _points(subject, settings, validation, times, sizes)
         chosen = choose(points, budgets)
@@ -60,15 +61,17 @@ def measure_finalists(
 
 
 def _times(
-    subject: Subject, settings: Sequence[Setting], places: Mapping[Pruning | None, str]
+    subject: Subject, settings: Sequence[Setting], places: Mapping[Pruning | None, str], deadline: float
 ) -> dict[str, dict[str, float]]:
-    """Setting's text -> p50 and p95, the median of several rounds; all settings take turns."""
+    """Setting's text -> p50 and p95, the median of as many rounds as there is time for; all settings take turns."""
     asked = subject.validation[:TIMED]
     langs = {question.text: question.lang for question in asked}
     senders: dict[str, Callable[[str], object]] = {
         str(setting): subject.live(places[setting.pruning]).sender(setting, langs) for setting in settings
     }
-    rounds = [latencies(senders, list(langs)) for _ in range(ROUNDS)]
+    rounds = [latencies(senders, list(langs))]
+    while len(rounds) < ROUNDS and time.monotonic() < deadline:
+        rounds.append(latencies(senders, list(langs)))
     return {
         name: {part: float(np.median([one[name][part] for one in rounds])) for part in ("p50", "p95")}
         for name in senders

@@ -67,7 +67,7 @@ def tune(
     present, trials, tried = search.run(max(1.0, seconds))
     settings = [present.setting, *finalists(present, trials)]
     measured = {trial.setting: trial.ndcg for trial in (present, *trials)}
-    plan = measure_finalists(subject, settings, measured, budgets, tried, started)
+    plan = measure_finalists(subject, settings, measured, budgets, tried, started, started + minutes * 60)
     if apply:
         plan = replace(plan, applied=apply_plan(cluster, index, plan, subject.searcher, Path(dataset), bundle))
     if folder is not None:

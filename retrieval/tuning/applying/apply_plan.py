@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def _pruned_index(
 
 def _texts(api: ClusterApi, concrete: str) -> list[str]:
     """Texts of some documents, each once."""
-    body = {"size": PROBES, "_source": ["text"], "query": {"match_all": {}}}
+    body = render("documents_some", size=PROBES)
     rows = api.search(concrete, body, {"search_pipeline": "_none"})["hits"]["hits"]
     return list(dict.fromkeys(str(row.get("_source", {}).get("text") or "") for row in rows)) or [""]
 
@@ -110,10 +110,8 @@ def _pipelines(api: ClusterApi, index: str, concrete: str, searcher: Searcher, s
     if setting.two_phase is None or searcher.deployment.search_pipeline is None:
         return []
     name = f"{searcher.deployment.search_pipeline.removesuffix('-2p')}-tuned"
-    body = {
-        "description": f"osparse: two phases as tuned; bundle {searcher.deployment.bundle}",
-        "request_processors": [*before, two_phase_processor(setting.two_phase)],
-    }
+    processors = [*before, two_phase_processor(setting.two_phase)]
+    body = render("search_tuned_two_phase", bundle=searcher.deployment.bundle, request_processors=processors)
     api.put_search_pipeline(name, body)
     api.put_index_settings(concrete, {"index.search.default_pipeline": name})
     return [f"search pipeline {name} is the default of {concrete}"]
@@ -129,26 +127,14 @@ def _request_processors(api: ClusterApi, searcher: Searcher) -> list[dict[str, A
 
 def two_phase_processor(choice: TwoPhase) -> dict[str, Any]:
     """The request processor that does the same in the cluster."""
-    parameters = {
-        "prune_ratio": choice.prune_ratio,
-        "expansion_rate": choice.expansion_rate,
-        "max_window_size": choice.max_window_size,
-    }
-    return {"neural_sparse_two_phase_processor": {"enabled": True, "two_phase_parameter": parameters}}
+    return dict(render("processor_two_phase", **asdict(choice)))
 
 
 def fusing_body(bundle: str, before: list[dict[str, Any]], choice: Hybrid) -> dict[str, Any]:
     """The search pipeline of hybrid queries with the chosen fusion; BM25 is the first of the two queries."""
     weights = [round(1 - choice.weight, 6), round(choice.weight, 6)]
+    common = {"bundle": bundle, "request_processors": before, "weights": weights}
     if choice.normalisation == "rrf":
-        combination: dict[str, Any] = {"technique": "rrf", "rank_constant": choice.rank_constant}
-        processor = {"score-ranker-processor": {"combination": {**combination, "parameters": {"weights": weights}}}}
-    else:
-        combination = {"technique": choice.combination, "parameters": {"weights": weights}}
-        normalisation = {"technique": choice.normalisation}
-        processor = {"normalization-processor": {"normalization": normalisation, "combination": combination}}
-    return {
-        "description": f"osparse: fuses BM25 and sparse results as tuned; bundle {bundle}",
-        "request_processors": before,
-        "phase_results_processors": [processor],
-    }
+        return dict(render("search_tuned_rrf", **common, rank_constant=choice.rank_constant))
+    technique = {"normalisation": choice.normalisation, "combination": choice.combination}
+    return dict(render("search_tuned_normalise", **common, **technique))

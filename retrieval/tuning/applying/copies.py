@@ -17,6 +17,7 @@ from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.load.bulk import Line, send_bulk
 from osparse.errors import ClusterError
 from osparse.io.progress import progress
+from osparse.opensearch_templates import render
 from osparse.retrieval.serving.settings import Pruning
 from osparse.retrieval.tuning.offline.pruning import kept
 
@@ -104,4 +105,4 @@ def _body(api: ClusterApi, concrete: str) -> dict[str, Any]:
     own = found["settings"]["index"]
     settings = {name: own[name] for name in _KEPT_SETTINGS if name in own}
     mappings = {**found["mappings"], "_meta": {COPY_META_KEY: {"of": concrete}}}
-    return {"settings": {"index": {**settings, "number_of_replicas": 0}}, "mappings": mappings}
+    return dict(render("index_copy", settings=settings, mappings=mappings))
