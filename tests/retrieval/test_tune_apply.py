@@ -28,6 +28,7 @@ from osparse.retrieval.serving.settings import Hybrid, Pruning, QueryWeights, Se
 from osparse.retrieval.tuning import tune as tune_module
 from osparse.retrieval.tuning.applying import apply_plan as apply_module
 from osparse.retrieval.tuning.applying.apply_plan import apply_plan, fusing_body, record
+from osparse.retrieval.tuning.applying.copies import measured_copies
 from osparse.retrieval.tuning.applying.pruned_bundle import pruned_bundle, stored_bundle
 from osparse.retrieval.tuning.offline.pruning import kept
 from osparse.retrieval.tuning.result.choice import Point
@@ -214,7 +215,7 @@ def test_the_whole_run(
 ) -> None:
     server, cluster = served
     changed: list[TuningPlan] = []
-    monkeypatch.setattr(tune_module, "apply_plan", lambda *parts: changed.append(parts[2]) or "done")
+    monkeypatch.setattr(tune_module, "apply_plan", lambda *parts: [changed.append(parts[2]), "done"][1])
     plan = tune(cluster, "products", dataset.path, minutes=0.05, apply=True, output=tmp_path / "out")
     assert plan.tried > 100 and plan.points[0].setting == Setting() and changed[0].points == plan.points
     assert plan.applied == "done" and TuningPlan.open(tmp_path / "out" / "plan.json") == plan
@@ -229,6 +230,26 @@ def test_the_whole_run(
     pruned = [point for point in plan.points if point.setting.pruning is not None]
     assert all(point.postings < plan.present.postings and point.bytes < plan.present.bytes for point in pruned)
     assert not [name for name in server.indices if "tuning-copy" in name]
+
+
+def test_without_time_no_further_copy_is_made(served: tuple[MLCommonsServer, Cluster], dataset: Dataset) -> None:
+    server, cluster = served
+    api, (concrete,) = ClusterApi(cluster), ClusterApi(cluster).get_mapping("products") or {}
+    with pytest.raises(RuntimeError), measured_copies(api, "products", concrete, "sparse_embedding", [None, *CHOICES]):
+        assert len([name for name in server.indices if "tuning-copy" in name]) == 4
+        raise RuntimeError
+    assert not [name for name in server.indices if "tuning-copy" in name]
+    with measured_copies(api, "products", concrete, "sparse_embedding", [None, *CHOICES], 0.0) as copies:
+        assert list(copies) == [None]
+
+
+def test_copies_that_an_interrupted_run_left_are_removed(served: tuple[MLCommonsServer, Cluster]) -> None:
+    server, cluster = served
+    api, (concrete,) = ClusterApi(cluster), ClusterApi(cluster).get_mapping("products") or {}
+    left = measured_copies(api, "products", concrete, "sparse_embedding", [None, *CHOICES])
+    left.__enter__()
+    with measured_copies(api, "products", concrete, "sparse_embedding", [None]):
+        assert len([name for name in server.indices if "tuning-copy" in name]) == 1
 
 
 def test_the_command(

@@ -6,6 +6,8 @@ No text is encoded again: the stored weights are pruned and written as they are.
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
@@ -66,18 +68,30 @@ def fill(api: ClusterApi, source: str, target: str, field: str, choice: Pruning 
 
 @contextmanager
 def measured_copies(
-    api: ClusterApi, alias: str, concrete: str, field: str, choices: Sequence[Pruning | None]
+    api: ClusterApi,
+    alias: str,
+    concrete: str,
+    field: str,
+    choices: Sequence[Pruning | None],
+    deadline: float = math.inf,
 ) -> Iterator[dict[Pruning | None, str]]:
-    """Pruning -> an index with the documents of ``concrete`` pruned so, in one segment; deleted at the end."""
+    """Pruning -> an index with the documents of ``concrete`` pruned so, in one segment; deleted at the end.
+
+    Args:
+        deadline: By ``time.monotonic``: no further copy is begun that would end later, judged by the one before it.
+    """
     remove_copies(api, alias)
     copies: dict[Pruning | None, str] = {}
     try:
         for number, choice in enumerate(choices):
+            begun = time.monotonic()
             name = f"{alias}-tuning-copy-{number}"
             api.create_index(name, _body(api, concrete))
             copies[choice] = name
             fill(api, concrete, name, field, choice)
             merge(api, name)
+            if 2 * time.monotonic() - begun > deadline:
+                break
         yield copies
     finally:
         for name in copies.values():
@@ -104,5 +118,5 @@ def _body(api: ClusterApi, concrete: str) -> dict[str, Any]:
     found = (api.get_index(concrete) or {})[concrete]
     own = found["settings"]["index"]
     settings = {name: own[name] for name in _KEPT_SETTINGS if name in own}
-    mappings = {**found["mappings"], "_meta": {COPY_META_KEY: {"of": concrete}}}
+    mappings = {**found["mappings"], **render("index_meta", meta={COPY_META_KEY: {"of": concrete}})}
     return dict(render("index_copy", settings=settings, mappings=mappings))

@@ -9,6 +9,7 @@ import click
 
 from osparse.cli.commands._cluster import cluster_options
 from osparse.cli.commands._common import FOLDER, command, echo
+from osparse.cli.parameter_names import with_flags
 
 if TYPE_CHECKING:
     from osparse.deployer import Cluster
@@ -61,7 +62,7 @@ def tune_command(
         cluster, index, dataset, budget=budget, minutes=minutes, apply=apply,
         bundle=None if bundle is None else Bundle.open(bundle), output=output, overwrite=overwrite, seed=seed,
     )  # fmt: skip
-    echo(plan.to_json(), lambda: str(plan))
+    echo(plan.to_json(), lambda: with_flags(str(plan), click.get_current_context().command.params))
 
 
 command = tune_command
