@@ -215,7 +215,12 @@ def test_the_whole_run(
 ) -> None:
     server, cluster = served
     changed: list[TuningPlan] = []
-    monkeypatch.setattr(tune_module, "apply_plan", lambda *parts: [changed.append(parts[2]), "done"][1])
+
+    def applied(*parts: Any) -> str:
+        changed.append(parts[2])
+        return "done"
+
+    monkeypatch.setattr(tune_module, "apply_plan", applied)
     plan = tune(cluster, "products", dataset.path, minutes=0.05, apply=True, output=tmp_path / "out")
     assert plan.tried > 100 and plan.points[0].setting == Setting() and changed[0].points == plan.points
     assert plan.applied == "done" and TuningPlan.open(tmp_path / "out" / "plan.json") == plan
