@@ -17,6 +17,7 @@ from osparse.evaluation.named_measures import check_measures
 from osparse.evaluation.trained_on import TrainedOn, trained_on
 from osparse.retrieval.figures import Row, judged_share_notes, measure_system, rows_of
 from osparse.retrieval.report import Report
+from osparse.retrieval.serving.settings import Feedback
 from osparse.retrieval.systems.cluster_bm25 import ClusterBm25
 from osparse.retrieval.systems.cluster_index import ClusterIndex
 from osparse.retrieval.systems.cluster_run import latencies
@@ -38,6 +39,7 @@ def evaluate(
     models: Sequence[Model | Path | str] = (),
     bundles: Sequence[Bundle | Path | str] = (),
     runs: Sequence[Path | str] = (),
+    feedback: Feedback | None = None,
     baseline: BaselineName | None = None,
     measures: Sequence[str] = MEASURES,
     quantised: bool = True,
@@ -58,6 +60,7 @@ def evaluate(
         models: Model directories (extra ``train``): the corpus is encoded with torch and ranked exactly in memory.
         bundles: Bundles with an ONNX encoder: the same without torch.
         runs: TREC run files.
+        feedback: Let the stored weights of the index's first hits join each query, without a model.
         baseline: "bm25" measures BM25 beside the others and is what they are compared with: the cluster's own, in
             indices ``<index>-bm25-<lang>``, or without a cluster one in memory over words without stemming.
         measures: nDCG@k, hit@k, R@k and Judged@k, or with the extra ``measures`` any name of ir-measures. The first
@@ -80,7 +83,7 @@ def evaluate(
     target = Path(output) if output is not None else None
     systems: list[System] = [
         *_baseline(baseline, cluster, index, benchmark),
-        *_deployed(cluster, index, benchmark),
+        *_deployed(cluster, index, benchmark, feedback),
         *(model_system(model, quantised=quantised, device=device) for model in models),
         *(bundle_system(bundle, quantised=quantised) for bundle in bundles),
         *(_run_file(Path(run), benchmark) for run in runs),
@@ -116,11 +119,13 @@ def _baseline(name: str | None, cluster: Cluster | None, index: str | None, data
     return [LocalBm25() if cluster is None or index is None else ClusterBm25(cluster, index, data)]
 
 
-def _deployed(cluster: Cluster | None, index: str | None, data: Benchmark) -> list[System]:
+def _deployed(cluster: Cluster | None, index: str | None, data: Benchmark, feedback: Feedback | None) -> list[System]:
     if (cluster is None) != (index is None):
         missing, given = ("`index`", "`cluster`") if index is None else ("`cluster`", "`index`")
         raise InputError(f"{given} needs {missing}: the name the index was deployed under, and the cluster it is on")
-    return [] if cluster is None or index is None else [ClusterIndex(cluster, index, data)]
+    if feedback is not None and index is None:
+        raise InputError("`feedback` needs `index`: it reads the weights that a deployed index stores")
+    return [] if cluster is None or index is None else [ClusterIndex(cluster, index, data, feedback)]
 
 
 def _run_file(path: Path, data: Benchmark) -> RunFile:

@@ -36,8 +36,8 @@ PUBLIC = {
         from_files import_model package result verify
     """,
     "osparse.retrieval": """
-        Comparison Contrast Explanation Hit Imported Match Pool Report Searcher WhyNot compare evaluate explain gate
-        import_judgements pool search
+        Comparison Contrast Explanation Feedback Hit Imported Match Pool Report Searcher Setting TuningPlan WhyNot
+        compare evaluate explain gate import_judgements pool search tune
     """,
     "osparse.trainer": """
         TrainConfig losses plan run_folder train
