@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +19,9 @@ from osparse.contracts.model import Model
 from osparse.errors import CheckError, InputError
 from osparse.io.files import atomic_directory, sha256_file
 from osparse.io.progress import progress
+from osparse.masked_lm.lean_imports import import_model_classes
 from osparse.opensearch_versions import NEWEST, TARGETS, by_runtime, select, span
-from osparse.packager.checkpoint.checkpoints import describe, display_name, open_model
+from osparse.packager.checkpoint.checkpoints import ForeignCheckpoint, describe, display_name, open_model
 from osparse.packager.export import archive, formats
 from osparse.packager.export.formats import QUANTIZATIONS, Quantization
 from osparse.packager.recipe import RECIPE, Recipe, formats_of, safe_name
@@ -107,7 +109,10 @@ def collector_paused() -> Iterator[None]:
 def _make(recipe: Recipe, folder: Path) -> Bundle:
     """The whole bundle in ``folder``; raises :class:`CheckError` if anything in it does not hold."""
     with collector_paused():  # importing torch and transformers makes a million objects that stay
+        if not isinstance(recipe.model, ForeignCheckpoint):  # the reference check needs all of transformers
+            import_model_classes()
         from osparse.packager.checkpoint.loaded import LoadedModel
+        from osparse.packager.compare.parity import remembering
         from osparse.packager.compare.probes import make_probes, write_probes
         from osparse.packager.export.torchscript import Graph, one_thread
         from osparse.packager.reference.checks import prove_reference
@@ -122,12 +127,16 @@ def _make(recipe: Recipe, folder: Path) -> Bundle:
             exports[key] = form.export(graph, recipe.quantize)
             bar.advance()
         servers = _prove_targets(recipe, exports, loaded)
-        probes = make_probes(loaded.encoder, loaded.tokenizer(), loaded.query_encoder(), recipe.model.lexicon.tokens)
-        loaded.require_sparse([len(probe.document) for probe in probes])
         bar.advance(note="comparing")
         opened = {key: form.open(exports[key], key) for key, form in recipe.formats.items()}
-        runners = {key: runner for key, runner in opened.items() if runner is not None}
-        parity, loss = _prove_parity(recipe, loaded, runners)
+        runners = {key: remembering(runner) for key, runner in opened.items() if runner is not None}
+        with ThreadPoolExecutor(1) as pool:  # beside the comparison: both leave Python's lock alone
+            probing = pool.submit(
+                make_probes, loaded.encoder, loaded.tokenizer(), loaded.query_encoder(), recipe.model.lexicon.tokens
+            )
+            parity, loss = _prove_parity(recipe, loaded, runners)
+            probes = probing.result()
+        loaded.require_sparse([len(probe.document) for probe in probes])
         reference = prove_reference(loaded, runners, bool(recipe.quantize))
         write_probes(folder / "probes.jsonl", probes)
         files = _write_zips(recipe, folder, exports, loaded)

@@ -9,6 +9,7 @@ import click
 from osparse.cli.commands._common import FOLDER, echo
 from osparse.cli.commands._common import command as make_command
 from osparse.contracts.bundle import Bundle
+from osparse.masked_lm import lean_imports
 
 
 @make_command(
@@ -74,6 +75,8 @@ def command(
     MODEL is a model directory of osparse, another sparse masked-LM folder (OpenSearch's, SPLADE, a
     sentence-transformers SparseEncoder), or a Hugging Face hub id.
     """
+    if click.get_current_context().find_root().obj.get("own_process"):
+        lean_imports.allow()
     from osparse.packager import package
 
     bundle = package(
