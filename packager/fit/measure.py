@@ -33,6 +33,8 @@ READ = 5_000
 """Documents of a dataset that are tokenised."""
 ENCODED = 200
 """Documents of a dataset that are encoded."""
+CALIBRATED = 100
+"""Documents of a dataset that static scales are taken from."""
 ASKED = 50
 """Queries of a dataset that are scored against them."""
 OPENING = 8
@@ -131,6 +133,11 @@ def _from_dataset(
     }
     documents = [_by_id(encoder.predict(text, "TOKEN_ID")) for text in encoded]
     return documents, [_by_id(tokenizer.predict(text, "TOKEN_ID")) for text in asked], facts
+
+
+def calibration_texts(dataset: Dataset) -> list[str]:
+    """The documents that int8-static takes its scales from."""
+    return [text for _, text in _spread(dataset.documents.select("lang", "text"), CALIBRATED)]
 
 
 def _spread(table: pl.LazyFrame, wanted: int) -> list[tuple[str, str]]:

@@ -24,19 +24,27 @@ from osparse.packager.checkpoint.loaded import LoadedModel
 from osparse.packager.checks import runtimes
 from osparse.packager.checks.emulator import ServerEncoder
 from osparse.packager.compare.parity import Case
-from osparse.packager.export import formats, quantize, torchscript
+from osparse.packager.export import formats, torchscript
 from osparse.packager.export import onnx as onnx_format
+from osparse.packager.quantize import weights
+from osparse.packager.quantize.choice import Quantization, parse
+from osparse.packager.quantize.loss import require_likeness
+from osparse.packager.quantize.rewrite import rewritten
+
+
+def quantized(data: bytes, choice: str) -> bytes:
+    return onnx_format.cleaned(rewritten(data, parse(choice)))
 
 
 @pytest.fixture(scope="module")
 def files(model: Model) -> tuple[bytes, bytes]:
     data = onnx_format.export(torchscript.Graph(LoadedModel.open(model).encoder))
-    return data, quantize.quantized(data)
+    return data, quantized(data, "int8")
 
 
 def test_the_graph_is_int8_throughout(files: tuple[bytes, bytes]) -> None:
     fp32, int8 = (onnx.load_from_string(data) for data in files)
-    assert onnx_format.problems(files[1]) == [] and quantize.quantized(files[0]) == files[1]
+    assert onnx_format.problems(files[1]) == [] and quantized(files[0], "int8") == files[1]
     products = [n.op_type for n in onnx_format._nodes(int8.graph)]
     linear = sum(n.op_type == "MatMul" for n in onnx_format._nodes(fp32.graph)) - 4  # two layers of scores and context
     assert products.count("MatMulInteger") == linear + 1 and "Gemm" not in products
@@ -62,7 +70,7 @@ def test_a_lexical_table_stays_exact(tmp_path: Path) -> None:
     source = LoadedModel.open(world.make_model(tmp_path / "model", lexical=True))
     with torch.no_grad():
         source.encoder.decoder.bias.fill_(-1e4)
-    int8 = quantize.quantized(onnx_format.export(torchscript.Graph(source.encoder)))
+    int8 = quantized(onnx_format.export(torchscript.Graph(source.encoder)), "int8")
     ids, mask = np.arange(5, 17)[None].repeat(2, 0), np.ones((2, 12), np.int64)
     mask[1, 7:] = 0
     found = open_session(int8, "here", threads=1).run(None, dict(zip(INPUTS, (ids, mask), strict=True)))[0]
@@ -73,21 +81,23 @@ def test_a_lexical_table_stays_exact(tmp_path: Path) -> None:
 def test_rows_and_scales_give_the_matrix_back() -> None:
     matrix = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
     matrix[2] = 0
-    values, scales = quantize._per_row(matrix)
+    values, scales = weights.quantised(matrix, per_row=True)
     assert values.dtype == np.uint8 and (scales > 0).all()
-    back = (values.astype(np.float32) - quantize.MIDDLE) * scales[:, None]
+    back = (values.astype(np.float32) - weights.MIDDLE) * scales[:, None]
     assert np.abs(back - matrix).max() <= scales.max() / 2 + 1e-6
 
 
 def test_a_model_that_int8_changes_too_much_is_refused() -> None:
     case = Case("one", np.ones((1, 3), np.int64), np.ones((1, 3), np.int64))
     wanted = np.array([[0.0, 1.0, 2.0]], np.float32)
-    loss = quantize.measure(
-        {"onnx": lambda *_: wanted + np.array([[0, 0.02, 0]], np.float32)}, lambda *_: wanted, [case]
+    loss = require_likeness(
+        {"onnx": lambda *_: wanted + np.array([[0, 0.02, 0]], np.float32)}, lambda *_: wanted, [case], "int8"
     )
     assert loss == {"cosine_above": 0.995, "shared_tokens_above": 1.0, "largest_difference_below": 0.03}
     with pytest.raises(CheckError, match=r"cosine 0\.894.*without `quantize`"):
-        quantize.measure({"onnx": lambda *_: wanted * np.array([[0, 0, 1]], np.float32)}, lambda *_: wanted, [case])
+        require_likeness(
+            {"onnx": lambda *_: wanted * np.array([[0, 0, 1]], np.float32)}, lambda *_: wanted, [case], "int8"
+        )
 
 
 def test_a_quantised_bundle_says_what_it_loses(model: Model, bundle: Bundle, tmp_path: Path) -> None:
