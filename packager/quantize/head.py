@@ -33,7 +33,7 @@ def head_rows(graph: Any) -> str:
 
 
 def quantize_head(graph: Any, precision: Precision, given: Range | None) -> None:
-    """Rewrite the head; embeddings that share its matrix are looked up in it. ``given``: range of the rows, if static."""
+    """Rewrite the head and embeddings that share its matrix; ``given`` is the range of the rows, if static."""
     name = str(head_product(graph).input[1])
     if precision == "fp16":
         halve(graph, name)
