@@ -12,6 +12,7 @@ import pytest
 import torch
 import world
 
+from osparse.cli.main import main
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.dataset import Dataset
 from osparse.contracts.model import Model
@@ -212,7 +213,7 @@ def test_a_choice_that_is_not_known_is_refused(text: str, said: str) -> None:
 def test_a_choice_is_written_as_it_is_read() -> None:
     assert str(parse("int8")) == "int8" and parse("layers=int8,head=int8") == parse("int8")
     assert str(parse("head=fp16")) == "layers=fp32,head=fp16" and parse(str(parse("head=fp16"))) == parse("head=fp16")
-    assert parse("layers=int8-static").calibrated and not Quantization("int8", "fp16").calibrated
+    assert parse("layers=int8-static").calibrated and not parse("layers=int8,head=fp16").calibrated
 
 
 def test_a_static_bundle_is_made_once_for_each_dataset(model: Model, dataset: Dataset, tmp_path: Path) -> None:
@@ -251,8 +252,36 @@ def test_the_table_measures_every_choice(model: Model, dataset: Dataset) -> None
     table = compare_quantizations(model, dataset)
     assert [r.choice for r in table.rows] == ["fp32", *CHOICES_COMPARED]
     fp32, fp16, int8 = (next(r for r in table.rows if r.choice == name) for name in ("fp32", "fp16", "int8"))
-    assert fp32.mean_cosine == 1 and fp32.largest_difference == 0 and fp32.ndcg_change == 0
+    assert fp32.mean_cosine == pytest.approx(1) and fp32.largest_difference == 0 and fp32.ndcg_change == 0
     assert 0.99999 < fp16.mean_cosine and 0.9 < int8.mean_cosine < fp16.mean_cosine
     assert int8.zip_bytes < fp16.zip_bytes < fp32.zip_bytes and int8.cpu_seconds > 0
     assert "recommended: " in table.text() and "nDCG@10 of" in table.judged
     assert [r.choice for r in compare_quantizations(model).rows if "static" in r.choice] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--quantize", "compare", "--output", "bundle", "--format", "onnx"], "leave out --output, --format"),
+        (["--quantize", "int8"], "Missing option '--output'"),
+        (["--quantize", "layers=int4", "--output", "bundle"], "--quantize must be one of fp16"),
+        (["--quantize", "int8-static", "--output", "bundle"], "pass the --dataset to take them from"),
+        (["--quantize", "fp16", "--output", "bundle", "--format", "torchscript"], "--quantize fp16 is for ONNX"),
+    ],
+)
+def test_the_command_refuses_what_does_not_go_together(
+    options: list[str], said: str, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["package", str(model.path.resolve()), *options])
+    assert ended.value.code == 2 and said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_prints_the_table(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["package", str(model.path), "--quantize", "compare"])
+    printed = capsys.readouterr().out
+    assert ended.value.code == 0 and "int8-tensor" in printed and "no judgements\nrecommended: " in printed
