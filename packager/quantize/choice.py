@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 from osparse.errors import InputError
 
@@ -53,7 +53,7 @@ def parse(text: str) -> Quantization:
             reason = "is given twice" if part in chosen else f"is not a part, which are {' and '.join(PARTS)}"
             raise InputError(f"`quantize`: {part!r} of {text!r} {reason}; write for example layers=int8,head=fp16")
         chosen[part] = _precision(value, text)
-    return _checked(Quantization(**chosen), text)
+    return _checked(Quantization(chosen.get("layers", "fp32"), chosen.get("head", "fp32")), text)
 
 
 def _precision(value: str, text: str) -> Precision:
@@ -62,7 +62,7 @@ def _precision(value: str, text: str) -> Precision:
             f"`quantize` must be one of {', '.join(PRECISIONS[1:])}, or name parts as in layers=int8,head=fp16; got "
             f"{value!r}" + (f" in {text!r}" if value != text else "")
         )
-    return cast(Precision, value)
+    return value
 
 
 def _checked(choice: Quantization, text: str) -> Quantization:
