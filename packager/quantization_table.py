@@ -117,7 +117,10 @@ def compare_quantizations(
     Args:
         dataset: its documents calibrate int8-static and show what weights lose; its judged queries show what rankings
             lose. Without it, the probes' texts are used and int8-static is left out.
-        idf, activation, max_length, ignore: as of :func:`osparse.packager.package`.
+        idf: query weights of another's checkpoint, an idf.json.
+        activation: of another's checkpoint that does not say.
+        max_length: ids per document of another's checkpoint.
+        ignore: settings of another's checkpoint that are not to be obeyed.
 
     Raises:
         InputError: the model cannot be packaged.

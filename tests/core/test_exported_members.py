@@ -32,8 +32,8 @@ PUBLIC = {
         Architecture BERT DISTILBERT ELECTRA GTE MODERNBERT ROBERTA load_masked_lm
     """,
     "osparse.packager": """
-        Check Format Graph Onnx Quantization ServerEncoder ServerTokenizer Subject TorchScript Verification
-        package result verify
+        Check Format Graph Onnx Quantization QuantizationTable ServerEncoder ServerTokenizer Subject TorchScript
+        Verification compare_quantizations package result verify
     """,
     "osparse.retrieval": """
         Comparison Contrast Explanation Hit Imported Match Pool Report Searcher WhyNot compare evaluate explain gate

@@ -90,7 +90,7 @@ def command(
     """
     if click.get_current_context().find_root().obj.get("own_process"):
         lean_imports.allow()
-    read = {"idf": idf, "activation": activation, "max_length": max_length, "ignore": ignore}
+    read: dict[str, Any] = {"idf": idf, "activation": activation, "max_length": max_length, "ignore": ignore}
     if quantize == COMPARE:
         _require_unset({"--output": output, "--format": formats, "--name": name, "--target": target})
         return _compare(model, dataset, read)
