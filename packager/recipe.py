@@ -7,21 +7,22 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from osparse.contracts.bundle import MAX_NAME, Bundle
 from osparse.contracts.model import Model
 from osparse.errors import BundleError, CheckError, InputError
 from osparse.opensearch_versions import Target
 from osparse.packager.export import formats
-from osparse.packager.export.formats import Format, Quantization
+from osparse.packager.export.formats import Format
+from osparse.packager.quantize.choice import Quantization
 from osparse.plugins.extras import check
 
 if TYPE_CHECKING:
     from osparse.contracts.dataset import Dataset
 
 log = logging.getLogger("osparse.packager.recipe")
-RECIPE = 3
+RECIPE = 4
 """Raised when the same model would make another bundle; in the manifest as ``checks.recipe``."""
 
 
@@ -38,6 +39,14 @@ class Recipe:
     quantize: Quantization | None = None
     dataset: Dataset | None = None
     """What its fit is measured on; its own probes if None."""
+
+    @property
+    def quantization(self) -> dict[str, Any]:
+        """What the manifest says of it beside what it loses; {} for fp32."""
+        if self.quantize is None:
+            return {}
+        calibrated = self.dataset if self.quantize.calibrated else None
+        return {"scheme": str(self.quantize), **({"calibrated_on": calibrated.fingerprint} if calibrated else {})}
 
     def require_modules(self) -> None:
         """Raises :class:`MissingExtraError` for a format that cannot be exported here."""
@@ -72,9 +81,10 @@ class Recipe:
             raise BundleError(
                 f"{problem}\npass `overwrite=True` to make it again, or choose another `output`"
             ) from None
-        same = (made.checks.get("recipe"), made.model, made.formats, made.name, made.quantization.get("scheme"))
+        quantization = {key: made.quantization[key] for key in ("scheme", "calibrated_on") if key in made.quantization}
+        same = (made.checks.get("recipe"), made.model, made.formats, made.name, quantization)
         same_texts = made.seen is None if self.model.seen is None else made.seen == self.model.seen
-        if same_texts and same == (RECIPE, self.model.fingerprint, list(self.formats), self.name, self.quantize):
+        if same_texts and same == (RECIPE, self.model.fingerprint, list(self.formats), self.name, self.quantization):
             return made
         if overwrite:
             return None

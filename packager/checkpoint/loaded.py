@@ -89,9 +89,8 @@ class LoadedModel:
     @property
     def own_query_tokenizer(self) -> bool:
         """Whether queries have another tokenizer.json than documents, apart from where it cuts."""
-        return truncated(self.tokenizer_json, SERVER_MAX_TOKENS) != truncated(
-            self.query_tokenizer_json, SERVER_MAX_TOKENS
-        )
+        documents, queries = (json.loads(data) for data in (self.tokenizer_json, self.query_tokenizer_json))
+        return {**documents, "truncation": None} != {**queries, "truncation": None}
 
     def tokenizer(self) -> Tokenizer:
         """The packaged tokenizer, truncating as the server will."""

@@ -32,8 +32,8 @@ PUBLIC = {
         Architecture BERT DISTILBERT ELECTRA GTE MODERNBERT ROBERTA load_masked_lm
     """,
     "osparse.packager": """
-        Check Format Graph Import Onnx Quantization ServerEncoder ServerTokenizer Subject TorchScript Verification
-        from_files import_model package result verify
+        Check Format Graph Import Onnx Quantization QuantizationTable ServerEncoder ServerTokenizer Subject TorchScript
+        Verification compare_quantizations from_files import_model package result verify
     """,
     "osparse.retrieval": """
         Comparison Contrast Explanation Feedback Hit Imported Match Pool Report Searcher Setting TuningPlan WhyNot

@@ -94,8 +94,8 @@ def cli(ctx: click.Context, as_json: bool, quiet: bool, verbose: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the ``osparse`` script."""
+    options = {"json": False, "quiet": False, "verbose": False, "own_process": arguments is None}
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = {"json": False, "quiet": False, "verbose": False}
     try:
         code = cli.main(arguments, prog_name="osparse", standalone_mode=False, obj=options)
     except (click.exceptions.Abort, KeyboardInterrupt):
