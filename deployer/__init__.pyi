@@ -13,6 +13,8 @@ from .operate.deploy import ModelOptions, Upgrade, deploy
 from .operate.deploy_result import DeployResult
 from .operate.rollback import RollbackResult, rollback
 from .operate.undeploy import UndeployResult, undeploy
+from .shards.encode import encode_documents
+from .shards.encode_result import EncodeResult
 
 __all__ = [
     "Answer",
@@ -20,6 +22,7 @@ __all__ = [
     "DeletionRow",
     "DeployResult",
     "DocumentRow",
+    "EncodeResult",
     "Gate",
     "Healed",
     "IndexResult",
@@ -31,6 +34,7 @@ __all__ = [
     "deploy",
     "doctor",
     "drift_from",
+    "encode_documents",
     "heal",
     "index_documents",
     "load_rows",

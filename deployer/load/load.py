@@ -13,13 +13,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import Deployment, generated_fields
+from osparse.contracts.shards import ShardSet
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.cluster.index_settings import pipeline_drift
 from osparse.deployer.cluster.inherited_settings import check_source
 from osparse.deployer.load.bulk import Failure, FailureLog, patiently
-from osparse.deployer.load.bundle_store import fetch_part
 from osparse.deployer.load.documents import (
     HASH_FIELD,
     Row,
@@ -28,22 +29,18 @@ from osparse.deployer.load.documents import (
     read_documents,
     read_removals,
 )
-from osparse.deployer.load.encoders import FeatureSource, cores, open_source
+from osparse.deployer.load.encode_here import Where
+from osparse.deployer.load.prepare import prepare_load, settle_encoding
 from osparse.deployer.load.read_deployment import read_deployment
 from osparse.deployer.load.refresh import seldom_refreshed
-from osparse.deployer.load.stream import Load, LoadCounts
+from osparse.deployer.load.stream import LoadCounts
+from osparse.deployer.load.vectors import RowVectors, encoded_rows
 from osparse.errors import ClusterError, InputError
+from osparse.io.file_folders import open_folder
 from osparse.io.progress import progress
 from osparse.io.streams import STANDARD_INPUT
 
 __all__ = ["HASH_FIELD", "IndexResult", "index_documents", "load_rows"]
-
-
-BATCH = 256
-"""Documents sent together where osparse encodes."""
-ENCODING_BATCH = 16
-"""Where the cluster encodes: queries by text wait for the model meanwhile. Measured, batches of 16 load as fast as of
-256 (105 and 106 documents a second), and the slowest query took 252 ms instead of up to 10 s."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,12 @@ class IndexResult:
     """Rows left out because a later row of the same batch has their id."""
     deleted: int = 0
     encoded: int = 0
-    """Texts that osparse encoded."""
+    """Texts that were encoded on this machine."""
+    cut: int = 0
+    """Documents whose text is longer than the encoder reads: their vector is of its beginning only. Where the cluster
+    encodes this is not counted."""
+    encoder: str = ""
+    """Who encoded, and why."""
 
     def __str__(self) -> str:
         rate = f", {self.indexed / self.seconds:,.0f}/s" if self.indexed and self.seconds > 0 else ""
@@ -77,6 +79,8 @@ class IndexResult:
         lines += [f"  {failure.id}: {failure.reason}" for failure in self.first_failures]
         many = [(text, count) for text, count in self.complaints.items() if count > FailureLog.SHOWN]
         lines += [f"  {count:,} documents: {text}" for text, count in many]
+        if self.cut:
+            lines.append(f"  {self.cut:,} texts are longer than the encoder reads: only their beginning was encoded")
         if self.repeated:
             lines.append(f"  {self.repeated:,} rows have the id of a later row: the later one counts")
         return "\n".join([*lines, *([f"all failures: {self.failures}"] if self.failures else [])])
@@ -97,6 +101,9 @@ def index_documents(
     workers: int | None = None,
     failures: Path = Path("failed.jsonl"),
     force: bool = False,
+    encode: Where = "auto",
+    bundle: Bundle | None = None,
+    encoded: Path | str | None = None,
 ) -> IndexResult:
     """Load documents into the deployment ``index``; ids are kept, so a second run does no harm.
 
@@ -113,24 +120,36 @@ def index_documents(
         delete: Files of ids to delete, after the documents.
         id_field: The name that the rows have for the id; None takes ``id`` or ``_id``.
         text_field: The name that the rows have for the text; None takes ``text``.
-        batch: Documents looked up and sent together; None takes :data:`BATCH`, or :data:`ENCODING_BATCH` in mode
-            ml-commons.
+        batch: Documents looked up and sent together; None takes 256, or 16 where the cluster encodes.
         workers: Processes that encode (client mode), each with one thread; None takes one per core for more than a few
             documents.
         failures: Where the documents that failed are listed with their reason; written only if there are any.
         force: Encode and send documents that are there with the same content too, in case somebody else changed their
             text or their vector since.
+        encode: Who encodes in mode ml-commons: "cluster", its pipeline; "here", this machine, whose vectors are written
+            past the pipeline; "auto" as :func:`osparse.deployer.load.encode_here.choose_encoding` says. The pipeline
+            stays in place for other writers.
+        bundle: The index's bundle, to encode on this machine with.
+        encoded: A folder or URL of shards that ``osparse encode`` made with the index's bundle, instead of ``paths``.
 
     Raises:
-        InputError: a path that cannot be read or written; what was indexed before it stays.
+        InputError: a path that cannot be read or written; what was indexed before it stays. Or ``encoded`` or
+            ``bundle`` is not of the index's bundle; nothing was indexed then.
+        CheckError: what would be written differs from what the cluster's encoder gives; nothing was indexed.
         ClusterError: the index is not a deployment, the cluster failed as a whole, or it refuses a whole batch alike.
         OsparseError: an encoder process died; the message names its documents.
     """
-    _check(paths, delete, batch, workers, failures)
-    documents, removals = count_documents(paths), count_removals(delete)
+    _check(paths, delete, batch, workers, failures, encoded)
+    if encoded is not None and encode != "auto":
+        raise InputError("`encode` and `encoded` exclude each other: the shards have the vectors; leave one out")
+    shards = None if encoded is None else ShardSet.open(open_folder(encoded))
+    documents, removals = count_documents(paths) if shards is None else shards.rows, count_removals(delete)
     total = None if documents is None or removals is None else documents + removals
-    rows = chain(read_documents(paths, id_field=id_field, text_field=text_field), read_removals(delete))
-    return load_rows(cluster, index, rows, total, batch=batch, workers=workers, failures=failures, force=force)
+    given = read_documents(paths, id_field=id_field, text_field=text_field) if shards is None else encoded_rows(shards)
+    return load_rows(
+        cluster, index, chain(given, read_removals(delete)), total, batch=batch, workers=workers, failures=failures,
+        force=force, encode=encode, bundle=bundle, shards=shards,
+    )  # fmt: skip
 
 
 def load_rows(
@@ -143,8 +162,14 @@ def load_rows(
     workers: int | None = None,
     failures: Path = Path("failed.jsonl"),
     force: bool = False,
+    encode: Where = "auto",
+    bundle: Bundle | None = None,
+    shards: ShardSet | None = None,
 ) -> IndexResult:
     """:func:`index_documents` for rows from anywhere; ``total`` is for the progress bar, None where it is not known.
+
+    Args:
+        shards: Where ``rows`` bring their vectors: the set that they were read from.
 
     Raises:
         As :func:`index_documents`.
@@ -153,7 +178,13 @@ def load_rows(
     failed = FailureLog(failures)
     api = ClusterApi(cluster)
     concrete, deployment = _target(api, index)
-    load = prepare_load(api, concrete, deployment, total, batch=batch, workers=workers)
+    given = None
+    if shards is not None:
+        shards.check_bundle(deployment.bundle, deployment.fingerprint, concrete)
+        given = RowVectors()
+        encode = "auto" if deployment.mode == "client" else "cluster"  # every text has its vector
+    encoding, rows = settle_encoding(api, concrete, deployment, rows, total, encode, bundle, given)
+    load = prepare_load(api, concrete, deployment, total, batch=batch, workers=workers, encoding=encoding, given=given)
     load.force = force
     try:
         with seldom_refreshed(api, concrete, total), progress(f"index {index}", total, "documents") as bar:
@@ -161,28 +192,7 @@ def load_rows(
     finally:
         failed.close()
     patiently(lambda: api.refresh(concrete))
-    return _result(index, done, failed, time.monotonic() - started)
-
-
-def prepare_load(
-    api: ClusterApi,
-    index: str,
-    deployment: Deployment,
-    total: int | None,
-    *,
-    batch: int | None = None,
-    workers: int | None = None,
-) -> Load:
-    """A load into one concrete index, with the encoder that its deployment names and nobody else's."""
-
-    def encoder() -> FeatureSource:
-        archive = patiently(lambda: fetch_part(api, deployment, "onnx"))
-        return open_source(archive, deployment.key_style, workers, total)
-
-    uuid = patiently(lambda: api.index_uuid(index))
-    if deployment.mode != "client":
-        return Load(api, index, deployment, None, batch or ENCODING_BATCH, uuid=uuid)
-    return Load(api, index, deployment, encoder, batch or BATCH, senders=(workers or cores()) + 1, uuid=uuid)
+    return _result(index, done, failed, time.monotonic() - started, str(encoding))
 
 
 def _target(api: ClusterApi, index: str) -> tuple[str, Deployment]:
@@ -206,21 +216,28 @@ def _target(api: ClusterApi, index: str) -> tuple[str, Deployment]:
 
 
 def _check(
-    paths: Sequence[Path], delete: Sequence[Path], batch: int | None, workers: int | None, failures: Path
+    paths: Sequence[Path],
+    delete: Sequence[Path],
+    batch: int | None,
+    workers: int | None,
+    failures: Path,
+    encoded: Path | str | None,
 ) -> None:
     if batch is not None and batch < 1:
         raise InputError(f"`batch` must be at least 1, got {batch}")
     if workers is not None and workers < 1:
         raise InputError(f"`workers` must be at least 1, got {workers}")
-    if not paths and not delete:
+    if not paths and not delete and encoded is None:
         raise InputError("there is nothing to do: give documents to index, or files of ids as `delete`")
+    if paths and encoded is not None:
+        raise InputError("give documents or, as `encoded`, shards that hold them with their vectors; not both")
     if [*paths, *delete].count(STANDARD_INPUT) > 1:
         raise InputError("standard input (-) can be read once: give it for the documents or for the ids to delete")
     if failures.resolve() in [path.resolve() for path in (*paths, *delete)]:
         raise InputError(f"{failures} is both an input and the list of failures; pass another file as `failures`")
 
 
-def _result(index: str, done: LoadCounts, failed: FailureLog, seconds: float) -> IndexResult:
+def _result(index: str, done: LoadCounts, failed: FailureLog, seconds: float, encoder: str) -> IndexResult:
     return IndexResult(
         index=index,
         indexed=done.indexed,
@@ -233,4 +250,6 @@ def _result(index: str, done: LoadCounts, failed: FailureLog, seconds: float) ->
         repeated=done.repeated,
         deleted=done.deleted,
         encoded=done.encoded,
+        cut=done.cut,
+        encoder=encoder,
     )

@@ -5,9 +5,8 @@ Memory does not grow with the corpus: a fixed number of batches is in progress, 
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,12 +16,11 @@ from osparse.contracts.deployment import META_KEY, Deployment, generated_fields
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.load.bulk import Failure, FailureLog, Line, patiently, send_bulk, stored_hashes
 from osparse.deployer.load.documents import HASH_FIELD, DeletionRow, DocumentRow, Row, UnusableRow
-from osparse.deployer.load.encoders import FeatureSource
 from osparse.deployer.load.stored_sources import StoredSource, stored_sources
+from osparse.deployer.load.vectors import VectorSource, with_text
 from osparse.errors import ClusterError, InputError, OsparseError
 from osparse.io.progress import Bar
 
-NO_FEATURES = b"{}"
 CONFLICTS = 5
 """How often a document that others keep changing is merged with their change again."""
 
@@ -38,7 +36,9 @@ class LoadCounts:
     repeated: int = 0
     """Left out because a later row of the same batch has their id."""
     encoded: int = 0
-    """Texts that osparse encoded: those of the indexed documents that have any, in client mode."""
+    """Texts that were encoded on this machine."""
+    cut: int = 0
+    """Documents whose text is longer than the encoder reads, and whose vector is of its beginning only."""
     failures: list[Failure] = field(default_factory=list)
     stop: OsparseError | None = None
     """Why nothing more should be sent."""
@@ -49,6 +49,7 @@ class LoadCounts:
         self.deleted += other.deleted
         self.repeated += other.repeated
         self.encoded += other.encoded
+        self.cut += other.cut
 
 
 @dataclass
@@ -58,8 +59,8 @@ class Load:
     api: ClusterApi
     index: str
     deployment: Deployment
-    encoder: Callable[[], FeatureSource] | None
-    """Client mode: opened when the first text is to be encoded."""
+    vectors: VectorSource | None
+    """Gives the vectors that are sent with the documents; None where the cluster's pipeline makes them all."""
     batch: int = 256
     senders: int = 2
     """Batches under way at once."""
@@ -67,8 +68,6 @@ class Load:
     """Send documents that are there with the same content too."""
     uuid: str | None = None
     """Of the index when the load began; None: whether it is still the same is not checked."""
-    _source: FeatureSource | None = None
-    _opening: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, rows: Iterable[Row], failed: FailureLog, bar: Bar) -> LoadCounts:
         """Load every row; the failures go to ``failed``, in the order of the rows.
@@ -105,8 +104,8 @@ class Load:
                 report()
             raise
         finally:
-            if self._source is not None:
-                self._source.close()
+            if self.vectors is not None:
+                self.vectors.close()
             pool.shutdown(wait=True, cancel_futures=True)
             for _, _, future in in_progress:  # beside the batch that ended the load
                 if not future.cancelled() and future.exception() is None:
@@ -178,18 +177,18 @@ class Load:
         return refused
 
     def _lines(self, documents: list[DocumentRow], stored: Collection[str], done: LoadCounts) -> list[Line]:
-        members = dict[str, bytes]()
-        if self.deployment.mode == "client":
-            filled = [document for document in documents if document.text.strip()]
-            done.encoded = len(filled)
-            name = f'"{self.deployment.field}":'.encode()
-            for document, features in zip(filled, self._encode(filled), strict=True):
-                if features != NO_FEATURES:  # without the field, as a blank text
-                    members[document.id] = name + features
-        ingest = self.deployment.mode == "client"
+        filled = with_text(documents)
+        own, left = dict[str, bytes](), {document.id for document in filled}  # left: the pipeline encodes them
+        if self.vectors is not None:
+            own, known, encoded, cut = self.vectors.members(filled)
+            left -= known
+            done.encoded, done.cut = encoded, cut
+        scripted = self.deployment.vector == "semantic"
+        client = self.deployment.mode == "client"  # its index has no pipeline
         lines = [
-            Line(document.id, {}, ingest or bool(document.text.strip()), members.get(document.id, b""))
+            Line(document.id, {}, client or document.id in left, member, scripted=scripted and bool(member))
             for document in documents
+            for member in (own.get(document.id, b""),)
         ]
         return self._merged(lines, {document.id: document for document in documents}, stored)
 
@@ -199,14 +198,6 @@ class Load:
         generated = [*generated_fields(self.deployment), HASH_FIELD]
         sources = stored_sources(self.api, self.index, known, generated)
         return [line._replace(**_content(documents[line.id], sources.get(line.id))) for line in lines]
-
-    def _encode(self, documents: list[DocumentRow]) -> list[bytes]:
-        if not documents or self.encoder is None:
-            return []
-        with self._opening:
-            if self._source is None:
-                self._source = self.encoder()
-        return self._source.encode([document.id for document in documents], [document.text for document in documents])
 
     def _refused_alike(self, lines: list[Line], refused: list[Failure]) -> OsparseError | None:
         alike = len(refused) == len(lines) and len({failure.reason for failure in refused}) == 1

@@ -13,7 +13,7 @@ from mlcommons_server import MLCommonsServer
 
 from osparse.contracts.bundle import Bundle
 from osparse.deployer import deploy, index_documents
-from osparse.deployer.load.encoders import cores
+from osparse.deployer.encode.encoders import cores
 from osparse.errors import ClusterError, InputError
 
 from .conftest import client
