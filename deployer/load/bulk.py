@@ -37,11 +37,9 @@ BACKOFF = 0.5
 (Retry-After) is given that time, by :meth:`Cluster.request`."""
 LONGEST_WAIT = 10.0
 
-_SCRIPT_HEAD = (
-    b'{"scripted_upsert":true,"upsert":{},"script":{"lang":"painless","source":"ctx._source = params.source",'
-    b'"params":{"source":'
-)
-_SCRIPT_END = b"}}}"
+_SCRIPT = b'"script":{"lang":"painless","source":"ctx._source = params.source","params":{"source":'
+_UPSERT = b'"scripted_upsert":true,"upsert":{},'
+"""Writes the document where there is none; the server refuses it beside a version."""
 
 _PLACE = re.compile(r"^.*?(?::| row )\d+: ")
 """path:line, or the row of a table, that a complaint about a row begins with."""
@@ -81,8 +79,8 @@ class Failure:
 
     @property
     def is_conflict(self) -> bool:
-        """Whether somebody else wrote the document since it was looked at."""
-        return self.reason.startswith("409:")
+        """Whether somebody else wrote the document, or deleted it, since it was looked at."""
+        return self.reason.startswith("409:") or (self.reason.startswith("404:") and "document missing" in self.reason)
 
 
 class FailureLog:
@@ -271,7 +269,8 @@ def _encoded(line: Line) -> bytes:
     action_line, before, after = ndjson([{"index": action}]), b"", b""
     if line.scripted:
         action.pop("pipeline", None)
-        action_line, before, after = ndjson([{"update": action}]), _SCRIPT_HEAD, _SCRIPT_END
+        upsert = _UPSERT if line.version is None else b""
+        action_line, before, after = ndjson([{"update": action}]), b"{" + upsert + _SCRIPT, b"}}}"
     source = ndjson([line.source])[:-1]
     if line.member:
         source = source[:-1] + (b"," if line.source else b"") + line.member + b"}"

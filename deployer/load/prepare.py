@@ -45,6 +45,10 @@ def settle_encoding(
         InputError: what is asked for cannot be had.
         CheckError: this machine was asked for, or the vectors are given, and they differ from the cluster's.
     """
+    if deployment.chunks and given is not None:
+        raise InputError(
+            f"{index} keeps a vector for each piece of a text, and its pipeline makes them; load it without `encoded`"
+        )
     encoding = choose_encoding(api, index, deployment, total, asked, bundle)
     if deployment.mode == "client" or not (encoding.here or given is not None):
         return encoding, rows
@@ -102,11 +106,6 @@ def _vectors(
     archive = encoding.archive if encoding.here else None
     if archive is None and given is None:
         return None
-    if deployment.chunks:
-        raise InputError(
-            f"{index} keeps a vector for each piece of a text (`chunk_text`), and those are made by its pipeline only; "
-            "load it without `encoded` and with `encode=cluster`"
-        )
     field = vector_field(api, index, deployment)
 
     def source(path: Callable[[], Path]) -> FeatureSource:

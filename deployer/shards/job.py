@@ -214,8 +214,8 @@ def _table(rows: Sequence[DocumentRow | DeletionRow], vectors: dict[int, Vector]
         "text": [row.text for row in documents],
         "fields": [json.dumps(fields, ensure_ascii=False, separators=(",", ":")) for fields in others],
         "cleared": [sorted(row.cleared) for row in documents],
-        "ids": [vector.ids for vector in made],
-        "weights": [vector.weights for vector in made],
+        "ids": [vector.ids.tolist() for vector in made],
+        "weights": [vector.weights.tolist() for vector in made],
         "cut": [vector.cut for vector in made],
     }
     types = columns()

@@ -44,7 +44,7 @@ class _Part(click.ParamType[tuple[int, int]]):
 @click.option("--workers", type=click.IntRange(1), help="Processes that encode.  [default: one per core]")
 @click.option("--shard-rows", type=click.IntRange(1), default=4096, show_default=True, help="Input rows of a shard.")
 @click.option("--failures", type=FOLDER,
-              help="Lists the rows that are no documents, if any are.  [default: failed.jsonl, or failed-I-of-N.jsonl]")  # fmt: skip
+              help="Lists rows that are no documents.  [default: failed.jsonl, or failed-I-of-N.jsonl]")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace shards of other rows, of another bundle or other settings.")
 def encode_command(documents: tuple[Path, ...], bundle: Path, output: str, **options: Any) -> None:
     """Encode DOCUMENTS into Parquet shards, without a cluster and without torch.

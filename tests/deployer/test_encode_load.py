@@ -1,0 +1,224 @@
+"""Shards and this machine's encoder write what the cluster's own pipeline writes, past it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mlcommons_models import Runtime
+from mlcommons_server import MLCommonsServer
+
+from osparse.contracts.bundle import Bundle
+from osparse.deployer import DocumentRow, Serving, Upgrade, deploy, encode_documents, index_documents, load_rows
+from osparse.deployer.load import encode_here
+from osparse.deployer.load.documents import HASH_FIELD
+from osparse.errors import CheckError, InputError
+from osparse.formula.lucene_rounding import quantise
+
+from .conftest import TEXTS, client
+from .test_encode_shards import LONG, ROWS, write
+
+FIELDS = ["rank_features", "sparse_vector", "semantic"]
+GOOD = [row for row in ROWS if row["id"] != "no text"]
+
+
+@pytest.fixture
+def shards(small_bundle: Bundle, tmp_path: Path) -> Path:
+    encode_documents([write(tmp_path / "d.jsonl", GOOD)], small_bundle, tmp_path / "shards", shard_rows=7, workers=1)
+    return tmp_path / "shards"
+
+
+def vector(source: dict[str, Any]) -> dict[str, float] | None:
+    return source.get("sparse_embedding") or source.get("text_semantic_info", {}).get("embedding")
+
+
+def without_weights(source: dict[str, Any]) -> dict[str, Any]:
+    info = source.get("text_semantic_info", {})
+    rest = {k: v for k, v in source.items() if k not in ("sparse_embedding", "text_semantic_info")}
+    return {**rest, "model": info.get("model")}
+
+
+def assert_alike(
+    found: dict[str, dict[str, Any]], expected: dict[str, dict[str, Any]], *, rounded: bool, prune: float = 0
+) -> None:
+    """Equal weights, rounded as a feature field rounds them where ``rounded``; everything else equal.
+
+    A weight that the rounding moves across the threshold of ``prune`` may be missing from one of them.
+    """
+    assert found.keys() == expected.keys()
+    for i, source in expected.items():
+        assert without_weights(found[i]) == without_weights(source)
+        there, here = vector(source), vector(found[i])
+        assert (there is None) == (here is None), i
+        if there is not None and here is not None:
+            weights = np.array([*there.values()], np.float32)
+            wanted = dict(zip(there, (quantise(weights) if rounded else weights).tolist(), strict=True))
+            limits = {token for token in wanted.keys() ^ here.keys()}
+            assert not limits or rounded, "without the rounding the same weights are pruned"
+            threshold = prune * max(there.values())
+            assert all({**there, **here}[token] == pytest.approx(threshold, rel=2**-7) for token in limits)
+            common = wanted.keys() & here.keys()
+            assert len(common) > len(limits) * 20
+            shown, expected_weights = ({t: some[t] for t in common} for some in (here, wanted))
+            assert shown == pytest.approx(expected_weights, rel=1e-6 if not rounded else 2**-8)
+
+
+def stored(server: MLCommonsServer, bundle: Bundle, name: str = "products") -> dict[str, dict[str, Any]]:
+    return server.indices[f"{name}-{bundle.short}"].documents
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("prune", [None, 0.3])
+def test_every_field_gets_what_its_own_encoder_gives(
+    field: Any, prune: float | None, server: MLCommonsServer, small_bundle: Bundle, shards: Path, tmp_path: Path
+) -> None:
+    cluster = client(server)
+    for name in ("by-cluster", "by-shards", "by-here"):
+        deploy(small_bundle, cluster, name, serving=Serving(field=field, prune_ratio=prune))
+    path = tmp_path / "d.jsonl"
+    index_documents(cluster, "by-cluster", [path], encode="cluster", batch=256)
+    first = index_documents(cluster, "by-shards", [], encoded=shards)
+    again = index_documents(cluster, "by-shards", [], encoded=shards)
+    assert (first.failed, first.encoded, first.cut, again.indexed) == (0, 0, 1, 0)
+    here = index_documents(cluster, "by-here", [path], encode="here", bundle=small_bundle)
+    assert (here.failed, here.encoder, here.cut) == (0, "here: as asked", 1) and here.encoded > 0
+    expected = stored(server, small_bundle, "by-cluster")
+    assert_alike(stored(server, small_bundle, "by-shards"), expected, rounded=True, prune=prune or 0)
+    assert_alike(stored(server, small_bundle, "by-here"), expected, rounded=False)
+    forced = index_documents(cluster, "by-here", [path], encode="here", bundle=small_bundle, force=True)
+    assert forced.failed == 0, "documents that are there are replaced by version"
+    assert_alike(stored(server, small_bundle, "by-here"), expected, rounded=False)
+    for name in ("by-shards", "by-here"):  # other writers' documents are encoded by the pipeline, which is still there
+        load_rows(cluster, name, iter([DocumentRow("later", {"text": TEXTS[0]})]), 1, encode="cluster")
+        assert vector(stored(server, small_bundle, name)["later"])
+
+
+def test_one_encoding_serves_both_modes(
+    server: MLCommonsServer, core: MLCommonsServer, small_bundle: Bundle, shards: Path
+) -> None:
+    for one in (server, core):
+        deploy(small_bundle, client(one), "products")
+        assert index_documents(client(one), "products", [], encoded=shards).failed == 0
+    assert [set(stored(one, small_bundle)) for one in (server, core)] == [{row["id"] for row in GOOD} - {"d0"}] * 2
+    weights = [[*(vector(source) or {}).values()] for source in stored(server, small_bundle).values()]
+    assert weights == [[*(vector(source) or {}).values()] for source in stored(core, small_bundle).values()]
+    assert all(value == quantise(np.float32([value]))[0] for some in weights for value in some)
+
+
+def test_the_shards_of_another_bundle_are_refused(
+    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, shards: Path, tmp_path: Path
+) -> None:
+    deploy(other_bundle, client(server), "products")
+    with pytest.raises(InputError, match=f"{small_bundle.short}.*serves bundle tiny .{other_bundle.short}"):
+        index_documents(client(server), "products", [], encoded=shards)
+    with pytest.raises(InputError, match="give the bundle that was deployed"):
+        index_documents(client(server), "products", [tmp_path / "d.jsonl"], bundle=small_bundle)
+    calls = len(server.calls)
+    with pytest.raises(InputError, match=f"serves bundle tiny .{other_bundle.short}"):
+        deploy(other_bundle, client(server), "products", upgrade=Upgrade(encoded=shards))
+    assert len(server.calls) == calls, "nothing was asked of the cluster"
+    assert stored(server, other_bundle) == {}
+
+
+def test_an_index_of_pieces_takes_neither(server: MLCommonsServer, small_bundle: Bundle, shards: Path) -> None:
+    deploy(small_bundle, client(server), "products", serving=Serving(chunk_text=True))
+    for given in ({"encoded": shards, "paths": []}, {"encode": "here", "bundle": small_bundle}):
+        with pytest.raises(InputError, match="keeps a vector for each piece of a text"):
+            index_documents(client(server), "products", **{"paths": [shards.parent / "d.jsonl"], **given})
+
+
+def test_who_encodes_is_settled_by_a_rule(
+    server: MLCommonsServer, small_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, path = client(server), write(tmp_path / "d.jsonl", GOOD)
+    deploy(small_bundle, cluster, "products")
+    one = write(tmp_path / "one.jsonl", [{"id": "one", "text": "pear"}])
+    assert index_documents(cluster, "products", [one]).encoder == (
+        "cluster: the encoder is not on this machine, or the index keeps pieces"
+    )
+    stored(server, small_bundle).clear()
+    assert index_documents(cluster, "products", [one], bundle=small_bundle).encoder == "here: the index is empty"
+    assert index_documents(cluster, "products", [path], bundle=small_bundle).encoder.startswith("cluster: the load is")
+    monkeypatch.setattr(encode_here, "MANY", 3)
+    assert (
+        index_documents(cluster, "products", [path], bundle=small_bundle).encoder
+        == f"here: the load has {len(GOOD)} rows"
+    )
+    with pytest.raises(InputError, match="needs the encoder; give `bundle`"):
+        index_documents(cluster, "products", [path], encode="here")
+    with pytest.raises(InputError, match="exclude each other"):
+        index_documents(cluster, "products", [], encode="here", encoded="shards")
+
+
+def test_unequal_weights_leave_the_encoding_to_the_cluster(
+    server: MLCommonsServer, small_bundle: Bundle, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, path = client(server), tmp_path / "d.jsonl"
+    deploy(small_bundle, cluster, "products")
+    predict = Runtime.predict
+
+    def off(self: Runtime, text: str, form: str = "WORD") -> dict[str, float]:
+        return {token: weight * 1.05 for token, weight in predict(self, text, form).items()}
+
+    monkeypatch.setattr(Runtime, "predict", off)
+    for options in ({"paths": [path], "encode": "here", "bundle": small_bundle}, {"paths": [], "encoded": shards}):
+        with pytest.raises(CheckError, match="the encoder behind products-.*is not the proved one"):
+            index_documents(cluster, "products", **options)  # type: ignore[arg-type]
+        assert stored(server, small_bundle) == {}
+    load = index_documents(cluster, "products", [path], bundle=small_bundle)
+    assert load.encoder == "cluster: this machine's weights differ" and load.failed == 0
+
+
+@pytest.mark.parametrize("mode", ["client", "ml-commons"])
+def test_a_copy_takes_vectors_from_shards_and_encodes_the_rest_here(
+    mode: Any, server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, shards: Path, tmp_path: Path
+) -> None:
+    cluster = client(server)
+    deploy(other_bundle, cluster, "products", mode=mode)
+    index_documents(cluster, "products", [tmp_path / "d.jsonl"], batch=256)
+    load_rows(cluster, "products", iter([DocumentRow("more", {"text": "more pears"})]), 1)
+    deploy(small_bundle, cluster, "expected", mode=mode)
+    index_documents(cluster, "expected", [tmp_path / "d.jsonl"], batch=256)
+    load_rows(cluster, "expected", iter([DocumentRow("more", {"text": "more pears"})]), 1)
+    asked: list[str] = []
+    predict = Runtime.predict
+
+    def counted(self: Runtime, text: str, form: str = "WORD") -> dict[str, float]:
+        asked.append(text)
+        return predict(self, text, form)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Runtime, "predict", counted)
+        deploy(small_bundle, cluster, "products", mode=mode, upgrade=Upgrade(encoded=shards))
+    rest = stored(server, small_bundle)
+    expected = stored(server, small_bundle, "expected")
+    expected["long"][HASH_FIELD] = rest["long"][HASH_FIELD]  # a copy takes no field out
+    assert_alike(rest, expected, rounded=True)
+    given = [value for i, source in rest.items() if i != "more" for value in (vector(source) or {}).values()]
+    assert given == quantise(np.array(given, np.float32)).tolist(), "of the shards, not encoded again"
+    assert LONG not in asked, "only the probes and the sample are encoded by the cluster"
+
+
+def test_a_document_that_goes_away_meanwhile_is_written_anew(
+    server: MLCommonsServer, small_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a semantic field the write is a script, which the server answers with 404 where the document is gone."""
+    cluster = client(server)
+    deploy(small_bundle, cluster, "products", serving=Serving(field="semantic"))
+    index_documents(cluster, "products", [write(tmp_path / "a.jsonl", [{"id": "a", "text": "pear"}])])
+    index, real = server.indices[f"products-{small_bundle.short}"], server.bulk
+    path = write(tmp_path / "b.jsonl", [{"id": "a", "text": "bread"}])
+    gone: list[str] = []
+
+    def bulk(request: Any) -> Any:
+        if not gone and json.loads(request.data.splitlines()[0]).get("update", {}).get("if_seq_no") is not None:
+            gone.append("a")
+            index.delete("a")
+        return real(request)
+
+    monkeypatch.setattr(server, "bulk", bulk)
+    load = index_documents(cluster, "products", [path], encode="here", bundle=small_bundle)
+    assert gone == ["a"] and (load.indexed, load.failed) == (1, 0) and index.documents["a"]["text"] == "bread"
