@@ -180,7 +180,7 @@ def load_rows(
     concrete, deployment = _target(api, index)
     given = None
     if shards is not None:
-        shards.check_bundle(deployment.bundle, deployment.fingerprint, concrete)
+        shards.check_bundle(deployment.bundle, deployment.fingerprint, f"serves in {concrete}")
         given = RowVectors()
         encode = "auto" if deployment.mode == "client" else "cluster"  # every text has its vector
     encoding, rows = settle_encoding(api, concrete, deployment, rows, total, encode, bundle, given)

@@ -157,7 +157,7 @@ def _opened(upgrade: Upgrade, bundle: Bundle) -> ShardSet | None:
     if upgrade.encoded is None:
         return None
     shards = ShardSet.open(open_folder(upgrade.encoded))
-    shards.check_bundle(bundle.name, bundle.fingerprint, "`bundle`")
+    shards.check_bundle(bundle.name, bundle.fingerprint, "is to be deployed")
     return shards
 
 

@@ -73,7 +73,7 @@ def encode_documents(
             job.run()
         else:
             shards = ShardSet.open(open_folder(since), complete=False)
-            shards.check_bundle(bundle.name, bundle.fingerprint, "`bundle`")
+            shards.check_bundle(bundle.name, bundle.fingerprint, "is to encode")
             with VectorLookup(shards) as job.lookup:
                 job.run()
     finally:

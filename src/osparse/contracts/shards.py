@@ -196,13 +196,13 @@ class ShardSet:
         for name in self.names:
             yield read_table(self.folder, name)
 
-    def check_bundle(self, bundle: str, fingerprint: str, where: str) -> None:
-        """Raises :class:`InputError` unless the vectors are of the bundle that ``where`` serves."""
+    def check_bundle(self, bundle: str, fingerprint: str, use: str) -> None:
+        """Raises :class:`InputError` unless the vectors are of this bundle; ``use`` says what is done with it."""
         if self.first.fingerprint != fingerprint:
             raise InputError(
                 f"the shards in {self.folder.location} were encoded with bundle {self.first.bundle} "
-                f"({self.first.fingerprint[:12]}), and {where} serves bundle {bundle} ({fingerprint[:12]}); encode "
-                f"the documents with that bundle: osparse encode --bundle"
+                f"({self.first.fingerprint[:12]}), and bundle {bundle} ({fingerprint[:12]}) {use}; encode the "
+                "documents with that one (osparse encode)"
             )
 
 
