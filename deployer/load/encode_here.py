@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -23,7 +23,7 @@ from osparse.deployer.load.vectors import GivenVectors
 from osparse.deployer.mlcommons.api import MLCommons
 from osparse.deployer.mlcommons.proof import TOLERANCE, check_weights
 from osparse.encoders.onnx_encoder import OnnxEncoder
-from osparse.errors import CheckError, InputError
+from osparse.errors import AccessError, CheckError, InputError
 
 log = logging.getLogger("osparse.deployer.load.encode_here")
 
@@ -102,9 +102,18 @@ _REASONS = {
 def _archive(api: ClusterApi, deployment: Deployment, bundle: Bundle | None) -> Archive | None:
     if bundle is not None:
         return (lambda: bundle.zip_path("onnx")) if "onnx" in bundle.files else None
-    if deployment.mode != "client" and "onnx" not in patiently(lambda: stored_parts(api, deployment.fingerprint)):
+    if deployment.mode != "client" and "onnx" not in _stored(api, deployment):
         return None
     return lambda: patiently(lambda: fetch_part(api, deployment, "onnx"))
+
+
+def _stored(api: ClusterApi, deployment: Deployment) -> Collection[str]:
+    """The bundle's parts in the cluster; a load in mode ml-commons needs no right to read them."""
+    try:
+        return patiently(lambda: stored_parts(api, deployment.fingerprint))
+    except AccessError as problem:
+        log.info("whether the encoder is stored in the cluster is not known: %s", problem)
+        return ()
 
 
 def sampled(rows: Iterable[Row]) -> tuple[list[DocumentRow], Iterator[Row]]:

@@ -64,8 +64,7 @@ class IndexResult:
     encoded: int = 0
     """Texts that were encoded on this machine."""
     cut: int = 0
-    """Documents whose text is longer than the encoder reads: their vector is of its beginning only. Where the cluster
-    encodes this is not counted."""
+    """Documents whose text is longer than the encoder reads: their vector is of its beginning only."""
     encoder: str = ""
     """Who encoded, and why."""
 

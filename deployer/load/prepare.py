@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from osparse.contracts.bundle import Bundle
@@ -18,7 +19,8 @@ from osparse.deployer.load.encode_here import Encoding, Where, choose_encoding, 
 from osparse.deployer.load.read_deployment import query_encoder
 from osparse.deployer.load.stream import Load
 from osparse.deployer.load.vectors import GivenVectors, VectorField, VectorSource
-from osparse.errors import CheckError, InputError
+from osparse.errors import CheckError, InputError, OsparseError
+from osparse.formula.query_encoder import QueryEncoder
 
 log = logging.getLogger("osparse.deployer.load.prepare")
 
@@ -53,7 +55,7 @@ def settle_encoding(
     if deployment.mode == "client" or not (encoding.here or given is not None):
         return encoding, rows
     sample, rows = sampled(rows)
-    tokens = _tokens(api, deployment)() if given is not None else ()
+    tokens = _tokenizer(api, deployment)().lexicon.tokens if given is not None else ()
     try:
         archive = encoding.archive() if encoding.here and encoding.archive is not None else None
         prove_equal(api, index, deployment, sample, archive=archive, given=given, tokens=tokens, bundle=bundle)
@@ -88,10 +90,11 @@ def prepare_load(
 
     uuid = patiently(lambda: api.index_uuid(index))
     vectors = _vectors(api, index, deployment, total, workers, encoding, given)
-    if vectors is None or vectors.encoder is None:  # the cluster encodes, at least what has no vector
-        size = ENCODING_BATCH if vectors is None else BATCH
-        return Load(api, index, deployment, vectors, batch or size, uuid=uuid)
-    return Load(api, index, deployment, vectors, batch or BATCH, senders=(workers or cores()) + 1, uuid=uuid)
+    if vectors is not None and vectors.encoder is not None:
+        return Load(api, index, deployment, vectors, batch=batch or BATCH, senders=(workers or cores()) + 1, uuid=uuid)
+    size = ENCODING_BATCH if vectors is None else BATCH  # the cluster encodes, at least what has no vector
+    counting = None if deployment.chunks else _tokenizer_if_readable(_tokenizer(api, deployment))
+    return Load(api, index, deployment, vectors, counting, batch or size, uuid=uuid)
 
 
 def _vectors(
@@ -112,11 +115,34 @@ def _vectors(
         return open_source(path(), field.form, workers, total, field.prune_ratio)
 
     encoder = None if archive is None else functools.partial(source, archive)
-    return VectorSource(field, encoder, given, _tokens(api, deployment))
+    tokenizer = _tokenizer(api, deployment)
+    return VectorSource(field, encoder, given, lambda: tokenizer().lexicon.tokens)
 
 
-def _tokens(api: ClusterApi, deployment: Deployment) -> Callable[[], Sequence[str]]:
-    return lambda: patiently(lambda: query_encoder(api.cluster, deployment)).lexicon.tokens
+def _tokenizer_if_readable(tokenizer: Callable[[], QueryEncoder]) -> Callable[[], QueryEncoder | None]:
+    """For counting alone, which is no reason to end a load."""
+
+    def readable() -> QueryEncoder | None:
+        try:
+            return tokenizer()
+        except OsparseError as problem:
+            log.info("texts that are cut are not counted: %s", problem)
+            return None
+
+    return functools.cache(readable)
+
+
+def _tokenizer(api: ClusterApi, deployment: Deployment) -> Callable[[], QueryEncoder]:
+    """Opens the deployment's tokenizer at the first call."""
+    lock, opened = threading.Lock(), list[QueryEncoder]()
+
+    def tokenizer() -> QueryEncoder:
+        with lock:
+            if not opened:
+                opened.append(patiently(lambda: query_encoder(api.cluster, deployment)))
+            return opened[0]
+
+    return tokenizer
 
 
 def vector_field(api: ClusterApi, index: str, deployment: Deployment) -> VectorField:

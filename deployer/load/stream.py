@@ -6,7 +6,7 @@ Memory does not grow with the corpus: a fixed number of batches is in progress, 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,6 +19,7 @@ from osparse.deployer.load.documents import HASH_FIELD, DeletionRow, DocumentRow
 from osparse.deployer.load.stored_sources import StoredSource, stored_sources
 from osparse.deployer.load.vectors import VectorSource, with_text
 from osparse.errors import ClusterError, InputError, OsparseError
+from osparse.formula.query_encoder import QueryEncoder
 from osparse.io.progress import Bar
 
 CONFLICTS = 5
@@ -61,6 +62,8 @@ class Load:
     deployment: Deployment
     vectors: VectorSource | None
     """Gives the vectors that are sent with the documents; None where the cluster's pipeline makes them all."""
+    tokenizer: Callable[[], QueryEncoder | None] | None = None
+    """Tells which of the texts that the cluster encodes are cut; None where they are encoded in pieces."""
     batch: int = 256
     senders: int = 2
     """Batches under way at once."""
@@ -183,6 +186,9 @@ class Load:
             own, known, encoded, cut = self.vectors.members(filled)
             left -= known
             done.encoded, done.cut = encoded, cut
+        tokenizer = self.tokenizer() if left and self.tokenizer is not None else None
+        if tokenizer is not None:
+            done.cut += sum(tokenizer.cuts(document.text) for document in filled if document.id in left)
         scripted = self.deployment.vector == "semantic"
         client = self.deployment.mode == "client"  # its index has no pipeline
         lines = [

@@ -79,7 +79,7 @@ def test_every_field_gets_what_its_own_encoder_gives(
     for name in ("by-cluster", "by-shards", "by-here"):
         deploy(small_bundle, cluster, name, serving=Serving(field=field, prune_ratio=prune))
     path = tmp_path / "d.jsonl"
-    index_documents(cluster, "by-cluster", [path], encode="cluster", batch=256)
+    assert index_documents(cluster, "by-cluster", [path], encode="cluster", batch=256).cut == 1
     first = index_documents(cluster, "by-shards", [], encoded=shards)
     again = index_documents(cluster, "by-shards", [], encoded=shards)
     assert (first.failed, first.encoded, first.cut, again.indexed) == (0, 0, 1, 0)
