@@ -78,12 +78,9 @@ def choose_encoding(
         if asked == "cluster":
             raise InputError(f"{index} is in mode client: its cluster has no encoder; leave out `encode`")
         return Encoding(True, "mode client", archive)
-    if deployment.chunks and asked == "here":
-        raise InputError(f"{index} keeps a vector for each piece of a text, and its pipeline makes them; leave out "
-                         "`encode`")  # fmt: skip
     if asked == "here" and archive is None:
         raise InputError("`encode=here` needs the encoder; give `bundle`, one that has an onnx part")
-    if asked != "auto" or archive is None or deployment.chunks:
+    if asked != "auto" or archive is None:
         return Encoding(asked == "here", _REASONS[asked], archive if asked == "here" else None)
     if total is None or total >= MANY:
         return Encoding(True, f"the load has {'an unknown number of' if total is None else f'{total:,}'} rows", archive)
@@ -93,7 +90,7 @@ def choose_encoding(
 
 
 _REASONS = {
-    "auto": "the encoder is not on this machine, or the index keeps pieces",
+    "auto": "the encoder is not on this machine",
     "here": "as asked",
     "cluster": "as asked",
 }

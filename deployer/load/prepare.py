@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from osparse.contracts.bundle import Bundle
-from osparse.contracts.deployment import Deployment
+from osparse.contracts.deployment import CHUNK_TEXTS_FIELD, Deployment
 from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.encode.encoders import FeatureSource, cores, open_source
@@ -18,8 +18,8 @@ from osparse.deployer.load.documents import TEXT_FIELD, Row
 from osparse.deployer.load.encode_here import Encoding, Where, choose_encoding, prove_equal, sampled
 from osparse.deployer.load.read_deployment import query_encoder
 from osparse.deployer.load.stream import Load
-from osparse.deployer.load.vectors import GivenVectors, VectorField, VectorSource
-from osparse.errors import CheckError, InputError, OsparseError
+from osparse.deployer.load.vectors import GivenVectors, PieceVectors, VectorField, Vectors, VectorSource
+from osparse.errors import CheckError, ClusterError, InputError, OsparseError
 from osparse.formula.query_encoder import QueryEncoder
 
 log = logging.getLogger("osparse.deployer.load.prepare")
@@ -90,7 +90,7 @@ def prepare_load(
 
     uuid = patiently(lambda: api.index_uuid(index))
     vectors = _vectors(api, index, deployment, total, workers, encoding, given)
-    if vectors is not None and vectors.encoder is not None:
+    if encoding.here and encoding.archive is not None:
         return Load(api, index, deployment, vectors, batch=batch or BATCH, senders=(workers or cores()) + 1, uuid=uuid)
     size = ENCODING_BATCH if vectors is None else BATCH  # the cluster encodes, at least what has no vector
     counting = None if deployment.chunks else _tokenizer_if_readable(_tokenizer(api, deployment))
@@ -105,7 +105,7 @@ def _vectors(
     workers: int | None,
     encoding: Encoding,
     given: GivenVectors | None,
-) -> VectorSource | None:
+) -> Vectors | None:
     archive = encoding.archive if encoding.here else None
     if archive is None and given is None:
         return None
@@ -115,8 +115,30 @@ def _vectors(
         return open_source(path(), field.form, workers, total, field.prune_ratio)
 
     encoder = None if archive is None else functools.partial(source, archive)
+    if deployment.chunks and encoder is not None:
+        return PieceVectors(field, encoder, piece_cutter(api, index, deployment))
     tokenizer = _tokenizer(api, deployment)
     return VectorSource(field, encoder, given, lambda: tokenizer().lexicon.tokens)
+
+
+def piece_cutter(api: ClusterApi, index: str, deployment: Deployment) -> Callable[[Sequence[str]], list[list[str]]]:
+    """Cuts texts by the index's own processor, which the cluster runs without its model.
+
+    Raises:
+        ClusterError: the index's pipeline does not cut texts.
+    """
+    pipeline = patiently(lambda: api.get_ingest_pipeline(deployment.ingest_pipeline or "")) or {}
+    processors = [one for one in pipeline.get("processors", []) if "text_chunking" in one]
+    if not processors:
+        raise ClusterError(f"the ingest pipeline of {index} does not cut texts into pieces; run osparse deploy again")
+
+    def cut(texts: Sequence[str]) -> list[list[str]]:
+        documents = [{TEXT_FIELD: text} for text in texts]
+        answers = patiently(lambda: api.simulate_processors(index, processors, documents))
+        sources = [{} if "error" in answer else answer["_source"] for answer in answers]
+        return [list(source.get(CHUNK_TEXTS_FIELD, ())) for source in sources]
+
+    return cut
 
 
 def _tokenizer_if_readable(tokenizer: Callable[[], QueryEncoder]) -> Callable[[], QueryEncoder | None]:

@@ -17,7 +17,7 @@ from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.load.bulk import Failure, FailureLog, Line, patiently, send_bulk, stored_hashes
 from osparse.deployer.load.documents import HASH_FIELD, DeletionRow, DocumentRow, Row, UnusableRow
 from osparse.deployer.load.stored_sources import StoredSource, stored_sources
-from osparse.deployer.load.vectors import VectorSource, with_text
+from osparse.deployer.load.vectors import Vectors, with_text
 from osparse.errors import ClusterError, InputError, OsparseError
 from osparse.formula.query_encoder import QueryEncoder
 from osparse.io.progress import Bar
@@ -60,7 +60,7 @@ class Load:
     api: ClusterApi
     index: str
     deployment: Deployment
-    vectors: VectorSource | None
+    vectors: Vectors | None
     """Gives the vectors that are sent with the documents; None where the cluster's pipeline makes them all."""
     tokenizer: Callable[[], QueryEncoder | None] | None = None
     """Tells which of the texts that the cluster encodes are cut; None where they are encoded in pieces."""

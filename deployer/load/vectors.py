@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from osparse.contracts.deployment import Deployment, feature_name
+from osparse.contracts.deployment import CHUNK_TEXTS_FIELD, Deployment, feature_name
 from osparse.contracts.shards import ShardSet
 from osparse.deployer.encode.encoders import FeatureSource
 from osparse.deployer.encode.worker import Form
@@ -93,6 +93,14 @@ class Members(NamedTuple):
     """Documents among the known whose text was longer than the encoder reads."""
 
 
+class Vectors(Protocol):
+    """What a load asks for the vectors of its documents; called by several threads."""
+
+    def members(self, documents: Sequence[DocumentRow]) -> Members: ...
+
+    def close(self) -> None: ...
+
+
 @dataclass
 class VectorSource:
     """The vectors of one load: given ones first, then those that ``encoder`` makes."""
@@ -152,6 +160,47 @@ class VectorSource:
             names[i]: weight for i, weight in zip(vector.ids.tolist(), weights.tolist(), strict=True) if weight > 0
         }
         return json.dumps(pairs, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+@dataclass
+class PieceVectors:
+    """The vectors of the pieces of texts, cut as the index's pipeline cuts them and encoded on this machine."""
+
+    index_field: VectorField
+    encoder: Callable[[], FeatureSource]
+    """As that of :class:`VectorSource`."""
+    cut_into_pieces: Callable[[Sequence[str]], list[list[str]]]
+    """Texts -> the pieces of each; none where the cluster cannot cut the text."""
+    _source: FeatureSource | None = None
+    _opening: threading.Lock = field(default_factory=threading.Lock)
+
+    def members(self, documents: Sequence[DocumentRow]) -> Members:
+        """As :meth:`VectorSource.members`; a text without pieces is left to the cluster."""
+        pieces = self.cut_into_pieces([document.text for document in documents]) if documents else []
+        known = [(document, some) for document, some in zip(documents, pieces, strict=True) if some]
+        if not known:
+            return Members({}, set(), 0, 0)
+        with self._opening:
+            if self._source is None:
+                self._source = self.encoder()
+        flat = [(document.id, piece) for document, some in known for piece in some]
+        encoded = iter(self._source.encode([i for i, _ in flat], [piece for _, piece in flat]))
+        by_id, cut = dict[str, bytes](), 0
+        for document, some in known:
+            made = [next(encoded) for _ in some]
+            by_id[document.id] = self._member(some, [vector for vector, _ in made])
+            cut += any(is_cut for _, is_cut in made)
+        return Members(by_id, set(by_id), len(known), cut)
+
+    def close(self) -> None:
+        if self._source is not None:
+            self._source.close()
+
+    def _member(self, pieces: Sequence[str], vectors: Sequence[bytes]) -> bytes:
+        path, _, leaf = self.index_field.deployment.field.rpartition(".")
+        nested = b",".join(b'{"%s":%s}' % (leaf.encode(), vector) for vector in vectors)
+        texts = json.dumps(pieces, ensure_ascii=False).encode("utf-8", "replace")
+        return b'"%s":%s,"%s":[%s]' % (CHUNK_TEXTS_FIELD.encode(), texts, path.encode(), nested)
 
 
 def with_text(documents: Iterable[DocumentRow]) -> list[DocumentRow]:

@@ -22,6 +22,7 @@ from .conftest import TEXTS, client
 from .test_encode_shards import LONG, ROWS, write
 
 FIELDS = ["rank_features", "sparse_vector", "semantic"]
+TEXTS_OF_ROWS = {row["id"]: row["text"] for row in ROWS if row.get("text", "").strip()}
 GOOD = [row for row in ROWS if row["id"] != "no text"]
 
 
@@ -125,11 +126,28 @@ def test_the_shards_of_another_bundle_are_refused(
     assert stored(server, other_bundle) == {}
 
 
-def test_an_index_of_pieces_takes_neither(server: MLCommonsServer, small_bundle: Bundle, shards: Path) -> None:
-    deploy(small_bundle, client(server), "products", serving=Serving(chunk_text=True))
-    for given in ({"encoded": shards, "paths": []}, {"encode": "here", "bundle": small_bundle}):
-        with pytest.raises(InputError, match="keeps a vector for each piece of a text"):
-            index_documents(client(server), "products", **{"paths": [shards.parent / "d.jsonl"], **given})
+@pytest.mark.parametrize("prune", [None, 0.3])
+def test_pieces_are_cut_by_the_cluster_and_encoded_here(
+    prune: float | None, server: MLCommonsServer, small_bundle: Bundle, shards: Path, tmp_path: Path
+) -> None:
+    cluster = client(server)
+    for name in ("by-cluster", "by-here"):
+        deploy(small_bundle, cluster, name, serving=Serving(chunk_text=True, prune_ratio=prune))
+    rows = [*GOOD, {"id": "no words", "text": "!!"}, {"id": "too long", "text": "pear " * 10_001}]
+    path = write(tmp_path / "pieces.jsonl", rows)
+    index_documents(cluster, "by-cluster", [path], encode="cluster", batch=256)
+    load = index_documents(cluster, "by-here", [path], encode="here", bundle=small_bundle)
+    assert load.failed == 0 and load.encoded == len(TEXTS_OF_ROWS.keys() - {"d0"} | {"too long"}), "not the one without words"
+    expected, found = stored(server, small_bundle, "by-cluster"), stored(server, small_bundle, "by-here")
+    assert len(expected["long"]["chunk_texts"]) > 1
+    for i, source in expected.items():
+        pieces, here = source.pop("chunks", None), found[i].pop("chunks", None)
+        assert found[i] == source
+        assert (here is None) == (pieces is None) and len(here or ()) == len(pieces or ())
+        for one, other in zip(here or (), pieces or (), strict=True):
+            assert one["sparse_encoding"] == pytest.approx(other["sparse_encoding"], rel=1e-5)
+    with pytest.raises(InputError, match="keeps a vector for each piece of a text.*without `encoded`"):
+        index_documents(cluster, "by-here", [], encoded=shards)
 
 
 def test_who_encodes_is_settled_by_a_rule(
@@ -138,9 +156,7 @@ def test_who_encodes_is_settled_by_a_rule(
     cluster, path = client(server), write(tmp_path / "d.jsonl", GOOD)
     deploy(small_bundle, cluster, "products")
     one = write(tmp_path / "one.jsonl", [{"id": "one", "text": "pear"}])
-    assert index_documents(cluster, "products", [one]).encoder == (
-        "cluster: the encoder is not on this machine, or the index keeps pieces"
-    )
+    assert index_documents(cluster, "products", [one]).encoder == ("cluster: the encoder is not on this machine")
     stored(server, small_bundle).clear()
     assert index_documents(cluster, "products", [one], bundle=small_bundle).encoder == "here: the index is empty"
     assert index_documents(cluster, "products", [path], bundle=small_bundle).encoder.startswith("cluster: the load is")
