@@ -137,7 +137,9 @@ def test_pieces_are_cut_by_the_cluster_and_encoded_here(
     path = write(tmp_path / "pieces.jsonl", rows)
     index_documents(cluster, "by-cluster", [path], encode="cluster", batch=256)
     load = index_documents(cluster, "by-here", [path], encode="here", bundle=small_bundle)
-    assert load.failed == 0 and load.encoded == len(TEXTS_OF_ROWS.keys() - {"d0"} | {"too long"}), "not the one without words"
+    assert load.failed == 0 and load.encoded == len(TEXTS_OF_ROWS.keys() - {"d0"} | {"too long"}), (
+        "not the one without words"
+    )
     expected, found = stored(server, small_bundle, "by-cluster"), stored(server, small_bundle, "by-here")
     assert len(expected["long"]["chunk_texts"]) > 1
     for i, source in expected.items():

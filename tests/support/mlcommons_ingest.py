@@ -97,8 +97,12 @@ class Ingestion(State):
                 source = {**source, target: stored[target]}
                 continue
             source = self._encoded(source, text_field, target, body["model_id"], place.form)
-            if isinstance(source.get(target), dict):
-                source = {**source, target: thinned(source[target], body)}
+            made = source.get(target)
+            if isinstance(made, list):
+                kept: Any = [{name: thinned(vector, body) for name, vector in piece.items()} for piece in made]
+                source = {**source, target: kept}
+            elif isinstance(made, dict):
+                source = {**source, target: thinned(made, body)}
         return source
 
     def _encoded(
