@@ -71,21 +71,43 @@ def stored(server: MLCommonsServer, bundle: Bundle, name: str = "products") -> d
     return server.indices[f"{name}-{bundle.short}"].documents
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that the cluster's models were given."""
+    texts, predict = list[str](), Runtime.predict
+
+    def recorded(self: Runtime, text: str, form: str = "WORD") -> dict[str, Any]:
+        texts.append(text)
+        return predict(self, text, form)
+
+    monkeypatch.setattr(Runtime, "predict", recorded)
+    return texts
+
+
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("prune", [None, 0.3])
 def test_every_field_gets_what_its_own_encoder_gives(
-    field: Any, prune: float | None, server: MLCommonsServer, small_bundle: Bundle, shards: Path, tmp_path: Path
+    field: Any,
+    prune: float | None,
+    server: MLCommonsServer,
+    small_bundle: Bundle,
+    shards: Path,
+    tmp_path: Path,
+    asked: list[str],
 ) -> None:
     cluster = client(server)
     for name in ("by-cluster", "by-shards", "by-here"):
         deploy(small_bundle, cluster, name, serving=Serving(field=field, prune_ratio=prune))
     path = tmp_path / "d.jsonl"
     assert index_documents(cluster, "by-cluster", [path], encode="cluster", batch=256).cut == 1
+    assert LONG in asked
+    asked.clear()
     first = index_documents(cluster, "by-shards", [], encoded=shards)
     again = index_documents(cluster, "by-shards", [], encoded=shards)
     assert (first.failed, first.encoded, first.cut, again.indexed) == (0, 0, 1, 0)
     here = index_documents(cluster, "by-here", [path], encode="here", bundle=small_bundle)
     assert (here.failed, here.encoder, here.cut) == (0, "here: as asked", 1) and here.encoded > 0
+    assert LONG not in asked, "the cluster encodes the probes and the sample, and no document that is written"
     expected = stored(server, small_bundle, "by-cluster")
     assert_alike(stored(server, small_bundle, "by-shards"), expected, rounded=True, prune=prune or 0)
     assert_alike(stored(server, small_bundle, "by-here"), expected, rounded=False)
@@ -194,7 +216,13 @@ def test_unequal_weights_leave_the_encoding_to_the_cluster(
 
 @pytest.mark.parametrize("mode", ["client", "ml-commons"])
 def test_a_copy_takes_vectors_from_shards_and_encodes_the_rest_here(
-    mode: Any, server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, shards: Path, tmp_path: Path
+    mode: Any,
+    server: MLCommonsServer,
+    small_bundle: Bundle,
+    other_bundle: Bundle,
+    shards: Path,
+    tmp_path: Path,
+    asked: list[str],
 ) -> None:
     cluster = client(server)
     deploy(other_bundle, cluster, "products", mode=mode)
@@ -203,16 +231,8 @@ def test_a_copy_takes_vectors_from_shards_and_encodes_the_rest_here(
     deploy(small_bundle, cluster, "expected", mode=mode)
     index_documents(cluster, "expected", [tmp_path / "d.jsonl"], batch=256)
     load_rows(cluster, "expected", iter([DocumentRow("more", {"text": "more pears"})]), 1)
-    asked: list[str] = []
-    predict = Runtime.predict
-
-    def counted(self: Runtime, text: str, form: str = "WORD") -> dict[str, float]:
-        asked.append(text)
-        return predict(self, text, form)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Runtime, "predict", counted)
-        deploy(small_bundle, cluster, "products", mode=mode, upgrade=Upgrade(encoded=shards))
+    asked.clear()
+    deploy(small_bundle, cluster, "products", mode=mode, upgrade=Upgrade(encoded=shards))
     rest = stored(server, small_bundle)
     expected = stored(server, small_bundle, "expected")
     expected["long"][HASH_FIELD] = rest["long"][HASH_FIELD]  # a copy takes no field out
