@@ -253,12 +253,16 @@ def _serving_steps(survey: Survey, options: ModelOptions) -> list[Step]:
     ]
 
 
-def _switch_steps(survey: Survey, upgrade: Upgrade, origin: VectorOrigin) -> list[Step]:
+def _switch_steps(survey: Survey, upgrade: Upgrade, origin: VectorOrigin | None = None) -> list[Step]:
     """What brings the new index into the place of the old one."""
     old = survey.old
     if old is None or upgrade.stage:
         return []
-    copied = CopiedDocuments(survey.api, old, survey.index, survey.deployment, origin) if upgrade.copy else None
+    copied = (
+        CopiedDocuments(survey.api, old, survey.index, survey.deployment, origin or VectorOrigin())
+        if upgrade.copy
+        else None
+    )
     switch = Switch(
         survey.api, survey.alias, old, survey.index, survey.bundle, survey.deployment, upgrade.gate,
         upgrade.carry_aliases, copied,

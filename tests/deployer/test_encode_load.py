@@ -33,7 +33,8 @@ def shards(small_bundle: Bundle, tmp_path: Path) -> Path:
 
 
 def vector(source: dict[str, Any]) -> dict[str, float] | None:
-    return source.get("sparse_embedding") or source.get("text_semantic_info", {}).get("embedding")
+    found: dict[str, float] | None = source.get("sparse_embedding")
+    return found or source.get("text_semantic_info", {}).get("embedding")
 
 
 def without_weights(source: dict[str, Any]) -> dict[str, Any]:
@@ -128,7 +129,8 @@ def test_one_encoding_serves_both_modes(
     assert [set(stored(one, small_bundle)) for one in (server, core)] == [{row["id"] for row in GOOD} - {"d0"}] * 2
     weights = [[*(vector(source) or {}).values()] for source in stored(server, small_bundle).values()]
     assert weights == [[*(vector(source) or {}).values()] for source in stored(core, small_bundle).values()]
-    assert all(value == quantise(np.float32([value]))[0] for some in weights for value in some)
+    flat = [value for some in weights for value in some]
+    assert flat == quantise(np.array(flat, np.float32)).tolist()
 
 
 def test_the_shards_of_another_bundle_are_refused(
@@ -203,7 +205,7 @@ def test_unequal_weights_leave_the_encoding_to_the_cluster(
     predict = Runtime.predict
 
     def off(self: Runtime, text: str, form: str = "WORD") -> dict[str, float]:
-        return {token: weight * 1.05 for token, weight in predict(self, text, form).items()}
+        return {token: (weight or 0.0) * 1.05 for token, weight in predict(self, text, form).items()}
 
     monkeypatch.setattr(Runtime, "predict", off)
     for options in ({"paths": [path], "encode": "here", "bundle": small_bundle}, {"paths": [], "encoded": shards}):

@@ -13,8 +13,9 @@ import polars as pl
 import pytest
 import world
 
+from osparse.cli.main import main
 from osparse.contracts.bundle import Bundle
-from osparse.contracts.shards import ShardSet, read_info, read_table, shard_names
+from osparse.contracts.shards import ShardSet, read_info, read_table, shard_names, write_shard
 from osparse.deployer import EncodeResult, encode_documents
 from osparse.deployer.encode import encoders
 from osparse.deployer.encode.encoders import WorkerPool
@@ -121,7 +122,7 @@ def test_an_encoding_killed_at_any_write_continues_exactly(
     documents: Path, small_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded(documents, small_bundle, tmp_path / "whole")
-    whole, write_shard = content(tmp_path / "whole"), job.write_shard
+    whole = content(tmp_path / "whole")
     for killed_at in range(len(whole)):
         output, left = tmp_path / f"killed-{killed_at}", iter([*[True] * killed_at, False])
 
@@ -236,3 +237,19 @@ def test_wrong_settings_are_refused(wrong: dict[str, Any], documents: Path, smal
 def test_a_folder_that_cannot_be_written_says_so(documents: Path, small_bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(OsparseError, match="is a file, and a folder is required"):
         encoded(documents, small_bundle, documents)
+
+
+def test_the_command_encodes_one_part(
+    documents: Path, small_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["--json", "encode", str(documents), "--bundle", str(small_bundle.path), "--output", str(tmp_path / "out")]
+    for part, shards in (("2/2", 1), ("1/2", 1)):
+        with pytest.raises(SystemExit) as ended:
+            main([*common, "--part", part, "--shard-rows", "20"])
+        result = json.loads(capsys.readouterr().out)
+        assert (result["shards"], ended.value.code) == (shards, 1 if result["failed"] else 0)
+    assert (tmp_path / "failed-2-of-2.jsonl").exists() and not (tmp_path / "failed-1-of-2.jsonl").exists()
+    assert ShardSet.open(open_folder(tmp_path / "out")).rows == len(ROWS) - 1
+    with pytest.raises(SystemExit) as ended:
+        main([*common, "--part", "2-2"])
+    assert ended.value.code == 2 and "not of the form i/n" in capsys.readouterr().err
