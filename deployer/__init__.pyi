@@ -3,9 +3,10 @@ from .health.doctor import doctor
 from .health.heal import Healed, heal
 from .health.status import drift_from, status
 from .health.unclaimed import other_problems
+from .importing.fetch import from_cluster
 from .index.alias_switch import Gate
 from .index.layout import Serving
-from .load.documents import DeletionRow, DocumentRow
+from .load.documents import DeletionRow, DocumentRow, infer_mapping
 from .load.load import IndexResult, index_documents, load_rows
 from .load.read_deployment import query_encoder, read_deployment
 from .node.node import node_down, node_status, node_up
@@ -35,8 +36,10 @@ __all__ = [
     "doctor",
     "drift_from",
     "encode_documents",
+    "from_cluster",
     "heal",
     "index_documents",
+    "infer_mapping",
     "load_rows",
     "node_down",
     "node_status",

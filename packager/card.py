@@ -56,6 +56,7 @@ def _origin(bundle: Bundle) -> list[tuple[str, str]]:
         ("document weights", f"{head.activation}, texts cut at {head.max_length} ids{pruned}"),
         ("vocabulary", f"{bundle.vocabulary:,} tokens, {len(head.masked_ids)} of them never weighed"),
     ]
+    rows += [("warning", f"{alarm['finding']}; {alarm['remedy']}") for alarm in source.get("alarms", ())]
     if bundle.quantization:
         lost = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in bundle.quantization.items())
         rows.append(("quantised", lost))

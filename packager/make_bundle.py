@@ -19,7 +19,7 @@ from osparse.errors import CheckError, InputError
 from osparse.io.files import atomic_directory, sha256_file
 from osparse.io.progress import progress
 from osparse.opensearch_versions import NEWEST, TARGETS, by_runtime, select, span
-from osparse.packager.checkpoint.checkpoints import describe, display_name, open_model
+from osparse.packager.checkpoint.checkpoints import alarms_of, describe, display_name, open_model
 from osparse.packager.export import archive, formats
 from osparse.packager.export.formats import QUANTIZATIONS, Quantization
 from osparse.packager.recipe import RECIPE, Recipe, formats_of, safe_name
@@ -75,6 +75,8 @@ def package(
     model = open_model(model, idf=idf, activation=activation, max_length=max_length, ignore=ignore)
     name = check_name(safe_name(display_name(model)) if name is None else name)
     recipe = Recipe(model, chosen, name, targets, quantize, _opened(dataset))
+    for alarm in alarms_of(model):
+        log.warning("%s: %s; %s", name, alarm["finding"], alarm["remedy"])
     made = recipe.already_made(output, overwrite)
     if made is not None:
         return made
@@ -147,8 +149,10 @@ def _make(recipe: Recipe, folder: Path) -> Bundle:
 def _bundle(
     recipe: Recipe, folder: Path, files: dict[str, BundleFile], proofs: dict[str, Any], loss: dict[str, Any]
 ) -> Bundle:
-    """What the manifest is going to say, without the fit; nothing is written."""
+    """What the manifest is going to say, without the fit; the list of training texts is copied."""
     model = recipe.model
+    texts = model.training_texts()
+    seen = texts.write(folder) if texts is not None else None
     return Bundle(
         path=folder,
         name=recipe.name,
@@ -163,6 +167,7 @@ def _bundle(
         quantization=loss,
         tolerance=loss.get("largest_difference_below", 1e-4),
         source=describe(model),
+        seen=seen,
     )
 
 

@@ -73,7 +73,8 @@ class Recipe:
                 f"{problem}\npass `overwrite=True` to make it again, or choose another `output`"
             ) from None
         same = (made.checks.get("recipe"), made.model, made.formats, made.name, made.quantization.get("scheme"))
-        if same == (RECIPE, self.model.fingerprint, list(self.formats), self.name, self.quantize):
+        same_texts = made.seen is None if self.model.seen is None else made.seen == self.model.seen
+        if same_texts and same == (RECIPE, self.model.fingerprint, list(self.formats), self.name, self.quantize):
             return made
         if overwrite:
             return None

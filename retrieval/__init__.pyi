@@ -6,18 +6,24 @@ from .judging.pool import Pool, pool
 from .quality_gate import gate
 from .report import Report
 from .searcher import Hit, Match, Searcher, search
+from .serving.settings import Feedback, Setting
+from .tuning.result.plan import TuningPlan
+from .tuning.tune import tune
 from .why_not import WhyNot
 
 __all__ = [
     "Comparison",
     "Contrast",
     "Explanation",
+    "Feedback",
     "Hit",
     "Imported",
     "Match",
     "Pool",
     "Report",
     "Searcher",
+    "Setting",
+    "TuningPlan",
     "WhyNot",
     "compare",
     "evaluate",
@@ -26,4 +32,5 @@ __all__ = [
     "import_judgements",
     "pool",
     "search",
+    "tune",
 ]

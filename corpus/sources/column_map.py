@@ -8,10 +8,34 @@ from typing import Any
 from osparse.corpus.sources.input_rows import FIELDS, REQUIRED, Row, Where, shape_of
 from osparse.corpus.sources.records import Option, RowCounts
 from osparse.errors import DatasetError, InputError
-from osparse.io.ids import ID_FIELDS
+from osparse.rows.ids import ID_FIELDS
+from osparse.rows.text_template import TEXT_FIELD, TextTemplate, unescaped
 
 KNOWN = sorted({name for fields in FIELDS.values() for name in fields} | {*ID_FIELDS, "negs"})
 COLUMNS = Option("", "what the table calls them, as query=question,pos=answer")
+
+
+TEMPLATE = Option("", r"how columns make the text, as {title}\n{body}")
+
+
+def with_texts(
+    rows: Iterable[tuple[Where, Mapping[str, Any]]], template: str
+) -> Iterator[tuple[Where, dict[str, Any]]]:
+    """The rows with the text that the template makes of their columns, "" where a row has none of them.
+
+    Raises:
+        DatasetError: a column that is neither a text nor a whole number, with its place.
+        InputError: the template cannot be read.
+    """
+    made = TextTemplate.parse(unescaped(template)) if template else None
+    for where, row in rows:
+        if made is None:
+            yield where, dict(row)
+            continue
+        try:
+            yield where, {**row, TEXT_FIELD: made.text_of(row) or ""}
+        except ValueError as problem:
+            raise DatasetError(f"{where}: {problem}") from None
 
 
 def parse_columns(text: str) -> dict[str, str]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from osparse.corpus.sources.delimited import CSV_DELIMITERS, TAB
 from osparse.errors import DatasetError
-from osparse.io.streams import decoded, lines
+from osparse.io.streams import lines
 from osparse.io.tabular import is_table
+from osparse.rows.read_rows import header_columns, kind_of
 
 TABLES = ("parquet", "csv", "tsv")
-LONGEST_NAME = 64
-"""Characters of a column's name; a longer cell is text."""
 
 
 def better_reader(paths: Sequence[Path], source: str) -> str:
@@ -35,14 +33,10 @@ def _kind(path: Path) -> tuple[str, list[str]]:
     try:
         if is_table(path):
             return "parquet", []
-        where, line = next(lines(path, bar=False), ("", b""))
-        head = decoded(line, where).strip()
+        _, head = next(lines(path, bar=False), ("", b""))
     except DatasetError:
         return "", []
-    if head.startswith("{"):
+    if head.lstrip().startswith(b"{"):
         return "jsonl", []
-    delimiter = max(CSV_DELIMITERS, key=head.count)
-    columns = [cell.strip().strip('"') for cell in head.split(delimiter)]
-    if len(columns) < 2 or head[:1] in "[<" or not any(columns) or max(map(len, columns)) > LONGEST_NAME:
-        return "", []
-    return "tsv" if delimiter == TAB else "csv", columns
+    columns = header_columns(head)
+    return (kind_of(head, ""), columns) if columns else ("", [])

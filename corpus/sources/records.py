@@ -154,6 +154,8 @@ class Reader:
     read: Callable[[Sequence[Path], RowCounts, Options], Iterator[SourceRecord]]
     options: Mapping[str, Option] = field(default_factory=dict)
     needs_paths: bool = True
+    suffixes: tuple[str, ...] = ()
+    """Of the files of a folder that are read; () all of them. A dataset is made again when one of them changes."""
     independent_files: bool = False
     """Each file can be read alone: a build that was interrupted continues with the files it had not finished."""
     same_text_is_relevant: bool = True

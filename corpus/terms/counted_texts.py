@@ -15,9 +15,9 @@ from osparse.contracts.dataset import ALL, Dataset
 from osparse.corpus.sources.input_rows import date_of
 from osparse.errors import DatasetError, InputError
 from osparse.io.files import fingerprint, sha256_file
-from osparse.io.streams import json_rows
 from osparse.io.tables import row_batches
-from osparse.io.tabular import is_table, table_rows
+from osparse.rows.read_rows import read_rows
+from osparse.rows.row_rules import RowRules
 
 Dated = tuple[str, datetime.date | None]
 """A text and its date."""
@@ -41,14 +41,20 @@ class CountedTexts:
     """Name -> sha256 of each file; none of a dataset."""
 
 
-def counted_texts(source: Dataset | Sequence[Path], split: str | None) -> CountedTexts:
+def counted_texts(source: Dataset | Sequence[Path], split: str | None, rules: RowRules | None = None) -> CountedTexts:
     """A dataset's documents (of its ``train`` split where it has one, else all) or every document of files.
+
+    Args:
+        rules: Which fields of the files' rows are the text; None takes ``text``.
 
     Raises:
         DatasetError: the dataset has no such split.
-        InputError: no file, a file that does not exist, or a split of files.
+        InputError: no file, a file that does not exist, a split of files, or rules for a dataset.
     """
+    rules = rules or RowRules()
     if isinstance(source, Dataset):
+        if rules != RowRules():
+            raise InputError("`text_field` and `template` are for files; the texts of a dataset are made already")
         return _of_dataset(source, split or source.learning_split)
     if not source:
         raise InputError("no documents: give a dataset directory or at least one file")
@@ -57,8 +63,8 @@ def counted_texts(source: Dataset | Sequence[Path], split: str | None) -> Counte
     for path in source:
         if not path.is_file():
             problem = "is not a file" if path.exists() else "does not exist"
-            raise InputError(f"{path} {problem}; give one dataset directory, or files of JSON lines or Parquet")
-    return _of_files(list(source))
+            raise InputError(f"{path} {problem}; give one dataset directory, or files of documents")
+    return _of_files(list(source), rules)
 
 
 def _of_dataset(dataset: Dataset, split: str) -> CountedTexts:
@@ -73,25 +79,37 @@ def _of_dataset(dataset: Dataset, split: str) -> CountedTexts:
     )
 
 
-def _of_files(paths: list[Path]) -> CountedTexts:
+def _of_files(paths: list[Path], rules: RowRules) -> CountedTexts:
     checksums = [sha256_file(path) for path in paths]
+    named = str(rules.template) if rules.template is not None else rules.text_field
     return CountedTexts(
         ", ".join(map(str, paths)),
-        {"dataset": fingerprint(checksums), "split": ALL},
-        lambda: chain.from_iterable(map(_of_file, paths)),
+        {"dataset": fingerprint(checksums), "split": ALL, **({"text": named} if named else {})},
+        lambda: chain.from_iterable(_of_file(path, rules) for path in paths),
         files=dict(zip((path.name for path in paths), checksums, strict=True)),
     )
 
 
-def _of_file(path: Path) -> Iterator[Dated]:
+def _of_file(path: Path, rules: RowRules) -> Iterator[Dated]:
     """A row of blank text counts as little as in a dataset, which leaves it out; other fields are not looked at."""
-    for where, row in table_rows(path) if is_table(path) else json_rows(path):
-        text, date = row.get("text"), row.get("date")
-        if not isinstance(text, str):
-            raise DatasetError(
-                f'{where}: text must be a string, found {type(text).__name__}; rows are {{"id", "text"}}'
-            )
+    for where, row, _ in read_rows(path):
+        text, date = _text(row, where, rules), row.get("date")
         if date is not None and not isinstance(date, str):
             raise DatasetError(f"{where}: date must be a string, found {type(date).__name__}")
         if text.strip():
             yield text, date_of(date, where)
+
+
+def _text(row: dict[str, Any], where: str, rules: RowRules) -> str:
+    field = rules.text_field or "text"
+    try:
+        text = row.get(field) if rules.template is None else rules.template.text_of(row)
+    except ValueError as problem:
+        raise DatasetError(f"{where}: {problem}") from None
+    if not isinstance(text, str):
+        named = field if rules.template is None else " or ".join(rules.template.fields)
+        raise DatasetError(
+            f"{where}: {named} must be a string, found {type(text).__name__}; the row has {', '.join(row)} (name the "
+            "text with `text_field`)"
+        )
+    return text

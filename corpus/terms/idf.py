@@ -18,7 +18,10 @@ from osparse.corpus.terms.recency import Recency
 from osparse.errors import InputError
 from osparse.formula.lexicon import MIN_WEIGHT, Lexicon, load_tokenizer, read_vocabulary
 from osparse.io.files import pretty_json, read_json, sha256_file, write_atomic
+from osparse.io.locations import expanded
 from osparse.io.progress import progress
+from osparse.io.streams import as_files
+from osparse.rows.row_rules import make_rules
 
 FORMULA = "ln(1 + (N - df + 0.5) / (df + 0.5))"
 BATCH = 512
@@ -34,6 +37,8 @@ def compute_idf(
     output: Path | str,
     *,
     split: str | None = None,
+    text_field: str | Sequence[str] | None = None,
+    template: str | None = None,
     recency: Recency | None = None,
     trends: Path | str | None = None,
     overwrite: bool = False,
@@ -50,10 +55,13 @@ def compute_idf(
     split, N, the formula and the tokenizer's sha256, and is what says whether an existing table is up to date.
 
     Args:
-        source: a dataset, or files of JSON lines (also compressed), Parquet or Arrow with a column ``text``.
+        source: a dataset, or files of rows (JSON lines or an array, CSV, TSV, Parquet or Arrow, also compressed;
+            patterns and addresses too) with a field ``text``.
         tokenizer: a folder with a tokenizer.json, or that file.
         split: of a dataset, whose judged documents are counted, or ``all``; None is ``train`` where it has that split,
             else all.
+        text_field: of files, the name of the text; several fields make it together, each on a line of its own.
+        template: of files, how fields make the text, as ``{title}\\n{body}``.
 
     Raises:
         ModelError: no tokenizer.json.
@@ -61,7 +69,21 @@ def compute_idf(
         InputError: ``output`` exists, made from other inputs, and ``overwrite`` is false; no document, or none with a
             date that ``recency`` could count; ``trends`` was made with another tokenizer.
     """
-    texts = counted_texts(source, split)
+    rules = make_rules(None, text_field, template)
+    if isinstance(source, Dataset):
+        return _table(counted_texts(source, split, rules), tokenizer, output, recency, trends, overwrite)
+    with as_files(expanded(source)) as files:  # they are read twice
+        return _table(counted_texts(files, split, rules), tokenizer, output, recency, trends, overwrite)
+
+
+def _table(
+    texts: CountedTexts,
+    tokenizer: Path | str,
+    output: Path | str,
+    recency: Recency | None,
+    trends: Path | str | None,
+    overwrite: bool,
+) -> Lexicon:
     file, output = _tokenizer_file(Path(tokenizer)), Path(output)
     tokens, special = read_vocabulary(file)
     request = _request(texts, file, recency, trends)

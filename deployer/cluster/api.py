@@ -18,6 +18,8 @@ log = logging.getLogger("osparse.deployer.cluster.api")
 NDJSON = "application/x-ndjson"
 _UNSEEN = (400, 403, 404, 405)
 """What a cluster answers whose user may not look at its index templates, or that has none."""
+_SIMULATED_AT_ONCE = 4
+"""Documents in one simulation: the server encodes them in parallel, and refuses more than ten model calls at a time."""
 _EVERY_INDEX = "open,closed,hidden"
 """For ``expand_wildcards``: without it, closed and hidden indices are left out of what a wildcard names."""
 
@@ -268,8 +270,8 @@ class ClusterApi:
 
     def get_documents(self, index: str, ids: Collection[str], params: Mapping[str, str]) -> list[dict[str, Any]]:
         """One row per id (``_mget``), with ``found``, or ``error`` where the index cannot be read."""
-        request = self.cluster.request
-        answer = request("POST", f"/{_q(index)}/_mget", params=params, body={"ids": [*ids]}, repeatable=True)
+        path, body = f"/{_q(index)}/_mget", {"ids": [*ids]}
+        answer = self.cluster.request("POST", path, params=params, body=body, repeatable=True, timeout=300)
         return list(_object(answer).get("docs", []))
 
     def bulk(self, index: str, body: bytes) -> Answer:
@@ -336,16 +338,18 @@ class ClusterApi:
         except ClusterError as problem:
             log.debug("the cluster keeps a scroll for ten minutes more: %s", problem)
 
-    def simulate(self, pipeline: str, documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """What an ingest pipeline makes of the documents: ``_source`` of each, or ``error``.
+    def simulate(self, pipeline: str, documents: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+        """What an ingest pipeline makes of each document: its ``_source``, or ``error``; asked for as they are read.
 
         With ``skip_existing`` a document is looked up first, so it must name an index that exists, which lacks its id.
         """
         place = {"_index": names.BUNDLES_INDEX, "_id": "simulated"}
-        body = {"docs": [{**place, "_source": document} for document in documents]}
         path = f"/_ingest/pipeline/{_q(pipeline)}/_simulate"
-        answer = self.cluster.request("POST", path, body=body, repeatable=True, timeout=300)
-        return [found.get("doc", found) for found in _object(answer)["docs"]]
+        for start in range(0, len(documents), _SIMULATED_AT_ONCE):
+            sources = documents[start : start + _SIMULATED_AT_ONCE]
+            body = {"docs": [{**place, "_source": source} for source in sources]}
+            answer = self.cluster.request("POST", path, body=body, repeatable=True, timeout=300)
+            yield from (simulated.get("doc", simulated) for simulated in _object(answer)["docs"])
 
     def simulate_processors(
         self, index: str, processors: Sequence[Mapping[str, Any]], documents: Sequence[Mapping[str, Any]]

@@ -79,7 +79,7 @@ def source_problem(found: Mapping[str, Any], generated: tuple[str, ...] = ()) ->
         return f"its mapping leaves {', '.join(left_out)} out of _source"
     if source.get("includes"):
         return f"its mapping keeps only {', '.join(source['includes'])} in _source"
-    if str(_flat(found.get("settings", {})).get(DERIVED, "false")).lower() == "true":
+    if str(flat_settings(found.get("settings", {})).get(DERIVED, "false")).lower() == "true":
         return f"its setting {DERIVED} is true"
     return None
 
@@ -96,7 +96,7 @@ def check_source(index: str, found: Mapping[str, Any], generated: tuple[str, ...
 
 
 def _differences(made: Mapping[str, Any], body: Mapping[str, Any]) -> Iterator[str]:
-    there, asked = _flat(made.get("settings", {})), _flat(body.get("settings", {}))
+    there, asked = flat_settings(made.get("settings", {})), flat_settings(body.get("settings", {}))
     for name, value in asked.items():
         given = value if isinstance(value, str) else str(value).lower()
         if str(there.get(name, given)).lower() != given.lower():
@@ -120,7 +120,7 @@ def _differences(made: Mapping[str, Any], body: Mapping[str, Any]) -> Iterator[s
 def _legacy(api: ClusterApi, names: list[str]) -> dict[str, Any]:
     bodies = [body for name, body in api.legacy_templates().items() if name in names]
     return {
-        "settings": {name: value for body in bodies for name, value in _flat(body.get("settings", {})).items()},
+        "settings": {name: value for body in bodies for name, value in flat_settings(body.get("settings", {})).items()},
         "mappings": {name: value for body in bodies for name, value in body.get("mappings", {}).items()},
         "aliases": {name: value for body in bodies for name, value in body.get("aliases", {}).items()},
     }
@@ -128,7 +128,7 @@ def _legacy(api: ClusterApi, names: list[str]) -> dict[str, Any]:
 
 def _paths(body: Mapping[str, Any]) -> Iterator[str]:
     """The settings, mapping parameters, fields and aliases that a body speaks of."""
-    yield from _flat(body.get("settings", {}))
+    yield from flat_settings(body.get("settings", {}))
     for name, value in body.get("mappings", {}).items():
         if name == "properties":
             yield from (f"field {field}" for field in value)
@@ -142,13 +142,13 @@ def _said(path: str, own: set[str]) -> bool:
     return path in own or (path in replicas and not own.isdisjoint(replicas))
 
 
-def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+def flat_settings(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     """Settings by their dotted names, each with the ``index.`` that may be left out."""
     flat: dict[str, Any] = {}
     for name, value in settings.items():
         path = f"{before}{name}"
         if isinstance(value, Mapping):
-            flat.update(_flat(value, f"{path}."))
+            flat.update(flat_settings(value, f"{path}."))
         else:
             flat[path if path.startswith("index.") else f"index.{path}"] = value
     return flat

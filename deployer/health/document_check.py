@@ -15,12 +15,13 @@ from typing import Any
 from osparse.contracts.deployment import Deployment, feature_name, generated_fields, stored_vectors
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.load.bundle_store import fetch_part
-from osparse.deployer.load.documents import HASH_FIELD, TEXT_FIELD, DocumentRow
+from osparse.deployer.load.documents import HASH_FIELD, DocumentRow
 from osparse.deployer.load.read_deployment import query_encoder
 from osparse.deployer.mlcommons.proof import largest_difference
 from osparse.encoders.similarity import unlike
 from osparse.errors import ClusterError, OsparseError
 from osparse.opensearch_templates import render
+from osparse.rows.text_template import TEXT_FIELD
 
 log = logging.getLogger("osparse.deployer.health.document_check")
 
@@ -31,7 +32,7 @@ RANDOM = 100
 ENCODED = 16
 """Texts that are encoded once more; of those without a vector, more where all of these have no weights."""
 AT_ONCE = 4
-"""Texts in one simulation: the server encodes them side by side, and refuses more than ten model calls at a time."""
+"""Texts that are encoded at a time on this machine."""
 LARGEST_DIFFERENCE = 0.1
 """Of a weight in two encodings of one text by one model, int8 on another processor included."""
 SHOWN = 3
@@ -151,14 +152,12 @@ def _encoded(api: ClusterApi, deployment: Deployment, texts: Sequence[str]) -> I
                 yield [{feature_name(token, deployment.key_style): w for token, w in weights.items()}]
         return
     ids = _token_ids(api, deployment)
-    for start in range(0, len(texts), AT_ONCE):
-        sources = [{TEXT_FIELD: text} for text in texts[start : start + AT_ONCE]]
-        for document in api.simulate(deployment.ingest_pipeline or "", sources):
-            if "error" in document:
-                yield None
-                continue
-            vectors = stored_vectors(document["_source"], deployment.field)
-            yield [{ids.get(token, token): weight for token, weight in vector.items()} for vector in vectors]
+    for document in api.simulate(deployment.ingest_pipeline or "", [{TEXT_FIELD: text} for text in texts]):
+        if "error" in document:
+            yield None
+            continue
+        vectors = stored_vectors(document["_source"], deployment.field)
+        yield [{ids.get(token, token): weight for token, weight in vector.items()} for vector in vectors]
 
 
 def _token_ids(api: ClusterApi, deployment: Deployment) -> dict[str, str]:

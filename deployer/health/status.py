@@ -89,7 +89,7 @@ def status(cluster: Cluster, index: str | None = None) -> list[DeploymentStatus]
     """Every deployment of the cluster, or those under one index name or alias.
 
     Raises:
-        ClusterError: ``index`` is given and there is no deployment of that name.
+        ClusterError: ``index`` is given and there is no deployment of that name, or none that this version reads.
     """
     api = ClusterApi(cluster)
     if index is None:
@@ -97,11 +97,14 @@ def status(cluster: Cluster, index: str | None = None) -> list[DeploymentStatus]
     else:
         mappings = api.get_mapping(index) or {}
         meta = {name: body.get("mappings", {}).get("_meta") for name, body in mappings.items()}
-    found = [_one(api, name, deployment) for name, deployment in deployments_of(meta, {}).items()]
-    if index is not None and not found:
+    unreadable = dict[str, str]()
+    deployments = [_one(api, name, deployment) for name, deployment in deployments_of(meta, unreadable).items()]
+    if index is not None and not deployments:
+        if unreadable:
+            raise ClusterError("; ".join(unreadable.values()))
         there = {alias for name in deployments_of(api.all_meta(), {}) for alias in api.aliases(name)}
         raise ClusterError(f"{cluster.url} has no deployment {index}; it has: {', '.join(sorted(there)) or 'none'}")
-    return found
+    return deployments
 
 
 def drift_from(found: list[DeploymentStatus], bundle: Bundle) -> list[str]:

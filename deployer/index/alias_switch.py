@@ -12,11 +12,11 @@ from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.index.copy import VectorOrigin, copy_documents
 from osparse.deployer.index.generations import SUFFIX, Generation, alias_note, foreign_aliases
 from osparse.deployer.load.bundle_store import fetch_part
-from osparse.deployer.load.documents import TEXT_FIELD
 from osparse.deployer.mlcommons.proof import TOLERANCE, check_weights
 from osparse.deployer.plan import Finding, Made
 from osparse.errors import CheckError, ClusterError
 from osparse.opensearch_templates import render
+from osparse.rows.text_template import TEXT_FIELD
 
 log = logging.getLogger("osparse.deployer.index.alias_switch")
 
@@ -24,8 +24,6 @@ PASSES = 3
 """Over the old index, at most: what was written to it during one pass is copied by the next."""
 ROUNDS = 3
 """Further passes after the gate, at most, while the old index is still written to."""
-_AT_ONCE = 4
-"""Texts in one simulation: the server encodes them in parallel, and refuses more than ten model calls at a time."""
 MARGIN = 0.005
 """nDCG@10 the new index may lose before the gate closes."""
 
@@ -38,6 +36,8 @@ class Gate:
     """Index name -> nDCG@10 in [0, 1]."""
     dataset: str
     margin: float = MARGIN
+    remark: Callable[[str, str], str] | None = None
+    """(old index, new index), both measured -> what else is to be known of the figures; "" for nothing."""
 
 
 @dataclass(frozen=True)
@@ -176,11 +176,7 @@ class Switch:
         pipeline = self.deployment.ingest_pipeline
         if pipeline is None or self.deployment.chunks or self.deployment.prune is not None:
             return [None] * len(texts)  # the models themselves were proved already
-        documents = [
-            document
-            for start in range(0, len(texts), _AT_ONCE)
-            for document in self.api.simulate(pipeline, [{TEXT_FIELD: t} for t in texts[start : start + _AT_ONCE]])
-        ]
+        documents = [*self.api.simulate(pipeline, [{TEXT_FIELD: text} for text in texts])]
         for text, document in zip(texts, documents, strict=True):
             if "error" in document:
                 raise CheckError(f"the pipeline {pipeline} fails on {text[:40]!r}: {document['error'].get('reason')}")
@@ -202,7 +198,9 @@ class Switch:
         before = gate.measure(self.old.index)
         self._check_can_fail(gate, before)
         after = gate.measure(self.new)
+        remark = gate.remark(self.old.index, self.new) if gate.remark is not None else ""
         compared = f"nDCG@10 on {gate.dataset}: {after:.4f}, {before:.4f} in the old index"
+        compared += f" ({remark})" if remark else ""
         if not after >= before - gate.margin:
             raise CheckError(
                 f"{compared}: lower by more than the margin {gate.margin:g}; {self.alias} stays on {self.old.index}. "

@@ -11,19 +11,21 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import Deployment, generated_fields
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.inherited_settings import check_source
 from osparse.deployer.load.bulk import FailureLog
-from osparse.deployer.load.documents import HASH_FIELD, TEXT_FIELD, DocumentRow
+from osparse.deployer.load.documents import HASH_FIELD, DocumentRow
 from osparse.deployer.load.encode_here import Where
 from osparse.deployer.load.prepare import prepare_load, settle_encoding
 from osparse.deployer.load.stream import LoadCounts
 from osparse.deployer.load.vectors import GivenVectors
 from osparse.errors import ClusterError, ClusterUnreachableError
 from osparse.io.progress import progress
+from osparse.rows.text_template import TEXT_FIELD, TextTemplate
 
 log = logging.getLogger("osparse.deployer.index.copy")
 
@@ -106,7 +108,7 @@ def _until_done(
 ) -> LoadCounts:
     for attempt in range(RESTARTS):
         try:
-            stored = _stored(api, source, made_by)
+            stored = _stored(api, source, made_by, deployment)
             encoding, rows = settle_encoding(
                 api, target, deployment, stored, total, origin.encode, origin.bundle, origin.given
             )
@@ -120,7 +122,19 @@ def _until_done(
     raise ValueError("RESTARTS must be at least 1")
 
 
-def _stored(api: ClusterApi, source: str, made_by: Deployment) -> Iterator[DocumentRow]:
+def _stored(api: ClusterApi, source: str, made_by: Deployment, deployment: Deployment) -> Iterator[DocumentRow]:
+    template = TextTemplate.parse(deployment.text_template) if deployment.text_template is not None else None
     for hits in api.pages(source, PAGE, {"excludes": [*generated_fields(made_by), HASH_FIELD]}):
         for hit in hits:
-            yield StoredRow(hit["_id"], hit["_source"])
+            yield StoredRow(hit["_id"], _with_text(hit["_id"], hit["_source"], template))
+
+
+def _with_text(name: str, source: dict[str, Any], template: TextTemplate | None) -> dict[str, Any]:
+    """The fields with the text that the new index makes of them; raises :class:`ClusterError` where it cannot."""
+    try:
+        text = template.text_of(source) if template is not None else None
+    except ValueError as problem:
+        raise ClusterError(
+            f"document {name} cannot be copied: {problem}; change it, or deploy another template"
+        ) from None
+    return source if text is None else {**source, TEXT_FIELD: text}

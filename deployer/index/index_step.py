@@ -16,12 +16,14 @@ from osparse.deployer.cluster.inherited_settings import check_created, check_sou
 from osparse.deployer.index.layout import Serving
 from osparse.deployer.index.pipeline_steps import words_per_piece
 from osparse.deployer.index.seismic_ceilings import ceilings
+from osparse.deployer.index.user_mapping import UserMapping, merged, missing_fields, problems
 from osparse.deployer.plan import ENCODER, TOKENIZER, Finding, Made
-from osparse.errors import DeploymentConflictError
+from osparse.errors import DeploymentConflictError, InputError
 from osparse.opensearch_templates import render
 
 MAX_TOKENS = 10_000_000
 """Tokens of one text that text_chunking may count; the server's 10,000 would refuse long documents."""
+_SHARDS = "index.number_of_shards"
 _UNREGISTERED = {ENCODER: "(the encoder, once registered)", TOKENIZER: "(the tokenizer, once registered)"}
 """In the body of a plan, which is compared with index templates and sent nowhere."""
 
@@ -39,6 +41,10 @@ class ServingIndex:
     """The index that the alias stands on, if that is another one."""
     serving: Serving = field(default_factory=Serving)
     """Shards, replicas and refresh interval; the rest is the deployment's."""
+    user: UserMapping | None = None
+    """What the index has beside what osparse needs: the user's own, or that of the index it replaces."""
+    kept: bool = False
+    """Whether ``user`` is that of the index before, which counts for a new index only."""
 
     @property
     def takes(self) -> tuple[str, ...]:
@@ -52,12 +58,16 @@ class ServingIndex:
         found = (self.api.get_index(self.name) or {}).get(self.name)
         if found is None:
             from_templates = inherited(self.api, self.name, self.body({**_UNREGISTERED, **made.ids}))
-            return Finding("create", what, "; ".join(["there is none of that name", *filter(None, [from_templates])]))
+            whose = f"with the fields and settings of {self.user.where}" if self.user is not None else None
+            reasons = ["there is none of that name", *filter(None, [whose, from_templates])]
+            return Finding("create", what, "; ".join(reasons))
         self._check_same(found)
         check_source(self.name, found, tuple(generated_fields(self.deployment)))
         drift = self._drift(found)
         if self.beside is None and self.alias not in found.get("aliases", {}):
             drift.insert(0, "the index exists without its alias")
+        if more := self._missing_fields(found):
+            drift.append(f"its mapping lacks {', '.join(more)}")
         return Finding("change", what, "; ".join(drift)) if drift else Finding("keep", what, "exists, as it should")
 
     def apply(self, made: Made) -> Made:
@@ -70,7 +80,9 @@ class ServingIndex:
             self.api.put_index_settings(self.name, self._changeable())
             found = (self.api.get_mapping(self.name) or {}).get(self.name, {}).get("mappings", {}).get("_meta", {})
             meta = {**found, **self.deployment.to_meta()}  # a load under way keeps a note there, its owner may too
-            self.api.put_mapping(self.name, render("index_meta", meta=meta))
+            more = self._missing_fields((self.api.get_index(self.name) or {}).get(self.name, {}))
+            fields = render("mapping_fields", properties=more) if more else {}
+            self.api.put_mapping(self.name, {**render("index_meta", meta=meta), **fields})
         return Made()
 
     def body(self, ids: Mapping[str, str]) -> dict[str, Any]:
@@ -83,12 +95,37 @@ class ServingIndex:
         }
         template, more = self._template(ids)
         body: dict[str, Any] = render(template, **values, **more)
-        shards = {} if self.serving.shards is None else {"index.number_of_shards": self.serving.shards}
-        settings = {**shards, **self._changeable()}
+        settings = {**self._given(), **self._changeable()}
         body["settings"]["index"].update({name.removeprefix("index."): value for name, value in settings.items()})
         if self.beside is not None:
             del body["aliases"]
-        return body
+        if self.user is None:
+            return body
+        self._check_user(self.user, body)
+        return merged(self.user, body, self._given(), aliases=self.beside is None)
+
+    def _given(self) -> dict[str, Any]:
+        """The settings that the call names."""
+        s, given = self.serving, dict[str, Any]()
+        if s.shards is not None:
+            given[_SHARDS] = s.shards
+        if s.replicas is not None:
+            given |= {"index.auto_expand_replicas": "false", "index.number_of_replicas": s.replicas}
+        if s.refresh_interval is not None:
+            given["index.refresh_interval"] = s.refresh_interval
+        return given
+
+    def _check_user(self, user: UserMapping, body: dict[str, Any]) -> None:
+        """Raises :class:`InputError` naming all that contradicts; what the index before had gives way to the call."""
+        given = {} if self.kept else self._given()
+        if wrong := problems(user, body, self.alias, given):
+            raise InputError(f"{user.where} cannot be merged with what osparse needs: {'; '.join(wrong)}")
+
+    def _missing_fields(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """The user's fields that the index, which exists, does not have."""
+        if self.user is None or self.kept:
+            return {}
+        return missing_fields(self.user, found)
 
     def _template(self, ids: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
         """The template of this field type and what it wants besides."""
@@ -108,11 +145,7 @@ class ServingIndex:
         chosen: dict[str, Any] = dict(render("index_pipelines", **pipelines_of(self.deployment)))
         if self.deployment.chunks:
             chosen["index.analyze.max_token_count"] = MAX_TOKENS
-        if self.serving.replicas is not None:
-            chosen |= {"index.auto_expand_replicas": "false", "index.number_of_replicas": self.serving.replicas}
-        if self.serving.refresh_interval is not None:
-            chosen["index.refresh_interval"] = self.serving.refresh_interval
-        return chosen
+        return {**chosen, **{name: value for name, value in self._given().items() if name != _SHARDS}}
 
     def _drift(self, found: dict[str, Any]) -> list[str]:
         """What differs from the deployment wanted; the pipelines first, as a person would see them."""
@@ -137,6 +170,8 @@ class ServingIndex:
             for what, old, new in zip(_LAYOUT, _layout(there), _layout(self.deployment), strict=True)
             if old != new
         ]
+        if differs and differs[0].startswith(_LAYOUT[-1]) and not self.api.count_unless_closed(self.name):
+            differs = []  # no document has a text that was made otherwise
         shards = int(found.get("settings", {}).get("index", {}).get("number_of_shards", 1))
         if self.serving.shards not in (None, shards):
             differs.append(f"shards: {shards} there, {self.serving.shards} required")
@@ -147,13 +182,13 @@ class ServingIndex:
             )
 
 
-_LAYOUT = ("fingerprint", "mode", "feature names", "field type", "chunks", "prune")
+_LAYOUT = ("fingerprint", "mode", "feature names", "field type", "chunks", "prune", "text template")
 """What cannot be changed in an index that holds documents."""
 
 
 def _layout(deployment: Deployment) -> tuple[object, ...]:
     d = deployment
-    return (d.fingerprint[:12], d.mode, d.key_style, d.vector, d.chunks, d.prune)
+    return (d.fingerprint[:12], d.mode, d.key_style, d.vector, d.chunks, d.prune, d.text_template)
 
 
 def _sparse_encoding(deployment: Deployment) -> dict[str, Any]:
@@ -187,5 +222,6 @@ def deployment_of(bundle: Bundle, mode: Mode, key_style: KeyStyle, serving: Serv
         hybrid=s.hybrid,
         skip_existing=s.skip_existing,
         ingest_batch=s.ingest_batch,
+        text_template=s.text_template,
         piece_words=words_per_piece(bundle) if s.chunk_text else None,
     )

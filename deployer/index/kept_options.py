@@ -11,9 +11,18 @@ from osparse.contracts.deployment import Deployment, Mode
 from osparse.deployer.index.layout import Serving
 from osparse.errors import InputError
 
-_INGEST = re.compile(r"-ingest(?:-chunks)?(?:-prune[\d.e-]+?)?(-skip)?(?:-batch(\d+))?$")
+_INGEST = re.compile(r"-ingest(?:-chunks)?(?:-prune[\d.e-]+?)?(-skip)?(?:-batch(\d+))?(?:-text[0-9a-f]{8})?$")
 """As ``Serving.ingest_variant`` makes it."""
-OPTIONS = ("field", "chunk_text", "two_phase", "hybrid", "prune_ratio", "skip_existing", "ingest_batch")
+OPTIONS = (
+    "field",
+    "chunk_text",
+    "two_phase",
+    "hybrid",
+    "prune_ratio",
+    "skip_existing",
+    "ingest_batch",
+    "text_template",
+)
 """Those that an index's ``_meta`` holds."""
 
 
@@ -28,6 +37,7 @@ def serving_of(deployment: Deployment) -> Serving:
         prune_ratio=float(deployment.prune.split()[1]) if deployment.prune else None,
         skip_existing=deployment.skip_existing or bool(named and named[1]),
         ingest_batch=int(named[2]) if named and named[2] else deployment.ingest_batch,
+        text_template=deployment.text_template,
     )
 
 
@@ -73,4 +83,4 @@ def _flag(name: str) -> str:
 
 
 def _value(value: object) -> str:
-    return "" if value is True else f" {value}"
+    return "" if value is True else f" {value}".replace("\n", r"\n")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import CHUNKS_FIELD, FIELD, Hybrid, Vector
 from osparse.deployer.cluster.facts import Choice, Facts
+from osparse.deployer.fields.text_rule import variant_of
 from osparse.errors import InputError
 from osparse.opensearch_versions import SEISMIC_IDS, SINCE, TARGETS, Feature
 
@@ -35,6 +36,8 @@ class Serving:
     """Do not encode a text again that the stored document has already."""
     ingest_batch: int = 1
     """Documents of one bulk request handed to the model together, at least 1."""
+    text_template: str | None = None
+    """How the text is made of other fields (:class:`osparse.rows.text_template.TextTemplate`); None: rows bring it."""
     shards: int | None = None
     """Primary shards of a new index, at least 1; None makes one."""
     replicas: int | None = None
@@ -62,7 +65,7 @@ class Serving:
             "skip" if self.skip_existing else "",
             f"batch{self.ingest_batch}" if self.ingest_batch > 1 else "",
         ]
-        return "".join(f"-{part}" for part in parts if part)
+        return "".join(f"-{part}" for part in parts if part) + variant_of(self.text_template)
 
     @property
     def search_variant(self) -> str:
@@ -127,6 +130,8 @@ def _impossible(serving: Serving, bundle: Bundle) -> list[str]:
         problems.append("`two_phase` has no effect on the nested queries of `chunk_text`; leave one out")
     if serving.field == "semantic" and (serving.skip_existing or serving.ingest_batch > 1):
         problems.append("`skip_existing` and `ingest_batch` are the ingest pipeline's, and `field=semantic` has none")
+    if serving.field == "semantic" and serving.text_template is not None:
+        problems.append("`field=semantic` encodes the field text as it is: leave `text_field` and `template` out")
     return problems
 
 

@@ -9,11 +9,12 @@ from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import CHUNK_TEXTS_FIELD, CHUNKS_FIELD, FIELD
 from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.fields.text_rule import compose_processors
 from osparse.deployer.index.layout import Serving
-from osparse.deployer.load.documents import TEXT_FIELD
 from osparse.deployer.plan import ENCODER, TOKENIZER, Action, Finding, Made
 from osparse.encoders.onnx_encoder import open_query_encoder
 from osparse.opensearch_templates import render
+from osparse.rows.text_template import TEXT_FIELD
 
 WEIGHTS = [0.3, 0.7]
 """Of BM25 and of the sparse score in a fused one."""
@@ -52,7 +53,7 @@ class IngestPipeline:
             body = dict(render("ingest_sparse_encoding", **values, field=FIELD))
         (encoding,) = (processor for processor in body["processors"] if "sparse_encoding" in processor)
         encoding["sparse_encoding"].update(self._choices())
-        return body
+        return {**body, "processors": [*compose_processors(self.serving.text_template), *body["processors"]]}
 
     def _choices(self) -> dict[str, Any]:
         """Only what was asked for: an older server does not know the rest."""

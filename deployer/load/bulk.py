@@ -15,7 +15,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO, TypeVar
@@ -238,13 +238,23 @@ def stored_hashes(api: ClusterApi, index: str, ids: Collection[str]) -> dict[str
         ClusterError: the index is gone.
     """
     params = {"_source": "false", "stored_fields": HASH_FIELD}
-    found: dict[str, str | None] = {}
+    documents = stored_documents(api, index, ids, params)
+    return {document["_id"]: document.get("fields", {}).get(HASH_FIELD, [None])[0] for document in documents}
+
+
+def stored_documents(
+    api: ClusterApi, index: str, ids: Collection[str], params: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """Those of the documents that are in the index, as ``_mget`` shows them.
+
+    Raises:
+        ClusterError: the index is gone.
+    """
     for document in patiently(lambda: api.get_documents(index, ids, params)):
         if "error" in document:
             raise ClusterError(f"{api.cluster.url} cannot look into {index}: {reason_of(document)}")
         if document.get("found"):
-            found[document["_id"]] = document.get("fields", {}).get(HASH_FIELD, [None])[0]
-    return found
+            yield document
 
 
 def _bodies(lines: Sequence[Line]) -> Iterator[tuple[bytes, list[Line]]]:

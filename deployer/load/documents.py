@@ -1,25 +1,35 @@
-"""Documents to index or to delete, streamed with constant memory from JSON lines, Parquet or a dataset directory."""
+"""Documents to index or to delete, streamed with constant memory from files of rows or a dataset directory."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from osparse.deployer.load.field_values import json_value
+from osparse.deployer.fields.field_values import json_value
+from osparse.deployer.fields.index_fields import IndexFields
 from osparse.errors import InputError
 from osparse.io.files import canonical_json, json_object
-from osparse.io.ids import id_of, plain_id
-from osparse.io.streams import decoded, is_stream, json_rows, lines
-from osparse.io.tabular import is_table, table_length, table_rows
+from osparse.io.locations import RemotePath, expanded
+from osparse.io.streams import decoded, is_stream, lines
+from osparse.opensearch_templates import render
+from osparse.rows.field_types import Values, converted, look_ahead
+from osparse.rows.ids import id_of, plain_id
+from osparse.rows.read_rows import ReadRow, count_rows, documents_of_beir, read_rows
+from osparse.rows.row_rules import RowRules, make_rules
+from osparse.rows.text_template import RENAME, TEXT_FIELD, TextTemplate
 
-TEXT_FIELD = "text"
-"""Where the index keeps the text that is encoded."""
+if TYPE_CHECKING:
+    from osparse.contracts.dataset import Dataset
+
+log = logging.getLogger("osparse.deployer.load.documents")
+
 TEXTS = ("title", "lang", "source")
 """Optional fields whose type osparse has set. ``id`` and ``text`` must be there; any other field is stored as it is."""
 READ_ROWS = 2_000
@@ -29,6 +39,8 @@ HASH_FIELD = "osparse_hash"
 OPERATION = "_op"
 """What to do with a row: ``index`` where it says nothing, or ``delete``, which needs no text."""
 MAX_ID_BYTES = 512
+INFER_ROWS = 100_000
+"""Rows that a mapping is inferred from before there is an index."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,8 @@ class DocumentRow:
     fields: dict[str, Any]
     cleared: frozenset[str] = frozenset()
     """Fields that the row has without a value (null): taken out of a document that is there."""
+    typed: bool = True
+    """False where the values of all fields are text because the file has no types (CSV and TSV)."""
     complete: ClassVar[bool] = False
     """Whether ``fields`` are all of it: nothing else of a document that is there is kept."""
 
@@ -109,20 +123,80 @@ def _is_row(line: bytes) -> bool:
 
 
 def read_documents(
-    paths: Sequence[Path], *, id_field: str | None = None, text_field: str | None = None
+    paths: Sequence[Path], rules: RowRules | None = None, index: IndexFields | None = None
 ) -> Iterator[Row]:
     """Every row of every path, in order.
 
     Args:
-        id_field: Name of the id in the rows; None takes ``id`` or ``_id``.
-        text_field: Name of the text in the rows; None takes ``text``.
+        rules: Names of id and text, fields renamed or left out, and how the text is made; None: rows as they are.
+        index: Gets the types of new fields from the first rows, and gives those of tables that have none.
 
     Raises:
-        InputError: a path that does not exist or is of no known kind, or a line that is not JSON, with its number.
+        InputError: a path that does not exist, or a row that cannot be read, with its place.
     """
-    for path in paths:
-        for place, row in _rows(path, id_field, text_field or TEXT_FIELD):
-            yield _document(place, row, id_field, text_field or TEXT_FIELD)
+    rules = rules or RowRules()
+    rows: Iterator[ReadRow] = chain.from_iterable(map(_rows, paths))
+    if index is not None:
+        ahead, rows = look_ahead(rows)
+        index.learn(_known(ahead, rules), as_text=as_text(rules.template))
+    for row in rows:
+        yield _document(row, rules, index)
+    warn_of_unused(rules)
+
+
+def documents_of_file(path: Path, rules: RowRules) -> Iterator[Row]:
+    """Every row of one path, without an index; raises as :func:`read_documents`."""
+    return (_document(row, rules, None) for row in _rows(path))
+
+
+def warn_of_unused(rules: RowRules) -> None:
+    """Once all rows have been read."""
+    if unused := rules.unused():
+        log.warning("no row has the field %s, which should be renamed or left out", ", ".join(unused))
+
+
+def infer_mapping(
+    paths: Sequence[Path | str],
+    *,
+    id_field: str | None = None,
+    text_field: str | Sequence[str] | None = None,
+    template: str | None = None,
+    exclude: Sequence[str] = (),
+    rename: Mapping[str, str] | None = None,
+    rows: int = INFER_ROWS,
+) -> dict[str, Any]:
+    """``{"mappings": ...}`` for the fields of the documents beside those that every osparse index has.
+
+    Args:
+        rows: How many rows are looked at, at most. All other arguments are those of :func:`index_documents`.
+
+    Raises:
+        InputError: as :func:`read_documents`; no document.
+    """
+    rules = make_rules(id_field, text_field, template, exclude, rename)
+    seen, text, documents = Values(), as_text(rules.template), 0
+    found = chain.from_iterable(map(_rows, expanded(paths)))
+    for fields, typed in _known(islice(found, rows), rules):
+        documents += 1
+        for name, value in fields.items():
+            if name not in (TEXT_FIELD, *TEXTS, "date"):
+                seen.at(name.split(".")).see(value, typed=typed or name in text)
+    if not documents:
+        raise InputError("no row is a document with an id and a text; name them with `id_field` and `text_field`")
+    return {"mappings": render("mapping_fields", properties=seen.fields())}
+
+
+def as_text(template: TextTemplate | None) -> frozenset[str]:
+    """Fields that stay text because the text is made of them."""
+    return frozenset(template.fields if template is not None else ())
+
+
+def _known(rows: Iterable[ReadRow], rules: RowRules) -> Iterator[tuple[dict[str, Any], bool]]:
+    """The fields of those rows that are documents, and whether their values have types."""
+    for row in rows:
+        document = _document(row, rules, None)
+        if isinstance(document, DocumentRow):
+            yield document.fields, row.typed
 
 
 def count_documents(paths: Sequence[Path]) -> int | None:
@@ -141,63 +215,58 @@ def count_removals(paths: Sequence[Path]) -> int | None:
     return sum(1 for _ in read_removals(paths))
 
 
-def _kind(path: Path) -> str:
-    if is_stream(path):
-        return "jsonl"
-    if (path / "manifest.json").is_file():
-        return "dataset"
-    if path.is_file():
-        if is_table(path):
-            return "table"
-        if path.suffix in (".parquet", ".pq"):
-            raise InputError(f"{path} is not a Parquet file: it does not begin with PAR1")
-        return "jsonl"
-    found = "is a directory without manifest.json" if path.is_dir() else "does not exist"
-    raise InputError(f"{path} {found}; documents come from JSON lines, a Parquet or Arrow file or a dataset directory")
-
-
-def _rows(path: Path, id_field: str | None, text_field: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    kind = _kind(path)
-    if kind == "dataset":
-        return _dataset_rows(path)
-    if kind == "table":
-        return table_rows(path, nulls=True, bar=False)
-    return json_rows(path, may_be_empty=True, bar=False)
-
-
-def _dataset_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _dataset_of(path: Path) -> Dataset | None:
+    """The dataset at ``path``, or None for a file."""
+    if isinstance(path, RemotePath) or not path.is_dir():
+        return None
     from osparse.contracts.dataset import Dataset
+
+    if not (path / "manifest.json").is_file():
+        raise InputError(
+            f"{path} is a directory without manifest.json; documents come from files, a BEIR folder or a dataset "
+            "directory"
+        )
+    return Dataset.open(path)
+
+
+def _rows(path: Path) -> Iterator[ReadRow]:
+    path = documents_of_beir(path)
+    dataset = _dataset_of(path)
+    return _dataset_rows(path, dataset) if dataset is not None else read_rows(path, may_be_empty=True, bar=False)
+
+
+def _dataset_rows(path: Path, dataset: Dataset) -> Iterator[ReadRow]:
     from osparse.io.tables import row_batches
 
-    documents = Dataset.open(path).documents
-    names = documents.collect_schema().names()
-    for number, row in enumerate(chain.from_iterable(row_batches(documents, READ_ROWS))):
-        yield f"{path} row {number}", dict(zip(names, row, strict=True))
+    names = dataset.documents.collect_schema().names()
+    for number, row in enumerate(chain.from_iterable(row_batches(dataset.documents, READ_ROWS))):
+        yield ReadRow(f"{path} row {number}", dict(zip(names, row, strict=True)))
 
 
 def _count(path: Path) -> int | None:
-    kind = _kind(path)
-    if is_stream(path):
-        return None
-    if kind == "dataset":
-        from osparse.contracts.dataset import Dataset
-
-        return Dataset.open(path).manifest.counts["documents.arrow"]
-    if kind == "table":
-        return table_length(path)
-    return sum(1 for _ in lines(path, may_be_empty=True, bar=False))
+    path = documents_of_beir(path)
+    dataset = _dataset_of(path)
+    return dataset.manifest.counts["documents.arrow"] if dataset is not None else count_rows(path)
 
 
-def _document(place: str, row: dict[str, Any], id_field: str | None, text_field: str) -> Row:
+def _document(found: ReadRow, rules: RowRules, index: IndexFields | None) -> Row:
+    place, raw = found.where, found.row
+    try:
+        row = rules.renamed(raw)
+    except ValueError as problem:
+        return UnusableRow(str(id_of(raw, rules.id_field) or place)[:80], f"{place}: {problem}")
     operation = row.get(OPERATION)
     if operation == "delete":
-        return _removal(place, row, id_field)
-    found = _id(place, row, id_field)
-    if isinstance(found, UnusableRow):
-        return found
+        return _removal(place, row, rules.id_field)
+    name = _id(place, row, rules.id_field)
+    if isinstance(name, UnusableRow):
+        return name
     if operation not in (None, "index"):
-        return UnusableRow(found, f'{place}: {OPERATION} must be "index" or "delete", found {operation!r}')
-    return _fields(place, found, row, id_field or "id", text_field)
+        return UnusableRow(name, f'{place}: {OPERATION} must be "index" or "delete", found {operation!r}')
+    try:
+        return _fields(name, row, rules, None if found.typed else index, found.typed)
+    except ValueError as problem:
+        return UnusableRow(name, f"{place}: {problem}")
 
 
 def _removal(place: str, row: dict[str, Any], id_field: str | None) -> DeletionRow | UnusableRow:
@@ -223,26 +292,50 @@ def _instead(value: object, row: dict[str, Any], parameter: str) -> str:
     return f"; the row has {', '.join(sorted(row)) or 'no field'} (name it with `{parameter}`)"
 
 
-def _fields(place: str, found: str, row: dict[str, Any], id_field: str, text_field: str) -> DocumentRow | UnusableRow:
-    text = row.get(text_field)
-    if not isinstance(text, str):
-        said = f"{place}: {text_field} must be a text, found {text!r}"
-        return UnusableRow(found, said + _instead(text, row, "text_field"))
-    if text_field != TEXT_FIELD and row.get(TEXT_FIELD) is not None:
-        reason = f"{place}: {text_field} is stored as {TEXT_FIELD}, but the row has a {TEXT_FIELD} too; rename it"
-        return UnusableRow(found, reason)
-    fields, cleared = {TEXT_FIELD: text}, set[str]()
-    for name, value in row.items():
-        if name in ("_id", OPERATION, TEXT_FIELD, text_field) or name == id_field == "id":
+def _fields(name: str, row: dict[str, Any], rules: RowRules, types: IndexFields | None, typed: bool) -> DocumentRow:
+    """The document, cells of a table converted to ``types``; raises :class:`ValueError` with what is wrong."""
+    text = as_text(rules.template)
+    fields, cleared = {TEXT_FIELD: _text(row, rules)}, set[str]()
+    taken = {"_id", OPERATION, TEXT_FIELD, *(["id"] if rules.id_field in (None, "id") else [])}
+    if rules.template is None:
+        taken.add(rules.text_field or TEXT_FIELD)
+    for column, value in rules.kept(row).items():
+        if column in taken:
             continue  # the server keeps the id itself and takes no field of the name _id
-        if value is None or (value == "" and name in (*TEXTS, "date")):
-            cleared.add(name)
-            continue
-        try:
-            fields[name] = _field(name, value)
-        except ValueError as problem:
-            return UnusableRow(found, f"{place}: {problem}")
-    return DocumentRow(found, fields, frozenset(cleared))
+        if value is None or (value == "" and column in (*TEXTS, "date")):
+            cleared.add(column)
+        else:
+            kind = types.kind(column) if types is not None and column not in text else ""
+            fields[column] = _field(column, converted(value, kind))
+    return DocumentRow(name, fields, frozenset(cleared), typed)
+
+
+def _text(row: dict[str, Any], rules: RowRules) -> str:
+    """What is encoded and stored as the text; raises :class:`ValueError`."""
+    if rules.template is not None:
+        return _composed(row, rules.template, None if TEXT_FIELD in rules.exclude else row.get(TEXT_FIELD))
+    column = rules.text_field or TEXT_FIELD
+    text = row.get(column)
+    if not isinstance(text, str):
+        raise ValueError(f"{column} must be a text, found {text!r}{_instead(text, row, 'text_field')}")
+    if column != TEXT_FIELD and row.get(TEXT_FIELD) is not None:
+        raise ValueError(f"{column} is stored as {TEXT_FIELD}, but the row has a {TEXT_FIELD} too; rename it")
+    return text
+
+
+def _composed(row: dict[str, Any], template: TextTemplate, own: object) -> str:
+    """As the index's own pipeline does it: a row without any of the fields keeps its ``own`` text."""
+    text = template.text_of(row)
+    if text is None and isinstance(own, str):
+        return own
+    if text is None:
+        raise ValueError(f"the text is made of {', '.join(template.fields)}{_instead(None, row, 'text_field')}")
+    if own not in (None, text):
+        raise ValueError(
+            f"the text is made of {', '.join(template.fields)}, but the row has a {TEXT_FIELD} too; {RENAME}, or leave "
+            "it out"
+        )
+    return text
 
 
 def _field(name: str, value: Any) -> Any:

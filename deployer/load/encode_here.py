@@ -18,12 +18,13 @@ from osparse.contracts.deployment import Deployment
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.load.bulk import patiently
 from osparse.deployer.load.bundle_store import fetch_part, stored_parts
-from osparse.deployer.load.documents import TEXT_FIELD, DocumentRow, Row
+from osparse.deployer.load.documents import DocumentRow, Row
 from osparse.deployer.load.vectors import GivenVectors
 from osparse.deployer.mlcommons.api import MLCommons
 from osparse.deployer.mlcommons.proof import TOLERANCE, check_weights
 from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.errors import AccessError, CheckError, InputError
+from osparse.rows.text_template import TEXT_FIELD
 
 log = logging.getLogger("osparse.deployer.load.encode_here")
 

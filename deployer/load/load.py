@@ -7,19 +7,16 @@ unchanged is neither encoded nor sent. So an interrupted load is resumed by runn
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from osparse.contracts.bundle import Bundle
-from osparse.contracts.deployment import Deployment, generated_fields
 from osparse.contracts.shards import ShardSet
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
-from osparse.deployer.cluster.index_settings import pipeline_drift
-from osparse.deployer.cluster.inherited_settings import check_source
 from osparse.deployer.load.bulk import Failure, FailureLog, patiently
 from osparse.deployer.load.documents import (
     HASH_FIELD,
@@ -31,14 +28,16 @@ from osparse.deployer.load.documents import (
 )
 from osparse.deployer.load.encode_here import Where
 from osparse.deployer.load.prepare import prepare_load, settle_encoding
-from osparse.deployer.load.read_deployment import read_deployment
 from osparse.deployer.load.refresh import seldom_refreshed
 from osparse.deployer.load.stream import LoadCounts
-from osparse.deployer.load.vectors import RowVectors, encoded_rows
-from osparse.errors import ClusterError, InputError
+from osparse.deployer.load.target import Target, find_target, rules_of_shards
+from osparse.deployer.load.vectors import GivenVectors, RowVectors, encoded_rows
+from osparse.errors import InputError
 from osparse.io.file_folders import open_folder
+from osparse.io.locations import expanded
 from osparse.io.progress import progress
 from osparse.io.streams import STANDARD_INPUT
+from osparse.rows.row_rules import RowRules, make_rules
 
 __all__ = ["HASH_FIELD", "IndexResult", "index_documents", "load_rows"]
 
@@ -67,6 +66,8 @@ class IndexResult:
     """Documents whose text is longer than the encoder reads: their vector is of its beginning only."""
     encoder: str = ""
     """Who encoded, and why."""
+    mapped: dict[str, str] = field(default_factory=dict)
+    """Field -> type of the fields that were new to the index, as inferred from the rows."""
 
     def __str__(self) -> str:
         rate = f", {self.indexed / self.seconds:,.0f}/s" if self.indexed and self.seconds > 0 else ""
@@ -82,10 +83,27 @@ class IndexResult:
             lines.append(f"  {self.cut:,} texts are longer than the encoder reads: only their beginning was encoded")
         if self.repeated:
             lines.append(f"  {self.repeated:,} rows have the id of a later row: the later one counts")
+        if self.mapped:
+            types = ", ".join(f"{name} {kind}" for name, kind in self.mapped.items())
+            lines.append(f"  new fields, typed by their values: {types}")
         return "\n".join([*lines, *([f"all failures: {self.failures}"] if self.failures else [])])
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class _How:
+    """What the caller of a load decides beside its rows."""
+
+    batch: int | None
+    workers: int | None
+    failed: FailureLog
+    force: bool
+    encode: Where
+    bundle: Bundle | None
+    given: GivenVectors | None = None
+    """Vectors that the rows bring."""
 
 
 def index_documents(
@@ -95,7 +113,10 @@ def index_documents(
     *,
     delete: Sequence[Path] = (),
     id_field: str | None = None,
-    text_field: str | None = None,
+    text_field: str | Sequence[str] | None = None,
+    template: str | None = None,
+    exclude: Sequence[str] = (),
+    rename: Mapping[str, str] | None = None,
     batch: int | None = None,
     workers: int | None = None,
     failures: Path = Path("failed.jsonl"),
@@ -113,12 +134,17 @@ def index_documents(
 
     Args:
         index: An alias of one deployment, or a concrete index.
-        paths: JSON lines (plain or compressed; a pipe; ``-`` for standard input), Parquet or Arrow files, or dataset
-            directories with id, text and any other fields, all of which are stored; a row ``{"id": ..., "_op":
-            "delete"}`` deletes.
+        paths: Files of rows: JSON lines, a JSON array, CSV, TSV, Parquet or Arrow, plain or compressed; patterns
+            (``data/*.jsonl``), addresses (``s3://``, ``gs://``, ``https://``), pipes, ``-`` for standard input, BEIR
+            folders or dataset directories. A row has id, text and any other fields, all of which are stored; a row
+            ``{"id": ..., "_op": "delete"}`` deletes.
         delete: Files of ids to delete, after the documents.
         id_field: The name that the rows have for the id; None takes ``id`` or ``_id``.
-        text_field: The name that the rows have for the text; None takes ``text``.
+        text_field: The name that the rows have for the text; None takes ``text``. Several fields make the text
+            together, each on a line of its own, and are stored too; the index records that.
+        template: How the text is made of other fields, such as ``{title}\n{body}``; None takes what the index records.
+        exclude: Fields that are not stored; ``a.b`` is the field b of the object a.
+        rename: Name in the files -> name in the index; all other parameters use the new names.
         batch: Documents looked up and sent together; None takes 256, or 16 where the cluster encodes.
         workers: Processes that encode (client mode), each with one thread; None takes one per core for more than a few
             documents.
@@ -138,17 +164,22 @@ def index_documents(
         ClusterError: the index is not a deployment, the cluster failed as a whole, or it refuses a whole batch alike.
         OsparseError: an encoder process died; the message names its documents.
     """
+    paths, delete = expanded(paths), expanded(delete)
     _check(paths, delete, batch, workers, failures, encoded)
-    if encoded is not None and encode != "auto":
-        raise InputError("`encode` and `encoded` exclude each other: the shards have the vectors; leave one out")
-    shards = None if encoded is None else ShardSet.open(open_folder(encoded))
+    rules = make_rules(id_field, text_field, template, exclude, rename)
+    how = _How(batch, workers, FailureLog(failures), force, encode, bundle)
+    shards = None if encoded is None else _shards(encoded, encode, rules)
     documents, removals = count_documents(paths) if shards is None else shards.rows, count_removals(delete)
+    api = ClusterApi(cluster)
+    if shards is not None:
+        target = find_target(api, index, rules_of_shards(shards), shards=shards)
+        rows = encoded_rows(shards, target.fields)
+        how = replace(how, given=RowVectors(), encode="auto" if target.deployment.mode == "client" else "cluster")
+    else:
+        target = find_target(api, index, rules)
+        rows = read_documents(paths, target.rules, target.fields)
     total = None if documents is None or removals is None else documents + removals
-    given = read_documents(paths, id_field=id_field, text_field=text_field) if shards is None else encoded_rows(shards)
-    return load_rows(
-        cluster, index, chain(given, read_removals(delete)), total, batch=batch, workers=workers, failures=failures,
-        force=force, encode=encode, bundle=bundle, shards=shards,
-    )  # fmt: skip
+    return _loaded(target, index, chain(rows, read_removals(delete)), total, how)
 
 
 def load_rows(
@@ -163,55 +194,50 @@ def load_rows(
     force: bool = False,
     encode: Where = "auto",
     bundle: Bundle | None = None,
-    shards: ShardSet | None = None,
 ) -> IndexResult:
     """:func:`index_documents` for rows from anywhere; ``total`` is for the progress bar, None where it is not known.
-
-    Args:
-        shards: Where ``rows`` bring their vectors: the set that they were read from.
 
     Raises:
         As :func:`index_documents`.
     """
+    how = _How(batch, workers, FailureLog(failures), force, encode, bundle)
+    return _loaded(find_target(ClusterApi(cluster), index), index, rows, total, how)
+
+
+def _loaded(target: Target, index: str, rows: Iterable[Row], total: int | None, how: _How) -> IndexResult:
     started = time.monotonic()
-    failed = FailureLog(failures)
-    api = ClusterApi(cluster)
-    concrete, deployment = _target(api, index)
-    given = None
-    if shards is not None:
-        shards.check_bundle(deployment.bundle, deployment.fingerprint, f"serves in {concrete}")
-        given = RowVectors()
-        encode = "auto" if deployment.mode == "client" else "cluster"  # every text has its vector
-    encoding, rows = settle_encoding(api, concrete, deployment, rows, total, encode, bundle, given)
-    load = prepare_load(api, concrete, deployment, total, batch=batch, workers=workers, encoding=encoding, given=given)
-    load.force = force
+    api, concrete, deployment, failed = target.api, target.index, target.deployment, how.failed
+    encoding, rows = settle_encoding(api, concrete, deployment, rows, total, how.encode, how.bundle, how.given)
+    load = prepare_load(
+        api, concrete, deployment, total, batch=how.batch, workers=how.workers, encoding=encoding, given=how.given
+    )
+    load.force, load.fields = how.force, target.fields
     try:
         with seldom_refreshed(api, concrete, total), progress(f"index {index}", total, "documents") as bar:
             done = load.run(rows, failed, bar)
     finally:
         failed.close()
     patiently(lambda: api.refresh(concrete))
-    return _result(index, done, failed, time.monotonic() - started, str(encoding))
+    result = _result(index, done, failed, time.monotonic() - started, str(encoding))
+    return replace(result, mapped=target.fields.mapped)
 
 
-def _target(api: ClusterApi, index: str) -> tuple[str, Deployment]:
-    """The concrete index and what serves there.
-
-    Raises:
-        ClusterError: not one deployment, its pipelines are not its deployment's (documents would be changed on their
-            way, or go unencoded), or it does not keep what it is given.
-    """
-    mappings = api.get_mapping(index) or {}
-    concrete = next(iter(mappings)) if len(mappings) == 1 else index
-    deployment = read_deployment(api.cluster, concrete)
-    drift = [one for one in pipeline_drift(api, concrete, deployment) if "search" not in one.split()[1]]
-    if drift:
-        raise ClusterError(
-            f"documents loaded into {concrete} would not be encoded by its bundle, or not as they are given: "
-            f"{'; '.join(drift)}; run osparse deploy again"
+def _shards(place: Path | str, encode: Where, rules: RowRules) -> ShardSet:
+    """The shards at ``place``; raises :class:`InputError` for options that they have settled already."""
+    if encode != "auto":
+        raise InputError("`encode` and `encoded` exclude each other: the shards have the vectors; leave one out")
+    named = {
+        "id_field": rules.id_field,
+        "text_field": rules.text_field or rules.template,
+        "exclude": rules.exclude,
+        "rename": rules.rename,
+    }
+    if given := [f"`{name}`" for name, value in named.items() if value]:
+        raise InputError(
+            f"{', '.join(given)} cannot be given with `encoded`: the shards hold the documents as they are to be "
+            "stored; give them to osparse encode"
         )
-    check_source(concrete, mappings[concrete], tuple(generated_fields(deployment)))
-    return concrete, deployment
+    return ShardSet.open(open_folder(place))
 
 
 def _check(

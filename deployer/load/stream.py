@@ -14,6 +14,7 @@ from typing import Any
 
 from osparse.contracts.deployment import META_KEY, Deployment, generated_fields
 from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.fields.index_fields import IndexFields
 from osparse.deployer.load.bulk import Failure, FailureLog, Line, patiently, send_bulk, stored_hashes
 from osparse.deployer.load.documents import HASH_FIELD, DeletionRow, DocumentRow, Row, UnusableRow
 from osparse.deployer.load.stored_sources import StoredSource, stored_sources
@@ -71,6 +72,8 @@ class Load:
     """Send documents that are there with the same content too."""
     uuid: str | None = None
     """Of the index when the load began; None: whether it is still the same is not checked."""
+    fields: IndexFields | None = None
+    """Learns the types of fields that come late; None where the index has all fields."""
 
     def run(self, rows: Iterable[Row], failed: FailureLog, bar: Bar) -> LoadCounts:
         """Load every row; the failures go to ``failed``, in the order of the rows.
@@ -128,6 +131,8 @@ class Load:
         changed = [row for row in documents if self.force or stored.get(row.id) != row.hash]
         done.unchanged = len(last) - len(deletions) - len(changed)
         sent = [row for row in changed if not self._collides(row, done)]
+        if self.fields is not None:
+            self.fields.learn((document.fields, True) for document in sent)
         lines = [*self._lines(sent, stored.keys(), done), *(Line(row.id, None) for row in deletions)]
         refused = self._sent(lines, {row.id: row for row in sent})
         self._check_index()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -19,8 +19,12 @@ from osparse.contracts.deployment import CHUNK_TEXTS_FIELD, Deployment, feature_
 from osparse.contracts.shards import ShardSet
 from osparse.deployer.encode.encoders import FeatureSource
 from osparse.deployer.encode.worker import Form
-from osparse.deployer.load.documents import TEXT_FIELD, DeletionRow, DocumentRow, Row
+from osparse.deployer.fields.index_fields import IndexFields
+from osparse.deployer.load.documents import DeletionRow, DocumentRow, Row, as_text
 from osparse.formula.pruning import max_ratio
+from osparse.rows.field_types import ROWS as LOOK_AHEAD
+from osparse.rows.field_types import converted
+from osparse.rows.text_template import TEXT_FIELD, TextTemplate
 
 if TYPE_CHECKING:
     import polars as pl
@@ -219,6 +223,16 @@ class EncodedRow(DocumentRow):
     def hash(self) -> str:
         return self.content_hash
 
+    def with_types(self, index: IndexFields, text: Collection[str]) -> EncodedRow:
+        """The row with the types that the index has for the fields; ``text`` are those that stay text."""
+        if self.typed:
+            return self
+        fields = {
+            name: value if name in text else converted(value, index.kind(name)) for name, value in self.fields.items()
+        }
+        content = DocumentRow(self.id, fields, self.cleared).hash
+        return replace(self, fields=fields, typed=True, content_hash=content)
+
 
 class RowVectors:
     """The vectors that rows bring themselves."""
@@ -227,16 +241,31 @@ class RowVectors:
         return [document.vector if isinstance(document, EncodedRow) else None for document in documents]
 
 
-def encoded_rows(shards: ShardSet) -> Iterator[Row]:
-    """Every document and deletion of a set, in the order of the input; a shard is in memory at a time."""
-    for table in shards.tables():
-        vectors = vectors_of(table)
-        for row, vector in zip(table.drop("ids", "weights").iter_rows(named=True), vectors, strict=True):
-            if row["operation"] == "delete":
-                yield DeletionRow(row["id"])
-                continue
-            fields = {TEXT_FIELD: row["text"], **json.loads(row["fields"])}
-            yield EncodedRow(row["id"], fields, frozenset(row["cleared"]), vector, row["hash"])
+def encoded_rows(shards: ShardSet, index: IndexFields | None = None) -> Iterator[Row]:
+    """Every document and deletion of a set, in the order of the input; a shard is in memory at a time.
+
+    Args:
+        index: Gets the types of new fields from the first shard, and gives those of the fields that have none.
+    """
+    made = shards.first.text_template
+    text = as_text(TextTemplate.parse(made) if made is not None else None)
+    for number, table in enumerate(shards.tables()):
+        rows = [*_rows_of_shard(table)]
+        if index is not None:
+            if number == 0:
+                documents = (row for row in rows[:LOOK_AHEAD] if isinstance(row, EncodedRow))
+                index.learn(((row.fields, row.typed) for row in documents), as_text=text)
+            rows = [row.with_types(index, text) if isinstance(row, EncodedRow) else row for row in rows]
+        yield from rows
+
+
+def _rows_of_shard(table: pl.DataFrame) -> Iterator[Row]:
+    for row, vector in zip(table.drop("ids", "weights").iter_rows(named=True), vectors_of(table), strict=True):
+        if row["operation"] == "delete":
+            yield DeletionRow(row["id"])
+            continue
+        fields = {TEXT_FIELD: row["text"], **json.loads(row["fields"])}
+        yield EncodedRow(row["id"], fields, frozenset(row["cleared"]), row["typed"], vector, row["hash"])
 
 
 def vectors_of(table: pl.DataFrame) -> Iterator[Vector]:

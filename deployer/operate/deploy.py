@@ -31,10 +31,12 @@ from osparse.deployer.index.index_step import ServingIndex, deployment_of
 from osparse.deployer.index.kept_options import settle
 from osparse.deployer.index.layout import Serving, check_serving
 from osparse.deployer.index.pipeline_steps import FusingPipeline, IngestPipeline, SearchPipeline
+from osparse.deployer.index.user_mapping import UserMapping, mapping_of_index, read_user_mapping
 from osparse.deployer.load.bundle_store import StoreParts, part_file
 from osparse.deployer.load.encode_here import Where
 from osparse.deployer.mlcommons.api import MLCommons
-from osparse.deployer.mlcommons.model_steps import ModelGroup, ServedModel, find_copies
+from osparse.deployer.mlcommons.group_step import ModelGroup
+from osparse.deployer.mlcommons.model_steps import ServedModel, find_copies
 from osparse.deployer.mlcommons.settings_step import MLSettings
 from osparse.deployer.operate.deploy_result import DeployResult
 from osparse.deployer.operate.snippets import snippets
@@ -94,6 +96,8 @@ class Survey:
     old: Generation | None
     """Another bundle's index that serves under the alias."""
     notes: tuple[str, ...]
+    user: UserMapping | None = None
+    """What the index is to have beside what osparse needs; None: nothing."""
 
 
 def deploy(
@@ -106,6 +110,7 @@ def deploy(
     serving: Serving | Mapping[str, Any] | None = None,
     models: ModelOptions | None = None,
     upgrade: Upgrade | None = None,
+    mapping: Path | None = None,
 ) -> DeployResult:
     """Serve ``bundle`` on ``cluster`` under the alias ``index``.
 
@@ -117,6 +122,8 @@ def deploy(
         plan_only: Say what would be created, changed or kept, and touch nothing.
         serving: Field type, chunks, search pipelines, pruning: all of them as a :class:`Serving`, or some by name; the
             others, or without this argument all of them, stay as in the index that serves.
+        mapping: A JSON file with settings, mappings and aliases that the index should have too; without it an index
+            that replaces another one takes over what that has.
 
     Raises:
         DeploymentConflictError: the name is taken by an index osparse did not make, or this bundle is served under it
@@ -129,7 +136,7 @@ def deploy(
     started = time.monotonic()
     models, upgrade = models or ModelOptions(), upgrade or Upgrade()
     shards = _opened(upgrade, bundle)
-    survey = _survey(bundle, cluster, index, mode, serving)
+    survey = _survey(bundle, cluster, index, mode, serving, mapping)
     _warn_of_idle(survey, models, upgrade)
     with _origin(survey, upgrade, shards, plan_only) as origin:
         steps = [
@@ -173,7 +180,12 @@ def _origin(survey: Survey, upgrade: Upgrade, shards: ShardSet | None, plan_only
 
 
 def _survey(
-    bundle: Bundle, cluster: Cluster, alias: str, asked: AskedMode, serving: Serving | Mapping[str, Any] | None
+    bundle: Bundle,
+    cluster: Cluster,
+    alias: str,
+    asked: AskedMode,
+    serving: Serving | Mapping[str, Any] | None,
+    mapping: Path | None = None,
 ) -> Survey:
     """Read the cluster and settle what is to be deployed; raises as :func:`deploy`."""
     names.check_index_name(alias)
@@ -189,7 +201,18 @@ def _survey(
     style = existing.key_style if existing is not None and same_mode else facts.key_style
     deployment = deployment_of(bundle, choice.mode, style, settled)
     log.debug("mode %s: %s", choice.mode, choice.why)
-    return Survey(api, facts, bundle, alias, index, choice, settled, deployment, before, old, tuple(notes))
+    return Survey(api, facts, bundle, alias, index, choice, settled, deployment, before, old, tuple(notes),
+                  _user_mapping(api, mapping, old))  # fmt: skip
+
+
+def _user_mapping(api: ClusterApi, mapping: Path | None, old: Generation | None) -> UserMapping | None:
+    """That of the file, or of the index that is replaced."""
+    if mapping is not None:
+        return read_user_mapping(mapping)
+    if old is None:
+        return None
+    found = (api.get_index(old.index) or {}).get(old.index, {})
+    return mapping_of_index(old.index, found, old.deployment)
 
 
 def _existing(api: ClusterApi, index: str) -> Deployment | None:
@@ -233,20 +256,24 @@ def _serving_steps(survey: Survey, options: ModelOptions) -> list[Step]:
     """Everything the new index needs, and the index itself."""
     api, bundle, serving, deployment = survey.api, survey.bundle, survey.serving, survey.deployment
     beside = survey.old.index if survey.old is not None else None
-    index = ServingIndex(api, survey.alias, survey.index, deployment, bundle, beside, serving)
+    user = survey.user
+    kept = user is not None and beside is not None and user.where == beside
+    index = ServingIndex(api, survey.alias, survey.index, deployment, bundle, beside, serving, user, kept)
     part_file(bundle, "tokenizer")
+    seen = ("seen",) if bundle.seen is not None else ()  # so that an evaluation of the index can tell
     if deployment.mode == "client":
         part_file(bundle, "onnx")
-        return [StoreParts(api, bundle, ("tokenizer", "onnx")), index]
+        return [StoreParts(api, bundle, ("tokenizer", "onnx", *seen)), index]
     ml = MLCommons(api.cluster)
     encoder, tokenizer = find_copies(ml, bundle, "encoder"), find_copies(ml, bundle, "tokenizer")
     ingest = IngestPipeline(api, bundle, serving, deployment.piece_words)
+    chosen = survey.facts.has("model_id")
     return [
         MLSettings(api, survey.facts, (encoder, tokenizer), options.allow_settings, options.via_url),
         ModelGroup(ml, bundle),
-        ServedModel(ml, bundle, "encoder", encoder, options.via_url),
-        ServedModel(ml, bundle, "tokenizer", tokenizer, options.via_url),
-        StoreParts(api, bundle, ("tokenizer",)),
+        ServedModel(ml, bundle, "encoder", encoder, options.via_url, chosen),
+        ServedModel(ml, bundle, "tokenizer", tokenizer, options.via_url, chosen),
+        StoreParts(api, bundle, ("tokenizer", *seen)),
         *([ingest] if deployment.ingest_pipeline else []),
         SearchPipeline(api, bundle, serving),
         index,

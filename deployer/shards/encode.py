@@ -8,7 +8,7 @@ on the parts nor on the worker processes.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from osparse.contracts.bundle import Bundle
@@ -20,10 +20,12 @@ from osparse.deployer.shards.job import EncodeJob, Input
 from osparse.deployer.shards.lookup import VectorLookup
 from osparse.errors import InputError
 from osparse.io.file_folders import open_folder
+from osparse.io.locations import expanded
+from osparse.rows.row_rules import make_rules
 
 
 def encode_documents(
-    paths: Sequence[Path],
+    paths: Sequence[Path | str],
     bundle: Bundle,
     output: str | Path,
     *,
@@ -31,7 +33,10 @@ def encode_documents(
     since: str | Path | None = None,
     workers: int | None = None,
     id_field: str | None = None,
-    text_field: str | None = None,
+    text_field: str | Sequence[str] | None = None,
+    template: str | None = None,
+    exclude: Sequence[str] = (),
+    rename: Mapping[str, str] | None = None,
     shard_rows: int = SHARD_ROWS,
     failures: Path | None = None,
     overwrite: bool = False,
@@ -48,7 +53,8 @@ def encode_documents(
         since: A folder or URL of shards of the same bundle: the vector of a text that they have is taken from them.
         workers: Processes that encode, each with one thread; None takes one per core.
         id_field: The name that the rows have for the id; None takes ``id`` or ``_id``.
-        text_field: The name that the rows have for the text; None takes ``text``.
+        text_field, template, exclude, rename: As :func:`osparse.deployer.index_documents` takes them; an index that
+            the shards are loaded into records the template.
         shard_rows: Input rows of a shard; more makes fewer and larger files.
         failures: Where the rows that are no documents are listed; written only if there are any. None takes
             ``failed.jsonl``, or ``failed-<i>-of-<n>.jsonl`` where there are several parts.
@@ -60,13 +66,15 @@ def encode_documents(
         BundleError: the bundle has no onnx part.
         OsparseError: an encoder process died, or a shard cannot be written; the shards before it stay.
     """
+    paths = expanded(paths)
     _check(paths, part, workers, shard_rows, str(output), since)
     started = time.monotonic()
     result = EncodeResult(str(output), f"{part[0]}/{part[1]}")
     several = f"-{part[0]}-of-{part[1]}" if part[1] > 1 else ""
     folder, failed = open_folder(output), FailureLog(failures or Path(f"failed{several}.jsonl"))
     source = WorkerPool(bundle.zip_path("onnx"), "packed", workers or cores())
-    read = Input(paths, part, shard_rows, id_field, text_field)
+    rules = make_rules(id_field, text_field, template, exclude, rename)
+    read = Input(paths, part, shard_rows, rules)
     job = EncodeJob(bundle, folder, read, overwrite, source, failed, result)
     try:
         if since is None:

@@ -18,7 +18,14 @@ from osparse.contracts.shards import ShardInfo, columns, place_of, read_info, sh
 from osparse.deployer.encode.encoders import FeatureSource
 from osparse.deployer.encode.worker import unpacked
 from osparse.deployer.load.bulk import Failure, FailureLog
-from osparse.deployer.load.documents import TEXT_FIELD, DeletionRow, DocumentRow, Row, UnusableRow, read_documents
+from osparse.deployer.load.documents import (
+    DeletionRow,
+    DocumentRow,
+    Row,
+    UnusableRow,
+    documents_of_file,
+    warn_of_unused,
+)
 from osparse.deployer.load.vectors import Vector, with_text
 from osparse.deployer.shards.encode_result import EncodeResult
 from osparse.deployer.shards.lookup import VectorLookup
@@ -27,12 +34,14 @@ from osparse.formula.lucene_rounding import quantise
 from osparse.io.file_folders import FileFolder
 from osparse.io.files import canonical_json
 from osparse.io.progress import progress
+from osparse.rows.row_rules import RowRules
+from osparse.rows.text_template import TEXT_FIELD
 
 if TYPE_CHECKING:
     import polars as pl
 
 LONG_TEXTS = "cut"
-_SETTINGS = ("bundle", "vocabulary", "long texts", "rows of a shard", "number of input files")
+_SETTINGS = ("bundle", "vocabulary", "long texts", "rows of a shard", "number of input files", "template")
 """What :attr:`ShardInfo.settings` holds, in words."""
 _UNFINISHED = re.compile(r"\.(shard-\d+-\d+\.parquet)\.[0-9a-f]{12}")
 """The temporary name of a shard that a killed run was writing to a local folder."""
@@ -45,8 +54,8 @@ class Input:
     paths: Sequence[Path]
     part: tuple[int, int]
     shard_rows: int
-    id_field: str | None
-    text_field: str | None
+    rules: RowRules
+    """How rows become documents."""
 
     @property
     def by_file(self) -> bool:
@@ -63,11 +72,12 @@ class Input:
         for file, path in enumerate(self.paths):
             if not self.reads(file):
                 continue
-            rows = read_documents([path], id_field=self.id_field, text_field=self.text_field)
+            rows = documents_of_file(path, self.rules)
             for number, (some, last) in enumerate(_batches(rows, self.shard_rows)):
                 own = self.by_file or count % self.part[1] == self.part[0] - 1
                 count += 1
                 yield file, number, last, some if own else None
+        warn_of_unused(self.rules)
 
 
 @dataclass
@@ -104,8 +114,9 @@ class EncodeJob:
         self._drop_surplus(present - expected)
 
     def _info(self, file: int, number: int, last: bool, content: str = "", rows: int = 0) -> ShardInfo:
-        b = self.bundle
-        settings = (b.name, b.fingerprint, b.vocabulary, LONG_TEXTS, self.read.shard_rows, len(self.read.paths))
+        b, read = self.bundle, self.read
+        template = None if read.rules.template is None else str(read.rules.template)
+        settings = (b.name, b.fingerprint, b.vocabulary, LONG_TEXTS, read.shard_rows, len(read.paths), template)
         return ShardInfo(*settings, file, number, last, rows, content)
 
     def _shard(self, bare: ShardInfo, rows: list[Row], exists: bool) -> None:
@@ -213,6 +224,7 @@ def _table(rows: Sequence[DocumentRow | DeletionRow], vectors: dict[int, Vector]
         "hash": [row.hash if indexed else "" for row, indexed in zip(documents, is_document, strict=True)],
         "text": [row.text for row in documents],
         "fields": [json.dumps(fields, ensure_ascii=False, separators=(",", ":")) for fields in others],
+        "typed": [row.typed for row in documents],
         "cleared": [sorted(row.cleared) for row in documents],
         "ids": [vector.ids.tolist() for vector in made],
         "weights": [vector.weights.tolist() for vector in made],

@@ -62,9 +62,10 @@ def measure(runners: Mapping[str, Runner], wanted: Runner, cases: Sequence[Case]
             largest = max(largest, float(np.abs(before - after).max(initial=0)))
     if not (cosine >= LEAST_COSINE and shared >= LEAST_SHARED):
         raise CheckError(
-            f"int8 changes this model too much: cosine {cosine:.3f} (at least {LEAST_COSINE} is required), shared "
-            f"tokens {shared:.2f} (at least {LEAST_SHARED} is required), largest difference {largest:.2f}; package it "
-            "without `quantize`"
+            "int8 changes this model too much. Of the text that it changes most, the weights before and after have a "
+            f"cosine {cosine:.3f} (1 is the same direction; at least {LEAST_COSINE} is required), and of the tokens "
+            f"that either has, both have {shared:.2f} (at least {LEAST_SHARED} is required); a weight changes by up to "
+            f"{largest:.2f}. Package it without `quantize`: the encoder is then larger and gives the model's weights"
         )
     return {
         "cosine_above": math.floor(cosine * 200) / 200,

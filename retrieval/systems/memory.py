@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.model import Model
+from osparse.contracts.seen import SeenTexts
 from osparse.evaluation.exact_search import InvertedIndex
 from osparse.evaluation.measures import Benchmark, JudgedSet
 from osparse.formula.lexicon import load_tokenizer
@@ -36,6 +37,7 @@ class DocumentEncoder(Protocol):
 class MemorySystem(System):
     """A document encoder and a query encoder, with an inverted index between them."""
 
+    learns = True
     _index: InvertedIndex
     _queries: QueryEncoder
 
@@ -84,6 +86,9 @@ class ModelSystem(MemorySystem):
         queries = QueryEncoder(load_tokenizer(self.model.path / "tokenizer.json"), self.model.lexicon)
         return TextEncoder.open(self.model, device=self.device), queries
 
+    def training_texts(self) -> SeenTexts | None:
+        return self.model.training_texts()
+
     def prepare(self, data: Benchmark) -> None:
         if data.split == "validation" and self.model.metrics.get("trained_on"):
             log.warning(
@@ -105,6 +110,9 @@ class BundleSystem(MemorySystem):
         from osparse.encoders.onnx_encoder import OnnxEncoder, open_query_encoder
 
         return OnnxEncoder.open(self.bundle), open_query_encoder(self.bundle.zip_path("tokenizer"))
+
+    def training_texts(self) -> SeenTexts | None:
+        return self.bundle.training_texts()
 
 
 def model_system(model: Model | Path | str, *, quantised: bool, device: str) -> ModelSystem:

@@ -138,7 +138,8 @@ def test_settings_idf_json_and_profiles(tmp_path: Path, monkeypatch: pytest.Monk
     assert read_idf(tmp_path / "idf.json") == read_json(tmp_path / "idf.json") == {"a": 1.5}
     config = Path("configs/quickstart.yaml")
     (tmp_path / "marked.yaml").write_bytes(BOM + config.read_bytes())
-    assert read_settings(TrainConfig, tmp_path / "marked.yaml") == read_settings(TrainConfig, config)
+    paths = ["tokenizer=tokenizer", "idf=idf.json"]
+    assert read_settings(TrainConfig, tmp_path / "marked.yaml", paths) == read_settings(TrainConfig, config, paths)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     (tmp_path / "osparse").mkdir()
     profiles = tmp_path / "osparse" / "profiles.toml"

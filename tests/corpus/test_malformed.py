@@ -16,9 +16,9 @@ from source_samples import page, squad, topic, wiki_dump
 
 from osparse.contracts.dataset import Dataset
 from osparse.corpus.builder.build import Input, build_dataset, build_from
-from osparse.corpus.sources.json_stream import json_items
 from osparse.errors import DatasetError, InputError
 from osparse.io import streams
+from osparse.rows.json_stream import json_items
 
 PAGES = [page(i, topic(i, "ko")[0], topic(i, "ko")[1]) for i in range(1, 200)]
 DUMP = wiki_dump(PAGES)

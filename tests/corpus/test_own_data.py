@@ -63,7 +63,7 @@ def build(
 def test_the_page_has_an_example_of_every_shape(examples: dict[str, tuple[Dataset, str]]) -> None:
     names = {name.removeprefix("data/") for name in examples}
     assert names == {
-        "faq", "products", "pairs", "scores", "mixed", "articles", "kitchen", "tickets", "articles-gb"
+        "faq", "products", "pairs", "scores", "mixed", "articles", "kitchen", "kitchen-numbers", "tickets", "articles-gb"
     }  # fmt: skip
 
 
@@ -253,3 +253,8 @@ def test_a_source_in_an_unknown_language_is_of_one(tmp_path: Path, caplog: pytes
     )
     named = build(tmp_path, "b.jsonl", content, "jsonl", lang="zh")
     assert {row["lang"] for row in documents(named).values()} == {"zh"}
+
+
+def test_the_text_of_several_columns(examples: dict[str, tuple[Dataset, str]]) -> None:
+    texts = examples["data/kitchen-numbers"][0].documents.collect()["text"].to_list()
+    assert sorted(texts) == ["A kettle of steel, 1.7 l. (number 7)", "A pan of cast iron, 28 cm. (number 8)"]

@@ -208,3 +208,6 @@ def test_reading_what_is_not_there(core: MLCommonsServer) -> None:
     with pytest.raises(ClusterError, match="has no deployment products; it has: none"):
         status(cluster, "products")
     assert status(cluster) == []
+    cluster.request("PUT", "/older", body={"mappings": {"_meta": {"osparse": {"schema": 99}}}})
+    with pytest.raises(ClusterError, match=r"index older was made by another version of osparse \(schema 99"):
+        status(cluster, "older")

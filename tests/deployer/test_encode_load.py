@@ -12,7 +12,16 @@ from mlcommons_models import Runtime
 from mlcommons_server import MLCommonsServer
 
 from osparse.contracts.bundle import Bundle
-from osparse.deployer import DocumentRow, Serving, Upgrade, deploy, encode_documents, index_documents, load_rows
+from osparse.deployer import (
+    DocumentRow,
+    Serving,
+    Upgrade,
+    deploy,
+    encode_documents,
+    index_documents,
+    load_rows,
+    read_deployment,
+)
 from osparse.deployer.load import encode_here
 from osparse.deployer.load.documents import HASH_FIELD
 from osparse.errors import CheckError, InputError
@@ -264,3 +273,59 @@ def test_a_document_that_goes_away_meanwhile_is_written_anew(
     monkeypatch.setattr(server, "bulk", bulk)
     load = index_documents(cluster, "products", [path], encode="here", bundle=small_bundle)
     assert gone == ["a"] and (load.indexed, load.failed) == (1, 0) and index.documents["a"]["text"] == "bread"
+
+
+TABLE = ["sku,title,body,price,zip", f"7,{TEXTS[0]},{TEXTS[1]},3.5,01234", f"8,{TEXTS[1]},,10,99999"]
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    """A pattern of two CSV files, without types, whose texts are in two fields."""
+    for number, rows in enumerate((TABLE, [TABLE[0], f"9,,{TEXTS[2]},7,1"])):
+        (tmp_path / f"part-{number}.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return tmp_path / "part-*.csv"
+
+
+@pytest.mark.parametrize("mode", ["ml-commons", "client"])
+def test_shards_of_tables_with_a_template_are_what_the_index_makes_of_them_itself(
+    mode: str, server: MLCommonsServer, core: MLCommonsServer, small_bundle: Bundle, tables: Path, tmp_path: Path
+) -> None:
+    running = server if mode == "ml-commons" else core
+    rules: dict[str, Any] = {"id_field": "sku", "text_field": ["title", "body"], "rename": {"zip": "code"}}
+    made = encode_documents([tables], small_bundle, tmp_path / "shards", shard_rows=2, workers=1, **rules)
+    assert (made.failed, made.documents) == (0, 3)
+    for name in ("direct", "by-shards", "by-here"):
+        deploy(small_bundle, client(running), name)
+    asked_of: dict[str, Any] = {"encode": "cluster"} if mode == "ml-commons" else {}
+    direct = index_documents(client(running), "direct", [tables], **asked_of, **rules)
+    loaded = index_documents(client(running), "by-shards", [], encoded=tmp_path / "shards")
+    index_documents(client(running), "by-here", [tables], encode="here", bundle=small_bundle, **rules)
+    assert (loaded.failed, loaded.encoded, loaded.mapped) == (0, 0, direct.mapped)
+    assert direct.mapped["price"] == "double" and direct.mapped["code"] == "keyword"
+    expected = stored(running, small_bundle, "direct")
+    assert expected["7"]["text"] == f"{TEXTS[0]}\n{TEXTS[1]}" and expected["8"]["price"] == 10.0
+    assert_alike(stored(running, small_bundle, "by-shards"), expected, rounded=True)
+    assert_alike(stored(running, small_bundle, "by-here"), expected, rounded=False)
+    recorded = {read_deployment(client(running), name).text_template for name in ("direct", "by-shards", "by-here")}
+    assert recorded == {"{title}\n{body}"}
+    assert (
+        index_documents(client(running), "by-shards", [tables], id_field="sku", rename={"zip": "code"}).unchanged == 3
+    )
+    assert index_documents(client(running), "direct", [], encoded=tmp_path / "shards").unchanged == 3
+
+
+def test_shards_whose_texts_were_made_otherwise_are_refused(
+    core: MLCommonsServer, small_bundle: Bundle, shards: Path, tables: Path, tmp_path: Path
+) -> None:
+    rules: dict[str, Any] = {"id_field": "sku", "template": "{title}: {body}"}
+    encode_documents([tables], small_bundle, tmp_path / "composed", workers=1, **rules)
+    deploy(small_bundle, client(core), "products")
+    index_documents(client(core), "products", [tables], **{**rules, "template": "{title} {body}"})
+    with pytest.raises(InputError, match="makes its texts with the template .* were encoded without it"):
+        index_documents(client(core), "products", [], encoded=shards)
+    with pytest.raises(InputError, match="`template` '{title}: {body}' cannot be used"):
+        index_documents(client(core), "products", [], encoded=tmp_path / "composed")
+    with pytest.raises(InputError, match="`id_field`, `text_field` cannot be given with `encoded`"):
+        index_documents(client(core), "products", [], encoded=tmp_path / "composed", **rules)
+    with pytest.raises(InputError, match="holds shards that differ in number of input files, template"):
+        encode_documents([write(tmp_path / "d.jsonl", GOOD)], small_bundle, tmp_path / "composed", workers=1)

@@ -36,6 +36,7 @@ from osparse.errors import DatasetError, InputError
 from osparse.evaluation.beir import read_beir
 from osparse.evaluation.measures import open_benchmark
 from osparse.io.tabular import table_rows
+from osparse.rows.row_rules import RowRules
 
 from .conftest import client
 
@@ -53,7 +54,7 @@ def write(path: Path, *rows: dict[str, Any]) -> Path:
 
 
 def ids(path: Path, **names: str) -> list[str]:
-    found = list(read_documents([path], **names))
+    found = list(read_documents([path], RowRules(**names)))
     assert all(isinstance(row, DocumentRow) for row in found), found
     return [row.id for row in found]
 
@@ -77,10 +78,10 @@ def test_the_fields_may_have_other_names(tmp_path: Path) -> None:
     for path in (write(tmp_path / "d.jsonl", *rows), tmp_path / "d.pq"):
         if path.suffix == ".pq":
             pa.parquet.write_table(pa.Table.from_pylist(rows), path)
-        (row,) = read_documents([path], id_field="sku", text_field="body")
+        (row,) = read_documents([path], RowRules(id_field="sku", text_field="body"))
         assert isinstance(row, DocumentRow) and row.id == "5"
         assert row.fields == {"text": "growing", "sku": 5, "id": "not this"}
-        (row,) = read_documents([path], id_field="number", text_field="body")
+        (row,) = read_documents([path], RowRules(id_field="number", text_field="body"))
         assert (
             isinstance(row, UnusableRow)
             and "number must be a text or a whole number, found None; the row has" in row.reason
@@ -90,7 +91,7 @@ def test_the_fields_may_have_other_names(tmp_path: Path) -> None:
 
 def test_a_text_of_another_name_does_not_replace_the_rows_own(tmp_path: Path) -> None:
     path = write(tmp_path / "d.jsonl", {"id": 1, "body": "growing", "text": "another"})
-    (row,) = read_documents([path], text_field="body")
+    (row,) = read_documents([path], RowRules(text_field="body"))
     assert (
         isinstance(row, UnusableRow) and "body is stored as text, but the row has a text too; rename it" in row.reason
     )

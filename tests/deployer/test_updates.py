@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +131,10 @@ def test_status_looks_on_after_texts_that_have_no_weights(
     load(running, small_bundle, tmp_path, Serving())
     simulate, encode = ClusterApi.simulate, OnnxEncoder.encode
 
-    def simulate_weightless(api: ClusterApi, pipeline: str, sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        made = simulate(api, pipeline, sources)
+    def simulate_weightless(api: ClusterApi, pipeline: str, sources: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         empty: dict[str, Any] = {"_source": {"sparse_embedding": {}}}
-        return [empty if source["text"] == "no weights" else one for source, one in zip(sources, made, strict=True)]
+        for source, made in zip(sources, simulate(api, pipeline, sources), strict=True):
+            yield empty if source["text"] == "no weights" else made
 
     def encode_weightless(encoder: OnnxEncoder, texts: list[str]) -> list[dict[str, float]]:
         return [{} if text == "no weights" else one for text, one in zip(texts, encode(encoder, texts), strict=True)]

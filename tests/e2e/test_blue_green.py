@@ -160,8 +160,8 @@ def test_a_blank_text_goes_by_the_pipeline_s_condition(cluster: Cluster) -> None
     api = ClusterApi(cluster)
     try:
         texts: list[Any] = ["a", "", " \t\n", ["a"], 1]
-        found = api.simulate("osparse-test-if", [{"text": text} for text in texts] + [{}])
-        assert ["encoded" in one["_source"] for one in found] == [True, False, False, True, True, True]
+        simulated = api.simulate("osparse-test-if", [{"text": text} for text in texts] + [{}])
+        assert ["encoded" in document["_source"] for document in simulated] == [True, False, False, True, True, True]
         assert "osparse-test-if" in api.ingest_pipelines()
         index = {"settings": {"index.default_pipeline": "osparse-test-if"}}
         cluster.request("PUT", f"/{NAME}-piped", body=index)

@@ -20,9 +20,9 @@ from osparse.packager.checkpoint.saved_settings_table import SETTINGS
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = {
     "quantization.*", "source.query_weights.from", "source.query_weights.missing*", "source.ignored",
-    "checks.reference.*",
+    "checks.reference.*", "seen.*", "source.alarms",
 }  # fmt: skip
-"""Fields of a quantised bundle, or of another's checkpoint."""
+"""Fields of a quantised bundle, of another's checkpoint, or of a model that a run has written."""
 
 
 def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[str]:

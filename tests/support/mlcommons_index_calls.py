@@ -113,7 +113,8 @@ class IndexCalls(DocumentCalls, SearchCalls):
         indices = self._indices(request.parts[0], request.query.get("expand_wildcards", "open"))
         if request.method == "PUT":
             for index in indices:
-                index.mappings = {**index.mappings, **request.json}
+                fields = {**index.mappings.get("properties", {}), **request.json.get("properties", {})}
+                index.mappings = {**index.mappings, **request.json, **({"properties": fields} if fields else {})}
             return {"acknowledged": True}
         if request.query.get("filter_path") == "*.mappings._meta":
             return {i.name: {"mappings": {"_meta": i.mappings["_meta"]}} for i in indices if "_meta" in i.mappings}

@@ -80,6 +80,8 @@ class Ingestion(State):
                 source = {name: value for name, value in source.items() if name not in names}
             elif kind == "set":
                 source = {**source, body["field"]: body["value"]}
+            elif kind == "script":
+                source = _composed(body, source)
             elif not _left_alone(body, source):
                 source = self._of_field_map(kind, body, source, place)
         return source
@@ -134,6 +136,33 @@ def thinned(vector: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
     return {token: weight for token, weight in vector.items() if np.float32(weight) / np.float32(largest) >= ratio}
 
 
+def _composed(body: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
+    """What osparse's script of a template does, the only script that is known here."""
+    pieces = body["params"]["pieces"]
+    values = [_value(source, name) for name in pieces[1::2]]
+    if all(value is None for value in values):
+        return source
+    text = pieces[0]
+    for name, value, fixed in zip(pieces[1::2], values, pieces[2::2], strict=True):
+        parts = value if isinstance(value, list) else [value]
+        text += " ".join(_said(name, part) for part in parts if part is not None) + fixed
+    return {**source, body["params"]["target"]: text.strip("".join(map(chr, range(33))))}
+
+
+def _value(source: dict[str, Any], name: str) -> Any:
+    value: Any = source
+    for step in [name] if name in source else name.split("."):
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def _said(name: str, value: Any) -> str:
+    if isinstance(value, (dict, list, float)):
+        cause = ("illegal_argument_exception", f"{name} is part of the text and must be a text or a whole number")
+        raise Refused(400, "script_exception", "runtime error", cause)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _left_alone(body: dict[str, Any], source: dict[str, Any]) -> bool:
     """What osparse's condition of an encoder says: a blank text."""
     return "if" in body and isinstance(source.get("text"), str) and not source["text"].strip()
@@ -155,7 +184,7 @@ def check_names(value: Any) -> None:
 
 def check_processor(processor: dict[str, Any]) -> None:
     ((kind, body),) = processor.items()
-    if kind in ("text_chunking", "remove", "set"):
+    if kind in ("text_chunking", "remove", "set", "script"):
         return
     if kind != "sparse_encoding":
         raise Refused(400, "parse_exception", f"No processor type exists with name [{kind}]")

@@ -198,6 +198,8 @@ def search(index: Index, body: dict[str, Any], tokens: Tokens) -> dict[str, Any]
     """Score every document; ties by id."""
     scores = _scores(index, body.get("query", {"match_all": {}}), tokens)
     ranked = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
+    if "rescore" in body:
+        ranked = _rescored(index, ranked, body["rescore"], tokens)
     if body.get("sort") == [{"_seq_no": "desc"}]:
         ranked.sort(key=lambda pair: -index.seq_nos[pair[0]])
     total, size = len(ranked), body.get("size", 10)
@@ -214,6 +216,16 @@ def search(index: Index, body: dict[str, Any], tokens: Tokens) -> dict[str, Any]
         "took": 1, "timed_out": False, "_shards": {"total": 1, "successful": 1, "skipped": 0, "failed": 0},
         "hits": {"total": {"value": total, "relation": "eq"}, "max_score": top, "hits": hits},
     }  # fmt: skip
+
+
+def _rescored(
+    index: Index, ranked: list[tuple[str, float]], rescore: dict[str, Any], tokens: Tokens
+) -> list[tuple[str, float]]:
+    """The first hits of the window with the second query's score added, sorted anew; the others stay behind them."""
+    window = rescore["window_size"]
+    more = _scores(index, rescore["query"]["rescore_query"], tokens)
+    first = [(i, float(np.float32(score + more.get(i, 0.0)))) for i, score in ranked[:window]]
+    return [*sorted(first, key=lambda pair: (-pair[1], pair[0])), *ranked[window:]]
 
 
 def merged(answers: list[dict[str, Any]], size: int) -> dict[str, Any]:
@@ -307,4 +319,6 @@ def _bool(index: Index, clause: dict[str, Any], tokens: Tokens) -> dict[str, flo
     ids = set(index.documents) if must else set().union(*should) if should else set()
     for found in must:
         ids &= found.keys()
+    if clause.get("minimum_should_match") == 1:
+        ids &= set().union(*should)
     return {i: sum(found.get(i, 0.0) for found in [*should, *must]) for i in ids}

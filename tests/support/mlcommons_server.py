@@ -130,7 +130,7 @@ ROUTES = (
     (rf"/{_N}/_settings", "GET PUT", "settings_of_index"),
     (rf"/{_N}/_alias", "GET", "alias_of_index"),
     (rf"/{_N}/_(open|close)", "POST", "index_close"),
-    (rf"/{_N}/_refresh", "POST", "refresh"),
+    (rf"/{_N}/_(?:refresh|forcemerge)", "POST", "refresh"),
     (rf"/{_N}/_count", "GET POST", "count"),
     (rf"/{_N}/_stats/store", "GET", "store_stats"),
     (rf"/{_N}/_stats", "GET", "shard_stats"),

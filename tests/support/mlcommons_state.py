@@ -43,6 +43,7 @@ class State:
         self.authorization: str | None = None
         self.forbidden = ""
         self.auto_create = True
+        self.takes_ids = False
         self.memory_percent = 50
         self.task_seconds = 0.03
         self.settle_seconds = 0.02
@@ -54,6 +55,7 @@ class State:
         self.groups: dict[str, dict[str, Any]] = {}
         self.models: dict[str, dict[str, Any]] = {}
         self.chunks: dict[str, dict[int, bytes]] = {}
+        self.downloaded: set[str] = set()
         self.tasks: dict[str, dict[str, Any]] = {}
         self.runtimes: dict[str, Runtime] = {}
         self.asked_models: set[str] = set()
@@ -72,7 +74,9 @@ class State:
 
     def state(self) -> dict[str, Any]:
         """What a deploy leaves, without ids: equal states, same result."""
-        models = sorted((m["name"], m["model_state"], m["model_content_hash_value"]) for m in self.models.values())
+        models = sorted(
+            (m["name"], m["model_state"], m.get("model_content_hash_value", "")) for m in self.models.values()
+        )
         names = {i: m["name"] for i, m in self.models.items()}
         wired = json.dumps([self.ingest, self.pipelines], sort_keys=True)
         for model_id, name in names.items():

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from osparse.corpus.sources.column_map import COLUMNS, mapped_rows, parse_columns
-from osparse.corpus.sources.delimited import CSV_DELIMITERS, TAB, delimited_rows
+from osparse.corpus.sources.column_map import COLUMNS, TEMPLATE, mapped_rows, parse_columns, with_texts
 from osparse.corpus.sources.input_rows import Row, Where
 from osparse.corpus.sources.records import Option, Options, Reader, RowCounts, SourceRecord
 from osparse.corpus.sources.row_records import records_of
+from osparse.rows.delimited import CSV_DELIMITERS, TAB, delimited_rows
 
 QUOTES = Option(True, "whether a cell may stand in double quotes")
 Read = Callable[[Sequence[Path], RowCounts, Options], Iterator[SourceRecord]]
@@ -23,7 +23,7 @@ def _reads(delimiters: tuple[str, ...]) -> Read:
         def rows() -> Iterator[tuple[Where, Row]]:
             for path in paths:
                 cells = delimited_rows(path, delimiters, quotes=bool(options["quotes"]))
-                yield from mapped_rows(cells, columns, counts)
+                yield from mapped_rows(with_texts(cells, str(options["template"])), columns, counts)
 
         yield from records_of(rows, counts)
 
@@ -36,7 +36,7 @@ def _reader(name: str, reads: str, delimiters: tuple[str, ...]) -> Reader:
         reads=f"{reads} whose first line names the columns, those of jsonl's rows",
         licence="the user's own files",
         read=_reads(delimiters),
-        options={"columns": COLUMNS, "quotes": QUOTES},
+        options={"columns": COLUMNS, "template": TEMPLATE, "quotes": QUOTES},
     )
 
 

@@ -1,4 +1,7 @@
-"""JSON lines: documents with titles, query-document pairs, or scored candidates (osparse.corpus.sources.input_rows)."""
+"""JSON lines, or one JSON array: documents with titles, pairs, or scored candidates.
+
+The shapes are those of osparse.corpus.sources.input_rows.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,24 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from osparse.corpus.sources.column_map import COLUMNS, mapped_rows, parse_columns
+from osparse.corpus.sources.column_map import COLUMNS, TEMPLATE, mapped_rows, parse_columns, with_texts
 from osparse.corpus.sources.input_rows import Row, Where
 from osparse.corpus.sources.records import Options, Reader, RowCounts, SourceRecord
 from osparse.corpus.sources.row_records import records_of
-from osparse.io.streams import json_rows
+from osparse.rows.read_rows import json_objects
 
 
 def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator[SourceRecord]:
     """Yield records of all files; raises :class:`DatasetError` naming path:line at the first malformed row.
 
-    Other fields than those of a row are refused; with the option ``columns`` they are ignored, as in a table.
+    Other fields than those of a row are refused; with the options ``columns`` and ``template`` they are ignored, as in
+    a table.
     """
-    columns = parse_columns(str(options["columns"]))
+    columns, template = parse_columns(str(options["columns"])), str(options["template"])
 
     def rows() -> Iterator[tuple[Where, Row]]:
-        rows_of_files = chain.from_iterable(map(json_rows, paths))
-        yield from mapped_rows(rows_of_files, columns, counts, optional=True) if columns else rows_of_files
+        rows_of_files = with_texts(chain.from_iterable(map(json_objects, paths)), template)
+        yield from mapped_rows(rows_of_files, columns, counts, optional=True) if columns or template else rows_of_files
 
     yield from records_of(rows, counts)
 
@@ -32,6 +36,6 @@ READER = Reader(
     reads='rows {"id","text","title","lang","date","group"}, {"query","pos","neg"} or {"query","docs","scores"}',
     licence="the user's own files",
     read=read,
-    options={"columns": COLUMNS},
+    options={"columns": COLUMNS, "template": TEMPLATE},
     recipe=3,
 )

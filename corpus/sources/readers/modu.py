@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from osparse.corpus.sources.json_stream import json_items
 from osparse.corpus.sources.records import (
     Judgement,
     Option,
@@ -23,6 +22,7 @@ from osparse.corpus.sources.records import (
     counted,
 )
 from osparse.errors import DatasetError
+from osparse.rows.json_stream import json_items
 
 
 def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator[SourceRecord]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from osparse.corpus.sources.json_stream import json_items
 from osparse.corpus.sources.namumark import is_disambiguation, is_redirect, plain_text
 from osparse.corpus.sources.records import (
     Judgement,
@@ -22,6 +21,7 @@ from osparse.corpus.sources.records import (
 from osparse.corpus.split.groups import text_id
 from osparse.errors import DatasetError
 from osparse.io.tabular import is_table, table_rows
+from osparse.rows.json_stream import json_items
 
 ARTICLES = ("0", "", "문서")
 """Names of the article namespace in the dumps."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from osparse.corpus.sources.column_map import COLUMNS, mapped_rows, parse_columns
+from osparse.corpus.sources.column_map import COLUMNS, TEMPLATE, mapped_rows, parse_columns, with_texts
 from osparse.corpus.sources.input_rows import Row, Where
 from osparse.corpus.sources.records import Options, Reader, RowCounts, SourceRecord
 from osparse.corpus.sources.row_records import records_of
@@ -18,7 +18,8 @@ def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator
 
     def rows() -> Iterator[tuple[Where, Row]]:
         for path in paths:
-            yield from mapped_rows(table_rows(path, nulls=True), columns, counts)
+            rows_of_file = with_texts(table_rows(path, nulls=True), str(options["template"]))
+            yield from mapped_rows(rows_of_file, columns, counts)
 
     yield from records_of(rows, counts)
 
@@ -28,6 +29,6 @@ READER = Reader(
     reads="Parquet or Arrow files with the columns of jsonl's rows",
     licence="the user's own files",
     read=read,
-    options={"columns": COLUMNS},
+    options={"columns": COLUMNS, "template": TEMPLATE},
     recipe=2,
 )

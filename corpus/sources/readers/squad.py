@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from osparse.corpus.sources.json_stream import json_items
 from osparse.corpus.sources.records import (
     Judgement,
     Options,
@@ -21,6 +20,7 @@ from osparse.corpus.sources.records import (
 )
 from osparse.corpus.split.groups import text_id
 from osparse.errors import DatasetError
+from osparse.rows.json_stream import json_items
 
 
 def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator[SourceRecord]:

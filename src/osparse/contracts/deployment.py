@@ -69,6 +69,8 @@ class Deployment:
     """Documents that the ingest pipeline hands to the model together."""
     piece_words: int | None = None
     """Words of one piece of a text; None where ``chunks`` is False."""
+    text_template: str | None = None
+    """How the text is made of other fields ("{title}\\n{body}"); None where documents bring it."""
 
     def to_meta(self) -> dict[str, Any]:
         return {META_KEY: asdict(self)}

@@ -41,16 +41,17 @@ def columns() -> dict[str, Any]:
     """Column -> Polars type.
 
     ``id``; ``operation`` ("index", or "delete": then the other columns are empty); ``hash`` of the content, as the
-    index keeps it; ``text``; ``fields``: the other fields as a JSON object; ``cleared``: the fields that the row takes
-    out of a stored document; ``ids``: vocabulary ids, ascending; ``weights``: of each id, above 0; ``cut``: whether the
-    text was longer than the encoder reads.
+    index keeps it; ``text``; ``fields``: the other fields as a JSON object; ``typed``: False where all their values are
+    text because the file has no types; ``cleared``: the fields that the row takes out of a stored document; ``ids``:
+    vocabulary ids, ascending; ``weights``: of each id, above 0; ``cut``: whether the text was longer than the encoder
+    reads.
     """
     import polars as pl
 
     return {
         "id": pl.String(), "operation": pl.String(), "hash": pl.String(), "text": pl.String(), "fields": pl.String(),
-        "cleared": pl.List(pl.String()), "ids": pl.List(pl.UInt32()), "weights": pl.List(pl.Float32()),
-        "cut": pl.Boolean(),
+        "typed": pl.Boolean(), "cleared": pl.List(pl.String()), "ids": pl.List(pl.UInt32()),
+        "weights": pl.List(pl.Float32()), "cut": pl.Boolean(),
     }  # fmt: skip
 
 
@@ -68,6 +69,8 @@ class ShardInfo:
     """Input rows of every shard but the last of a file."""
     files: int
     """Input files of the whole set."""
+    text_template: str | None
+    """How the text was made of other fields; None where the rows had it."""
     file: int
     number: int
     last: bool
@@ -84,7 +87,9 @@ class ShardInfo:
     @property
     def settings(self) -> tuple[object, ...]:
         """What all shards of a set have in common."""
-        return (self.fingerprint, self.vocabulary, self.long_texts, self.shard_rows, self.files)
+        return (
+            self.fingerprint, self.vocabulary, self.long_texts, self.shard_rows, self.files, self.text_template,
+        )  # fmt: skip
 
 
 def shard_name(file: int, number: int) -> str:

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, cast
 
 from osparse.errors import DatasetError
 from osparse.io.files import json_object, without_bom
+from osparse.io.locations import RemotePath
 from osparse.io.progress import Bar, progress
 
 MAX_LINE = 64 * 2**20
@@ -54,11 +55,11 @@ def find(folder: Path, name: str) -> Path | None:
 
 @contextmanager
 def as_files(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """The paths, with a temporary copy of each pipe and of standard input, for what must be read more than once."""
+    """The paths, with a temporary copy of each pipe, address and of standard input, for what is read more than once."""
     with tempfile.TemporaryDirectory(prefix="osparse-") as folder:
         files = []
         for number, path in enumerate(paths):
-            if is_stream(path):
+            if is_stream(path) or isinstance(path, RemotePath):
                 copy = Path(folder) / str(number) / ("stdin" if path == STANDARD_INPUT else path.name)
                 copy.parent.mkdir()
                 with _raw(path) as source, copy.open("wb") as target:
@@ -83,7 +84,7 @@ def opened(path: Path, *, may_be_empty: bool = False, bar: bool = True) -> Itera
     """A file's content as bytes, decompressed by what it is and not by its name, without a byte order mark.
 
     Args:
-        path: A file (plain, gzip, bzip2, xz or zstd), a pipe, or ``-`` for standard input.
+        path: A file (plain, gzip, bzip2, xz or zstd), an address, a pipe, or ``-`` for standard input.
         may_be_empty: Whether no bytes at all are an empty file and not a broken one.
         bar: Show the progress.
 
@@ -94,7 +95,7 @@ def opened(path: Path, *, may_be_empty: bool = False, bar: bool = True) -> Itera
     try:
         if not path.is_file() and not is_stream(path):
             raise DatasetError(f"{path} {'is not a file' if path.exists() else 'does not exist'}")
-        size = None if is_stream(path) else path.stat().st_size
+        size = _size(path)
         progress_bar = progress(f"reading {path.name}", size, "bytes") if bar else nullcontext(Bar("", None, ""))
         with _raw(path) as file, progress_bar as counted:
             raw: io.BufferedReader = io.BufferedReader(_Counted(file, counted), 1 << 20)
@@ -115,6 +116,12 @@ def opened(path: Path, *, may_be_empty: bool = False, bar: bool = True) -> Itera
                 raise DatasetError(_broken(path, kind, counted.done, size, problem)) from None
     except OSError as problem:
         raise DatasetError(f"{shown(path)} cannot be read: {problem.strerror or problem}") from None
+
+
+def _size(path: Path) -> int | None:
+    if isinstance(path, RemotePath):
+        return path.size
+    return None if is_stream(path) else path.stat().st_size
 
 
 def _raw(path: Path) -> AbstractContextManager[BinaryIO]:
@@ -151,19 +158,23 @@ def _broken(path: Path, kind: str, at: int, size: int | None, problem: Exception
 
 def lines(path: Path, *, may_be_empty: bool = False, bar: bool = True) -> Iterator[tuple[str, bytes]]:
     """(``path:line``, the line without its end), blank ones left out; raises :class:`DatasetError` past MAX_LINE."""
-    name = shown(path)
     with opened(path, may_be_empty=may_be_empty, bar=bar) as file:
-        number = offset = 0
-        while line := file.readline(MAX_LINE + 1):
-            number += 1
-            if len(line) > MAX_LINE:
-                raise DatasetError(
-                    f"{name}:{number}: a line of more than {MAX_LINE:,} bytes, beginning at byte {offset:,}; "
-                    "one row per line is required"
-                )
-            offset += len(line)
-            if (line := without_bom(line)).strip():  # files that were joined have a mark each
-                yield f"{name}:{number}", line.rstrip(b"\r\n")
+        yield from lines_of(file, shown(path))
+
+
+def lines_of(file: BinaryIO, name: str) -> Iterator[tuple[str, bytes]]:
+    """:func:`lines` of a file that is open; ``name`` is what messages call it."""
+    number = offset = 0
+    while line := file.readline(MAX_LINE + 1):
+        number += 1
+        if len(line) > MAX_LINE:
+            raise DatasetError(
+                f"{name}:{number}: a line of more than {MAX_LINE:,} bytes, beginning at byte {offset:,}; "
+                "one row per line is required"
+            )
+        offset += len(line)
+        if (line := without_bom(line)).strip():  # files that were joined have a mark each
+            yield f"{name}:{number}", line.rstrip(b"\r\n")
 
 
 def decoded(line: bytes, where: str) -> str:

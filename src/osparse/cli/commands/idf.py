@@ -10,6 +10,7 @@ import click
 
 from osparse.cli.commands._common import FOLDER, echo
 from osparse.cli.commands._common import command as make_command
+from osparse.cli.commands._rows import LOCATION, text_options
 from osparse.errors import InputError
 
 EPILOG = """\b
@@ -22,7 +23,13 @@ Examples:
 
 
 class _CountByDefault(click.Group):
-    """``osparse idf DATASET`` is ``osparse idf count DATASET``."""
+    """``osparse idf DATASET`` is ``osparse idf count DATASET``; the help shows the options of counting too."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        records = [parameter.get_help_record(ctx) for parameter in count.params if isinstance(parameter, click.Option)]
+        with formatter.section("Options of counting (osparse idf DATASET|FILE...)"):
+            formatter.write_dl([record for record in records if record is not None])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
@@ -39,13 +46,14 @@ def command() -> None:
     "count",
     group=command,
     examples="""osparse idf data/deb-koen --tokenizer data/tokenizer --output data/idf.json
-osparse idf products.jsonl more.parquet --tokenizer build/model --output data/idf.json
+osparse idf products.csv 'more/*.parquet' --template '{name}\\n{body}' --tokenizer build/model --output data/idf.json
 osparse idf data/news --tokenizer data/tokenizer --output data/idf.json --half-life 30 --as-of 2026-11-01""",
 )
-@click.argument("paths", nargs=-1, required=True, type=FOLDER, metavar="DATASET|FILE...")
+@click.argument("paths", nargs=-1, required=True, type=LOCATION, metavar="DATASET|FILE...")
 @click.option("--tokenizer", required=True, type=FOLDER, help="A folder with a tokenizer.json, or that file.")
 @click.option("--output", required=True, type=FOLDER, help="idf.json; its provenance goes to idf.meta.json beside it.")
 @click.option("--split", help="Split of a DATASET, or all; default: train where it has that split, else all.")
+@text_options
 @click.option(
     "--half-life", type=float, help="Days after which a document counts half, so that recent tokens gain weight."
 )
@@ -58,6 +66,8 @@ def count(
     tokenizer: Path,
     output: Path,
     split: str | None,
+    text_field: tuple[str, ...],
+    template: str | None,
     half_life: float | None,
     as_of: datetime | None,
     max_boost: float,
@@ -66,7 +76,8 @@ def count(
 ) -> None:
     """Count tokens over a DATASET or over FILEs of documents and write every token's inverse document frequency.
 
-    A FILE holds JSON lines (also compressed), Parquet or Arrow, with a field "text". Of a DATASET with a training
+    A FILE holds JSON lines or an array, CSV, TSV, Parquet or Arrow (also compressed), with a field "text"; it may be a
+    pattern or an address (s3://, gs://, https://). Of a DATASET with a training
     split that split is counted, else every document.
 
     The table can be replaced at any time without indexing again: documents do not depend on it.
@@ -75,12 +86,15 @@ def count(
         raise InputError("--half-life and --as-of belong together: give both, or neither for plain weights")
     from osparse.contracts.dataset import Dataset
     from osparse.corpus import Recency, compute_idf
+    from osparse.rows.read_rows import documents_of_beir
 
     recency = None
     if half_life is not None and as_of is not None:
         recency = Recency(half_life=half_life, as_of=as_of.date(), limit=max_boost)
+    paths = tuple(map(documents_of_beir, paths))
     source = Dataset.open(paths[0]) if len(paths) == 1 and paths[0].is_dir() else paths
-    lexicon = compute_idf(source, tokenizer, output, split=split, recency=recency, trends=trends, overwrite=overwrite)
+    lexicon = compute_idf(source, tokenizer, output, split=split, text_field=text_field, template=template,
+                          recency=recency, trends=trends, overwrite=overwrite)  # fmt: skip
     special = set(lexicon.special_ids)
     ordinary = [i for i, token in enumerate(lexicon.tokens) if token and i not in special]
     low, high = (float(f(lexicon.idf[ordinary])) for f in (min, max))

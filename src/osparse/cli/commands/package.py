@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -107,5 +108,15 @@ def _text(bundle: Bundle) -> str:
         loss = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in bundle.quantization.items())
         lines.append(f"  quantised: {loss}")
     lines.append(table(Fit(**bundle.fit).rows()))
-    lines.append(f"next: osparse deploy {bundle.path} --cluster URL --index NAME")
+    alarms = bundle.source.get("alarms", [])
+    lines += [f"warning: {alarm['finding']}; {alarm['remedy']}" for alarm in alarms]
+    lines.append(f"next: {_next_step(bundle, alarms)}")
     return "\n".join(lines)
+
+
+def _next_step(bundle: Bundle, alarms: list[dict[str, Any]]) -> str:
+    """The command that fits: deploying, or training again where the training run gave no useful model."""
+    unusable = [alarm for alarm in alarms if not alarm["usable"]]
+    if unusable:
+        return f"train again ({unusable[0]['remedy']}), then package that model; see docs/training.md"
+    return f"osparse deploy {bundle.path} --cluster URL --index NAME"

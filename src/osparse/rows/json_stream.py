@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from osparse.errors import DatasetError
-from osparse.io.streams import FETCH_AGAIN, decoded, opened
+from osparse.io.streams import FETCH_AGAIN, decoded, opened, shown
 
 CHUNK = 1 << 20
 MAX_ITEM = 512 * 2**20
@@ -19,8 +19,8 @@ _SPACE = " \t\r\n"
 class _Text:
     """The file's text as a sliding window; ``at`` is the next character."""
 
-    def __init__(self, path: Path, read: Any, chunk: int) -> None:
-        self.path, self._read, self._chunk = path, read, chunk
+    def __init__(self, name: str, read: Any, chunk: int) -> None:
+        self.name, self._read, self._chunk = name, read, chunk
         self.text, self.at = "", 0
         self._line, self._counted = 1, 0
         self._rest = b""
@@ -43,7 +43,7 @@ class _Text:
     def where(self) -> str:
         self._line += self.text.count("\n", self._counted, self.at)
         self._counted = self.at
-        return f"{self.path}:{self._line}"
+        return f"{self.name}:{self._line}"
 
     def peek(self) -> str:
         """The next character that is no space; "" at the end."""
@@ -92,13 +92,18 @@ def json_items(path: Path, key: str = "", *, chunk: int = CHUNK) -> Iterator[tup
         DatasetError: with the line: no JSON, no such array, an item that is no object, a file that ends early.
     """
     with opened(path) as file:
-        text = _Text(path, file.read, chunk)
-        if key:
-            yield from _under(text, key)
-        else:
-            yield from _array(text)
-        if text.peek():
-            raise DatasetError(f"{text.where()}: more text after the JSON value; {FETCH_AGAIN}")
+        yield from items_of(file, shown(path), key, chunk=chunk)
+
+
+def items_of(file: BinaryIO, name: str, key: str = "", *, chunk: int = CHUNK) -> Iterator[tuple[str, dict[str, Any]]]:
+    """:func:`json_items` of a file that is open; ``name`` is what messages call it."""
+    text = _Text(name, file.read, chunk)
+    if key:
+        yield from _under(text, key)
+    else:
+        yield from _array(text)
+    if text.peek():
+        raise DatasetError(f"{text.where()}: more text after the JSON value; {FETCH_AGAIN}")
 
 
 def _under(text: _Text, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -117,7 +122,7 @@ def _under(text: _Text, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
         text.take(",")
     text.take("}")
     if not seen:
-        raise DatasetError(f"{text.path}: it has no {key!r}; it must be an object with an array of that name")
+        raise DatasetError(f"{text.name}: it has no {key!r}; it must be an object with an array of that name")
 
 
 def _array(text: _Text) -> Iterator[tuple[str, dict[str, Any]]]:
