@@ -49,8 +49,6 @@ class VectorOrigin:
 class StoredRow(DocumentRow):
     """A document as an index has it; one that was written by hand may have no text."""
 
-    complete = True
-
     @property
     def text(self) -> str:
         text = self.fields.get(TEXT_FIELD)
@@ -126,7 +124,7 @@ def _stored(api: ClusterApi, source: str, made_by: Deployment, deployment: Deplo
     template = TextTemplate.parse(deployment.text_template) if deployment.text_template is not None else None
     for hits in api.pages(source, PAGE, {"excludes": [*generated_fields(made_by), HASH_FIELD]}):
         for hit in hits:
-            yield StoredRow(hit["_id"], _with_text(hit["_id"], hit["_source"], template))
+            yield StoredRow(hit["_id"], _with_text(hit["_id"], hit["_source"], template), complete=True)
 
 
 def _with_text(name: str, source: dict[str, Any], template: TextTemplate | None) -> dict[str, Any]:

@@ -6,11 +6,11 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from osparse.deployer.fields.field_values import json_value
 from osparse.deployer.fields.index_fields import IndexFields
@@ -53,7 +53,7 @@ class DocumentRow:
     """Fields that the row has without a value (null): taken out of a document that is there."""
     typed: bool = True
     """False where the values of all fields are text because the file has no types (CSV and TSV)."""
-    complete: ClassVar[bool] = False
+    complete: bool = False
     """Whether ``fields`` are all of it: nothing else of a document that is there is kept."""
 
     @property
@@ -65,6 +65,12 @@ class DocumentRow:
         """Of everything that is indexed, then of the fields taken out, if any: equal hash, nothing to do."""
         indexed = _hash(self.fields)
         return f"{indexed}-{_hash(sorted(self.cleared))}" if self.cleared else indexed
+
+    def after(self, earlier: DocumentRow) -> DocumentRow:
+        """This row with the fields of an earlier row of the same id that it neither has nor takes out."""
+        fields = {name: value for name, value in earlier.fields.items() if name not in self.cleared}
+        cleared = (earlier.cleared - self.fields.keys()) | self.cleared
+        return replace(self, fields={**fields, **self.fields}, cleared=cleared, complete=earlier.complete)
 
     def is_content_of(self, stored_hash: object) -> bool:
         """Whether a row that indexed these fields has the hash, whatever it took out."""

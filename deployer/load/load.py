@@ -58,7 +58,7 @@ class IndexResult:
     complaints: dict[str, int] = field(default_factory=dict)
     """Complaint, without the place of a row -> documents that have it; of the first few kinds."""
     repeated: int = 0
-    """Rows left out because a later row of the same batch has their id."""
+    """Rows that a later row of the same batch, which has their id, was put over."""
     deleted: int = 0
     encoded: int = 0
     """Texts that were encoded on this machine."""
@@ -82,7 +82,7 @@ class IndexResult:
         if self.cut:
             lines.append(f"  {self.cut:,} texts are longer than the encoder reads: only their beginning was encoded")
         if self.repeated:
-            lines.append(f"  {self.repeated:,} rows have the id of a later row: the later one counts")
+            lines.append(f"  {self.repeated:,} rows have the id of a later row: its fields count")
         if self.mapped:
             types = ", ".join(f"{name} {kind}" for name, kind in self.mapped.items())
             lines.append(f"  new fields, typed by their values: {types}")
@@ -128,9 +128,9 @@ def index_documents(
     """Load documents into the deployment ``index``; ids are kept, so a second run does no harm.
 
     A document whose content is already in the index (equal hash) is not encoded or sent again. What a changed document
-    has beside the row's fields stays; a field that is null in the row is taken out. Of rows with the same id
-    the last one stays. A blank text is stored without features, and without asking the cluster's own pipeline. What an
-    alias stands for is decided at the start.
+    has beside the row's fields stays; a field that is null in the row is taken out. Of rows with the same id the later
+    one counts, as if it were loaded after the other. A blank text is stored without features, and without asking the
+    cluster's own pipeline. What an alias stands for is decided at the start.
 
     Args:
         index: An alias of one deployment, or a concrete index.

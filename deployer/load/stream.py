@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -36,7 +36,7 @@ class LoadCounts:
     """Stored already with the same content, or to be deleted and not stored."""
     deleted: int = 0
     repeated: int = 0
-    """Left out because a later row of the same batch has their id."""
+    """Not sent by themselves, because a later row of the same batch has their id."""
     encoded: int = 0
     """Texts that were encoded on this machine."""
     cut: int = 0
@@ -121,14 +121,15 @@ class Load:
     def _load_batch(self, batch: list[Row]) -> LoadCounts:
         done = LoadCounts(failures=[Failure(row.id, row.reason) for row in batch if isinstance(row, UnusableRow)])
         usable = [row for row in batch if not isinstance(row, UnusableRow)]
-        last = {row.id: row for row in usable}
+        last, renewed = _last_rows(usable)
         done.repeated = len(usable) - len(last)
         if not last:
             return done
         stored = stored_hashes(self.api, self.index, list(last))
         deletions = [row for row in last.values() if isinstance(row, DeletionRow) and row.id in stored]
         documents = [row for row in last.values() if isinstance(row, DocumentRow)]
-        changed = [row for row in documents if self.force or stored.get(row.id) != row.hash]
+        again = {*last} if self.force else renewed
+        changed = [row for row in documents if row.id in again or stored.get(row.id) != row.hash]
         done.unchanged = len(last) - len(deletions) - len(changed)
         sent = [row for row in changed if not self._collides(row, done)]
         if self.fields is not None:
@@ -219,6 +220,20 @@ class Load:
             f"({refused[0].reason}); those before it are indexed. Remove the cause (osparse status --index "
             f"{self.index}), then run the same load again, which continues"
         )
+
+
+def _last_rows(rows: Iterable[DocumentRow | DeletionRow]) -> tuple[dict[str, DocumentRow | DeletionRow], set[str]]:
+    """Id -> what the rows of that id come to, as if each had been sent in turn; and the ids that are deleted first."""
+    last, renewed = dict[str, DocumentRow | DeletionRow](), set[str]()
+    for row in rows:
+        earlier = last.get(row.id)
+        if isinstance(row, DocumentRow) and isinstance(earlier, DocumentRow):
+            row = row.after(earlier)
+        elif isinstance(row, DocumentRow) and earlier is not None:
+            row = replace(row, complete=True)
+            renewed.add(row.id)
+        last[row.id] = row
+    return last, renewed
 
 
 def _content(document: DocumentRow, stored: StoredSource | None) -> dict[str, Any]:

@@ -223,6 +223,11 @@ class EncodedRow(DocumentRow):
     def hash(self) -> str:
         return self.content_hash
 
+    def after(self, earlier: DocumentRow) -> EncodedRow:
+        row = DocumentRow(self.id, self.fields, self.cleared).after(earlier)
+        content = {"fields": row.fields, "cleared": row.cleared, "complete": row.complete}
+        return replace(self, **content, content_hash=row.hash)
+
     def with_types(self, index: IndexFields, text: Collection[str]) -> EncodedRow:
         """The row with the types that the index has for the fields; ``text`` are those that stay text."""
         if self.typed:
@@ -265,7 +270,9 @@ def _rows_of_shard(table: pl.DataFrame) -> Iterator[Row]:
             yield DeletionRow(row["id"])
             continue
         fields = {TEXT_FIELD: row["text"], **json.loads(row["fields"])}
-        yield EncodedRow(row["id"], fields, frozenset(row["cleared"]), row["typed"], vector, row["hash"])
+        yield EncodedRow(
+            row["id"], fields, frozenset(row["cleared"]), row["typed"], vector=vector, content_hash=row["hash"]
+        )
 
 
 def vectors_of(table: pl.DataFrame) -> Iterator[Vector]:

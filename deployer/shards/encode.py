@@ -53,8 +53,10 @@ def encode_documents(
         since: A folder or URL of shards of the same bundle: the vector of a text that they have is taken from them.
         workers: Processes that encode, each with one thread; None takes one per core.
         id_field: The name that the rows have for the id; None takes ``id`` or ``_id``.
-        text_field, template, exclude, rename: As :func:`osparse.deployer.index_documents` takes them; an index that
-            the shards are loaded into records the template.
+        text_field: The name that the rows have for the text, or several fields that make it together.
+        template: How the text is made of other fields; an empty index that the shards are loaded into records it.
+        exclude: Fields that are not stored.
+        rename: Name in the files -> name that counts.
         shard_rows: Input rows of a shard; more makes fewer and larger files.
         failures: Where the rows that are no documents are listed; written only if there are any. None takes
             ``failed.jsonl``, or ``failed-<i>-of-<n>.jsonl`` where there are several parts.
