@@ -14,6 +14,8 @@ from .operate.deploy import ModelOptions, Upgrade, deploy
 from .operate.deploy_result import DeployResult
 from .operate.rollback import RollbackResult, rollback
 from .operate.undeploy import UndeployResult, undeploy
+from .shards.encode import encode_documents
+from .shards.encode_result import EncodeResult
 
 __all__ = [
     "Answer",
@@ -21,6 +23,7 @@ __all__ = [
     "DeletionRow",
     "DeployResult",
     "DocumentRow",
+    "EncodeResult",
     "Gate",
     "Healed",
     "IndexResult",
@@ -32,6 +35,7 @@ __all__ = [
     "deploy",
     "doctor",
     "drift_from",
+    "encode_documents",
     "from_cluster",
     "heal",
     "index_documents",

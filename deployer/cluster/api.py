@@ -351,6 +351,16 @@ class ClusterApi:
             answer = self.cluster.request("POST", path, body=body, repeatable=True, timeout=300)
             yield from (simulated.get("doc", simulated) for simulated in _object(answer)["docs"])
 
+    def simulate_processors(
+        self, index: str, processors: Sequence[Mapping[str, Any]], documents: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """What processors make of documents on their way into ``index``: ``_source`` of each, or ``error``."""
+        docs = [{"_index": index, "_id": "simulated", "_source": document} for document in documents]
+        body = {"pipeline": {"processors": [*processors]}, "docs": docs}
+        path = "/_ingest/pipeline/_simulate"
+        answer = self.cluster.request("POST", path, body=body, repeatable=True, timeout=300)
+        return [found.get("doc", found) for found in _object(answer)["docs"]]
+
     def delete_ingest_pipeline(self, name: str) -> None:
         self.cluster.request("DELETE", f"/_ingest/pipeline/{_q(name)}", allow=(404,))
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import Deployment, feature_name
 from osparse.deployer.cluster.api import ClusterApi
-from osparse.deployer.index.copy import copy_documents
+from osparse.deployer.index.copy import VectorOrigin, copy_documents
 from osparse.deployer.index.generations import SUFFIX, Generation, alias_note, foreign_aliases
 from osparse.deployer.load.bundle_store import fetch_part
 from osparse.deployer.mlcommons.proof import TOLERANCE, check_weights
@@ -48,6 +48,8 @@ class CopiedDocuments:
     old: Generation
     new: str
     deployment: Deployment
+    origin: VectorOrigin = field(default_factory=VectorOrigin)
+    """Who encodes the copied documents."""
     takes = ()
 
     def inspect(self, made: Made) -> Finding:
@@ -69,7 +71,9 @@ class CopiedDocuments:
         copied_to = self.api.writes(self.old.index)
         self.api.refresh(self.old.index)  # or what was written last, also during the pass before, is not found
         total = self.api.count(self.old.index)
-        copied = copy_documents(self.api, self.old.index, self.old.deployment, self.new, self.deployment, total)
+        copied = copy_documents(
+            self.api, self.old.index, self.old.deployment, self.new, self.deployment, total, self.origin
+        )
         log.info("%s: %d documents copied, %d were there", self.new, copied.indexed, copied.unchanged)
         return copied.indexed, copied_to
 

@@ -11,18 +11,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import META_KEY, Deployment
+from osparse.contracts.shards import ShardSet
 from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.cluster.facts import AskedMode, Choice, Facts, choose_mode, look
 from osparse.deployer.index.alias_switch import CopiedDocuments, Gate, Switch
+from osparse.deployer.index.copy import VectorOrigin
 from osparse.deployer.index.generations import Generation, read_generations
 from osparse.deployer.index.index_step import ServingIndex, deployment_of
 from osparse.deployer.index.kept_options import settle
@@ -30,6 +33,7 @@ from osparse.deployer.index.layout import Serving, check_serving
 from osparse.deployer.index.pipeline_steps import FusingPipeline, IngestPipeline, SearchPipeline
 from osparse.deployer.index.user_mapping import UserMapping, mapping_of_index, read_user_mapping
 from osparse.deployer.load.bundle_store import StoreParts, part_file
+from osparse.deployer.load.encode_here import Where
 from osparse.deployer.mlcommons.api import MLCommons
 from osparse.deployer.mlcommons.group_step import ModelGroup
 from osparse.deployer.mlcommons.model_steps import ServedModel, find_copies
@@ -37,7 +41,9 @@ from osparse.deployer.mlcommons.settings_step import MLSettings
 from osparse.deployer.operate.deploy_result import DeployResult
 from osparse.deployer.operate.snippets import snippets
 from osparse.deployer.plan import DeployPlan, Made, Step, apply_all, inspect_all
+from osparse.deployer.shards.lookup import VectorLookup
 from osparse.errors import AccessError, DeploymentConflictError
+from osparse.io.file_folders import open_folder
 
 log = logging.getLogger("osparse.deployer.operate.deploy")
 
@@ -64,6 +70,11 @@ class Upgrade:
     """Judged queries that the new index must answer about as well as the old one."""
     carry_aliases: bool = False
     """Move the aliases that others put on the old index along with the switch."""
+    encode: Where = "auto"
+    """Who encodes the copied documents: "here" (this machine), "cluster" (its pipeline) or "auto"."""
+    encoded: Path | str | None = None
+    """A folder or URL of shards that ``osparse encode`` made with the new bundle: a copied document whose text they
+    have is not encoded again."""
 
 
 @dataclass(frozen=True)
@@ -124,12 +135,18 @@ def deploy(
     """
     started = time.monotonic()
     models, upgrade = models or ModelOptions(), upgrade or Upgrade()
+    shards = _opened(upgrade, bundle)
     survey = _survey(bundle, cluster, index, mode, serving, mapping)
     _warn_of_idle(survey, models, upgrade)
-    steps = [*_serving_steps(survey, models), *_switch_steps(survey, upgrade), *_hybrid_steps(survey, upgrade)]
-    findings, made = inspect_all(steps), Made()
-    if not plan_only:
-        findings, made = apply_all(steps, findings)
+    with _origin(survey, upgrade, shards, plan_only) as origin:
+        steps = [
+            *_serving_steps(survey, models),
+            *_switch_steps(survey, upgrade, origin),
+            *_hybrid_steps(survey, upgrade),
+        ]
+        findings, made = inspect_all(steps), Made()
+        if not plan_only:
+            findings, made = apply_all(steps, findings)
     return DeployResult(
         plan=DeployPlan(survey.mode.mode, survey.mode.why, survey.index, index, tuple(findings)),
         deployment=survey.deployment,
@@ -140,6 +157,26 @@ def deploy(
         notes=[*survey.notes, *made.notes],
         staged_beside=survey.old.index if upgrade.stage and survey.old is not None else None,
     )
+
+
+def _opened(upgrade: Upgrade, bundle: Bundle) -> ShardSet | None:
+    """The shards to copy with; raises :class:`InputError` if they are of another bundle."""
+    if upgrade.encoded is None:
+        return None
+    shards = ShardSet.open(open_folder(upgrade.encoded))
+    shards.check_bundle(bundle.name, bundle.fingerprint, "is to be deployed")
+    return shards
+
+
+@contextmanager
+def _origin(survey: Survey, upgrade: Upgrade, shards: ShardSet | None, plan_only: bool) -> Iterator[VectorOrigin]:
+    """Where the vectors of the copied documents come from; the shards are read where there is something to copy."""
+    origin = VectorOrigin(upgrade.encode, survey.bundle)
+    if shards is None or plan_only or survey.old is None or upgrade.stage or not upgrade.copy:
+        yield origin
+        return
+    with VectorLookup(shards) as lookup:
+        yield replace(origin, given=lookup)
 
 
 def _survey(
@@ -207,6 +244,10 @@ def _warn_of_idle(survey: Survey, models: ModelOptions, upgrade: Upgrade) -> Non
         log.warning("`allow_settings` has no effect in mode client: no cluster setting is needed")
     if models.via_url is not None and client:
         log.warning("`via_url` has no effect in mode client: no model is registered")
+    copies = survey.old is not None and upgrade.copy and not upgrade.stage
+    idle = {"encoded": upgrade.encoded is not None, "encode": upgrade.encode != "auto"}
+    for name in [name for name, given in idle.items() if given and not copies]:
+        log.warning("`%s` has no effect here: no documents are copied", name)
     if upgrade.carry_aliases and (survey.old is None or upgrade.stage):
         log.warning("`carry_aliases` has no effect here: the name does not move from another index")
 
@@ -239,12 +280,16 @@ def _serving_steps(survey: Survey, options: ModelOptions) -> list[Step]:
     ]
 
 
-def _switch_steps(survey: Survey, upgrade: Upgrade) -> list[Step]:
+def _switch_steps(survey: Survey, upgrade: Upgrade, origin: VectorOrigin | None = None) -> list[Step]:
     """What brings the new index into the place of the old one."""
     old = survey.old
     if old is None or upgrade.stage:
         return []
-    copied = CopiedDocuments(survey.api, old, survey.index, survey.deployment) if upgrade.copy else None
+    copied = (
+        CopiedDocuments(survey.api, old, survey.index, survey.deployment, origin or VectorOrigin())
+        if upgrade.copy
+        else None
+    )
     switch = Switch(
         survey.api, survey.alias, old, survey.index, survey.bundle, survey.deployment, upgrade.gate,
         upgrade.carry_aliases, copied,

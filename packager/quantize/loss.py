@@ -54,11 +54,11 @@ def require_likeness(
     loss = loss_of(list(runners.values()), expected, cases)
     if not loss.allowed:
         raise CheckError(
-            f"{choice} changes this model too much. Of the text that it changes most, the weights before and after have "
-            f"a cosine {loss.least_cosine:.3f} (1 is the same direction; at least {LEAST_COSINE} is required), and of "
-            f"the tokens that either has, both have {loss.least_shared:.2f} (at least {LEAST_SHARED} is required); a "
-            f"weight changes by up to {loss.largest:.2f}. Package it without `quantize`: the encoder is then larger "
-            "and gives the model's weights"
+            f"{choice} changes this model too much. Of the text that it changes most, the weights before and after "
+            f"have a cosine {loss.least_cosine:.3f} (1 is the same direction; at least {LEAST_COSINE} is required), "
+            f"and of the tokens that either has, both have {loss.least_shared:.2f} (at least {LEAST_SHARED} is "
+            f"required); a weight changes by up to {loss.largest:.2f}. Package it without `quantize`: the encoder is "
+            "then larger and gives the model's weights"
         )
     return {
         "cosine_above": math.floor(loss.least_cosine * 200) / 200,

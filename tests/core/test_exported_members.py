@@ -24,8 +24,9 @@ PUBLIC = {
         prepare_baseline score score_candidates train_tokenizer
     """,
     "osparse.deployer": """
-        Answer Cluster DeletionRow DeployResult DocumentRow Gate Healed IndexResult ModelOptions RollbackResult Serving
-        UndeployResult Upgrade deploy doctor drift_from from_cluster heal index_documents infer_mapping load_rows node_down node_status node_up
+        Answer Cluster DeletionRow DeployResult DocumentRow EncodeResult Gate Healed IndexResult ModelOptions RollbackResult Serving
+        UndeployResult Upgrade deploy doctor drift_from encode_documents from_cluster heal index_documents infer_mapping load_rows
+        node_down node_status node_up
         open_cluster other_problems query_encoder read_deployment rollback status undeploy
     """,
     "osparse.masked_lm": """

@@ -52,7 +52,7 @@ class IndexCalls(DocumentCalls, SearchCalls):
         return found or (404, {})
 
     def simulate(self, request: Request) -> Any:
-        pipeline = self.ingest[request.parts[0]]
+        pipeline = self.ingest[request.parts[0]] if request.parts else request.json["pipeline"]
         docs = []
         for row in request.json["docs"]:
             asked = row.get("_index", "_index")

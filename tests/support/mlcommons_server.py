@@ -112,6 +112,7 @@ ROUTES = (
     (rf"{_ML}/models/([^/]+)", "GET PUT DELETE", "model_get"),
     (rf"{_ML}/tasks/([^/]+)", "GET", "task_get"),
     (rf"{_ML}/profile/models", "GET", "profile_models"),
+    (r"/_ingest/pipeline/_simulate", "POST", "simulate"),
     (r"/_ingest/pipeline/([^/]+)/_simulate", "POST", "simulate"),
     (r"/_ingest/pipeline/([^/]+)", "GET PUT DELETE", "ingest_pipeline"),
     (r"/_search/pipeline/([^/]+)", "GET PUT DELETE", "search_pipeline"),

@@ -30,6 +30,7 @@ COMMANDS = {
     "verify": "Check a bundle: files, tokenizer, query weights, encoders",
     "node": "Run a real OpenSearch on this machine",
     "deploy": "Serve a bundle on a cluster under an index name",
+    "encode": "Encode documents into shards, without a cluster",
     "index": "Load documents into a deployed index",
     "search": "Run a query on a deployed index",
     "explain": "Show why a document matches a query, or does not, token by token",

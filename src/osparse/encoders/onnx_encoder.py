@@ -79,10 +79,20 @@ class OnnxEncoder:
         alike: with one thread its weights are the same to the last bit in any company. An int8 encoder has each text
         alone: all that it runs together shares one scale.
         """
+        yield from self.batches_of_ids(self.token_ids(texts)[0], batch_size)
+
+    def token_ids(self, texts: Sequence[str]) -> tuple[list[list[int]], list[bool]]:
+        """The ids of each text, and whether the text was longer than the encoder reads and was cut."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        return [encoding.ids for encoding in encodings], [bool(encoding.overflowing) for encoding in encodings]
+
+    def batches_of_ids(
+        self, rows_of_ids: Sequence[Sequence[int]], batch_size: int = 32
+    ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        """:meth:`batches` of texts that are tokenized already."""
         batch_size = 1 if self._alone else batch_size
-        rows_of_ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
         widths = [self._width(len(ids)) for ids in rows_of_ids]
-        order = sorted(range(len(texts)), key=lambda i: (-len(rows_of_ids[i]), i))
+        order = sorted(range(len(rows_of_ids)), key=lambda i: (-len(rows_of_ids[i]), i))
         for width, alike in groupby(order, key=widths.__getitem__):
             group = list(alike)
             for start in range(0, len(group), batch_size):

@@ -29,5 +29,9 @@ class QueryEncoder:
         """Distinct non-special ids in order of first appearance."""
         return [i for i in dict.fromkeys(self._tokenizer.encode(text).ids) if i not in self._special]
 
+    def cuts(self, text: str) -> bool:
+        """Whether the text is longer than the tokenizer's limit, so that its end is left out."""
+        return bool(self._tokenizer.encode(text).overflowing)
+
     def encode(self, text: str) -> dict[str, float]:
         return {self.lexicon.tokens[i]: float(self.lexicon.idf[i]) for i in self.ids(text)}

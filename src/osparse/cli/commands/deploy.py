@@ -40,6 +40,10 @@ osparse deploy build/bundle2 --cluster http://localhost:9210 --index products --
 @click.option(
     "--no-copy", "copy", flag_value=False, default=True, help="Beside another bundle: the new index was loaded already."
 )
+@click.option("--encode", type=click.Choice(["auto", "here", "cluster"]), default="auto", show_default=True,
+              help="Who encodes the copied documents in mode ml-commons: this machine, or the cluster.")  # fmt: skip
+@click.option("--encoded", metavar="SHARDS",
+              help="Folder or URL of shards of BUNDLE: a copied text that they have is not encoded.")  # fmt: skip
 @click.option("--gate", "gate_dataset", type=FOLDER, metavar="DATASET",
               help="Switch only if nDCG@10 on its judged queries is not below that of the old index.")  # fmt: skip
 @click.option(
@@ -115,7 +119,9 @@ def deploy_command(
 
         options["gate"] = gate(cluster, gate_dataset, split=gate_split, margin=gate_margin)
     models = ModelOptions(options.pop("allow_settings"), options.pop("via_url"))
-    moving = {name: options.pop(name) for name in ("stage", "gate", "carry_aliases") if name in options}
+    moving = {
+        name: options.pop(name) for name in ("stage", "gate", "carry_aliases", "encode", "encoded") if name in options
+    }
     upgrade = Upgrade(copy=copy, **moving)
     result = deploy(opened, cluster, index, serving=choices, models=models, upgrade=upgrade, **options)
     if result.applied:
