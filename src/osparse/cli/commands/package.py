@@ -18,6 +18,7 @@ osparse package build/quickstart/model --output build/quickstart/bundle
 osparse package MODEL --output BUNDLE --format onnx --quantize int8 --name products-v2
 osparse package opensearch-project/opensearch-neural-sparse-encoding-doc-v2-mini --output BUNDLE --target 2.19
 osparse package splade-folder --idf idf.json --output BUNDLE
+osparse package splade-folder --vocabulary 32768 --dataset build/dataset --output BUNDLE
 """,
 )
 @click.argument("model", type=FOLDER)
@@ -54,6 +55,12 @@ osparse package splade-folder --idf idf.json --output BUNDLE
     help="Setting of another's checkpoint that osparse does not know and is not to obey; repeat it for another.",
 )
 @click.option("--dataset", type=FOLDER, help="Measure how the bundle fits this dataset instead of its own probes.")
+@click.option(
+    "--vocabulary",
+    metavar="N|keep:FILE",
+    help="Leave at most N tokens, those that --dataset uses most, or those of FILE, one a line; the loss is measured "
+    "and printed. 32768 is what a sparse_vector field takes. Default: every token.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a bundle made from another model.")
 def command(
     model: Path,
@@ -67,6 +74,7 @@ def command(
     max_length: int | None,
     ignore: tuple[str, ...],
     dataset: Path | None,
+    vocabulary: str | None,
     overwrite: bool,
 ) -> None:
     """Turn MODEL into zips that OpenSearch accepts, written only if they give the model's weights.
@@ -88,6 +96,7 @@ def command(
         max_length=max_length,
         ignore=ignore,
         dataset=dataset,
+        vocabulary=vocabulary,
         overwrite=overwrite,
     )
     echo({"bundle": str(bundle.path), **bundle.manifest()}, lambda: _text(bundle))
@@ -96,6 +105,7 @@ def command(
 def _text(bundle: Bundle) -> str:
     from osparse.packager.compare.parity import table
     from osparse.packager.fit.fit import Fit
+    from osparse.packager.vocabulary.summary import trimming_lines
 
     lines = [f"{bundle.path}: {bundle.name}, fingerprint {bundle.short}"]
     for key, file in bundle.files.items():
@@ -106,6 +116,7 @@ def _text(bundle: Bundle) -> str:
     if bundle.quantization:
         loss = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in bundle.quantization.items())
         lines.append(f"  quantised: {loss}")
+    lines += [f"  trimmed: {line}" for line in trimming_lines(bundle.trimming)]
     lines.append(table(Fit(**bundle.fit).rows()))
     lines.append(f"next: osparse deploy {bundle.path} --cluster URL --index NAME")
     return "\n".join(lines)
