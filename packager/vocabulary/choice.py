@@ -10,7 +10,7 @@ from tokenizers import decoders
 
 from osparse.errors import InputError
 from osparse.packager.vocabulary.request import VocabularyRequest
-from osparse.packager.vocabulary.scripts import scripts_of
+from osparse.packager.vocabulary.scripts import script_of, scripts_of
 from osparse.packager.vocabulary.token_use import TokenUse
 from osparse.packager.vocabulary.tokenizer_file import TokenizerFile
 
@@ -70,21 +70,25 @@ class Chooser:
         return letters | {token for token in met if token in subwords.ids and not subwords.is_spelt(token)}
 
     def _filled(self, must: Collection[str], size: int) -> frozenset[str]:
-        """With the most important tokens that still fit; those without any use stay out."""
+        """With the most important tokens that still fit, then letters of the corpus' scripts, for texts to come."""
         stay, importance = set(must), self._use.importance()
-        for i in np.argsort(-importance, kind="stable").tolist():
-            token = self._tokens[i]
-            if importance[i] > 0 and token and token not in stay and self._can_be_met(i):
-                needed = self._closed({token}) - stay
-                if len(stay) + len(needed) <= size:
-                    stay |= needed
-            if len(stay) == size:
-                break
+        used = (i for i in np.argsort(-importance, kind="stable").tolist() if importance[i] > 0 and self._can_be_met(i))
+        for token in (*(self._tokens[i] for i in used), *self._letters()):
+            needed = self._closed({token}) - stay
+            if len(stay) + len(needed) <= size:
+                stay |= needed
         return frozenset(stay)
+
+    def _letters(self) -> list[str]:
+        """Tokens of one letter in the corpus' scripts, by id."""
+        subwords, scripts = self._files[0].subwords, self._use.scripts
+        return [t for t in self._tokens if t and subwords.is_letter(t) and script_of(subwords.core(t)) in scripts]
 
     def _can_be_met(self, i: int) -> bool:
         """Whether a text in the corpus' scripts may have the token."""
         token = self._tokens[i]
+        if not token:
+            return False
         text = decoders.ByteLevel().decode([token]) if self._files[0].is_byte_level else token
         return bool(self._use.met[i]) or scripts_of(text) <= self._use.scripts
 

@@ -54,6 +54,11 @@ def read(path: Path) -> tuple[TokenizerFile, Tokenizer]:
     return TokenizerFile(path.read_bytes(), str(path)), Tokenizer.from_file(str(path))
 
 
+def tokens_of(tokenizer: Tokenizer, text: str, **options: Any) -> list[str]:
+    """By their ids: an unknown character is the unknown token."""
+    return [str(tokenizer.id_to_token(i)) for i in tokenizer.encode(text, **options).ids]
+
+
 def closed(file: TokenizerFile, tokens: set[str]) -> set[str]:
     tokens = {*tokens, *file.special(), *file.subwords.required()}
     return tokens | {older for token in tokens for older in file.subwords.ancestors(token)}
@@ -65,27 +70,27 @@ def test_a_text_keeps_its_tokens_if_they_are_left(kind: str, tmp_path: Path) -> 
     file, whole = read(FAMILIES[kind](tmp_path / "tokenizer.json"))
     size = whole.get_vocab_size()
     for text in TEXTS:
-        expected = whole.encode(text).tokens
+        expected = tokens_of(whole, text)
         tokens = closed(file, set(expected))
         trimmed = Tokenizer.from_str(file.trimmed(file.ids(tokens)).decode())
-        assert trimmed.encode(text).tokens == expected
+        assert tokens_of(trimmed, text) == expected
         assert trimmed.get_vocab_size() == len(tokens) < size
         assert sorted(trimmed.get_vocab().values()) == list(range(len(tokens))), "ids have no gaps"
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_every_bpe_token_that_is_left_can_be_reached(kind: str, tmp_path: Path) -> None:
+def test_every_token_that_is_left_can_be_reached(kind: str, tmp_path: Path) -> None:
     """Every third token with its ancestors: what was a token by itself before is one afterwards."""
     file, whole = read(FAMILIES[kind](tmp_path / "tokenizer.json"))
     tokens = closed(file, {token for token, i in whole.get_vocab().items() if i % 3 == 0})
     trimmed = Tokenizer.from_str(file.trimmed(file.ids(tokens)).decode())
     reached = 0
     for token in sorted(tokens):
-        before = [piece.value for piece in whole.model.tokenize(token)]
-        if before == [token]:
+        word = file.subwords.core(token)
+        if [piece.value for piece in whole.model.tokenize(word)] == [token]:
             reached += 1
-            assert [piece.value for piece in trimmed.model.tokenize(token)] == [token]
-    assert reached > 50
+            assert [piece.value for piece in trimmed.model.tokenize(word)] == [token]
+    assert reached > 30
 
 
 def test_merges_go_by_their_order_and_not_by_the_first_that_leads_to_a_token() -> None:
@@ -125,9 +130,9 @@ def test_an_added_token_of_its_own_keeps_its_place_after_the_model(tmp_path: Pat
     tokenizer.save(str(path))
     file, whole = read(path)
     assert {"pear-tree", "<extra>"} <= file.special()
-    tokens = closed(file, set(whole.encode("the pear-tree").tokens))
+    tokens = closed(file, set(tokens_of(whole, "the pear-tree")))
     trimmed = Tokenizer.from_str(file.trimmed(file.ids(tokens)).decode())
-    assert trimmed.encode("the pear-tree <extra>").tokens == whole.encode("the pear-tree <extra>").tokens
+    assert tokens_of(trimmed, "the pear-tree <extra>") == tokens_of(whole, "the pear-tree <extra>")
     assert trimmed.get_added_tokens_decoder().keys() >= {len(tokens) - 2, len(tokens) - 1}
 
 
@@ -155,7 +160,7 @@ def test_every_post_processor_is_renumbered(processor: Any, tmp_path: Path) -> N
     raw["post_processor"] = part
     path.write_text(json.dumps(raw))
     file, whole = read(path)
-    expected = whole.encode("growing pears").tokens
+    expected = tokens_of(whole, "growing pears")
     assert expected[0] == "[CLS]" and expected[-1] == "[SEP]"
     trimmed = Tokenizer.from_str(file.trimmed(file.ids(closed(file, set(expected)))).decode())
     encoded = trimmed.encode("growing pears")
@@ -173,9 +178,9 @@ def test_a_document_prompt_stays(tmp_path: Path) -> None:
     path.write_text(json.dumps(raw))
     file, whole = read(path)
     assert set(ids.tokens) <= file.special()
-    trimmed = Tokenizer.from_str(file.trimmed(file.ids(closed(file, set(whole.encode("배").tokens)))).decode())
+    trimmed = Tokenizer.from_str(file.trimmed(file.ids(closed(file, set(tokens_of(whole, "배"))))).decode())
     ids = trimmed.encode("배").ids
-    assert [trimmed.id_to_token(i) for i in ids] == whole.encode("배").tokens
+    assert [trimmed.id_to_token(i) for i in ids] == tokens_of(whole, "배")
 
 
 def test_a_unigram_keeps_its_least_probable_token(tmp_path: Path) -> None:
@@ -188,11 +193,7 @@ def test_a_unigram_keeps_its_least_probable_token(tmp_path: Path) -> None:
 def test_byte_tokens_stay(tmp_path: Path) -> None:
     file, whole = read(byte_fallback(tmp_path / "tokenizer.json"))
     trimmed = Tokenizer.from_str(file.trimmed(file.ids(closed(file, set()))).decode())
-    assert (
-        trimmed.encode("🍐").tokens[-5:-1]
-        == whole.encode("🍐").tokens[-5:-1]
-        == ["<0xF0>", "<0x9F>", "<0x8D>", "<0x90>"]
-    )
+    assert tokens_of(trimmed, "🍐")[-5:-1] == tokens_of(whole, "🍐")[-5:-1] == ["<0xF0>", "<0x9F>", "<0x8D>", "<0x90>"]
 
 
 def test_a_model_of_whole_words_is_refused(tmp_path: Path) -> None:
@@ -205,4 +206,4 @@ def test_a_model_of_whole_words_is_refused(tmp_path: Path) -> None:
 def test_a_tokenizer_without_what_it_needs_is_refused(tmp_path: Path) -> None:
     file, whole = read(families.wordpiece(tmp_path / "tokenizer.json"))
     with pytest.raises(ModelError, match="cannot do without"):
-        file.trimmed(file.ids(set(whole.encode("moon", add_special_tokens=False).tokens)))
+        file.trimmed(file.ids(set(tokens_of(whole, "moon", add_special_tokens=False))))
