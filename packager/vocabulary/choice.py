@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from tokenizers import decoders
@@ -11,8 +12,8 @@ from tokenizers import decoders
 from osparse.errors import InputError
 from osparse.packager.vocabulary.request import VocabularyRequest
 from osparse.packager.vocabulary.scripts import script_of, scripts_of
+from osparse.packager.vocabulary.subword.tokenizer_file import TokenizerFile
 from osparse.packager.vocabulary.token_use import TokenUse
-from osparse.packager.vocabulary.tokenizer_file import TokenizerFile
 
 SPACES = "▁"
 """What SentencePiece and byte-level tokenizers write for a space; the latter are decoded."""
@@ -73,7 +74,9 @@ class Chooser:
         """With the most important tokens that still fit, then letters of the corpus' scripts, for texts to come."""
         stay, importance = set(must), self._use.importance()
         used = (i for i in np.argsort(-importance, kind="stable").tolist() if importance[i] > 0 and self._can_be_met(i))
-        for token in (*(self._tokens[i] for i in used), *self._letters()):
+        for token in chain((self._tokens[i] for i in used), self._letters()):
+            if len(stay) == size:
+                break
             needed = self._closed({token}) - stay
             if len(stay) + len(needed) <= size:
                 stay |= needed

@@ -11,7 +11,7 @@ from osparse.contracts.model import Model
 from osparse.errors import InputError
 from osparse.io.files import fingerprint, read_text
 from osparse.packager.checkpoint.checkpoints import ForeignCheckpoint
-from osparse.packager.vocabulary.tokenizer_file import TokenizerFile
+from osparse.packager.vocabulary.subword.tokenizer_file import TokenizerFile
 
 if TYPE_CHECKING:
     from osparse.contracts.dataset import Dataset

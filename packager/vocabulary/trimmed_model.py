@@ -13,7 +13,7 @@ from osparse.io.files import fingerprint
 from osparse.packager.checkpoint.checkpoints import ForeignCheckpoint
 from osparse.packager.checkpoint.loaded import LoadedModel
 from osparse.packager.vocabulary.rows import keep_rows
-from osparse.packager.vocabulary.tokenizer_file import TokenizerFile
+from osparse.packager.vocabulary.subword.tokenizer_file import TokenizerFile
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def test_every_field_of_a_checkpoints_manifest_is_documented(tmp_path: Path) -> 
 
 def test_every_field_of_a_trimmed_manifest_is_documented(model: Model, dataset: Dataset, tmp_path: Path) -> None:
     names = set[str]()
-    (tmp_path / "keep.txt").write_text("moon\n", encoding="utf-8")
+    (tmp_path / "keep.txt").write_text("배\n", encoding="utf-8")
     for asked in ("300", f"keep:{tmp_path / 'keep.txt'}"):
         made = package(model, tmp_path / asked[:4], ["onnx"], dataset=dataset, vocabulary=asked)
         names |= {name for name in leaves(made.manifest()) if name.startswith("trimming.")}

@@ -27,8 +27,8 @@ from osparse.packager.vocabulary import trim as trimming
 from osparse.packager.vocabulary.choice import Chooser
 from osparse.packager.vocabulary.request import VocabularyRequest
 from osparse.packager.vocabulary.scripts import main_scripts, script_of
+from osparse.packager.vocabulary.subword.tokenizer_file import TokenizerFile
 from osparse.packager.vocabulary.token_use import TokenUse
-from osparse.packager.vocabulary.tokenizer_file import TokenizerFile
 from osparse.retrieval import evaluate
 
 SIZE = 300

@@ -13,9 +13,9 @@ import world
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from osparse.errors import InputError, ModelError
-from osparse.packager.vocabulary.ids import deal_ids
-from osparse.packager.vocabulary.merges import Merges
-from osparse.packager.vocabulary.tokenizer_file import TokenizerFile
+from osparse.packager.vocabulary.subword.ids import deal_ids
+from osparse.packager.vocabulary.subword.merges import Merges
+from osparse.packager.vocabulary.subword.tokenizer_file import TokenizerFile
 
 TEXTS = [*families.TEXTS, *(t for t in world.ODD_TEXTS if t.strip())]
 

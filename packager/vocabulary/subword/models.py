@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from osparse.errors import InputError
-from osparse.packager.vocabulary.merges import Merges
+from osparse.packager.vocabulary.subword.merges import Merges
 
 
 class Subwords(ABC):

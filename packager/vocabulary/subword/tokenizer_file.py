@@ -10,8 +10,8 @@ from tokenizers import Tokenizer
 
 from osparse.errors import ModelError
 from osparse.formula.lexicon import vocabulary_of
-from osparse.packager.vocabulary.ids import deal_ids
-from osparse.packager.vocabulary.subwords import Subwords, subwords_of
+from osparse.packager.vocabulary.subword.ids import deal_ids
+from osparse.packager.vocabulary.subword.models import Subwords, subwords_of
 
 
 class TokenizerFile:
