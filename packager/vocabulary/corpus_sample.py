@@ -23,7 +23,7 @@ READ = 512
 HELD_BACK = ("validation", "test")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CorpusSample:
     """A dataset as trimming reads it."""
 
