@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-import numpy as np
 from tokenizers import decoders
 
 from osparse.errors import InputError
@@ -71,9 +70,9 @@ class Chooser:
         return letters | {token for token in met if token in subwords.ids and not subwords.is_spelt(token)}
 
     def _filled(self, must: Collection[str], size: int) -> frozenset[str]:
-        """With the most important tokens that still fit, then letters of the corpus' scripts, for texts to come."""
-        stay, importance = set(must), self._use.importance()
-        used = (i for i in np.argsort(-importance, kind="stable").tolist() if importance[i] > 0 and self._can_be_met(i))
+        """With the most used tokens that still fit, then letters of the corpus' scripts, for texts to come."""
+        stay = set(must)
+        used = (i for i in self._use.order().tolist() if self._can_be_met(i))
         for token in chain((self._tokens[i] for i in used), self._letters()):
             if len(stay) == size:
                 break

@@ -14,7 +14,7 @@ def trimming_lines(trimming: Mapping[str, Any]) -> list[str]:
     saved, memory = (_sizes(trimming[key]) for key in ("zip_bytes_saved", "server_memory_bytes_saved"))
     return [
         f"{tokens['before']:,} tokens, {tokens['after']:,} left ({tokens['special']:,} special, {tokens['alphabet']:,} "
-        "that spell the corpus)",
+        f"that spell the corpus), {tokens['reweighted']:,} with another query weight",
         f"{trimming['weight_dropped']:.2%} of the document weight dropped; {trimming['documents']['tokens_gone']:.2%} "
         "of the documents' tokens are gone",
         f"{queries['tokens_gone']:.2%} of the queries' tokens are gone, {queries['texts_changed']:.2%} of "

@@ -22,6 +22,7 @@ from osparse.packager.fit.measure import MEMORY
 from osparse.packager.vocabulary.choice import Choice, Chooser
 from osparse.packager.vocabulary.corpus_sample import CorpusSample, read_sample
 from osparse.packager.vocabulary.loss import Encoded, TokenChange, dropped_weight, encode, quality, token_change
+from osparse.packager.vocabulary.query_weights import reweighted
 from osparse.packager.vocabulary.request import VocabularyRequest
 from osparse.packager.vocabulary.rows import padding_id
 from osparse.packager.vocabulary.token_use import read_use
@@ -72,8 +73,9 @@ def trim(whole: LoadedModel, request: VocabularyRequest) -> Trimmed:
     sample = read_sample(request.dataset)
     before = encode(whole, sample, "encode documents, whole vocabulary")
     choice = _choose(whole, request, sample, before)
-    loaded = with_tokens(whole, choice.tokens)
-    require_same_weights(whole, loaded)
+    kept = with_tokens(whole, choice.tokens)
+    require_same_weights(whole, kept)
+    loaded = reweighted(whole, kept, sample)
     documents = token_change(whole, loaded, sample.all_documents())
     queries = token_change(whole, loaded, sample.queries(), queries=True)
     _require_same_tokens(whole, documents, queries)
@@ -85,6 +87,7 @@ def trim(whole: LoadedModel, request: VocabularyRequest) -> Trimmed:
             "after": len(choice.tokens),
             "special": choice.special,
             "alphabet": choice.alphabet,
+            "reweighted": int((loaded.model.lexicon.idf != kept.model.lexicon.idf).sum()),
         },
         "weight_dropped": dropped_weight(before, dealt_ids(whole, choice.tokens)),
         "documents": documents.to_json(),

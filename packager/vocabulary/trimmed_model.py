@@ -30,7 +30,7 @@ class TrimmedModel(Model):
 
     @cached_property
     def fingerprint(self) -> str:
-        return fingerprint({"model": self.whole, "tokens": self.table.tokens})
+        return fingerprint({"model": self.whole, "query weights": self.table.version})
 
 
 def tokenizer_files(loaded: LoadedModel) -> tuple[TokenizerFile, TokenizerFile]:

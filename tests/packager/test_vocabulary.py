@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from osparse.cli.main import main
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.dataset import Dataset, save_dataset
 from osparse.contracts.model import Model
-from osparse.encoders.onnx_encoder import OnnxEncoder, read_tokenizer
+from osparse.encoders.onnx_encoder import OnnxEncoder, open_query_encoder, read_tokenizer
 from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import CheckError, InputError
 from osparse.evaluation.measures import open_benchmark
@@ -61,7 +62,25 @@ def test_every_part_has_the_tokens_that_are_left(trimmed: Bundle, own: Model) ->
     encoder = OnnxEncoder.open(trimmed)
     assert encoder.tokens == tokens and next(encoder.batches(["배"]))[1].shape == (1, SIZE)
     idf = trimmed.probes()[0].query
-    assert idf and all(weight == pytest.approx(own.lexicon.idf[own.lexicon.id_of[t]]) for t, weight in idf.items())
+    assert idf and all(weight <= own.lexicon.idf[own.lexicon.id_of[t]] + 1e-6 for t, weight in idf.items())
+
+
+def test_query_weights_follow_the_documents_that_have_a_token_now(
+    trimmed: Bundle, own: Model, dataset: Dataset
+) -> None:
+    """Counted by hand: only tokens in more documents than before weigh less, by the logarithm of how many more."""
+    texts = dataset.documents.collect()["text"].to_list()
+    old, new = load_tokenizer(own.path / "tokenizer.json"), read_tokenizer(trimmed.zip_path("onnx"))[0]
+    encoder, lowered = open_query_encoder(trimmed.zip_path("tokenizer")), 0
+    for token, weight in zip(encoder.lexicon.tokens, encoder.lexicon.idf.tolist(), strict=True):
+        before, after = (sum(token in tokenizer.encode(text).tokens for text in texts) for tokenizer in (old, new))
+        given = float(own.lexicon.idf[own.lexicon.id_of[token]])
+        if token in world.SPECIAL or after <= before:
+            assert weight == pytest.approx(given, rel=1e-6)
+        else:
+            lowered += 1
+            assert weight == pytest.approx(max(1e-6, given - math.log((after + 1) / (before + 1))), abs=1e-5)
+    assert lowered == trimmed.trimming["tokens"]["reweighted"] > 10
 
 
 def test_it_verifies_alone_and_against_the_whole_model(trimmed: Bundle, own: Model, model: Model) -> None:
