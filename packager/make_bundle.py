@@ -31,11 +31,13 @@ from osparse.packager.checkpoint.checkpoints import (
 from osparse.packager.export import archive, formats
 from osparse.packager.quantize.choice import Quantization, parse
 from osparse.packager.recipe import RECIPE, Recipe, formats_of, safe_name
+from osparse.packager.vocabulary.request import read_request
 
 if TYPE_CHECKING:
     from osparse.contracts.dataset import Dataset
     from osparse.packager.checkpoint.loaded import LoadedModel
     from osparse.packager.compare.parity import Case, Runner
+    from osparse.packager.vocabulary.trim import Trimmed
 
 log = logging.getLogger("osparse.packager.make_bundle")
 CARD = "README.md"
@@ -54,6 +56,7 @@ def package(
     max_length: int | None = None,
     ignore: Sequence[str] = (),
     dataset: Dataset | Path | str | None = None,
+    vocabulary: int | str | None = None,
     overwrite: bool = False,
 ) -> Bundle:
     """Make the bundle ``output`` from a model, or find it made already.
@@ -72,6 +75,8 @@ def package(
         ignore: settings of another's checkpoint that osparse does not know, and is not to obey.
         dataset: what the manifest's ``fit`` is measured on, and int8-static calibrated on; the bundle's own probes if
             None.
+        vocabulary: trim the vocabulary for ``dataset``: to a number of tokens at most, or to those of ``keep:FILE``;
+            what that loses is in the manifest. None keeps every token.
 
     Raises:
         InputError: the model cannot be packaged, or ``output`` holds something else.
@@ -85,7 +90,8 @@ def package(
         raise InputError(f"`quantize={quantize}` takes its scales from texts; pass the `dataset` to take them from")
     model = open_model(model, idf=idf, activation=activation, max_length=max_length, ignore=ignore)
     name = check_name(safe_name(display_name(model)) if name is None else name)
-    recipe = Recipe(model, chosen, name, targets, quantize, _opened(dataset))
+    corpus = _opened(dataset)
+    recipe = Recipe(model, chosen, name, targets, quantize, corpus, read_request(vocabulary, model, corpus))
     for alarm in alarms_of(model):
         log.warning("%s: %s; %s", name, alarm["finding"], alarm["remedy"])
     made = recipe.already_made(output, overwrite)
@@ -128,9 +134,12 @@ def _make(recipe: Recipe, folder: Path) -> Bundle:
         from osparse.packager.export.torchscript import Graph, one_thread
         from osparse.packager.reference.checks import prove_reference
 
+    with collector_paused():  # transformers imports a model's class when it loads one
+        whole = LoadedModel.open(recipe.model)
+    trimmed = _trimmed(recipe, whole)
+    loaded = trimmed.loaded if trimmed else whole
+    recipe = replace(recipe, model=loaded.model)
     with one_thread(), progress("packaging", total=4 + len(recipe.formats), unit="steps") as bar:
-        with collector_paused():  # transformers imports a model's class when it loads one
-            loaded = LoadedModel.open(recipe.model)
         bar.advance(note="exporting")
         graph = Graph(loaded.encoder)
         quantize = _with_texts(recipe, loaded)
@@ -149,7 +158,7 @@ def _make(recipe: Recipe, folder: Path) -> Bundle:
             parity, loss = _prove_parity(recipe, loaded, runners)
             probes = probing.result()
         loaded.require_sparse([len(probe.document) for probe in probes])
-        reference = prove_reference(loaded, runners, bool(recipe.quantize))
+        reference = prove_reference(whole, {} if trimmed else runners, bool(recipe.quantize or trimmed))
         write_probes(folder / "probes.jsonl", probes)
         files = _write_zips(recipe, folder, exports, loaded)
         proofs = {
@@ -160,7 +169,10 @@ def _make(recipe: Recipe, folder: Path) -> Bundle:
             "targets": servers,
         }
         bar.advance(note="verifying")
-        bundle = _finish(_bundle(recipe, folder, files, proofs, loss), runners, recipe.dataset)
+        bundle = replace(
+            _bundle(recipe, folder, files, proofs, loss), trimming=trimmed.manifest(files) if trimmed else {}
+        )
+        bundle = _finish(bundle, runners, recipe.dataset)
         bar.advance()
     return bundle
 
@@ -174,6 +186,15 @@ def _with_texts(recipe: Recipe, loaded: LoadedModel) -> Quantization | None:
     tokenizer = loaded.tokenizer()
     texts = [tokenizer.encode(text).ids for text in calibration_texts(recipe.dataset)]
     return replace(recipe.quantize, texts=texts)
+
+
+def _trimmed(recipe: Recipe, whole: LoadedModel) -> Trimmed | None:
+    """The model with fewer tokens, if the recipe asks for that."""
+    if recipe.vocabulary is None:
+        return None
+    from osparse.packager.vocabulary.trim import trim
+
+    return trim(whole, recipe.vocabulary)
 
 
 def _bundle(

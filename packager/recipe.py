@@ -16,6 +16,7 @@ from osparse.opensearch_versions import Target
 from osparse.packager.export import formats
 from osparse.packager.export.formats import Format
 from osparse.packager.quantize.choice import Quantization
+from osparse.packager.vocabulary.request import VocabularyRequest
 from osparse.plugins.extras import check
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Recipe:
     quantize: Quantization | None = None
     dataset: Dataset | None = None
     """What its fit is measured on; its own probes if None."""
+    vocabulary: VocabularyRequest | None = None
+    """Which tokens of the model are to be left; all if None."""
 
     @property
     def quantization(self) -> dict[str, Any]:
@@ -82,16 +85,20 @@ class Recipe:
                 f"{problem}\npass `overwrite=True` to make it again, or choose another `output`"
             ) from None
         quantization = {key: made.quantization[key] for key in ("scheme", "calibrated_on") if key in made.quantization}
-        same = (made.checks.get("recipe"), made.model, made.formats, made.name, quantization)
+        same = (made.checks.get("recipe"), _source(made), made.formats, made.name, quantization)
         same_texts = made.seen is None if self.model.seen is None else made.seen == self.model.seen
-        if same_texts and same == (RECIPE, self.model.fingerprint, list(self.formats), self.name, self.quantization):
+        if same_texts and same == (RECIPE, self._source, list(self.formats), self.name, self.quantization):
             return made
         if overwrite:
             return None
         raise InputError(
-            f"{output} was made from another model, by another version of the packager, or with another name, formats "
-            "or quantisation; pass `overwrite=True` to replace it, or choose another `output`"
+            f"{output} was made from another model, by another version of the packager, or with another name, formats, "
+            "quantisation or vocabulary; pass `overwrite=True` to replace it, or choose another `output`"
         )
+
+    @property
+    def _source(self) -> Any:
+        return self.model.fingerprint if self.vocabulary is None else self.vocabulary.identity()
 
     def _require_targets(self, made: Bundle) -> None:
         lacking = [target.version for target in self.targets if target.version not in made.targets]
@@ -109,6 +116,11 @@ class Recipe:
                 "`overwrite=True` to make it again with that, or see the figures with: osparse verify "
                 f"{made.path} --dataset {self.dataset.path}"
             )
+
+
+def _source(made: Bundle) -> Any:
+    """What a bundle was made from: a model's fingerprint, or the request to trim one."""
+    return made.trimming.get("request", made.model)
 
 
 def safe_name(name: str) -> str:

@@ -6,6 +6,7 @@ server's own runtime with ``runtime="djl"``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,7 +50,8 @@ def verify(
     Args:
         runtime: ``djl`` runs its zips in DJL 0.31.1 with libtorch 2.5.1 and ONNX Runtime 1.16.3 too: jars from Maven
             Central, fetched once (222 MB), in a child process.
-        model: what it was made from, to compare its graphs with that too.
+        model: what it was made from, to compare its graphs with that too; of a trimmed bundle the whole model, of
+            which the tokens that are left are compared.
         reference: another's checkpoint, to compare documents and queries with what sentence-transformers makes of it.
         dataset: what to measure its fit on; the manifest's figures if None.
 
@@ -65,14 +67,16 @@ def verify(
     if (Path(path) / MARKER).is_file():
         return _verify_imported(ImportedModel.open(path), runtime, model, reference, dataset)
     bundle = Bundle.open(path)
+    if bundle.trimming and reference is not None:
+        raise InputError(
+            f"{bundle.path} has a trimmed vocabulary, and `reference` gives weights of the whole one (package compared "
+            "the whole checkpoint with it); pass the checkpoint as `model`, of which the same tokens are then compared"
+        )
     files = Check("files", "ok", f"{len(bundle.files) + 1} files have the manifest's sha256")
     subject = Subject(bundle, runtime)
     checks = [files, *run_all(subject)]
     if model is not None and not failed(checks):
-        from osparse.packager.checkpoint.checkpoints import open_model
-        from osparse.packager.checks.runtimes import with_model
-
-        checks += with_model(subject, open_model(model))
+        checks += _with_model(subject, model)
     if reference is not None and not failed(checks):
         from osparse.packager.reference.checks import with_library
 
@@ -108,6 +112,19 @@ def _verify_imported(
     if failed(checks):
         raise CheckError(f"{imported.path} does not hold:\n{table(checks)}")
     return Verification(imported, tuple(checks))
+
+
+def _with_model(subject: Subject, given: Model | Path | str) -> Iterable[Check]:
+    """Graphs against the model; of a trimmed bundle against the model's rows of the tokens that are left."""
+    from osparse.packager.checkpoint.checkpoints import open_model
+    from osparse.packager.checks.runtimes import against, with_model
+
+    model = open_model(given)
+    if not subject.bundle.trimming:
+        return with_model(subject, model)
+    from osparse.packager.vocabulary.trim import trimmed_as
+
+    return against(subject, trimmed_as(subject.bundle, model))
 
 
 def _fit(subject: Subject, dataset: Dataset | Path | str) -> Fit:

@@ -120,7 +120,8 @@ def _impossible(serving: Serving, bundle: Bundle) -> list[str]:
         problems.append(
             f"`field=sparse_vector` holds token ids below {SEISMIC_IDS:,}, and this bundle has "
             f"{bundle.vocabulary:,} tokens (a higher id costs the index its shard up to 3.8, and shares its slot with "
-            "another token from 3.9 on); use `field=rank_features`, or train with a smaller vocabulary"
+            "another token from 3.9 on); use `field=rank_features`, or trim the vocabulary for your corpus: osparse "
+            f"package MODEL --vocabulary {SEISMIC_IDS} --dataset DATASET --output BUNDLE"
         )
     if serving.field == "sparse_vector" and serving.two_phase:
         problems.append("`two_phase` and `field=sparse_vector` exclude each other: the server refuses such queries")

@@ -96,9 +96,12 @@ class LoadedModel:
         """The packaged tokenizer, truncating as the server will."""
         return load(self.tokenizer_json, str(self.model.path / "tokenizer.json"))
 
+    def query_tokenizer(self) -> Tokenizer:
+        """The packaged tokenizer of queries."""
+        return load(self.query_tokenizer_json, str(self.model.path / "tokenizer.json"))
+
     def query_encoder(self) -> QueryEncoder:
-        tokenizer = load(self.query_tokenizer_json, str(self.model.path / "tokenizer.json"))
-        return QueryEncoder(tokenizer, self.model.lexicon, max_length=self.query_length)
+        return QueryEncoder(self.query_tokenizer(), self.model.lexicon, max_length=self.query_length)
 
     def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """The model itself, in torch as it was trained: (B, T), (B, T) -> (B, V) pruned weights."""

@@ -74,6 +74,8 @@ class Bundle:
     """OpenSearch versions it is proved for."""
     quantization: dict[str, Any] = field(default_factory=dict)
     """``scheme`` (int8) and what it loses against the unquantised encoder; {} for fp32."""
+    trimming: dict[str, Any] = field(default_factory=dict)
+    """Which tokens of the model are left and what that loses on a dataset; {} where it has all of them."""
     tolerance: float = setting(1e-4, low=0)
     """Largest difference of a served document weight from ``probes.jsonl`` that is not a fault."""
     source: dict[str, Any] = field(default_factory=dict)

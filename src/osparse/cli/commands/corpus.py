@@ -188,7 +188,9 @@ def stats(dataset: Path, plots: Path | None, theme: str) -> None:
 )
 @click.argument("dataset", type=FOLDER)
 @click.option("--output", required=True, type=FOLDER, help="The Hugging Face tokenizer folder to write.")
-@click.option("--vocab-size", default=16_000, show_default=True, help="Number of tokens, at most 32,768.")
+@click.option(
+    "--vocab-size", default=16_000, show_default=True, help="Number of tokens; a sparse_vector field takes 32,768."
+)
 @click.option(
     "--kind",
     type=click.Choice(["wordpiece", "unigram", "bpe"]),

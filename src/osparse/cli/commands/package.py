@@ -24,6 +24,7 @@ osparse package MODEL --quantize compare --dataset DATASET
 osparse package MODEL --output BUNDLE --quantize layers=int8-static,head=fp16 --dataset DATASET
 osparse package opensearch-project/opensearch-neural-sparse-encoding-doc-v2-mini --output BUNDLE --target 2.19
 osparse package splade-folder --idf idf.json --output BUNDLE
+osparse package splade-folder --vocabulary 32768 --dataset build/dataset --output BUNDLE
 """,
 )
 @click.argument("model", type=FOLDER)
@@ -68,6 +69,12 @@ osparse package splade-folder --idf idf.json --output BUNDLE
     type=FOLDER,
     help="Measure how the bundle fits this dataset instead of its own probes; int8-static is calibrated on it.",
 )
+@click.option(
+    "--vocabulary",
+    metavar="N|keep:FILE",
+    help="Leave at most N tokens, those that --dataset uses most, or those of FILE, one a line; the loss is measured "
+    "and printed. 32768 is what a sparse_vector field takes. Default: every token.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a bundle made from another model.")
 def command(
     model: Path,
@@ -81,6 +88,7 @@ def command(
     max_length: int | None,
     ignore: tuple[str, ...],
     dataset: Path | None,
+    vocabulary: str | None,
     overwrite: bool,
 ) -> None:
     """Turn MODEL into zips that OpenSearch accepts, written only if they give the model's weights.
@@ -107,6 +115,7 @@ def command(
         quantize=quantize,
         **read,
         dataset=dataset,
+        vocabulary=vocabulary,
         overwrite=overwrite,
     )
     echo({"bundle": str(bundle.path), **bundle.manifest()}, lambda: _text(bundle))
@@ -128,6 +137,7 @@ def _compare(model: Path, dataset: Path | None, read: dict[str, Any]) -> None:
 def _text(bundle: Bundle) -> str:
     from osparse.packager.compare.parity import table
     from osparse.packager.fit.fit import Fit
+    from osparse.packager.vocabulary.summary import trimming_lines
 
     lines = [f"{bundle.path}: {bundle.name}, fingerprint {bundle.short}"]
     for key, file in bundle.files.items():
@@ -138,6 +148,7 @@ def _text(bundle: Bundle) -> str:
     if bundle.quantization:
         loss = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in bundle.quantization.items())
         lines.append(f"  quantised: {loss}")
+    lines += [f"  trimmed: {line}" for line in trimming_lines(bundle.trimming)]
     lines.append(table(Fit(**bundle.fit).rows()))
     alarms = bundle.source.get("alarms", [])
     lines += [f"warning: {alarm['finding']}; {alarm['remedy']}" for alarm in alarms]
