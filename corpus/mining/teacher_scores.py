@@ -76,10 +76,10 @@ def score_candidates(
         InputError: the dataset has scores of that name, or ``output`` exists and ``overwrite`` is false.
     """
     require("torch", "train")
+    candidates = dataset.candidates("train").collect()
     teacher = Path(teacher)
     require_teacher(teacher)
     name = name or teacher.resolve().name
-    candidates = dataset.candidates("train").collect()
     if name in set(candidates["scorer"]):
         raise InputError(f"{dataset.path} has scores of {name!r} already; give another name")
     answers = dataset.qrels("train").filter(pl.col("score") > 0).select("query_id", "document_id").collect()

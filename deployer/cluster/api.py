@@ -186,6 +186,11 @@ class ClusterApi:
     def refresh(self, name: str) -> None:
         self.cluster.request("POST", f"/{_q(name)}/_refresh", repeatable=True)
 
+    def force_merge(self, name: str, segments: int) -> None:
+        """Bring each shard into at most so many segments; returns when that is done."""
+        path, params = f"/{_q(name)}/_forcemerge", {"max_num_segments": str(segments)}
+        self.cluster.request("POST", path, params=params, repeatable=True, timeout=3600)
+
     def store_size(self, name: str) -> int:
         """Bytes of the primary shards."""
         params = {"filter_path": "_all.primaries.store.size_in_bytes"}

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
@@ -108,8 +107,7 @@ def remove_copies(api: ClusterApi, alias: str) -> None:
 
 def merge(api: ClusterApi, index: str) -> None:
     """Bring the index into one segment, so that sizes and times of several indices can be compared."""
-    path, params = f"/{quote(index, safe='')}/_forcemerge", {"max_num_segments": "1"}
-    api.cluster.request("POST", path, params=params, repeatable=True, timeout=600)
+    api.force_merge(index, 1)
     api.refresh(index)
 
 

@@ -113,10 +113,13 @@ class Model:
 def texts_learnt_by(folder: Path, role: str) -> SeenTexts:
     """What the model of a folder learnt from; nothing but "role name" under ``unknown`` where that is not known.
 
-    Raises :class:`ModelError` for a model directory that is not whole.
+    Raises :class:`ModelError` if the list is missing or was changed.
     """
-    texts = Model.open(folder).training_texts() if (folder / "osparse.json").is_file() else None
-    return SeenTexts.of((), (), [f"{role} {folder.resolve().name}"]) if texts is None else texts
+    settings = read_json(folder / "osparse.json", ModelError) if (folder / "osparse.json").is_file() else {}
+    seen = _read_seen(settings.get("seen"), folder)
+    if seen is None:
+        return SeenTexts.of((), (), [f"{role} {folder.resolve().name}"])
+    return SeenTexts.read(folder, seen, ModelError)
 
 
 def save_model(

@@ -102,10 +102,12 @@ def build(
     modu         Modu corpus JSON files or folders; min_characters=100
     debian       this machine's apt sources (no PATH, no root), or a folder of lists
                  english=true adds the descriptions without Korean
-    mallard      help pages by language, such as /usr/share/help; langs=en,ko
+    mallard      help pages by language, such as /usr/share/help; langs=en,ko chooses
+                 languages; source_lang=en is that of the folder C
     \b
-    Translations (langs=en,ko chooses languages):
-    gettext      .po and .mo catalogues, or folders such as /usr/share/locale
+    Translations (langs=en,ko chooses languages; min_characters=2 letters of a text):
+    gettext      .po and .mo catalogues, or folders such as /usr/share/locale;
+                 source_lang=en is that of the messages
     tmx          translation memories
     xliff        XLIFF 1.2 and 2.x
 
