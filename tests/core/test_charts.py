@@ -87,7 +87,7 @@ def test_a_theme_colours_the_page_and_leaves_matplotlib_as_it_was(name: str, tmp
         figure.subplots()
         save(figure, tmp_path / "page.png")
     corner = matplotlib.image.imread(tmp_path / "page.png")[0, 0, :3]
-    assert matplotlib.colors.to_hex(corner) == look.page
+    assert matplotlib.colors.to_hex(tuple(corner.tolist())) == look.page
     assert dict(matplotlib.rcParams) == before
 
 

@@ -14,7 +14,7 @@ import pytest
 from candidates_world import ROWS, remake, remake_documents
 from click.testing import CliRunner
 
-from osparse.charts import fonts
+from osparse.charts import fonts, style
 from osparse.cli.main import cli
 from osparse.contracts.dataset import CANDIDATES, DOCUMENTS, QRELS, QUERIES, Dataset, save_dataset
 from osparse.corpus import TrendReport, TrendRules
@@ -83,8 +83,12 @@ def test_awkward_datasets_are_drawn(name: str, look: str, tmp_path: Path) -> Non
 def test_dates_do_not_run_together(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At most eight ticks, whose labels do not touch, over days, months and decades."""
     saved: list[Any] = []
-    save = plots.save
-    monkeypatch.setattr(plots, "save", lambda figure, *rest: (saved.append(figure), save(figure, *rest))[1])
+
+    def saving(figure: Any, *rest: Any) -> None:
+        saved.append(figure)
+        style.save(figure, *rest)
+
+    monkeypatch.setattr(plots, "save", saving)
     for span in (3, 200, 4_000, 30_000):
         saved.clear()
         days = pl.int_range(pl.len()) * span // dataset.manifest.counts["documents.arrow"]

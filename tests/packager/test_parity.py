@@ -117,7 +117,8 @@ def test_a_text_is_computed_once() -> None:
 
     def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         calls.append(len(ids))
-        return (ids * mask).sum(1, keepdims=True).astype(np.float32)
+        summed: NDArray[np.float32] = (ids * mask).sum(1, keepdims=True).astype(np.float32)
+        return summed
 
     remembered = remembering(run)
     row, padded = np.array([[3, 4]]), np.array([[1, 0]])

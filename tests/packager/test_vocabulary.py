@@ -30,6 +30,7 @@ from osparse.packager.vocabulary.request import VocabularyRequest
 from osparse.packager.vocabulary.scripts import main_scripts, script_of
 from osparse.packager.vocabulary.subword.tokenizer_file import TokenizerFile
 from osparse.packager.vocabulary.token_use import TokenUse
+from osparse.packager.vocabulary.trimmed_model import with_tokens
 from osparse.retrieval import evaluate
 
 SIZE = 300
@@ -96,8 +97,7 @@ def test_another_row_is_found_by_comparing_with_the_model(
     trimmed: Bundle, own: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The comparison is real: a model whose rows were kept under other ids differs."""
-    kept = trimming.with_tokens
-    monkeypatch.setattr(trimming, "with_tokens", lambda loaded, tokens: _swapped(kept(loaded, tokens)))
+    monkeypatch.setattr(trimming, "with_tokens", lambda loaded, tokens: _swapped(with_tokens(loaded, tokens)))
     with pytest.raises(CheckError, match="onnx = model +failed"):
         verify(trimmed.path, model=own)
 
@@ -291,7 +291,7 @@ def test_tokens_without_use_leave_and_those_of_other_scripts_whatever_they_weigh
 
 def test_the_most_used_stay_and_what_cannot_be_spelt_without() -> None:
     tokens = "a ##a b ##b ab ba aab q1 z"
-    counts = {"documents": {"ab": 5, "ba": 1, "aab": 3, "q1": 1}}
+    counts: dict[str, Any] = {"documents": {"ab": 5, "ba": 1, "aab": 3, "q1": 1}}
     assert choose(tokens, 7, "abq1", **counts) == {"a", "##a", "b", "##b", "ab", "q1"}, "q and 1 are no tokens"
     assert choose(tokens, 8, "abq1", **counts) == {"a", "##a", "b", "##b", "ab", "aab", "q1"}
     assert choose(tokens, 9, "ab", queries={"ba": 1}, documents={"ab": 5}) >= {"ab", "ba", "z"}, "z: a letter to come"

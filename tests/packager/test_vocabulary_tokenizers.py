@@ -179,8 +179,8 @@ def test_a_document_prompt_stays(tmp_path: Path) -> None:
     file, whole = read(path)
     assert set(ids.tokens) <= file.special()
     trimmed = Tokenizer.from_str(file.trimmed(file.ids(closed(file, set(tokens_of(whole, "배"))))).decode())
-    ids = trimmed.encode("배").ids
-    assert [trimmed.id_to_token(i) for i in ids] == tokens_of(whole, "배")
+    pear = trimmed.encode("배").ids
+    assert [trimmed.id_to_token(i) for i in pear] == tokens_of(whole, "배")
 
 
 def test_a_unigram_keeps_its_least_probable_token(tmp_path: Path) -> None:

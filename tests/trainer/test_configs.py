@@ -84,9 +84,11 @@ def test_the_hints_in_a_config_can_be_pasted(name: str) -> None:
     commands = [shlex.split(line) for line in lines if "osparse " in line]
     assert commands or name == "quality"
     for words in commands:
-        made, rest = cli, words[words.index("osparse") + 1 :]
+        made: click.Command | None = cli
+        rest = words[words.index("osparse") + 1 :]
         while isinstance(made, click.Group):
-            made, rest = made.get_command(click.Context(made), rest[0]), rest[1:]
+            made = made.get_command(click.Context(made), rest[0])
+            rest = rest[1:]
         assert made is not None
         context = made.make_context("osparse", rest)
         if made.name == "train":

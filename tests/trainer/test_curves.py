@@ -10,6 +10,7 @@ import matplotlib.image
 import pytest
 from matplotlib.figure import Figure
 
+from osparse.charts import style
 from osparse.trainer.report import curves
 from osparse.trainer.report.curves import REGULARISATION, draw_curves
 
@@ -38,13 +39,17 @@ RUN = [
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that are saved."""
     saved: list[Figure] = []
-    save = curves.save
-    monkeypatch.setattr(curves, "save", lambda figure, *rest: (saved.append(figure), save(figure, *rest))[1])
+
+    def saving(figure: Figure, *rest: Any) -> None:
+        saved.append(figure)
+        style.save(figure, *rest)
+
+    monkeypatch.setattr(curves, "save", saving)
     return saved
 
 
 def lines(figure: Figure, panel: int) -> dict[str, Any]:
-    return {line.get_label(): line for line in figure.axes[panel].get_lines()}
+    return {str(line.get_label()): line for line in figure.axes[panel].get_lines()}
 
 
 def test_flops_is_drawn_as_the_part_of_the_loss_that_it_is(figures: list[Figure], tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ def lists(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     Scored by a good teacher, a noisy one and one that knows nothing.
     """
     generator = np.random.default_rng(0)
-    documents, queries, candidates = [], [], []
+    documents, queries = [], []
+    candidates: list[tuple[str, str, float | None, float | None, str, str]] = []
     qrels: dict[str, list[tuple[str, str, float, str]]] = {"train": [], "validation": []}
     for number in range(75):
         words = generator.choice(WORDS, 9, replace=False).tolist()
