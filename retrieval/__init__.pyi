@@ -1,3 +1,4 @@
+from .adoption_gate import adoption_gate
 from .compare import Comparison, compare
 from .evaluator import evaluate
 from .explainer import Contrast, Explanation, explain
@@ -19,6 +20,7 @@ __all__ = [
     "Report",
     "Searcher",
     "WhyNot",
+    "adoption_gate",
     "compare",
     "evaluate",
     "explain",

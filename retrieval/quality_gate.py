@@ -7,7 +7,7 @@ from pathlib import Path
 
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
-from osparse.deployer.index.alias_switch import MARGIN, Gate
+from osparse.deployer.index.gate import MARGIN, Gate
 from osparse.errors import CheckError
 from osparse.evaluation.measures import NDCG, Benchmark, open_benchmark
 from osparse.retrieval.evaluator import evaluate
@@ -33,17 +33,17 @@ def gate(cluster: Cluster, dataset: Path | str, *, split: str = "test", margin: 
     """
     data = open_benchmark(dataset, split)
     name = f"{data.name} ({split})"
-    return Gate(lambda index: _ndcg(cluster, index, data, name), name, margin)
+    return Gate(lambda index: ndcg(cluster, index, data, name), name, margin)
 
 
-def _ndcg(cluster: Cluster, index: str, data: Benchmark, name: str) -> float:
+def ndcg(cluster: Cluster, index: str, data: Benchmark, name: str) -> float:
     """Mean over the queries of every direction; raises :class:`CheckError` if no judged document is in the index."""
-    _check_present(cluster, index, data, name)
+    check_present(cluster, index, data, name)
     rows = [row for row in evaluate(data, cluster=cluster, index=index).rows if not row.no_shared_word]
     return sum(row.figures[NDCG] * row.queries for row in rows) / sum(row.queries for row in rows)
 
 
-def _check_present(cluster: Cluster, index: str, data: Benchmark, name: str) -> None:
+def check_present(cluster: Cluster, index: str, data: Benchmark, name: str) -> None:
     judged = sorted({document for judged in data.sets for grades in judged.qrels.values() for document in grades})
     api = ClusterApi(cluster)
     batches = (judged[start : start + LOOKED_UP] for start in range(0, len(judged), LOOKED_UP))

@@ -4,7 +4,8 @@ A bundle deployed under a name that another one serves is put beside it, filled,
 
 Read on in the order of the steps: settings and models (``mlcommons/settings_step``, ``mlcommons/model_steps``), bundle
 parts (``load/bundle_store``), pipelines (``index/pipeline_steps``), the index (``index/index_step``), and where another
-bundle serves, its documents and the alias (``index/alias_switch``).
+bundle serves, its documents and the alias (``index/alias_switch``). An index that osparse did not make is taken over by
+``adopt``.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from typing import Any
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import META_KEY, Deployment
 from osparse.deployer import names
+from osparse.deployer.adopt.source_index import Adoption, check_text
+from osparse.deployer.adopt.survey import Adopted, adoption_steps, survey_adoption
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.cluster.facts import AskedMode, Choice, Facts, choose_mode, look
-from osparse.deployer.index.alias_switch import CopiedDocuments, Gate, Switch
+from osparse.deployer.index.alias_switch import CopiedDocuments, Switch
+from osparse.deployer.index.gate import GateChecks
 from osparse.deployer.index.generations import Generation, read_generations
 from osparse.deployer.index.index_step import ServingIndex, deployment_of
 from osparse.deployer.index.kept_options import settle
@@ -33,36 +37,13 @@ from osparse.deployer.load.bundle_store import StoreParts, part_file
 from osparse.deployer.mlcommons.api import MLCommons
 from osparse.deployer.mlcommons.model_steps import ModelGroup, ServedModel, find_copies
 from osparse.deployer.mlcommons.settings_step import MLSettings
+from osparse.deployer.operate.deploy_options import ModelOptions, Upgrade
 from osparse.deployer.operate.deploy_result import DeployResult
 from osparse.deployer.operate.snippets import snippets
 from osparse.deployer.plan import DeployPlan, Made, Step, apply_all, inspect_all
-from osparse.errors import AccessError, DeploymentConflictError
+from osparse.errors import AccessError, DeploymentConflictError, InputError
 
 log = logging.getLogger("osparse.deployer.operate.deploy")
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """How the models reach the cluster; without effect in client mode."""
-
-    allow_settings: bool = False
-    """Change the cluster settings that ML Commons needs; otherwise the call to make is reported."""
-    via_url: str | None = None
-    """Let the cluster fetch the zips from under this address instead of sending them in chunks."""
-
-
-@dataclass(frozen=True)
-class Upgrade:
-    """What happens where another bundle serves under the name; without effect where none does."""
-
-    stage: bool = False
-    """Make the new index, but copy nothing and leave the alias."""
-    copy: bool = True
-    """Copy the documents of the old index; without it the new index must have been loaded."""
-    gate: Gate | None = None
-    """Judged queries that the new index must answer about as well as the old one."""
-    carry_aliases: bool = False
-    """Move the aliases that others put on the old index along with the switch."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +67,15 @@ class Survey:
     notes: tuple[str, ...]
     user: UserMapping | None = None
     """What the index is to have beside what osparse needs; None: nothing."""
+    adopted: Adopted | None = None
+    """The index that is taken over; None also where that is done."""
+
+    @property
+    def beside(self) -> str | None:
+        """What has, or will have given up, the name that the new index takes."""
+        if self.adopted is not None:
+            return self.adopted.source.shown
+        return self.old.index if self.old is not None else None
 
 
 def deploy(
@@ -99,6 +89,7 @@ def deploy(
     models: ModelOptions | None = None,
     upgrade: Upgrade | None = None,
     mapping: Path | None = None,
+    adoption: Adoption | None = None,
 ) -> DeployResult:
     """Serve ``bundle`` on ``cluster`` under the alias ``index``.
 
@@ -112,6 +103,8 @@ def deploy(
             others, or without this argument all of them, stay as in the index that serves.
         mapping: A JSON file with settings, mappings and aliases that the index should have too; without it an index
             that replaces another one takes over what that has.
+        adoption: An index that osparse did not make, or one on another cluster: the new index gets its settings and
+            mappings, its documents are copied and encoded while it is written to, and the alias moves to the new one.
 
     Raises:
         DeploymentConflictError: the name is taken by an index osparse did not make, or this bundle is served under it
@@ -123,9 +116,10 @@ def deploy(
     """
     started = time.monotonic()
     models, upgrade = models or ModelOptions(), upgrade or Upgrade()
-    survey = _survey(bundle, cluster, index, mode, serving, mapping)
+    survey = _survey(bundle, cluster, index, mode, serving, mapping, adoption)
     _warn_of_idle(survey, models, upgrade)
-    steps = [*_serving_steps(survey, models), *_switch_steps(survey, upgrade), *_hybrid_steps(survey, upgrade)]
+    filling = _switch_steps if adoption is None else _adoption_steps
+    steps = [*_serving_steps(survey, models), *filling(survey, upgrade), *_hybrid_steps(survey, upgrade)]
     findings, made = inspect_all(steps), Made()
     if not plan_only:
         findings, made = apply_all(steps, findings)
@@ -148,29 +142,37 @@ def _survey(
     asked: AskedMode,
     serving: Serving | Mapping[str, Any] | None,
     mapping: Path | None = None,
+    adoption: Adoption | None = None,
 ) -> Survey:
     """Read the cluster and settle what is to be deployed; raises as :func:`deploy`."""
     names.check_index_name(alias)
     api = ClusterApi(cluster)
     facts = look(api)
     index = names.concrete_index(alias, bundle)
-    existing, old = _existing(api, index), _in_use(api, alias, index)
+    adopted = survey_adoption(api, alias, index, adoption) if adoption is not None else None
+    existing, old = _existing(api, index), _in_use(api, alias, index) if adopted is None else None
     choice = _mode(facts, bundle, asked, existing)
     before = existing or (old.deployment if old is not None else None)
     settled, notes = settle(before, choice.mode, serving)
     check_serving(settled, facts, choice, bundle)
+    if adopted is not None:
+        check_text(adopted.source, settled.text_template)
     same_mode = existing is not None and existing.mode == choice.mode
     style = existing.key_style if existing is not None and same_mode else facts.key_style
     deployment = deployment_of(bundle, choice.mode, style, settled)
     log.debug("mode %s: %s", choice.mode, choice.why)
     return Survey(api, facts, bundle, alias, index, choice, settled, deployment, before, old, tuple(notes),
-                  _user_mapping(api, mapping, old))  # fmt: skip
+                  _user_mapping(api, mapping, old, adopted), adopted)  # fmt: skip
 
 
-def _user_mapping(api: ClusterApi, mapping: Path | None, old: Generation | None) -> UserMapping | None:
+def _user_mapping(
+    api: ClusterApi, mapping: Path | None, old: Generation | None, adopted: Adopted | None
+) -> UserMapping | None:
     """That of the file, or of the index that is replaced."""
     if mapping is not None:
         return read_user_mapping(mapping)
+    if adopted is not None:
+        return adopted.source.definition()
     if old is None:
         return None
     found = (api.get_index(old.index) or {}).get(old.index, {})
@@ -184,11 +186,17 @@ def _existing(api: ClusterApi, index: str) -> Deployment | None:
 
 def _in_use(api: ClusterApi, alias: str, index: str) -> Generation | None:
     """The other index that serves under the alias; raises :class:`DeploymentConflictError` for a stranger's."""
-    current = read_generations(api, alias).current
+    try:
+        current = read_generations(api, alias).current
+    except DeploymentConflictError as problem:
+        raise DeploymentConflictError(f"{problem}; or take its documents over (`source`)") from None
     if current is not None:
         return current if current.index != index else None
     if alias in (api.get_mapping(alias) or {}):
-        raise DeploymentConflictError(f"{alias} is an index and osparse did not make it; choose another `index`")
+        raise DeploymentConflictError(
+            f"{alias} is an index and osparse did not make it; choose another `index`, or take its documents over "
+            "(`source`)"
+        )
     return None
 
 
@@ -206,15 +214,14 @@ def _warn_of_idle(survey: Survey, models: ModelOptions, upgrade: Upgrade) -> Non
         log.warning("`allow_settings` has no effect in mode client: no cluster setting is needed")
     if models.via_url is not None and client:
         log.warning("`via_url` has no effect in mode client: no model is registered")
-    if upgrade.carry_aliases and (survey.old is None or upgrade.stage):
+    if upgrade.carry_aliases and (survey.beside is None or upgrade.stage):
         log.warning("`carry_aliases` has no effect here: the name does not move from another index")
 
 
 def _serving_steps(survey: Survey, options: ModelOptions) -> list[Step]:
     """Everything the new index needs, and the index itself."""
     api, bundle, serving, deployment = survey.api, survey.bundle, survey.serving, survey.deployment
-    beside = survey.old.index if survey.old is not None else None
-    user = survey.user
+    beside, user = survey.beside, survey.user
     kept = user is not None and beside is not None and user.where == beside
     index = ServingIndex(api, survey.alias, survey.index, deployment, bundle, beside, serving, user, kept)
     part_file(bundle, "tokenizer")
@@ -247,6 +254,16 @@ def _switch_steps(survey: Survey, upgrade: Upgrade) -> list[Step]:
         upgrade.carry_aliases, copied,
     )  # fmt: skip
     return [switch] if copied is None else [copied, switch]
+
+
+def _adoption_steps(survey: Survey, upgrade: Upgrade) -> list[Step]:
+    """What fills the new index from the one that is taken over, and moves the name."""
+    if upgrade.stage or not upgrade.copy:
+        raise InputError("`stage` and `copy=False` leave out what `source` asks for; leave one of them out")
+    checks = GateChecks(
+        survey.api, survey.alias, survey.beside or "", survey.index, survey.bundle, survey.deployment, upgrade.gate
+    )
+    return adoption_steps(survey.adopted, checks, upgrade.carry_aliases)
 
 
 def _hybrid_steps(survey: Survey, upgrade: Upgrade) -> list[Step]:
