@@ -76,12 +76,18 @@ class Follower:
             if self.catch_up() <= FEW:
                 return
 
-    def release(self) -> None:
-        """Let the source take writes again where a run before was killed while it stopped them."""
+    def begin(self) -> None:
+        """Start over where the new index has served since; let the source take writes again after a killed run."""
+        if self.record.served:
+            self.save(position={}, served=False, forced=True)
         if self.record.blocked:
             if self.source.api.index_uuid(self.source.index) == self.source.uuid:
                 allow_writes(self.source.api, self.source.index)
             self.save(blocked=False)
+
+    def served(self) -> None:
+        """Record that the new index serves from now on, and up to where all of its documents are encoded."""
+        self.save(position=BySequence(self.api, self.new).now(), served=True)
 
     def catch_up(self) -> int:
         """One pass; the documents that were read.
@@ -104,7 +110,7 @@ class Follower:
                 f"{failed.count} documents of {self.source.shown} cannot be copied to {self.new}; no name was moved. "
                 f"Remove the cause and run osparse deploy again, which continues. The first reasons:\n{shown}"
             )
-        self.save(position=upto, served=False)
+        self.save(position=upto, forced=False)
         log.info("%s: %d documents read of %s", self.new, documents, self.source.shown)
         return documents
 
@@ -153,7 +159,7 @@ class Follower:
             expected = self.changes.at_most(self.record.position, upto)
             total = expected if expected is not None and expected <= FEW else self.source.api.count(self.source.index)
             load = self._load(total)
-            load.force = self.record.served
+            load.force = self.record.forced
             try:
                 with progress(f"copy {self.source.shown} to {self.new}", total, "documents") as shown:
                     bar = _Recorder(self, shown, failed)
@@ -182,7 +188,7 @@ class Follower:
         for hits, position in pages:
             for hit in hits:
                 bar.read += 1
-                yield _row(hit, template)
+                yield stored_row(hit, template)
             bar.reached(position)
 
 
@@ -213,7 +219,7 @@ class _Recorder(Bar):
             self._follower.save(position=dict(self._position))
 
 
-def _row(hit: Mapping[str, Any], template: TextTemplate | None) -> Row:
+def stored_row(hit: Mapping[str, Any], template: TextTemplate | None) -> Row:
     """The document as the new index is to hold it; unusable where its text cannot be made."""
     name, source = str(hit["_id"]), dict(hit["_source"])
     if "_routing" in hit:

@@ -26,7 +26,9 @@ class Record:
     blocked: bool = False
     """Whether osparse makes the source refuse writes at this moment."""
     served: bool = False
-    """Whether the new index has served: others may have written to it, so every document is compared again."""
+    """Whether the new index has served since; ``position`` is then of its own writes, as far as they are encoded."""
+    forced: bool = False
+    """Whether every document is to be written again: others wrote to the new index while it served."""
 
 
 def read_record(api: ClusterApi, new: str, source: str, uuid: str) -> Record:
@@ -34,7 +36,7 @@ def read_record(api: ClusterApi, new: str, source: str, uuid: str) -> Record:
     found = adoption_record(api, new)
     if found is None:
         return Record(source, uuid)
-    return found if found.uuid == uuid else Record(source, uuid, served=True)
+    return found if found.uuid == uuid else Record(source, uuid, forced=True)
 
 
 def adoption_record(api: ClusterApi, new: str) -> Record | None:

@@ -39,7 +39,7 @@ class AdoptedDocuments:
         return Finding("change", what, f"{there:,} there, {here:,} here: those missing or changed are copied")
 
     def apply(self, made: Made) -> Made:
-        self.follower.release()
+        self.follower.begin()
         self.follower.settle()
         return Made()
 
@@ -89,7 +89,7 @@ class AdoptionSwitch:
         with writes_stopped(self.follower):
             self.follower.catch_up()
             documents = self._same()
-            self.follower.save(position={}, served=True)
+            self.follower.served()
             self.name.take()
             seconds = time.monotonic() - started
         return f"{source.index} refused writes for {seconds:.1f} s before the name moved", documents
@@ -101,7 +101,7 @@ class AdoptionSwitch:
             self.follower.catch_up()
             if self.follower.is_current():
                 documents = self._same()
-                self.follower.save(position={}, served=True)
+                self.follower.served()
                 self.name.take()
                 return f"{source.shown} still takes writes; let its writers write to {self.name.alias} here", documents
         raise CheckError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from osparse.deployer.adopt.changes import changes_of
+from osparse.deployer.adopt.encode_later import EncodedLater
 from osparse.deployer.adopt.follow import Follower
 from osparse.deployer.adopt.name import ServedName, Standing, standing_of
 from osparse.deployer.adopt.source_index import Adoption, SourceIndex, read_source
@@ -39,7 +40,9 @@ def survey_adoption(api: ClusterApi, alias: str, new: str, adoption: Adoption) -
 def adoption_steps(adopted: Adopted | None, checks: GateChecks, carry_aliases: bool) -> list[Step]:
     """Fill the new index and move the name; where that is done, see that nothing was left half."""
     if adopted is None:
-        return [ReleasedSource(checks.api, checks.new)]
+        released = ReleasedSource(checks.api, checks.new)
+        ours = checks.deployment.mode == "client"
+        return [released, EncodedLater(checks.api, checks.new, checks.deployment)] if ours else [released]
     source, field = adopted.source, adopted.adoption.changed_field
     changes = changes_of(source.api, source.index, field, source.mappings, source.left_behind)
     follower = Follower(checks.api, source, checks.new, checks.deployment, changes)

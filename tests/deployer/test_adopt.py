@@ -397,3 +397,26 @@ def test_documents_written_by_osparse_are_left_without_its_fields(
         here, there = core.indices[new].documents, far.indices[f"products-{small_bundle.short}"].documents
         assert {i: s["text"] for i, s in here.items()} == {i: s["text"] for i, s in there.items()}
         assert all(here[i][FIELD] != there[i][FIELD] for i in here)
+
+
+def test_what_programs_write_without_vectors_is_encoded_by_the_same_command(
+    core: MLCommonsServer, small_bundle: Bundle
+) -> None:
+    """In mode client; a document that is changed while it is encoded keeps the change, and is encoded next."""
+    fill(core)
+    new = adopted(core, small_bundle).plan.index
+    index = core.indices[new]
+    whole = {i: dict(source[FIELD]) for i, source in index.documents.items()}
+    index.put("5", document(6))
+    index.put("new", document(7))
+    index.put("blank", {"name": " ", "about": ""})
+    index.documents["8"] = {**index.documents["8"], "name": TEXTS[1], "about": "about 9"}
+    index.put("8", index.documents["8"])
+    index.delete("9")
+    meanwhile(core, f"POST /{new}/_bulk", lambda: index.put("5", document(10)) and None)
+    meanwhile(core, f"POST /{new}/_bulk", lambda: index.delete("new") and None)
+    result = adopted(core, small_bundle)
+    assert {"new", "9"}.isdisjoint(index.documents) and FIELD not in index.documents["blank"]
+    assert index.documents["5"][FIELD] == whole["10"] and index.documents["5"]["price"] == 10
+    assert index.documents["8"][FIELD] == whole["9"] and "other programs wrote were encoded" in str(result)
+    assert not adopted(core, small_bundle).plan.changes

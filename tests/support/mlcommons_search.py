@@ -93,6 +93,7 @@ class Index:
         """Whether the document was there; the deletion has a sequence number of its own."""
         self.check_block()
         self.writes += 1
+        self.seq_nos.pop(document_id, None)
         return self.documents.pop(document_id, None) is not None
 
     def check_block(self) -> None:
@@ -214,7 +215,7 @@ def search(index: Index, body: dict[str, Any], tokens: Tokens) -> dict[str, Any]
     chosen = body["_source"] if isinstance(body.get("_source"), dict) else {}
     includes, excludes = chosen.get("includes"), chosen.get("excludes", [])
     hits = [
-        {"_index": index.name, "_id": i, "_score": score, "_seq_no": index.seq_nos[i],
+        {"_index": index.name, "_id": i, "_score": score, "_seq_no": index.seq_nos[i], "_primary_term": 1,
          "_source": {k: v for k, v in index.documents[i].items()
                      if k not in excludes and (includes is None or k in includes)}}
         for i, score in ranked[body.get("from", 0) : body.get("from", 0) + size]
