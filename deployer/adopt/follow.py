@@ -40,7 +40,7 @@ RECORD_SECONDS = 5.0
 RESTARTS = 5
 """How often a pass whose connection broke is continued."""
 PASSES = 8
-"""At most, until a pass has only a few documents to copy."""
+"""After the first one, at most, until a pass has only a few documents to copy."""
 FEW = 256
 """Documents that a pass may find written and still count as the last before writes are stopped."""
 
@@ -71,10 +71,15 @@ class Follower:
         write_record(self.api, self.new, self._record)
 
     def settle(self) -> None:
-        """Pass after pass until one finds only a few documents that were written meanwhile, or :data:`PASSES`."""
+        """Pass after pass until one finds only a few documents that were written meanwhile, or most of those before."""
+        before = self.catch_up()
         for _ in range(PASSES):
-            if self.catch_up() <= FEW:
+            if before <= FEW:
                 return
+            documents = self.catch_up()
+            if 2 * documents > before:
+                return
+            before = documents
 
     def begin(self) -> None:
         """Start over where the new index has served since; let the source take writes again after a killed run."""

@@ -146,9 +146,10 @@ def standing_of(api: ClusterApi, alias: str, source: SourceIndex, *, replace_ind
 def _itself(alias: str) -> str:
     return (
         f"{alias} is the index itself and no alias, and no other index can be served under that name while it exists. "
-        f"Either choose another `index`, which programs then ask; or give `replace_index`: {alias} refuses writes for "
-        f"some seconds while it is cloned as {alias}{CLONE} (no document is copied), then one call removes it and puts "
-        f"the alias {alias} in its place, so that no query fails, and a rollback leads to the clone"
+        "Choose another `index`, which programs then ask instead: no query fails. Or give `replace_index`: the index "
+        f"refuses writes for some seconds while it is cloned as {alias}{CLONE} (its segments are linked); then one "
+        f"call removes it and puts the alias {alias} in its place. Queries of that moment are answered with 503, "
+        "as clients repeat it; none fails that is asked again. A rollback leads to the clone"
     )
 
 

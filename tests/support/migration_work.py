@@ -43,12 +43,12 @@ class Writer(threading.Thread):
                 kind = chance.random()
                 changes[f"new-{number}" if kind < 0.3 else known] = None if kind > 0.85 else self.made(number)
             try:
-                self._write(changes)
+                self.write(changes)
             except Exception as problem:  # noqa: BLE001 - whatever it was, it is a failed write
                 self.failed.append(repr(problem))
             self.stop.wait(self.pause)
 
-    def _write(self, changes: dict[str, Document | None]) -> None:
+    def write(self, changes: dict[str, Document | None]) -> None:
         started, left = time.monotonic(), dict(changes)
         while left:
             answer = self.cluster.request(
@@ -81,10 +81,12 @@ class Writer(threading.Thread):
 class Reader(threading.Thread):
     """Asks the name again and again; the seconds of each answer, and every failure."""
 
-    def __init__(self, url: str, name: str, body: dict[str, Any]) -> None:
+    def __init__(self, url: str, name: str, body: dict[str, Any], *, repeats: bool = False) -> None:
         super().__init__(daemon=True)
         self.cluster, self.index, self.body = Cluster(url, retries=0), name, body
         self.seconds: list[float] = []
+        self.repeats, self.repeated = repeats, 0
+        """Whether a 503 is asked again, as OpenSearch's own clients do; how often that was."""
         self.indices: list[str] = []
         self.failed: list[str] = []
         self.stop = threading.Event()
@@ -94,13 +96,23 @@ class Reader(threading.Thread):
         while not self.stop.is_set():
             started = time.monotonic()
             try:
-                found = self.cluster.request("POST", f"/{self.index}/_search", body=self.body).body
+                found = self._answer()
                 assert found["_shards"]["failed"] == 0 and found["hits"]["hits"]
                 self.indices.append(found["hits"]["hits"][0]["_index"])
             except Exception as problem:  # noqa: BLE001 - whatever it was, it is a failed query
                 self.failed.append(repr(problem))
             self.seconds.append(time.monotonic() - started)
             self.stop.wait(self.pause)
+
+    def _answer(self) -> Any:
+        path, params = f"/{self.index}/_search", {"allow_partial_search_results": "false"}
+        for _ in range(100 if self.repeats else 0):
+            answer = self.cluster.request("POST", path, params=params, body=self.body, allow=(503,))
+            if answer.status != 503:
+                return answer.body
+            self.repeated += 1
+            time.sleep(0.02)
+        return self.cluster.request("POST", path, params=params, body=self.body).body
 
 
 @contextmanager
