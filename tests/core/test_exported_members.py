@@ -24,8 +24,8 @@ PUBLIC = {
         prepare_baseline score_candidates train_tokenizer
     """,
     "osparse.deployer": """
-        Answer Cluster DeletionRow DeployResult DocumentRow Gate Healed IndexResult ModelOptions RollbackResult Serving
-        UndeployResult Upgrade deploy doctor drift_from heal index_documents infer_mapping load_rows node_down node_status node_up
+        Adoption Answer Cluster DeletionRow DeployResult DocumentRow Gate Healed IndexResult ModelOptions RollbackResult
+        Serving UndeployResult Upgrade deploy doctor drift_from heal index_documents infer_mapping load_rows node_down node_status node_up
         open_cluster other_problems query_encoder read_deployment rollback status undeploy
     """,
     "osparse.masked_lm": """
@@ -36,8 +36,8 @@ PUBLIC = {
         package result verify
     """,
     "osparse.retrieval": """
-        Comparison Contrast Explanation Hit Imported Match Pool Report Searcher WhyNot compare evaluate explain gate
-        import_judgements pool search
+        Comparison Contrast Explanation Hit Imported Match Pool Report Searcher WhyNot adoption_gate compare evaluate explain
+        gate import_judgements pool search
     """,
     "osparse.trainer": """
         TrainConfig losses plan run_folder train
