@@ -1,3 +1,4 @@
+from .adoption_gate import adoption_gate
 from .compare import Comparison, compare
 from .evaluator import evaluate
 from .explainer import Contrast, Explanation, explain
@@ -25,6 +26,7 @@ __all__ = [
     "Setting",
     "TuningPlan",
     "WhyNot",
+    "adoption_gate",
     "compare",
     "evaluate",
     "explain",

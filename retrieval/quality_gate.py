@@ -10,7 +10,7 @@ import numpy as np
 
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
-from osparse.deployer.index.alias_switch import MARGIN, Gate
+from osparse.deployer.index.gate import MARGIN, Gate
 from osparse.errors import CheckError
 from osparse.evaluation.measures import NDCG, Benchmark, Measures, open_benchmark, run_depth
 from osparse.evaluation.trained_on import TrainedOn, trained_on
@@ -56,7 +56,7 @@ class _MeasuredIndices:
 
     def ndcg(self, index: str) -> float:
         """Mean over the queries of every direction; raises :class:`CheckError` if no judged document is there."""
-        _check_present(self.cluster, index, self.data, self.name)
+        check_present(self.cluster, index, self.data, self.name)
         system = ClusterIndex(self.cluster, index, self.data)
         depth = run_depth([NDCG])
         self.values[index] = [
@@ -92,7 +92,12 @@ def _mean(measures: list[Measures]) -> float:
     return float(np.concatenate([of_set.values(NDCG) for of_set in measures]).mean())
 
 
-def _check_present(cluster: Cluster, index: str, data: Benchmark, name: str) -> None:
+def ndcg(cluster: Cluster, index: str, data: Benchmark, name: str) -> float:
+    """Mean over the queries of every direction; raises :class:`CheckError` if no judged document is in the index."""
+    return _MeasuredIndices(cluster, data, name).ndcg(index)
+
+
+def check_present(cluster: Cluster, index: str, data: Benchmark, name: str) -> None:
     judged = sorted({document for judged in data.sets for grades in judged.qrels.values() for document in grades})
     api = ClusterApi(cluster)
     batches = (judged[start : start + LOOKED_UP] for start in range(0, len(judged), LOOKED_UP))

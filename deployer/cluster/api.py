@@ -305,8 +305,12 @@ class ClusterApi:
         answer = self.cluster.request("POST", path, params=params, body=lines, repeatable=True, timeout=300)
         return list(_object(answer)["responses"])
 
-    def pages(self, index: str, size: int, source: Mapping[str, Any]) -> Generator[list[dict[str, Any]], None, None]:
-        """Every document of an index as it is now: ``_id`` and the part of ``_source`` that ``source`` chooses.
+    def pages(
+        self, index: str, size: int, source: Mapping[str, Any], query: Mapping[str, Any] | None = None
+    ) -> Generator[list[dict[str, Any]], None, None]:
+        """Every document of an index as it is now, or those that ``query`` matches.
+
+        A hit has ``_id`` and the part of ``_source`` that ``source`` chooses.
 
         A page whose answer is lost cannot be asked for again: the error is raised and the caller starts over.
 
@@ -314,7 +318,7 @@ class ClusterApi:
             ClusterUnreachableError: the pages hold fewer documents than the index had when they were begun.
             ClusterError: a shard did not answer.
         """
-        everything = {"query": {"match_all": {}}, "sort": ["_doc"], "track_total_hits": True}
+        everything = {"query": dict(query or {"match_all": {}}), "sort": ["_doc"], "track_total_hits": True}
         body, path = {"size": size, "_source": dict(source), **everything}, f"/{_q(index)}/_search"
         request, params = self.cluster.request, {"scroll": "10m"}
         page = _page(index, request("POST", path, params=params, body=body, repeatable=True, timeout=300))

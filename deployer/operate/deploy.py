@@ -4,7 +4,8 @@ A bundle deployed under a name that another one serves is put beside it, filled,
 
 Read on in the order of the steps: settings and models (``mlcommons/settings_step``, ``mlcommons/model_steps``), bundle
 parts (``load/bundle_store``), pipelines (``index/pipeline_steps``), the index (``index/index_step``), and where another
-bundle serves, its documents and the alias (``index/alias_switch``).
+bundle serves, its documents and the alias (``index/alias_switch``). An index that osparse did not make is taken over by
+``adopt``.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import META_KEY, Deployment
 from osparse.contracts.shards import ShardSet
 from osparse.deployer import names
+from osparse.deployer.adopt.source_index import Adoption, check_text
+from osparse.deployer.adopt.survey import Adopted, adoption_steps, survey_adoption
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.cluster.facts import AskedMode, Choice, Facts, choose_mode, look
-from osparse.deployer.index.alias_switch import CopiedDocuments, Gate, Switch
+from osparse.deployer.index.alias_switch import CopiedDocuments, Switch
 from osparse.deployer.index.copy import VectorOrigin
+from osparse.deployer.index.gate import GateChecks
 from osparse.deployer.index.generations import Generation, read_generations
 from osparse.deployer.index.index_step import ServingIndex, deployment_of
 from osparse.deployer.index.kept_options import settle
@@ -33,48 +37,19 @@ from osparse.deployer.index.layout import Serving, check_serving
 from osparse.deployer.index.pipeline_steps import FusingPipeline, IngestPipeline, SearchPipeline
 from osparse.deployer.index.user_mapping import UserMapping, mapping_of_index, read_user_mapping
 from osparse.deployer.load.bundle_store import StoreParts, part_file
-from osparse.deployer.load.encode_here import Where
 from osparse.deployer.mlcommons.api import MLCommons
 from osparse.deployer.mlcommons.group_step import ModelGroup
 from osparse.deployer.mlcommons.model_steps import ServedModel, find_copies
 from osparse.deployer.mlcommons.settings_step import MLSettings
+from osparse.deployer.operate.deploy_options import ModelOptions, Upgrade
 from osparse.deployer.operate.deploy_result import DeployResult
 from osparse.deployer.operate.snippets import snippets
 from osparse.deployer.plan import DeployPlan, Made, Step, apply_all, inspect_all
 from osparse.deployer.shards.lookup import VectorLookup
-from osparse.errors import AccessError, DeploymentConflictError
+from osparse.errors import AccessError, DeploymentConflictError, InputError
 from osparse.io.file_folders import open_folder
 
 log = logging.getLogger("osparse.deployer.operate.deploy")
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """How the models reach the cluster; without effect in client mode."""
-
-    allow_settings: bool = False
-    """Change the cluster settings that ML Commons needs; otherwise the call to make is reported."""
-    via_url: str | None = None
-    """Let the cluster fetch the zips from under this address instead of sending them in chunks."""
-
-
-@dataclass(frozen=True)
-class Upgrade:
-    """What happens where another bundle serves under the name; without effect where none does."""
-
-    stage: bool = False
-    """Make the new index, but copy nothing and leave the alias."""
-    copy: bool = True
-    """Copy the documents of the old index; without it the new index must have been loaded."""
-    gate: Gate | None = None
-    """Judged queries that the new index must answer about as well as the old one."""
-    carry_aliases: bool = False
-    """Move the aliases that others put on the old index along with the switch."""
-    encode: Where = "auto"
-    """Who encodes the copied documents: "here" (this machine), "cluster" (its pipeline) or "auto"."""
-    encoded: Path | str | None = None
-    """A folder or URL of shards that ``osparse encode`` made with the new bundle: a copied document whose text they
-    have is not encoded again."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +73,15 @@ class Survey:
     notes: tuple[str, ...]
     user: UserMapping | None = None
     """What the index is to have beside what osparse needs; None: nothing."""
+    adopted: Adopted | None = None
+    """The index that is taken over; None also where that is done."""
+
+    @property
+    def beside(self) -> str | None:
+        """What has, or will have given up, the name that the new index takes."""
+        if self.adopted is not None:
+            return self.adopted.source.shown
+        return self.old.index if self.old is not None else None
 
 
 def deploy(
@@ -111,6 +95,7 @@ def deploy(
     models: ModelOptions | None = None,
     upgrade: Upgrade | None = None,
     mapping: Path | None = None,
+    adoption: Adoption | None = None,
 ) -> DeployResult:
     """Serve ``bundle`` on ``cluster`` under the alias ``index``.
 
@@ -124,6 +109,8 @@ def deploy(
             others, or without this argument all of them, stay as in the index that serves.
         mapping: A JSON file with settings, mappings and aliases that the index should have too; without it an index
             that replaces another one takes over what that has.
+        adoption: An index that osparse did not make, or one on another cluster: the new index gets its settings and
+            mappings, its documents are copied and encoded while it is written to, and the alias moves to the new one.
 
     Raises:
         DeploymentConflictError: the name is taken by an index osparse did not make, or this bundle is served under it
@@ -136,14 +123,11 @@ def deploy(
     started = time.monotonic()
     models, upgrade = models or ModelOptions(), upgrade or Upgrade()
     shards = _opened(upgrade, bundle)
-    survey = _survey(bundle, cluster, index, mode, serving, mapping)
+    survey = _survey(bundle, cluster, index, mode, serving, mapping, adoption)
     _warn_of_idle(survey, models, upgrade)
     with _origin(survey, upgrade, shards, plan_only) as origin:
-        steps = [
-            *_serving_steps(survey, models),
-            *_switch_steps(survey, upgrade, origin),
-            *_hybrid_steps(survey, upgrade),
-        ]
+        filling = _switch_steps(survey, upgrade, origin) if adoption is None else _adoption_steps(survey, upgrade)
+        steps = [*_serving_steps(survey, models), *filling, *_hybrid_steps(survey, upgrade)]
         findings, made = inspect_all(steps), Made()
         if not plan_only:
             findings, made = apply_all(steps, findings)
@@ -186,29 +170,37 @@ def _survey(
     asked: AskedMode,
     serving: Serving | Mapping[str, Any] | None,
     mapping: Path | None = None,
+    adoption: Adoption | None = None,
 ) -> Survey:
     """Read the cluster and settle what is to be deployed; raises as :func:`deploy`."""
     names.check_index_name(alias)
     api = ClusterApi(cluster)
     facts = look(api)
     index = names.concrete_index(alias, bundle)
-    existing, old = _existing(api, index), _in_use(api, alias, index)
+    adopted = survey_adoption(api, alias, index, adoption) if adoption is not None else None
+    existing, old = _existing(api, index), _in_use(api, alias, index) if adopted is None else None
     choice = _mode(facts, bundle, asked, existing)
     before = existing or (old.deployment if old is not None else None)
     settled, notes = settle(before, choice.mode, serving)
     check_serving(settled, facts, choice, bundle)
+    if adopted is not None:
+        check_text(adopted.source, settled.text_template)
     same_mode = existing is not None and existing.mode == choice.mode
     style = existing.key_style if existing is not None and same_mode else facts.key_style
     deployment = deployment_of(bundle, choice.mode, style, settled)
     log.debug("mode %s: %s", choice.mode, choice.why)
     return Survey(api, facts, bundle, alias, index, choice, settled, deployment, before, old, tuple(notes),
-                  _user_mapping(api, mapping, old))  # fmt: skip
+                  _user_mapping(api, mapping, old, adopted), adopted)  # fmt: skip
 
 
-def _user_mapping(api: ClusterApi, mapping: Path | None, old: Generation | None) -> UserMapping | None:
+def _user_mapping(
+    api: ClusterApi, mapping: Path | None, old: Generation | None, adopted: Adopted | None
+) -> UserMapping | None:
     """That of the file, or of the index that is replaced."""
     if mapping is not None:
         return read_user_mapping(mapping)
+    if adopted is not None:
+        return adopted.source.definition()
     if old is None:
         return None
     found = (api.get_index(old.index) or {}).get(old.index, {})
@@ -222,11 +214,17 @@ def _existing(api: ClusterApi, index: str) -> Deployment | None:
 
 def _in_use(api: ClusterApi, alias: str, index: str) -> Generation | None:
     """The other index that serves under the alias; raises :class:`DeploymentConflictError` for a stranger's."""
-    current = read_generations(api, alias).current
+    try:
+        current = read_generations(api, alias).current
+    except DeploymentConflictError as problem:
+        raise DeploymentConflictError(f"{problem}; or take its documents over (`source`)") from None
     if current is not None:
         return current if current.index != index else None
     if alias in (api.get_mapping(alias) or {}):
-        raise DeploymentConflictError(f"{alias} is an index and osparse did not make it; choose another `index`")
+        raise DeploymentConflictError(
+            f"{alias} is an index and osparse did not make it; choose another `index`, or take its documents over "
+            "(`source`)"
+        )
     return None
 
 
@@ -248,15 +246,14 @@ def _warn_of_idle(survey: Survey, models: ModelOptions, upgrade: Upgrade) -> Non
     idle = {"encoded": upgrade.encoded is not None, "encode": upgrade.encode != "auto"}
     for name in [name for name, given in idle.items() if given and not copies]:
         log.warning("`%s` has no effect here: no documents are copied", name)
-    if upgrade.carry_aliases and (survey.old is None or upgrade.stage):
+    if upgrade.carry_aliases and (survey.beside is None or upgrade.stage):
         log.warning("`carry_aliases` has no effect here: the name does not move from another index")
 
 
 def _serving_steps(survey: Survey, options: ModelOptions) -> list[Step]:
     """Everything the new index needs, and the index itself."""
     api, bundle, serving, deployment = survey.api, survey.bundle, survey.serving, survey.deployment
-    beside = survey.old.index if survey.old is not None else None
-    user = survey.user
+    beside, user = survey.beside, survey.user
     kept = user is not None and beside is not None and user.where == beside
     index = ServingIndex(api, survey.alias, survey.index, deployment, bundle, beside, serving, user, kept)
     part_file(bundle, "tokenizer")
@@ -295,6 +292,16 @@ def _switch_steps(survey: Survey, upgrade: Upgrade, origin: VectorOrigin | None 
         upgrade.carry_aliases, copied,
     )  # fmt: skip
     return [switch] if copied is None else [copied, switch]
+
+
+def _adoption_steps(survey: Survey, upgrade: Upgrade) -> list[Step]:
+    """What fills the new index from the one that is taken over, and moves the name."""
+    if upgrade.stage or not upgrade.copy:
+        raise InputError("`stage` and `copy=False` leave out what `source` asks for; leave one of them out")
+    checks = GateChecks(
+        survey.api, survey.alias, survey.beside or "", survey.index, survey.bundle, survey.deployment, upgrade.gate
+    )
+    return adoption_steps(survey.adopted, checks, upgrade.carry_aliases)
 
 
 def _hybrid_steps(survey: Survey, upgrade: Upgrade) -> list[Step]:

@@ -24,9 +24,9 @@ PUBLIC = {
         prepare_baseline score score_candidates train_tokenizer
     """,
     "osparse.deployer": """
-        Answer Cluster DeletionRow DeployResult DocumentRow EncodeResult Gate Healed IndexResult ModelOptions RollbackResult Serving
-        UndeployResult Upgrade deploy doctor drift_from encode_documents from_cluster heal index_documents infer_mapping load_rows
-        node_down node_status node_up
+        Adoption Answer Cluster DeletionRow DeployResult DocumentRow EncodeResult Gate Healed IndexResult ModelOptions RollbackResult
+        Serving UndeployResult Upgrade deploy doctor drift_from encode_documents from_cluster heal index_documents infer_mapping
+        load_rows node_down node_status node_up
         open_cluster other_problems query_encoder read_deployment rollback status undeploy
     """,
     "osparse.masked_lm": """
@@ -38,7 +38,7 @@ PUBLIC = {
     """,
     "osparse.retrieval": """
         Comparison Contrast Explanation Feedback Hit Imported Match Pool Report Searcher Setting TuningPlan WhyNot
-        compare evaluate explain gate import_judgements pool search tune
+        adoption_gate compare evaluate explain gate import_judgements pool search tune
     """,
     "osparse.trainer": """
         TrainConfig losses plan run_folder train

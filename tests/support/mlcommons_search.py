@@ -91,11 +91,20 @@ class Index:
 
     def delete(self, document_id: str) -> bool:
         """Whether the document was there; the deletion has a sequence number of its own."""
+        self.check_block()
         self.writes += 1
+        self.seq_nos.pop(document_id, None)
         return self.documents.pop(document_id, None) is not None
+
+    def check_block(self) -> None:
+        """Raises :class:`Refused` while the index refuses writes."""
+        if str(self.settings.get("blocks.write", "false")).lower() == "true":
+            reason = f"index [{self.name}] blocked by: [FORBIDDEN/8/index write (api)];"
+            raise Refused(403, "cluster_block_exception", reason)
 
     def put(self, document_id: str, source: dict[str, Any]) -> int:
         """Store it; returns the version. Raises :class:`Refused` for a feature the field cannot hold."""
+        self.check_block()
         unknown = sorted(source.keys() - self.mappings.get("properties", {}).keys())
         if unknown and self.mappings.get("dynamic") == "strict":
             reason = f"mapping set to strict, dynamic introduction of [{unknown[0]}] within [_doc] is not allowed"
@@ -122,7 +131,8 @@ class Index:
             self._check_options(field, source[field])
         self.documents[document_id] = source
         self.versions[document_id] = self.versions.get(document_id, 0) + 1
-        self.seq_nos[document_id] = self.writes = self.writes + 1
+        self.seq_nos[document_id] = self.writes
+        self.writes += 1
         return self.versions[document_id]
 
     def _check_options(self, field: str, vector: dict[str, float]) -> None:
@@ -200,13 +210,14 @@ def search(index: Index, body: dict[str, Any], tokens: Tokens) -> dict[str, Any]
     ranked = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
     if "rescore" in body:
         ranked = _rescored(index, ranked, body["rescore"], tokens)
-    if body.get("sort") == [{"_seq_no": "desc"}]:
-        ranked.sort(key=lambda pair: -index.seq_nos[pair[0]])
+    for order, sign in (("desc", -1), ("asc", 1)):
+        if body.get("sort") == [{"_seq_no": order}]:
+            ranked.sort(key=lambda pair, sign=sign: sign * index.seq_nos[pair[0]])
     total, size = len(ranked), body.get("size", 10)
     chosen = body["_source"] if isinstance(body.get("_source"), dict) else {}
     includes, excludes = chosen.get("includes"), chosen.get("excludes", [])
     hits = [
-        {"_index": index.name, "_id": i, "_score": score,
+        {"_index": index.name, "_id": i, "_score": score, "_seq_no": index.seq_nos[i], "_primary_term": 1,
          "_source": {k: v for k, v in index.documents[i].items()
                      if k not in excludes and (includes is None or k in includes)}}
         for i, score in ranked[body.get("from", 0) : body.get("from", 0) + size]
@@ -244,6 +255,11 @@ def _scores(index: Index, query: dict[str, Any], tokens: Tokens) -> dict[str, fl
     ((kind, clause),) = query.items()
     if kind in ("match_all", "function_score"):
         return dict.fromkeys(index.documents, 1.0)
+    if kind == "range":
+        limits = clause["_seq_no"]
+        return {i: 1.0 for i in index.documents if limits["gt"] < index.seq_nos[i] <= limits["lte"]}
+    if kind == "exists" and clause == {"field": "_routing"}:
+        return {}
     if kind == "ids":
         return {i: 1.0 for i in clause["values"] if i in index.documents}
     if kind == "term":

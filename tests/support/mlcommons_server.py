@@ -131,6 +131,8 @@ ROUTES = (
     (rf"/{_N}/_alias", "GET", "alias_of_index"),
     (rf"/{_N}/_(open|close)", "POST", "index_close"),
     (rf"/{_N}/_(?:refresh|forcemerge)", "POST", "refresh"),
+    (rf"/{_N}/_block/write", "PUT", "index_block"),
+    (rf"/{_N}/_clone/([^/]+)", "POST", "index_clone"),
     (rf"/{_N}/_count", "GET POST", "count"),
     (rf"/{_N}/_stats/store", "GET", "store_stats"),
     (rf"/{_N}/_stats", "GET", "shard_stats"),
