@@ -18,8 +18,11 @@ from osparse.deployer.load.bundle_store import fetch_part
 from osparse.deployer.load.documents import HASH_FIELD, DocumentRow
 from osparse.deployer.load.read_deployment import query_encoder
 from osparse.deployer.mlcommons.proof import largest_difference
+from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.encoders.similarity import unlike
+from osparse.encoders.windows import windowed
 from osparse.errors import ClusterError, OsparseError
+from osparse.formula.activation import sparse_dict
 from osparse.opensearch_templates import render
 from osparse.rows.text_template import TEXT_FIELD
 
@@ -144,11 +147,9 @@ def _encoded(api: ClusterApi, deployment: Deployment, texts: Sequence[str]) -> I
     Yields None where the encoder does not answer.
     """
     if deployment.mode == "client":
-        from osparse.encoders.onnx_encoder import OnnxEncoder
-
         encoder = OnnxEncoder.open(fetch_part(api, deployment, "onnx"))
         for start in range(0, len(texts), AT_ONCE):
-            for weights in encoder.encode(list(texts[start : start + AT_ONCE])):
+            for weights in _encoded_here(encoder, deployment, texts[start : start + AT_ONCE]):
                 yield [{feature_name(token, deployment.key_style): w for token, w in weights.items()}]
         return
     ids = _token_ids(api, deployment)
@@ -158,6 +159,12 @@ def _encoded(api: ClusterApi, deployment: Deployment, texts: Sequence[str]) -> I
             continue
         vectors = stored_vectors(document["_source"], deployment.field)
         yield [{ids.get(token, token): weight for token, weight in vector.items()} for vector in vectors]
+
+
+def _encoded_here(encoder: OnnxEncoder, deployment: Deployment, texts: Sequence[str]) -> list[dict[str, float]]:
+    if deployment.window_weight is None:
+        return encoder.encode(texts)
+    return [sparse_dict(vector, encoder.tokens) for vector in windowed(encoder, texts, deployment.window_weight)]
 
 
 def _token_ids(api: ClusterApi, deployment: Deployment) -> dict[str, str]:

@@ -113,7 +113,7 @@ def _vectors(
     field = vector_field(api, index, deployment)
 
     def source(path: Callable[[], Path]) -> FeatureSource:
-        return open_source(path(), field.form, workers, total, field.prune_ratio)
+        return open_source(path(), field.form, workers, total, field.prune_ratio, deployment.window_weight)
 
     encoder = None if archive is None else functools.partial(source, archive)
     if deployment.chunks and encoder is not None:

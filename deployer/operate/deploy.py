@@ -42,6 +42,7 @@ from osparse.deployer.operate.deploy_result import DeployResult
 from osparse.deployer.operate.snippets import snippets
 from osparse.deployer.plan import DeployPlan, Made, Step, apply_all, inspect_all
 from osparse.deployer.shards.lookup import VectorLookup
+from osparse.encoders.windows import long_texts
 from osparse.errors import AccessError, DeploymentConflictError
 from osparse.io.file_folders import open_folder
 
@@ -135,8 +136,8 @@ def deploy(
     """
     started = time.monotonic()
     models, upgrade = models or ModelOptions(), upgrade or Upgrade()
-    shards = _opened(upgrade, bundle)
     survey = _survey(bundle, cluster, index, mode, serving, mapping)
+    shards = _opened(upgrade, survey)
     _warn_of_idle(survey, models, upgrade)
     with _origin(survey, upgrade, shards, plan_only) as origin:
         steps = [
@@ -159,12 +160,13 @@ def deploy(
     )
 
 
-def _opened(upgrade: Upgrade, bundle: Bundle) -> ShardSet | None:
-    """The shards to copy with; raises :class:`InputError` if they are of another bundle."""
+def _opened(upgrade: Upgrade, survey: Survey) -> ShardSet | None:
+    """The shards to copy with; raises :class:`InputError` if they were encoded otherwise."""
     if upgrade.encoded is None:
         return None
     shards = ShardSet.open(open_folder(upgrade.encoded))
-    shards.check_bundle(bundle.name, bundle.fingerprint, "is to be deployed")
+    how = long_texts(survey.deployment.window_weight)
+    shards.check_encoding(survey.bundle.name, survey.bundle.fingerprint, how, "is to be deployed")
     return shards
 
 

@@ -71,6 +71,9 @@ class Deployment:
     """Words of one piece of a text; None where ``chunks`` is False."""
     text_template: str | None = None
     """How the text is made of other fields ("{title}\\n{body}"); None where documents bring it."""
+    window_weight: float | None = None
+    """Where a text that is longer than the encoder reads is encoded in windows: the weight of those after the first.
+    None where it is cut, or encoded in pieces."""
 
     def to_meta(self) -> dict[str, Any]:
         return {META_KEY: asdict(self)}

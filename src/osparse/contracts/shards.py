@@ -201,8 +201,16 @@ class ShardSet:
         for name in self.names:
             yield read_table(self.folder, name)
 
-    def check_bundle(self, bundle: str, fingerprint: str, use: str) -> None:
-        """Raises :class:`InputError` unless the vectors are of this bundle; ``use`` says what is done with it."""
+    def check_encoding(self, bundle: str, fingerprint: str, long_texts: str, use: str) -> None:
+        """Raises :class:`InputError` unless the vectors are those of this bundle, and of long texts treated so.
+
+        ``use`` says what is done with the bundle.
+        """
+        if self.first.fingerprint == fingerprint and self.first.long_texts != long_texts:
+            raise InputError(
+                f"the shards in {self.folder.location} were encoded with long texts {self.first.long_texts}, and "
+                f"{long_texts} is required where bundle {bundle} {use}; encode the documents so (osparse encode)"
+            )
         if self.first.fingerprint != fingerprint:
             raise InputError(
                 f"the shards in {self.folder.location} were encoded with bundle {self.first.bundle} "
