@@ -19,6 +19,7 @@ from osparse.deployer.load.documents import HASH_FIELD, DocumentRow
 from osparse.deployer.load.read_deployment import query_encoder
 from osparse.deployer.mlcommons.proof import largest_difference
 from osparse.encoders.onnx_encoder import OnnxEncoder
+from osparse.encoders.pieces import PieceCutter
 from osparse.encoders.similarity import unlike
 from osparse.encoders.windows import windowed
 from osparse.errors import ClusterError, OsparseError
@@ -147,10 +148,15 @@ def _encoded(api: ClusterApi, deployment: Deployment, texts: Sequence[str]) -> I
     Yields None where the encoder does not answer.
     """
     if deployment.mode == "client":
-        encoder = OnnxEncoder.open(fetch_part(api, deployment, "onnx"))
+        archive = fetch_part(api, deployment, "onnx")
+        encoder, cutter = OnnxEncoder.open(archive), PieceCutter(archive) if deployment.chunks else None
         for start in range(0, len(texts), AT_ONCE):
-            for weights in _encoded_here(encoder, deployment, texts[start : start + AT_ONCE]):
-                yield [{feature_name(token, deployment.key_style): w for token, w in weights.items()}]
+            some = texts[start : start + AT_ONCE]
+            pieces = [[text] for text in some] if cutter is None else cutter.cut(some)
+            made = iter(_encoded_here(encoder, deployment, [piece for of_text in pieces for piece in of_text]))
+            style = deployment.key_style
+            for of_text in pieces:
+                yield [{feature_name(token, style): w for token, w in next(made).items()} for _ in of_text]
         return
     ids = _token_ids(api, deployment)
     for document in api.simulate(deployment.ingest_pipeline or "", [{TEXT_FIELD: text} for text in texts]):

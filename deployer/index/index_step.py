@@ -233,5 +233,5 @@ def deployment_of(bundle: Bundle, mode: Mode, key_style: KeyStyle, serving: Serv
         skip_existing=s.skip_existing,
         ingest_batch=s.ingest_batch,
         text_template=s.text_template,
-        piece_words=words_per_piece(bundle) if s.chunk_text else None,
+        piece_words=words_per_piece(bundle) if s.chunk_text and ml else None,
     )

@@ -81,7 +81,7 @@ def check_serving(serving: Serving, facts: Facts, choice: Choice, bundle: Bundle
     problems = [
         *_not_proved(facts, choice, bundle),
         *_impossible(serving, bundle),
-        *_too_old(serving, facts),
+        *_too_old(serving, facts, choice),
         *_of_the_other_mode(serving, facts, choice),
     ]
     if problems:
@@ -141,12 +141,12 @@ def _impossible(serving: Serving, bundle: Bundle) -> list[str]:
     return problems
 
 
-def _too_old(serving: Serving, facts: Facts) -> list[str]:
+def _too_old(serving: Serving, facts: Facts, choice: Choice) -> list[str]:
     used_features: tuple[tuple[bool, str, Feature], ...] = (
         (serving.two_phase, "`two_phase`", "two_phase"),
         (serving.field == "sparse_vector", "`field=sparse_vector`", "sparse_vector"),
         (serving.field == "semantic", "`field=semantic`", "semantic"),
-        (serving.chunk_text, "`chunk_text`", "text_chunking"),
+        (serving.chunk_text and choice.mode == "ml-commons", "`chunk_text`", "text_chunking"),
         (serving.hybrid == "normalise", "`hybrid=normalise`", "hybrid"),
         (serving.hybrid == "rrf", "`hybrid=rrf`", "rrf"),
         (serving.prune_ratio is not None, "`prune_ratio`", "prune"),
@@ -166,7 +166,6 @@ def _of_the_other_mode(serving: Serving, facts: Facts, choice: Choice) -> list[s
     used = {
         "`two_phase`": serving.two_phase,
         f"`field={serving.field}`": serving.field != "rank_features",
-        "`chunk_text`": serving.chunk_text,
         "`prune_ratio`": serving.prune_ratio is not None,
         "`skip_existing`": serving.skip_existing,
         "`ingest_batch`": serving.ingest_batch > 1,

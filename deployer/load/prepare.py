@@ -19,6 +19,7 @@ from osparse.deployer.load.encode_here import Encoding, Where, choose_encoding, 
 from osparse.deployer.load.read_deployment import query_encoder
 from osparse.deployer.load.stream import Load
 from osparse.deployer.load.vectors import GivenVectors, PieceVectors, VectorField, Vectors, VectorSource
+from osparse.encoders.pieces import PieceCutter
 from osparse.errors import CheckError, ClusterError, InputError, OsparseError
 from osparse.formula.query_encoder import QueryEncoder
 from osparse.rows.text_template import TEXT_FIELD
@@ -50,7 +51,8 @@ def settle_encoding(
     """
     if deployment.chunks and given is not None:
         raise InputError(
-            f"{index} keeps a vector for each piece of a text, and its pipeline makes them; load it without `encoded`"
+            f"{index} keeps a vector for each piece of a text, and shards hold one for each text; load it without "
+            "`encoded`"
         )
     encoding = choose_encoding(api, index, deployment, total, asked, bundle)
     if deployment.mode == "client" or not (encoding.here or given is not None):
@@ -117,7 +119,9 @@ def _vectors(
 
     encoder = None if archive is None else functools.partial(source, archive)
     if deployment.chunks and encoder is not None:
-        return PieceVectors(field, encoder, piece_cutter(api, index, deployment))
+        here = deployment.mode == "client" and archive is not None
+        cut = PieceCutter(archive()).cut if here else piece_cutter(api, index, deployment)
+        return PieceVectors(field, encoder, cut)
     tokenizer = _tokenizer(api, deployment)
     return VectorSource(field, encoder, given, lambda: tokenizer().lexicon.tokens)
 

@@ -27,10 +27,12 @@ from osparse.deployer.encode import encoders
 from osparse.deployer.encode.encoders import OneProcess, WorkerPool
 from osparse.deployer.load.vectors import encoded_rows
 from osparse.encoders.onnx_encoder import OnnxEncoder, read_tokenizer
+from osparse.encoders.pieces import PieceCutter
 from osparse.encoders.windows import windowed
 from osparse.errors import InputError
 from osparse.formula.lucene_rounding import quantise
 from osparse.io.file_folders import open_folder
+from osparse.retrieval import Searcher
 
 from .conftest import TEXTS, client
 
@@ -184,3 +186,48 @@ def test_the_commands_take_long_texts(
     for wrong in (["deploy", bundle, *at], shards):
         ran = CliRunner().invoke(cli, [*wrong, "--window-weight", "0.5"])
         assert ran.exit_code == 2 and "--long-texts windows" in ran.output
+
+
+def test_every_word_is_whole_in_a_piece_that_fits(small_bundle: Bundle) -> None:
+    archive = small_bundle.zip_path("onnx")
+    words = [f"{word}{number}" for number in range(400) for word in ("pear", "배나무", "blossoms")]
+    text, short = "  ".join(words), TEXTS[0]
+    pieces, one = PieceCutter(archive).cut([text, short])
+    assert one == [short] and len(pieces) > 3
+    assert {word for piece in pieces for word in piece.split()} == {*words}
+    assert not any(OnnxEncoder.open(archive, threads=1).token_ids(pieces)[1])
+    unspaced = PieceCutter(archive).cut(["배,꽃;" * 500])[0]
+    assert len(unspaced) > 3 and {*"".join(unspaced)} == {*"배,꽃;"}
+
+
+def test_pieces_in_mode_client_are_nested_and_the_best_one_counts(
+    core: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, documents: Path
+) -> None:
+    cluster = client(core)
+    deploy(small_bundle, cluster, "products", serving={"chunk_text": True})
+    assert index_documents(cluster, "products", [documents]).failed == 0
+    source = core.indices[f"products-{small_bundle.short}"].documents["long"]
+    assert source["chunk_texts"] == PieceCutter(small_bundle.zip_path("onnx")).cut([LONG])[0]
+    encoder = OnnxEncoder.open(small_bundle, threads=1)
+    for piece, stored_piece in zip(source["chunk_texts"], source["chunks"], strict=True):
+        (expected,) = encoder.encode([piece])
+        found = {token_of(name, "u2024"): weight for name, weight in stored_piece["sparse_encoding"].items()}
+        assert found == pytest.approx(expected, rel=1e-6)
+    searcher = Searcher(cluster, "products")
+    query = searcher.encoder.encode(TEXTS[0])
+    best = max(
+        sum(weight * vector.get(token, 0.0) for token, weight in query.items())
+        for vector in encoder.encode(source["chunk_texts"])
+    )
+    scores = {hit.id: hit.score for hit in searcher.ask(TEXTS[0], top=5).hits}
+    assert scores["long"] == pytest.approx(best, rel=2**-7)
+    (shown,) = status(cluster)
+    assert "in pieces" in str(shown) and not shown.problems
+    source["osparse_hash"] = "somebody else's"
+    assert not status(cluster)[0].problems
+    source["chunks"] = source["chunks"][:1]
+    assert any("long" in problem for problem in status(cluster)[0].problems)
+    deploy(other_bundle, cluster, "products", serving={"chunk_text": True})
+    copied = core.indices[f"products-{other_bundle.short}"].documents["long"]
+    assert len(copied["chunks"]) == len(copied["chunk_texts"]) > 1
+    deploy(small_bundle, cluster, "cut", serving={"chunk_text": False})

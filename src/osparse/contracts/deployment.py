@@ -68,7 +68,7 @@ class Deployment:
     ingest_batch: int = 1
     """Documents that the ingest pipeline hands to the model together."""
     piece_words: int | None = None
-    """Words of one piece of a text; None where ``chunks`` is False."""
+    """Words of one piece of a text; None where ``chunks`` is False, or osparse cuts the texts (mode client)."""
     text_template: str | None = None
     """How the text is made of other fields ("{title}\\n{body}"); None where documents bring it."""
     window_weight: float | None = None
