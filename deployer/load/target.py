@@ -68,8 +68,8 @@ def rules_of_shards(shards: ShardSet) -> RowRules:
 
 
 def _check_shards(shards: ShardSet, index: str, deployment: Deployment) -> None:
-    how = long_texts(deployment.window_weight)
-    shards.check_encoding(deployment.bundle, deployment.fingerprint, how, f"serves in {index}")
+    shards.check_bundle(deployment.bundle, deployment.fingerprint, f"serves in {index}")
+    shards.check_long_texts(long_texts(deployment.window_weight), index)
     if shards.first.text_template is None and deployment.text_template is not None:
         raise InputError(
             f"{index} makes its texts with the template {deployment.text_template!r}, and the shards in "

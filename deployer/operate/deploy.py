@@ -136,8 +136,10 @@ def deploy(
     """
     started = time.monotonic()
     models, upgrade = models or ModelOptions(), upgrade or Upgrade()
+    shards = _opened(upgrade, bundle)
     survey = _survey(bundle, cluster, index, mode, serving, mapping)
-    shards = _opened(upgrade, survey)
+    if shards is not None:
+        shards.check_long_texts(long_texts(survey.deployment.window_weight), f"the new index {survey.index}")
     _warn_of_idle(survey, models, upgrade)
     with _origin(survey, upgrade, shards, plan_only) as origin:
         steps = [
@@ -160,13 +162,12 @@ def deploy(
     )
 
 
-def _opened(upgrade: Upgrade, survey: Survey) -> ShardSet | None:
-    """The shards to copy with; raises :class:`InputError` if they were encoded otherwise."""
+def _opened(upgrade: Upgrade, bundle: Bundle) -> ShardSet | None:
+    """The shards to copy with; raises :class:`InputError` if they are of another bundle."""
     if upgrade.encoded is None:
         return None
     shards = ShardSet.open(open_folder(upgrade.encoded))
-    how = long_texts(survey.deployment.window_weight)
-    shards.check_encoding(survey.bundle.name, survey.bundle.fingerprint, how, "is to be deployed")
+    shards.check_bundle(bundle.name, bundle.fingerprint, "is to be deployed")
     return shards
 
 

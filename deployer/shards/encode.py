@@ -89,7 +89,8 @@ def encode_documents(
             job.run()
         else:
             shards = ShardSet.open(open_folder(since), complete=False)
-            shards.check_encoding(bundle.name, bundle.fingerprint, how, "is to encode")
+            shards.check_bundle(bundle.name, bundle.fingerprint, "is to encode")
+            shards.check_long_texts(how, "this encoding")
             with VectorLookup(shards) as job.lookup:
                 job.run()
     finally:

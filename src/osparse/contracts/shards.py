@@ -201,21 +201,21 @@ class ShardSet:
         for name in self.names:
             yield read_table(self.folder, name)
 
-    def check_encoding(self, bundle: str, fingerprint: str, long_texts: str, use: str) -> None:
-        """Raises :class:`InputError` unless the vectors are those of this bundle, and of long texts treated so.
-
-        ``use`` says what is done with the bundle.
-        """
-        if self.first.fingerprint == fingerprint and self.first.long_texts != long_texts:
-            raise InputError(
-                f"the shards in {self.folder.location} were encoded with long texts {self.first.long_texts}, and "
-                f"{long_texts} is required where bundle {bundle} {use}; encode the documents so (osparse encode)"
-            )
+    def check_bundle(self, bundle: str, fingerprint: str, use: str) -> None:
+        """Raises :class:`InputError` unless the vectors are of this bundle; ``use`` says what is done with it."""
         if self.first.fingerprint != fingerprint:
             raise InputError(
                 f"the shards in {self.folder.location} were encoded with bundle {self.first.bundle} "
                 f"({self.first.fingerprint[:12]}), and bundle {bundle} ({fingerprint[:12]}) {use}; encode the "
                 "documents with that one (osparse encode)"
+            )
+
+    def check_long_texts(self, required: str, use: str) -> None:
+        """Raises :class:`InputError` unless long texts were encoded as ``required``; ``use`` says by whom."""
+        if self.first.long_texts != required:
+            raise InputError(
+                f"the shards in {self.folder.location} were encoded with long texts {self.first.long_texts}, and {use} "
+                f"has {required}; encode the documents so (osparse encode)"
             )
 
 
