@@ -118,9 +118,9 @@ def _vectors(
         return open_source(path(), field.form, workers, total, field.prune_ratio, deployment.window_weight)
 
     encoder = None if archive is None else functools.partial(source, archive)
-    if deployment.chunks and encoder is not None:
-        here = deployment.mode == "client" and archive is not None
-        cut = PieceCutter(archive()).cut if here else piece_cutter(api, index, deployment)
+    if deployment.chunks and archive is not None and encoder is not None:
+        client = deployment.mode == "client"
+        cut = PieceCutter(archive()).cut if client else piece_cutter(api, index, deployment)
         return PieceVectors(field, encoder, cut)
     tokenizer = _tokenizer(api, deployment)
     return VectorSource(field, encoder, given, lambda: tokenizer().lexicon.tokens)

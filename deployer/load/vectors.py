@@ -225,8 +225,7 @@ class EncodedRow(DocumentRow):
 
     def after(self, earlier: DocumentRow) -> EncodedRow:
         row = DocumentRow(self.id, self.fields, self.cleared).after(earlier)
-        content = {"fields": row.fields, "cleared": row.cleared, "complete": row.complete}
-        return replace(self, **content, content_hash=row.hash)
+        return replace(self, fields=row.fields, cleared=row.cleared, complete=row.complete, content_hash=row.hash)
 
     def with_types(self, index: IndexFields, text: Collection[str]) -> EncodedRow:
         """The row with the types that the index has for the fields; ``text`` are those that stay text."""
