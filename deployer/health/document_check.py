@@ -14,12 +14,12 @@ from typing import Any
 
 from osparse.contracts.deployment import Deployment, feature_name, generated_fields, stored_vectors
 from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.encode.pieces import PieceCutter
 from osparse.deployer.load.bundle_store import fetch_part
 from osparse.deployer.load.documents import HASH_FIELD, DocumentRow
 from osparse.deployer.load.read_deployment import query_encoder
 from osparse.deployer.mlcommons.proof import largest_difference
 from osparse.encoders.onnx_encoder import OnnxEncoder
-from osparse.encoders.pieces import PieceCutter
 from osparse.encoders.similarity import unlike
 from osparse.encoders.windows import windowed
 from osparse.errors import ClusterError, OsparseError

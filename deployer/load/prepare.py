@@ -13,13 +13,13 @@ from osparse.contracts.deployment import CHUNK_TEXTS_FIELD, Deployment
 from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.encode.encoders import FeatureSource, cores, open_source
+from osparse.deployer.encode.pieces import PieceCutter
 from osparse.deployer.load.bulk import patiently
 from osparse.deployer.load.documents import Row
 from osparse.deployer.load.encode_here import Encoding, Where, choose_encoding, prove_equal, sampled
 from osparse.deployer.load.read_deployment import query_encoder
 from osparse.deployer.load.stream import Load
 from osparse.deployer.load.vectors import GivenVectors, PieceVectors, VectorField, Vectors, VectorSource
-from osparse.encoders.pieces import PieceCutter
 from osparse.errors import CheckError, ClusterError, InputError, OsparseError
 from osparse.formula.query_encoder import QueryEncoder
 from osparse.rows.text_template import TEXT_FIELD

@@ -25,9 +25,9 @@ from osparse.deployer import (
 )
 from osparse.deployer.encode import encoders
 from osparse.deployer.encode.encoders import OneProcess, WorkerPool
+from osparse.deployer.encode.pieces import PieceCutter
 from osparse.deployer.load.vectors import encoded_rows
 from osparse.encoders.onnx_encoder import OnnxEncoder, read_tokenizer
-from osparse.encoders.pieces import PieceCutter
 from osparse.encoders.windows import windowed
 from osparse.errors import InputError
 from osparse.formula.lucene_rounding import quantise
