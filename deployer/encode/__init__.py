@@ -1,1 +1,1 @@
-"""Encoding on this machine: the encoder of a bundle in this process or in several."""
+"""Encoding on this machine: texts cut into pieces, the encoder of a bundle in this process or in several."""

@@ -38,19 +38,24 @@ def cores() -> int:
 
 
 def open_source(
-    archive: Path, form: Form, workers: int | None, total: int | None, prune_ratio: float = 0
+    archive: Path,
+    form: Form,
+    workers: int | None,
+    total: int | None,
+    prune_ratio: float = 0,
+    window_weight: float | None = None,
 ) -> FeatureSource:
     """``workers`` processes; None takes one per core, or none at all for a few documents."""
     if workers is None and total is not None and total <= FEW:
-        return OneProcess(archive, form, prune_ratio)
-    return WorkerPool(archive, form, workers or cores(), prune_ratio)
+        return OneProcess(archive, form, prune_ratio, window_weight)
+    return WorkerPool(archive, form, workers or cores(), prune_ratio, window_weight)
 
 
 class OneProcess:
     """Encodes where it is called, one call at a time."""
 
-    def __init__(self, archive: Path, form: Form, prune_ratio: float = 0) -> None:
-        self._encoder = FeatureEncoder(archive, form, prune_ratio)
+    def __init__(self, archive: Path, form: Form, prune_ratio: float = 0, window_weight: float | None = None) -> None:
+        self._encoder = FeatureEncoder(archive, form, prune_ratio, window_weight)
         self._lock = threading.Lock()
 
     def encode(self, ids: Sequence[str], texts: Sequence[str]) -> list[Encoded]:
@@ -64,8 +69,11 @@ class OneProcess:
 class WorkerPool:
     """Processes that encode with one thread each; started when there is work for them."""
 
-    def __init__(self, archive: Path, form: Form, size: int, prune_ratio: float = 0) -> None:
-        self._command = [sys.executable, "-P", "-m", MODULE, str(archive), form, str(prune_ratio)]
+    def __init__(
+        self, archive: Path, form: Form, size: int, prune_ratio: float = 0, window_weight: float | None = None
+    ) -> None:
+        numbers = [str(prune_ratio), str(window_weight or 0)]
+        self._command = [sys.executable, "-P", "-m", MODULE, str(archive), form, *numbers]
         self._threads = ThreadPoolExecutor(size, "osparse-encode")
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._all: list[_Worker] = []

@@ -1,9 +1,10 @@
 """A process that encodes for one index: JSON lines of texts in, lines of vectors out, one thread, no torch.
 
-    python -m osparse.deployer.encode.worker encoder.onnx.zip u2024 0.1
+    python -m osparse.deployer.encode.worker encoder.onnx.zip u2024 0.1 0
 
 The second argument is the form of the vectors; the third is the share of a vector's largest weight below which weights
-are left out (0 leaves out none). One request is a JSON list of texts on a line. Its answer is ``ok <count>`` and that
+are left out (0 leaves out none); the fourth is the weight of the windows of a long text after the first one (0: long
+texts are cut). One request is a JSON list of texts on a line. Its answer is ``ok <count>`` and that
 many lines, each ``1`` or ``0`` (whether the text was cut), a space and the text's vector; or ``error`` and a message.
 The process ends when its standard input does.
 """
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from osparse.contracts.deployment import feature_name
 from osparse.encoders.onnx_encoder import OnnxEncoder
+from osparse.encoders.windows import windowed
 from osparse.errors import OsparseError
 from osparse.formula.pruning import max_ratio
 
@@ -52,13 +54,19 @@ class FeatureEncoder:
     interrupted and resumed leaves the same bytes in the index as one that was not.
     """
 
-    def __init__(self, archive: Path, form: Form, prune_ratio: float = 0) -> None:
-        """``prune_ratio``: weights below this share of a vector's largest are left out."""
+    def __init__(self, archive: Path, form: Form, prune_ratio: float = 0, window_weight: float | None = None) -> None:
+        """Args:
+        prune_ratio: Weights below this share of a vector's largest are left out.
+        window_weight: Of the windows of a long text after the first one (:func:`windowed`); None cuts long texts.
+        """
         self._encoder = OnnxEncoder.open(archive, threads=1)
-        self._prune_ratio = prune_ratio
+        self._prune_ratio, self._window_weight = prune_ratio, window_weight
         self._write = _writer(form, self._encoder.tokens)
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        if self._window_weight is not None:
+            vectors = windowed(self._encoder, texts, self._window_weight)
+            return [Encoded(self._write(max_ratio(vector, self._prune_ratio)), False) for vector in vectors]
         rows_of_ids, cut = self._encoder.token_ids(texts)
         encoded: list[Encoded] = [Encoded(b"", False)] * len(texts)
         for rows, weights in self._encoder.batches_of_ids(rows_of_ids, ROWS):
@@ -114,7 +122,7 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints must not look like an answer
     form: Form = next(form for form in get_args(Form) if form == sys.argv[2])
     try:
-        encoder = FeatureEncoder(Path(sys.argv[1]), form, float(sys.argv[3]))
+        encoder = FeatureEncoder(Path(sys.argv[1]), form, float(sys.argv[3]), float(sys.argv[4]) or None)
     except OsparseError as problem:
         answers.write(f"error {json.dumps(str(problem))}\n".encode())
         answers.flush()

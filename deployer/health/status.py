@@ -77,12 +77,19 @@ class DeploymentStatus:
         lines = [
             f"{', '.join(self.aliases) or '(no alias)'} -> {self.index}: {'ready' if self.ready else 'NOT READY'}",
             f"  bundle {d.bundle}, fingerprint {d.fingerprint[:12]}, idf {d.idf_version}, mode {d.mode}, "
-            f"{d.vector}{' in pieces' if d.chunks else ''}, {d.key_style} feature names, {self._content}",
+            f"{d.vector}{_long_texts(d)}, {d.key_style} feature names, {self._content}",
             *(f"  {model}" for model in self.models),
             *(f"  note: {note}" for note in self.notes),
             *(f"  problem: {problem}" for problem in self.problems),
         ]
         return "\n".join(lines)
+
+
+def _long_texts(deployment: Deployment) -> str:
+    """What becomes of a text that is longer than the encoder reads, where it is not cut."""
+    if deployment.chunks:
+        return " in pieces"
+    return "" if deployment.window_weight is None else f", long texts in windows ({deployment.window_weight:g})"
 
 
 def status(cluster: Cluster, index: str | None = None) -> list[DeploymentStatus]:

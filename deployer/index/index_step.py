@@ -182,13 +182,22 @@ class ServingIndex:
             )
 
 
-_LAYOUT = ("fingerprint", "mode", "feature names", "field type", "chunks", "prune", "text template")
+_LAYOUT = (
+    "fingerprint",
+    "mode",
+    "feature names",
+    "field type",
+    "chunks",
+    "prune",
+    "weight of windows",
+    "text template",
+)
 """What cannot be changed in an index that holds documents."""
 
 
 def _layout(deployment: Deployment) -> tuple[object, ...]:
     d = deployment
-    return (d.fingerprint[:12], d.mode, d.key_style, d.vector, d.chunks, d.prune, d.text_template)
+    return (d.fingerprint[:12], d.mode, d.key_style, d.vector, d.chunks, d.prune, d.window_weight, d.text_template)
 
 
 def _sparse_encoding(deployment: Deployment) -> dict[str, Any]:
@@ -217,11 +226,12 @@ def deployment_of(bundle: Bundle, mode: Mode, key_style: KeyStyle, serving: Serv
         field=s.vector_field,
         vector=s.field,
         chunks=s.chunk_text,
+        window_weight=s.window_weight,
         prune=s.prune,
         two_phase=s.two_phase,
         hybrid=s.hybrid,
         skip_existing=s.skip_existing,
         ingest_batch=s.ingest_batch,
         text_template=s.text_template,
-        piece_words=words_per_piece(bundle) if s.chunk_text else None,
+        piece_words=words_per_piece(bundle) if s.chunk_text and ml else None,
     )

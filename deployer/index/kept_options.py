@@ -16,6 +16,7 @@ _INGEST = re.compile(r"-ingest(?:-chunks)?(?:-prune[\d.e-]+?)?(-skip)?(?:-batch(
 OPTIONS = (
     "field",
     "chunk_text",
+    "window_weight",
     "two_phase",
     "hybrid",
     "prune_ratio",
@@ -32,6 +33,7 @@ def serving_of(deployment: Deployment) -> Serving:
     return Serving(
         field=deployment.vector,
         chunk_text=deployment.chunks,
+        window_weight=deployment.window_weight,
         two_phase=deployment.two_phase or (deployment.search_pipeline or "").endswith("-2p"),
         hybrid=deployment.hybrid,
         prune_ratio=float(deployment.prune.split()[1]) if deployment.prune else None,

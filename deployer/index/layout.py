@@ -26,6 +26,8 @@ class Serving:
     field: Vector = "rank_features"
     chunk_text: bool = False
     """Encode a text in chunks of the model's length, nested; its best chunk counts."""
+    window_weight: float | None = None
+    """Encode a long text in overlapping windows, those after the first at this weight in (0, 1]; None cuts it."""
     two_phase: bool = False
     """Let the search pipeline score in two phases: first the heavy tokens, then the rest for the best documents."""
     hybrid: Hybrid = "none"
@@ -79,7 +81,7 @@ def check_serving(serving: Serving, facts: Facts, choice: Choice, bundle: Bundle
     problems = [
         *_not_proved(facts, choice, bundle),
         *_impossible(serving, bundle),
-        *_too_old(serving, facts),
+        *_too_old(serving, facts, choice),
         *_of_the_other_mode(serving, facts, choice),
     ]
     if problems:
@@ -108,6 +110,10 @@ def _impossible(serving: Serving, bundle: Bundle) -> list[str]:
     problems = []
     if serving.prune_ratio is not None and not 0 <= serving.prune_ratio < 1:
         problems.append(f"`prune_ratio` must be in [0, 1), got {serving.prune_ratio:g}")
+    if serving.window_weight is not None and not 0 < serving.window_weight <= 1:
+        problems.append(f"`window_weight` must be above 0 and at most 1, got {serving.window_weight:g}")
+    if serving.window_weight is not None and serving.chunk_text:
+        problems.append("`window_weight` and `chunk_text` exclude each other: one vector, or one of each piece")
     if serving.ingest_batch < 1:
         problems.append(f"`ingest_batch` must be at least 1, got {serving.ingest_batch}")
     if serving.shards is not None and serving.shards < 1:
@@ -136,12 +142,12 @@ def _impossible(serving: Serving, bundle: Bundle) -> list[str]:
     return problems
 
 
-def _too_old(serving: Serving, facts: Facts) -> list[str]:
+def _too_old(serving: Serving, facts: Facts, choice: Choice) -> list[str]:
     used_features: tuple[tuple[bool, str, Feature], ...] = (
         (serving.two_phase, "`two_phase`", "two_phase"),
         (serving.field == "sparse_vector", "`field=sparse_vector`", "sparse_vector"),
         (serving.field == "semantic", "`field=semantic`", "semantic"),
-        (serving.chunk_text, "`chunk_text`", "text_chunking"),
+        (serving.chunk_text and choice.mode == "ml-commons", "`chunk_text`", "text_chunking"),
         (serving.hybrid == "normalise", "`hybrid=normalise`", "hybrid"),
         (serving.hybrid == "rrf", "`hybrid=rrf`", "rrf"),
         (serving.prune_ratio is not None, "`prune_ratio`", "prune"),
@@ -157,11 +163,10 @@ def _too_old(serving: Serving, facts: Facts) -> list[str]:
 
 def _of_the_other_mode(serving: Serving, facts: Facts, choice: Choice) -> list[str]:
     if choice.mode != "client":
-        return []
+        return ["`window_weight` is for mode client: a cluster's encoder cuts"] if serving.window_weight else []
     used = {
         "`two_phase`": serving.two_phase,
         f"`field={serving.field}`": serving.field != "rank_features",
-        "`chunk_text`": serving.chunk_text,
         "`prune_ratio`": serving.prune_ratio is not None,
         "`skip_existing`": serving.skip_existing,
         "`ingest_batch`": serving.ingest_batch > 1,

@@ -13,6 +13,7 @@ from osparse.contracts.deployment import CHUNK_TEXTS_FIELD, Deployment
 from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.encode.encoders import FeatureSource, cores, open_source
+from osparse.deployer.encode.pieces import PieceCutter
 from osparse.deployer.load.bulk import patiently
 from osparse.deployer.load.documents import Row
 from osparse.deployer.load.encode_here import Encoding, Where, choose_encoding, prove_equal, sampled
@@ -50,7 +51,8 @@ def settle_encoding(
     """
     if deployment.chunks and given is not None:
         raise InputError(
-            f"{index} keeps a vector for each piece of a text, and its pipeline makes them; load it without `encoded`"
+            f"{index} keeps a vector for each piece of a text, and shards hold one for each text; load it without "
+            "`encoded`"
         )
     encoding = choose_encoding(api, index, deployment, total, asked, bundle)
     if deployment.mode == "client" or not (encoding.here or given is not None):
@@ -113,11 +115,13 @@ def _vectors(
     field = vector_field(api, index, deployment)
 
     def source(path: Callable[[], Path]) -> FeatureSource:
-        return open_source(path(), field.form, workers, total, field.prune_ratio)
+        return open_source(path(), field.form, workers, total, field.prune_ratio, deployment.window_weight)
 
     encoder = None if archive is None else functools.partial(source, archive)
-    if deployment.chunks and encoder is not None:
-        return PieceVectors(field, encoder, piece_cutter(api, index, deployment))
+    if deployment.chunks and archive is not None and encoder is not None:
+        client = deployment.mode == "client"
+        cut = PieceCutter(archive()).cut if client else piece_cutter(api, index, deployment)
+        return PieceVectors(field, encoder, cut)
     tokenizer = _tokenizer(api, deployment)
     return VectorSource(field, encoder, given, lambda: tokenizer().lexicon.tokens)
 

@@ -12,6 +12,7 @@ from osparse.deployer.cluster.inherited_settings import check_source
 from osparse.deployer.fields.index_fields import IndexFields
 from osparse.deployer.fields.text_rule import settled, with_template_of
 from osparse.deployer.load.read_deployment import read_deployment
+from osparse.encoders.windows import long_texts
 from osparse.errors import ClusterError, InputError
 from osparse.rows.row_rules import RowRules
 from osparse.rows.text_template import TextTemplate
@@ -68,6 +69,7 @@ def rules_of_shards(shards: ShardSet) -> RowRules:
 
 def _check_shards(shards: ShardSet, index: str, deployment: Deployment) -> None:
     shards.check_bundle(deployment.bundle, deployment.fingerprint, f"serves in {index}")
+    shards.check_long_texts(long_texts(deployment.window_weight), index)
     if shards.first.text_template is None and deployment.text_template is not None:
         raise InputError(
             f"{index} makes its texts with the template {deployment.text_template!r}, and the shards in "

@@ -46,6 +46,7 @@ from osparse.deployer.operate.deploy_result import DeployResult
 from osparse.deployer.operate.snippets import snippets
 from osparse.deployer.plan import DeployPlan, Made, Step, apply_all, inspect_all
 from osparse.deployer.shards.lookup import VectorLookup
+from osparse.encoders.windows import long_texts
 from osparse.errors import AccessError, DeploymentConflictError, InputError
 from osparse.io.file_folders import open_folder
 
@@ -124,6 +125,8 @@ def deploy(
     models, upgrade = models or ModelOptions(), upgrade or Upgrade()
     shards = _opened(upgrade, bundle)
     survey = _survey(bundle, cluster, index, mode, serving, mapping, adoption)
+    if shards is not None:
+        shards.check_long_texts(long_texts(survey.deployment.window_weight), f"the new index {survey.index}")
     _warn_of_idle(survey, models, upgrade)
     with _origin(survey, upgrade, shards, plan_only) as origin:
         filling = _switch_steps(survey, upgrade, origin) if adoption is None else _adoption_steps(survey, upgrade)

@@ -18,6 +18,7 @@ from osparse.deployer.load.bulk import FailureLog
 from osparse.deployer.shards.encode_result import EncodeResult
 from osparse.deployer.shards.job import EncodeJob, Input
 from osparse.deployer.shards.lookup import VectorLookup
+from osparse.encoders.windows import check_window_weight, long_texts
 from osparse.errors import InputError
 from osparse.io.file_folders import open_folder
 from osparse.io.locations import expanded
@@ -38,6 +39,7 @@ def encode_documents(
     exclude: Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
     shard_rows: int = SHARD_ROWS,
+    window_weight: float | None = None,
     failures: Path | None = None,
     overwrite: bool = False,
 ) -> EncodeResult:
@@ -58,6 +60,8 @@ def encode_documents(
         exclude: Fields that are not stored.
         rename: Name in the files -> name that counts.
         shard_rows: Input rows of a shard; more makes fewer and larger files.
+        window_weight: Encode texts that are longer than the encoder reads in overlapping windows, those after the first
+            at this weight in (0, 1]; None encodes their beginning.
         failures: Where the rows that are no documents are listed; written only if there are any. None takes
             ``failed.jsonl``, or ``failed-<i>-of-<n>.jsonl`` where there are several parts.
         overwrite: Replace shards that hold other rows, or are of another bundle or other settings.
@@ -69,21 +73,24 @@ def encode_documents(
         OsparseError: an encoder process died, or a shard cannot be written; the shards before it stay.
     """
     paths = expanded(paths)
+    check_window_weight(window_weight)
     _check(paths, part, workers, shard_rows, str(output), since)
     started = time.monotonic()
     result = EncodeResult(str(output), f"{part[0]}/{part[1]}")
     several = f"-{part[0]}-of-{part[1]}" if part[1] > 1 else ""
     folder, failed = open_folder(output), FailureLog(failures or Path(f"failed{several}.jsonl"))
-    source = WorkerPool(bundle.zip_path("onnx"), "packed", workers or cores())
+    source = WorkerPool(bundle.zip_path("onnx"), "packed", workers or cores(), window_weight=window_weight)
     rules = make_rules(id_field, text_field, template, exclude, rename)
     read = Input(paths, part, shard_rows, rules)
-    job = EncodeJob(bundle, folder, read, overwrite, source, failed, result)
+    how = long_texts(window_weight)
+    job = EncodeJob(bundle, folder, read, how, overwrite, source, failed, result)
     try:
         if since is None:
             job.run()
         else:
             shards = ShardSet.open(open_folder(since), complete=False)
             shards.check_bundle(bundle.name, bundle.fingerprint, "is to encode")
+            shards.check_long_texts(how, "this encoding")
             with VectorLookup(shards) as job.lookup:
                 job.run()
     finally:

@@ -40,7 +40,6 @@ from osparse.rows.text_template import TEXT_FIELD
 if TYPE_CHECKING:
     import polars as pl
 
-LONG_TEXTS = "cut"
 _SETTINGS = ("bundle", "vocabulary", "long texts", "rows of a shard", "number of input files", "template")
 """What :attr:`ShardInfo.settings` holds, in words."""
 _UNFINISHED = re.compile(r"\.(shard-\d+-\d+\.parquet)\.[0-9a-f]{12}")
@@ -87,6 +86,8 @@ class EncodeJob:
     bundle: Bundle
     folder: FileFolder
     read: Input
+    long_texts: str
+    """How texts that are longer than the encoder reads are encoded."""
     overwrite: bool
     source: FeatureSource
     failed: FailureLog
@@ -116,7 +117,7 @@ class EncodeJob:
     def _info(self, file: int, number: int, last: bool, content: str = "", rows: int = 0) -> ShardInfo:
         b, read = self.bundle, self.read
         template = None if read.rules.template is None else str(read.rules.template)
-        settings = (b.name, b.fingerprint, b.vocabulary, LONG_TEXTS, read.shard_rows, len(read.paths), template)
+        settings = (b.name, b.fingerprint, b.vocabulary, self.long_texts, read.shard_rows, len(read.paths), template)
         return ShardInfo(*settings, file, number, last, rows, content)
 
     def _shard(self, bare: ShardInfo, rows: list[Row], exists: bool) -> None:

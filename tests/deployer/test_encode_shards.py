@@ -52,7 +52,8 @@ def documents(tmp_path: Path) -> Path:
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process: what several processes give is held by its own test."""
     monkeypatch.setattr(
-        "osparse.deployer.shards.encode.WorkerPool", lambda archive, form, size: encoders.OneProcess(archive, form)
+        "osparse.deployer.shards.encode.WorkerPool",
+        lambda archive, form, size, **more: encoders.OneProcess(archive, form, **more),
     )
 
 

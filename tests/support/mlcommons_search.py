@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import time
 import uuid
@@ -270,7 +271,7 @@ def _scores(index: Index, query: dict[str, Any], tokens: Tokens) -> dict[str, fl
     if kind in ("multi_match", "match"):
         return _words(index, clause)
     if kind == "nested":
-        return _scores(index, clause["query"], tokens)
+        return _nested(index, clause, tokens)
     if kind == "hybrid":
         parts = [_scores(index, one, tokens) for one in clause["queries"]]
         return {i: sum(part.get(i, 0.0) for part in parts) for i in set().union(*parts)}
@@ -280,6 +281,23 @@ def _scores(index: Index, query: dict[str, Any], tokens: Tokens) -> dict[str, fl
     if kind == "bool":
         return _bool(index, clause, tokens)
     raise Refused(400, "parsing_exception", f"unknown query [{kind}]")
+
+
+def _nested(index: Index, clause: dict[str, Any], tokens: Tokens) -> dict[str, float]:
+    """Every object below the path is scored as a document of its own, and the best one counts."""
+    if clause.get("score_mode") != "max":
+        raise Refused(400, "parsing_exception", "only score_mode max is known here")
+    path, parts, owners = clause["path"], dict[str, dict[str, Any]](), dict[str, str]()
+    for i, source in index.documents.items():
+        for number, part in enumerate(source.get(path) or []):
+            owners[f"{i}#{number}"] = i
+            parts[f"{i}#{number}"] = {f"{path}.{name}": value for name, value in part.items()}
+    within = copy.copy(index)
+    within.documents = parts
+    best = dict[str, float]()
+    for part_id, score in _scores(within, clause["query"], tokens).items():
+        best[owners[part_id]] = max(score, best.get(owners[part_id], score))
+    return best
 
 
 def _words(index: Index, clause: dict[str, Any]) -> dict[str, float]:

@@ -68,9 +68,12 @@ class Deployment:
     ingest_batch: int = 1
     """Documents that the ingest pipeline hands to the model together."""
     piece_words: int | None = None
-    """Words of one piece of a text; None where ``chunks`` is False."""
+    """Words of one piece of a text; None where ``chunks`` is False, or osparse cuts the texts (mode client)."""
     text_template: str | None = None
     """How the text is made of other fields ("{title}\\n{body}"); None where documents bring it."""
+    window_weight: float | None = None
+    """Where a text that is longer than the encoder reads is encoded in windows: the weight of those after the first.
+    None where it is cut, or encoded in pieces."""
 
     def to_meta(self) -> dict[str, Any]:
         return {META_KEY: asdict(self)}

@@ -210,6 +210,14 @@ class ShardSet:
                 "documents with that one (osparse encode)"
             )
 
+    def check_long_texts(self, required: str, use: str) -> None:
+        """Raises :class:`InputError` unless long texts were encoded as ``required``; ``use`` says by whom."""
+        if self.first.long_texts != required:
+            raise InputError(
+                f"the shards in {self.folder.location} were encoded with long texts {self.first.long_texts}, and {use} "
+                f"has {required}; encode the documents so (osparse encode)"
+            )
+
 
 def _missing(infos: Sequence[ShardInfo]) -> list[str]:
     """What a complete set would have beside these shards, described."""

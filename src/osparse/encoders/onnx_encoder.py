@@ -86,6 +86,13 @@ class OnnxEncoder:
         encodings = self._tokenizer.encode_batch_fast(list(texts))
         return [encoding.ids for encoding in encodings], [bool(encoding.overflowing) for encoding in encodings]
 
+    def windows(self, texts: Sequence[str]) -> list[list[list[int]]]:
+        """The ids of the windows of each text, every one with the special tokens; a quarter of a window is shared."""
+        limit = self._limit
+        self._tokenizer.enable_truncation(limit, stride=limit // 4)
+        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        return [[encoding.ids, *(rest.ids for rest in encoding.overflowing)] for encoding in encodings]
+
     def batches_of_ids(
         self, rows_of_ids: Sequence[Sequence[int]], batch_size: int = 32
     ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
@@ -104,8 +111,13 @@ class OnnxEncoder:
         """Ids a text is padded to: a multiple of :data:`STEP`, or what the tokenizer cuts at."""
         if self._alone:
             return length
+        return max(length, min(-(-length // STEP) * STEP, self._limit))
+
+    @property
+    def _limit(self) -> int:
+        """Ids of the longest text."""
         limit: int = (self._tokenizer.truncation or {}).get("max_length", SERVER_MAX_TOKENS)
-        return max(length, min(-(-length // STEP) * STEP, limit))
+        return limit
 
     def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """(B, T), (B, T) -> (B, V); ids past the vocabulary are left out, as the server leaves them out."""

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from osparse.cli.commands._cluster import cluster_options, other_cluster, with_own_flags
 from osparse.cli.commands._common import FOLDER, command, echo
-from osparse.cli.commands._rows import text_options
+from osparse.cli.commands._rows import text_options, window_weight_of
 from osparse.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,8 +63,12 @@ osparse deploy build/bundle --cluster http://localhost:9210 --index products --f
 @click.option("--carry-aliases", is_flag=True, help="Beside another bundle: move the old index's other aliases along.")
 @click.option("--field", type=click.Choice(["rank_features", "sparse_vector", "semantic"]),
               help="Field type: exact, SEISMIC, or self-encoding.  [default: rank_features]")  # fmt: skip
-@click.option("--chunk-text/--no-chunk-text", default=None,
-              help="Encode long texts in pieces; the best piece counts (ml-commons).")  # fmt: skip
+@click.option("--long-texts", type=click.Choice(["cut", "windows", "nested"]),
+              help="A text longer than the encoder reads: its beginning; one vector of all its windows (client); or "
+              "pieces, of which the best counts.  [default: cut]")  # fmt: skip
+@click.option("--window-weight", type=click.FloatRange(0, 1, min_open=True), metavar="W",
+              help="Of the windows after the first.  [default: 0.5]")  # fmt: skip
+@click.option("--chunk-text/--no-chunk-text", default=None, help="The same as --long-texts nested, or not.")
 @click.option("--two-phase/--no-two-phase", default=None,
               help="Score text queries in two phases (ml-commons; big indices).")  # fmt: skip
 @click.option(
@@ -128,7 +132,8 @@ def deploy_command(
               "text_template", "shards", "replicas", "refresh_interval")  # fmt: skip
     options["text_template"] = _template(options.pop("text_field"), options.pop("template"))
     named = {name: value for name in chosen if (value := options.pop(name)) is not None}
-    choices = {**named, **_unpruned(options.pop("no_prune"), named)}
+    long_texts = _long_texts(options.pop("long_texts"), options.pop("window_weight"), named)
+    choices = {**named, **_unpruned(options.pop("no_prune"), named), **long_texts}
     opened = Bundle.open(bundle)
     if gate_dataset is not None:
         options["gate"] = _gate(cluster, adoption, gate_dataset, gate_query, split=gate_split, margin=gate_margin)
@@ -181,6 +186,15 @@ def _template(fields: tuple[str, ...], template: str | None) -> str | None:
 
     made = TextTemplate.of_fields(fields) if len(fields) == 1 and template is None else template_of(fields, template)
     return None if made is None else str(made)
+
+
+def _long_texts(asked: str | None, window_weight: float | None, named: dict[str, Any]) -> dict[str, Any]:
+    weight = window_weight_of(asked, window_weight)
+    if asked is None:
+        return {"window_weight": None} if named.get("chunk_text") else {}
+    if "chunk_text" in named:
+        raise InputError("--chunk-text and --long-texts are two names of one option; leave --chunk-text out")
+    return {"window_weight": weight, "chunk_text": asked == "nested"}
 
 
 def _unpruned(no_prune: bool, named: dict[str, Any]) -> dict[str, None]:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from osparse.cli.commands._common import FOLDER, command, echo
-from osparse.cli.commands._rows import LOCATION, text_options
+from osparse.cli.commands._rows import LOCATION, text_options, window_weight_of
 
 EXAMPLES = """
 osparse encode documents.jsonl --bundle build/bundle --output build/shards
@@ -47,6 +47,10 @@ class _Part(click.ParamType[tuple[int, int]]):
 @click.option(
     "--rename", multiple=True, metavar="OLD=NEW", help="Another name for a field; all options use the new one."
 )
+@click.option("--long-texts", type=click.Choice(["cut", "windows"]), default="cut", show_default=True,
+              help="A text longer than the encoder reads: its beginning, or one vector of its windows.")  # fmt: skip
+@click.option("--window-weight", type=click.FloatRange(0, 1, min_open=True), metavar="W",
+              help="Of the windows after the first.  [default: 0.5]")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), help="Processes that encode.  [default: one per core]")
 @click.option("--shard-rows", type=click.IntRange(1), default=4096, show_default=True, help="Input rows of a shard.")
 @click.option("--failures", type=FOLDER,
@@ -65,6 +69,7 @@ def encode_command(documents: tuple[Path, ...], bundle: Path, output: str, **opt
     from osparse.rows.row_rules import parse_renames
 
     options["rename"] = parse_renames(options["rename"])
+    options["window_weight"] = window_weight_of(options.pop("long_texts"), options["window_weight"])
     result = encode_documents(documents, Bundle.open(bundle), output, **options)
     echo(result.to_json(), lambda: str(result))
     if result.failed:
