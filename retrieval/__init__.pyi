@@ -3,6 +3,8 @@ from .evaluator import evaluate
 from .explainer import Contrast, Explanation, explain
 from .judging.import_judgements import Imported, import_judgements
 from .judging.pool import Pool, pool
+from .loadtest.load_report import LoadReport
+from .loadtest.load_test import load_test
 from .quality_gate import gate
 from .report import Report
 from .searcher import Hit, Match, Searcher, search
@@ -18,6 +20,7 @@ __all__ = [
     "Feedback",
     "Hit",
     "Imported",
+    "LoadReport",
     "Match",
     "Pool",
     "Report",
@@ -30,6 +33,7 @@ __all__ = [
     "explain",
     "gate",
     "import_judgements",
+    "load_test",
     "pool",
     "search",
     "tune",

@@ -35,6 +35,7 @@ COMMANDS = {
     "explain": "Show why a document matches a query, or does not, token by token",
     "evaluate": "Measure deployed indices, models, bundles and run files on judged queries",
     "tune": "Choose search settings and pruning of a deployed index by judged queries",
+    "loadtest": "Measure search times of a deployed index under load",
     "compare": "Compare run files, with significance tests",
     "judge": "Collect documents to judge, and import the judgements",
     "status": "Show the deployments of a cluster and whether they are ready",
