@@ -1,6 +1,7 @@
 from .cluster.client import Answer, Cluster, open_cluster
 from .health.doctor import doctor
 from .health.heal import Healed, heal
+from .health.metrics import metrics_text
 from .health.status import drift_from, status
 from .health.unclaimed import other_problems
 from .importing.fetch import from_cluster
@@ -14,6 +15,7 @@ from .operate.deploy import ModelOptions, Upgrade, deploy
 from .operate.deploy_result import DeployResult
 from .operate.rollback import RollbackResult, rollback
 from .operate.undeploy import UndeployResult, undeploy
+from .operations.optimise import Optimised, optimise
 
 __all__ = [
     "Answer",
@@ -25,6 +27,7 @@ __all__ = [
     "Healed",
     "IndexResult",
     "ModelOptions",
+    "Optimised",
     "RollbackResult",
     "Serving",
     "UndeployResult",
@@ -37,10 +40,12 @@ __all__ = [
     "index_documents",
     "infer_mapping",
     "load_rows",
+    "metrics_text",
     "node_down",
     "node_status",
     "node_up",
     "open_cluster",
+    "optimise",
     "other_problems",
     "query_encoder",
     "read_deployment",

@@ -12,6 +12,7 @@ from .serving.settings import Feedback, Setting
 from .tuning.result.plan import TuningPlan
 from .tuning.tune import tune
 from .why_not import WhyNot
+from .workload.write_workload import Workload, write_workload
 
 __all__ = [
     "Comparison",
@@ -28,6 +29,7 @@ __all__ = [
     "Setting",
     "TuningPlan",
     "WhyNot",
+    "Workload",
     "compare",
     "evaluate",
     "explain",
@@ -37,4 +39,5 @@ __all__ = [
     "pool",
     "search",
     "tune",
+    "write_workload",
 ]

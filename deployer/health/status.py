@@ -18,6 +18,7 @@ from osparse.deployer.load.bundle_store import chunk_ids, stored_parts
 from osparse.deployer.mlcommons.api import MLCommons
 from osparse.deployer.mlcommons.failures import remedy
 from osparse.deployer.names import BUNDLES_INDEX
+from osparse.deployer.operations.seismic import SeismicStatus, read_seismic
 from osparse.deployer.plan import ENCODER, TOKENIZER, Made
 from osparse.errors import AccessError, ClusterBusyError, ClusterError, ClusterUnreachableError, OsparseError
 
@@ -60,6 +61,8 @@ class DeploymentStatus:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What is worth knowing and no fault."""
+    seismic: SeismicStatus | None = None
+    """Of a ``sparse_vector`` field that is open."""
 
     @property
     def ready(self) -> bool:
@@ -79,6 +82,7 @@ class DeploymentStatus:
             f"  bundle {d.bundle}, fingerprint {d.fingerprint[:12]}, idf {d.idf_version}, mode {d.mode}, "
             f"{d.vector}{' in pieces' if d.chunks else ''}, {d.key_style} feature names, {self._content}",
             *(f"  {model}" for model in self.models),
+            *([f"  {self.seismic}"] if self.seismic is not None else []),
             *(f"  note: {note}" for note in self.notes),
             *(f"  problem: {problem}" for problem in self.problems),
         ]
@@ -143,6 +147,7 @@ def _examined(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentS
         problems.insert(0, f"the index is closed and answers nothing; {api.opening_advice(name)}")
     else:
         problems += document_problems(api, name, deployment)
+    approximate = documents is not None and deployment.vector == "sparse_vector"
     return DeploymentStatus(
         index=name,
         aliases=aliases,
@@ -154,6 +159,7 @@ def _examined(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentS
         broken_pipelines=[*broken],
         problems=problems,
         notes=notes,
+        seismic=read_seismic(api, name, deployment.field) if approximate else None,
     )
 
 
