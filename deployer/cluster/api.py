@@ -69,11 +69,22 @@ class ClusterApi:
         answer = self.cluster.request("GET", "/_nodes/os,settings", params=params)
         return dict(_object(answer).get("nodes", {}))
 
+    def node_processors(self) -> list[int]:
+        """Processors that each node may use."""
+        params = {"filter_path": "nodes.*.os.allocated_processors"}
+        nodes = _object(self.cluster.request("GET", "/_nodes/os", params=params)).get("nodes", {})
+        return [int(node["os"]["allocated_processors"]) for node in nodes.values()]
+
     def settings(self) -> dict[str, str]:
         """Every cluster setting in force, flat: transient over persistent over default."""
         params = {"include_defaults": "true", "flat_settings": "true"}
         body = _object(self.cluster.request("GET", "/_cluster/settings", params=params))
         return {**body.get("defaults", {}), **body.get("persistent", {}), **body.get("transient", {})}
+
+    def persistent_settings(self) -> dict[str, str]:
+        """The cluster settings that somebody has set for good, flat."""
+        body = _object(self.cluster.request("GET", "/_cluster/settings", params={"flat_settings": "true"}))
+        return dict(body.get("persistent", {}))
 
     def put_settings(self, body: Mapping[str, Any]) -> None:
         self.cluster.request("PUT", "/_cluster/settings", body=body)

@@ -12,9 +12,11 @@ from typing import Any
 from osparse.contracts.deployment import Deployment
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
+from osparse.deployer.index.seismic_parameters import threshold_of
+from osparse.deployer.index.seismic_threads import THREADS
 from osparse.deployer.load.read_deployment import read_deployment
 from osparse.deployer.operations.segments import Segment, force_merge, read_segments
-from osparse.deployer.operations.seismic import split_segments, threshold_of, warm_up_seismic
+from osparse.deployer.operations.seismic import split_segments, warm_up_seismic
 from osparse.deployer.operations.warm_up import warm_up
 from osparse.errors import ClusterError, InputError
 from osparse.opensearch_templates import render
@@ -23,8 +25,6 @@ log = logging.getLogger("osparse.deployer.operations.optimise")
 
 LARGEST_SEGMENT = 5_000_000_000
 """Bytes: Lucene's own merges make no larger segment, and a larger one is only merged again when half is deleted."""
-THREADS = "plugins.neural_search.sparse.algo_param.index_thread_qty"
-"""Cluster setting: threads that build the clusters of a SEISMIC segment; 1 unless it is set."""
 MOST_THREADS = 1024
 
 
@@ -160,9 +160,9 @@ def _threads(api: ClusterApi, threads: int | None) -> Iterator[None]:
     if threads is None:
         yield
         return
-    before = api.settings().get(THREADS, "1")
+    before = api.persistent_settings().get(THREADS)
     api.put_settings(render("cluster_settings_ml", settings={THREADS: threads}))
     try:
         yield
     finally:
-        api.put_settings(render("cluster_settings_ml", settings={THREADS: int(before)}))
+        api.put_settings(render("cluster_settings_ml", settings={THREADS: before}))

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.shards import check_shards
+from osparse.deployer.index.seismic_parameters import threshold_of
 from osparse.deployer.operations.segments import Segment, read_segments
 from osparse.errors import ClusterError
 
-DEFAULT_THRESHOLD = 1_000_000
-"""Of the server, where a mapping names none."""
 STATISTICS = "plugins.neural_search.stats_enabled"
 BREAKER = "plugins.neural_search.circuit_breaker.limit"
 _KB = 1024
@@ -64,12 +62,6 @@ def read_seismic(api: ClusterApi, index: str, field: str) -> SeismicStatus:
         threshold, len(large), len(small), sum(s.documents for s in large) / documents if documents else 0.0,
         memory, queries, api.settings().get(BREAKER, "10%"),
     )  # fmt: skip
-
-
-def threshold_of(mappings: Mapping[str, Any], field: str) -> int:
-    """``approximate_threshold`` of a field at the top of a mapping."""
-    method = mappings.get("properties", {}).get(field, {}).get("method", {})
-    return int(method.get("parameters", {}).get("approximate_threshold", DEFAULT_THRESHOLD))
 
 
 def split_segments(segments: Sequence[Segment], threshold: int) -> tuple[list[Segment], list[Segment]]:

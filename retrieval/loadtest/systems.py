@@ -115,9 +115,10 @@ def _system(searcher: Searcher, name: str, texts: Sequence[str], lang: str | Non
         return LoadSystem(name, str(setting), len(asked), _by_passes(searcher, setting, asked))
     sent = bodies(searcher, name, texts, lang)
     params = {} if name == "deployed" else {"search_pipeline": "_none"}
+    documents = "the language of each query" if lang is None else f"language {lang}"
     what = {
         "bm25": "match on the field of the query's language",
-        "filtered": f"plain, documents of {'the language of each query' if lang is None else f'language {lang}'}",
+        "filtered": f"{_forms(searcher, name).setting}, documents of {documents}",
         "deployed": f"as osparse search sends it: {searcher.setting}",
     }
     described = what.get(name) or str(_forms(searcher, name).setting)

@@ -93,7 +93,7 @@ def write_workload(
     check_index_name(created)
     if api.get_mapping(created):
         raise InputError(
-            f"{created} exists on {cluster.url}, and a workload deletes the index of its name; give `name`"
+            f"{created} exists on {cluster.url}, and a workload deletes the index of its name; give another `name`"
         )
     sent = {one: bodies(searcher, one, list(texts)) for one in systems}
     if empty := [one for one, made in sent.items() if not made]:

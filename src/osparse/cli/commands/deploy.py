@@ -50,6 +50,9 @@ osparse deploy build/bundle2 --cluster http://localhost:9210 --index products --
 @click.option("--carry-aliases", is_flag=True, help="Beside another bundle: move the old index's other aliases along.")
 @click.option("--field", type=click.Choice(["rank_features", "sparse_vector", "semantic"]),
               help="Field type: exact, SEISMIC, or self-encoding.  [default: rank_features]")  # fmt: skip
+@click.option("--seismic-threshold", type=click.IntRange(1), metavar="N",
+              help="With --field sparse_vector: segments of N documents and more are searched approximately.  "
+              "[default: 1,000,000, or that of the index before]")  # fmt: skip
 @click.option("--chunk-text/--no-chunk-text", default=None,
               help="Encode long texts in pieces; the best piece counts (ml-commons).")  # fmt: skip
 @click.option("--two-phase/--no-two-phase", default=None,
@@ -105,7 +108,7 @@ def deploy_command(
     if gate_dataset is None and idle:
         raise InputError(f"{' and '.join(idle)} {'go' if len(idle) > 1 else 'goes'} with --gate DATASET; give that too")
     chosen = ("field", "chunk_text", "two_phase", "hybrid", "prune_ratio", "skip_existing", "ingest_batch",
-              "text_template", "shards", "replicas", "refresh_interval")  # fmt: skip
+              "text_template", "shards", "replicas", "refresh_interval", "seismic_threshold")  # fmt: skip
     options["text_template"] = _template(options.pop("text_field"), options.pop("template"))
     named = {name: value for name in chosen if (value := options.pop(name)) is not None}
     choices = {**named, **_unpruned(options.pop("no_prune"), named)}
