@@ -51,7 +51,7 @@ def test_an_exact_search_has_recall_1_and_a_lossy_one_what_it_lost(
     """A search that loses its first n of N hits has recall (N - n) / N."""
     searcher = served(cluster, bundle)
     asked = sample_queries(cluster, "products", 8)
-    assert len(asked) == 8
+    assert 5 <= len(asked) <= 8, "a document without a text makes no query"
     exact = recall(searcher, asked)
     assert exact.mean == exact.lowest == 1.0 and exact.queries == len(set(asked))
     whole = Passes.hits
