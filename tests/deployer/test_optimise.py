@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -158,12 +159,11 @@ def parsed(text: str) -> dict[tuple[str, str], float]:
     for line in text.splitlines():
         assert GRAMMAR.fullmatch(line), line
     assert text.endswith("\n")
-    try:
-        from prometheus_client.parser import text_string_to_metric_families as families
-    except ImportError:
+    if importlib.util.find_spec("prometheus_client") is None:
         lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
         return {(name.partition("{")[0], name.partition("{")[2].rstrip("}")): float(v) for name, _, v in lines}
-    rows = [sample for family in families(text) for sample in family.samples]
+    families = importlib.import_module("prometheus_client.parser").text_string_to_metric_families(text)
+    rows = [sample for family in families for sample in family.samples]
     return {(s.name, ",".join(f'{k}="{v}"' for k, v in sorted(s.labels.items()))): s.value for s in rows}
 
 
