@@ -2,6 +2,7 @@ from .adopt.source_index import Adoption
 from .cluster.client import Answer, Cluster, open_cluster
 from .health.doctor import doctor
 from .health.heal import Healed, heal
+from .health.metrics import metrics_text
 from .health.status import drift_from, status
 from .health.unclaimed import other_problems
 from .importing.fetch import from_cluster
@@ -16,6 +17,7 @@ from .operate.deploy_options import ModelOptions, Upgrade
 from .operate.deploy_result import DeployResult
 from .operate.rollback import RollbackResult, rollback
 from .operate.undeploy import UndeployResult, undeploy
+from .segments.optimise import Optimised, optimise
 from .shards.encode import encode_documents
 from .shards.encode_result import EncodeResult
 
@@ -31,6 +33,7 @@ __all__ = [
     "Healed",
     "IndexResult",
     "ModelOptions",
+    "Optimised",
     "RollbackResult",
     "Serving",
     "UndeployResult",
@@ -44,10 +47,12 @@ __all__ = [
     "index_documents",
     "infer_mapping",
     "load_rows",
+    "metrics_text",
     "node_down",
     "node_status",
     "node_up",
     "open_cluster",
+    "optimise",
     "other_problems",
     "query_encoder",
     "read_deployment",

@@ -4,6 +4,8 @@ from .evaluator import evaluate
 from .explainer import Contrast, Explanation, explain
 from .judging.import_judgements import Imported, import_judgements
 from .judging.pool import Pool, pool
+from .loadtest.load_report import LoadReport
+from .loadtest.load_test import load_test
 from .quality_gate import gate
 from .report import Report
 from .searcher import Hit, Match, Searcher, search
@@ -11,6 +13,7 @@ from .serving.settings import Feedback, Setting
 from .tuning.result.plan import TuningPlan
 from .tuning.tune import tune
 from .why_not import WhyNot
+from .workload.write_workload import Workload, write_workload
 
 __all__ = [
     "Comparison",
@@ -19,6 +22,7 @@ __all__ = [
     "Feedback",
     "Hit",
     "Imported",
+    "LoadReport",
     "Match",
     "Pool",
     "Report",
@@ -26,13 +30,16 @@ __all__ = [
     "Setting",
     "TuningPlan",
     "WhyNot",
+    "Workload",
     "adoption_gate",
     "compare",
     "evaluate",
     "explain",
     "gate",
     "import_judgements",
+    "load_test",
     "pool",
     "search",
     "tune",
+    "write_workload",
 ]

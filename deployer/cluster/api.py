@@ -20,6 +20,8 @@ _UNSEEN = (400, 403, 404, 405)
 """What a cluster answers whose user may not look at its index templates, or that has none."""
 _SIMULATED_AT_ONCE = 4
 """Documents in one simulation: the server encodes them in parallel, and refuses more than ten model calls at a time."""
+_MERGE_TIMEOUT = 3600
+"""Seconds: a SEISMIC index of millions of documents is built again while it is merged."""
 _EVERY_INDEX = "open,closed,hidden"
 """For ``expand_wildcards``: without it, closed and hidden indices are left out of what a wildcard names."""
 
@@ -69,11 +71,22 @@ class ClusterApi:
         answer = self.cluster.request("GET", "/_nodes/os,settings", params=params)
         return dict(_object(answer).get("nodes", {}))
 
+    def node_processors(self) -> list[int]:
+        """Processors that each node may use."""
+        params = {"filter_path": "nodes.*.os.allocated_processors"}
+        nodes = _object(self.cluster.request("GET", "/_nodes/os", params=params)).get("nodes", {})
+        return [int(node["os"]["allocated_processors"]) for node in nodes.values()]
+
     def settings(self) -> dict[str, str]:
         """Every cluster setting in force, flat: transient over persistent over default."""
         params = {"include_defaults": "true", "flat_settings": "true"}
         body = _object(self.cluster.request("GET", "/_cluster/settings", params=params))
         return {**body.get("defaults", {}), **body.get("persistent", {}), **body.get("transient", {})}
+
+    def persistent_settings(self) -> dict[str, str]:
+        """The cluster settings that somebody has set for good, flat."""
+        body = _object(self.cluster.request("GET", "/_cluster/settings", params={"flat_settings": "true"}))
+        return dict(body.get("persistent", {}))
 
     def put_settings(self, body: Mapping[str, Any]) -> None:
         self.cluster.request("PUT", "/_cluster/settings", body=body)
@@ -189,7 +202,7 @@ class ClusterApi:
     def force_merge(self, name: str, segments: int) -> None:
         """Bring each shard into at most so many segments; returns when that is done."""
         path, params = f"/{_q(name)}/_forcemerge", {"max_num_segments": str(segments)}
-        self.cluster.request("POST", path, params=params, repeatable=True, timeout=3600)
+        self.cluster.request("POST", path, params=params, repeatable=True, timeout=_MERGE_TIMEOUT)
 
     def store_size(self, name: str) -> int:
         """Bytes of the primary shards."""

@@ -19,6 +19,7 @@ from osparse.deployer.mlcommons.api import MLCommons
 from osparse.deployer.mlcommons.failures import remedy
 from osparse.deployer.names import BUNDLES_INDEX
 from osparse.deployer.plan import ENCODER, TOKENIZER, Made
+from osparse.deployer.segments.seismic import SeismicStatus, read_seismic
 from osparse.errors import AccessError, ClusterBusyError, ClusterError, ClusterUnreachableError, OsparseError
 
 
@@ -60,6 +61,8 @@ class DeploymentStatus:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What is worth knowing and no fault."""
+    seismic: SeismicStatus | None = None
+    """Of a ``sparse_vector`` field that is open."""
 
     @property
     def ready(self) -> bool:
@@ -79,6 +82,7 @@ class DeploymentStatus:
             f"  bundle {d.bundle}, fingerprint {d.fingerprint[:12]}, idf {d.idf_version}, mode {d.mode}, "
             f"{d.vector}{_long_texts(d)}, {d.key_style} feature names, {self._content}",
             *(f"  {model}" for model in self.models),
+            *([f"  {self.seismic}"] if self.seismic is not None else []),
             *(f"  note: {note}" for note in self.notes),
             *(f"  problem: {problem}" for problem in self.problems),
         ]
@@ -150,6 +154,7 @@ def _examined(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentS
         problems.insert(0, f"the index is closed and answers nothing; {api.opening_advice(name)}")
     else:
         problems += document_problems(api, name, deployment)
+    approximate = documents is not None and deployment.vector == "sparse_vector"
     return DeploymentStatus(
         index=name,
         aliases=aliases,
@@ -161,6 +166,7 @@ def _examined(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentS
         broken_pipelines=[*broken],
         problems=problems,
         notes=notes,
+        seismic=read_seismic(api, name, deployment.field) if approximate else None,
     )
 
 

@@ -46,6 +46,9 @@ class Serving:
     """Copies of each shard, at least 0; None lets the cluster keep one where it has a second node."""
     refresh_interval: str | None = None
     """How soon what is written can be found, as the server writes it ("5s", "1m", "-1" for never); None leaves it."""
+    seismic_threshold: int | None = None
+    """Documents of a segment, at least 1, from which on a ``sparse_vector`` field is searched approximately; None takes
+    that of the index that is replaced, or the server's 1,000,000."""
 
     @property
     def vector_field(self) -> str:
@@ -120,6 +123,10 @@ def _impossible(serving: Serving, bundle: Bundle) -> list[str]:
         problems.append(f"`shards` must be at least 1, got {serving.shards}")
     if serving.replicas is not None and serving.replicas < 0:
         problems.append(f"`replicas` must be at least 0, got {serving.replicas}")
+    if serving.seismic_threshold is not None and serving.seismic_threshold < 1:
+        problems.append(f"`seismic_threshold` must be at least 1, got {serving.seismic_threshold}")
+    if serving.seismic_threshold is not None and serving.field != "sparse_vector":
+        problems.append(f"`seismic_threshold` goes with `field=sparse_vector`, not with `field={serving.field}`")
     if serving.refresh_interval is not None and not re.fullmatch(INTERVAL, serving.refresh_interval):
         problems.append(f"`refresh_interval` must be a time such as 5s or 1m, or -1, got {serving.refresh_interval!r}")
     if serving.field == "sparse_vector" and bundle.vocabulary > SEISMIC_IDS:

@@ -35,6 +35,7 @@ from osparse.deployer.index.index_step import ServingIndex, deployment_of
 from osparse.deployer.index.kept_options import settle
 from osparse.deployer.index.layout import Serving, check_serving
 from osparse.deployer.index.pipeline_steps import FusingPipeline, IngestPipeline, SearchPipeline
+from osparse.deployer.index.seismic_threads import SeismicThreads
 from osparse.deployer.index.user_mapping import UserMapping, mapping_of_index, read_user_mapping
 from osparse.deployer.load.bundle_store import StoreParts, part_file
 from osparse.deployer.mlcommons.api import MLCommons
@@ -276,6 +277,7 @@ def _serving_steps(survey: Survey, options: ModelOptions) -> list[Step]:
         StoreParts(api, bundle, ("tokenizer", *seen)),
         *([ingest] if deployment.ingest_pipeline else []),
         SearchPipeline(api, bundle, serving),
+        *([SeismicThreads(api, options.allow_settings)] if deployment.vector == "sparse_vector" else []),
         index,
     ]
 

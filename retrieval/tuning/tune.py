@@ -10,10 +10,11 @@ from pathlib import Path
 from osparse.contracts.bundle import Bundle
 from osparse.deployer.cluster.client import Cluster
 from osparse.errors import InputError
+from osparse.io.files import output_folder
 from osparse.retrieval.tuning.applying.apply_plan import apply_plan
 from osparse.retrieval.tuning.budgets import parse_budgets
 from osparse.retrieval.tuning.measure import measure_finalists
-from osparse.retrieval.tuning.result.output import check_output, write_output
+from osparse.retrieval.tuning.result.output import FILES, write_output
 from osparse.retrieval.tuning.result.plan import TuningPlan
 from osparse.retrieval.tuning.search import Search, finalists
 from osparse.retrieval.tuning.subject import read_subject
@@ -60,7 +61,7 @@ def tune(
     budgets = parse_budgets(budget)
     if not minutes > 0:
         raise InputError(f"`minutes` must be above 0, got {minutes:g}")
-    folder = check_output(output, overwrite)
+    folder = output_folder(output, FILES, overwrite)
     subject = read_subject(cluster, index, Path(dataset), seed)
     search = Search(subject.ranker, subject.validation, subject.cost, subject.base, subject.abilities)
     seconds = minutes * 60 * SEARCHED - (time.monotonic() - started)

@@ -24,10 +24,10 @@ PUBLIC = {
         prepare_baseline score score_candidates train_tokenizer
     """,
     "osparse.deployer": """
-        Adoption Answer Cluster DeletionRow DeployResult DocumentRow EncodeResult Gate Healed IndexResult ModelOptions RollbackResult
-        Serving UndeployResult Upgrade deploy doctor drift_from encode_documents from_cluster heal index_documents infer_mapping
-        load_rows node_down node_status node_up
-        open_cluster other_problems query_encoder read_deployment rollback status undeploy
+        Adoption Answer Cluster DeletionRow DeployResult DocumentRow EncodeResult Gate Healed IndexResult ModelOptions
+        Optimised RollbackResult Serving UndeployResult Upgrade deploy doctor drift_from encode_documents from_cluster
+        heal index_documents infer_mapping load_rows metrics_text node_down node_status node_up open_cluster optimise
+        other_problems query_encoder read_deployment rollback status undeploy
     """,
     "osparse.masked_lm": """
         Architecture BERT DISTILBERT ELECTRA GTE MODERNBERT ROBERTA load_masked_lm
@@ -37,8 +37,9 @@ PUBLIC = {
         Verification compare_quantizations from_files import_model package result verify
     """,
     "osparse.retrieval": """
-        Comparison Contrast Explanation Feedback Hit Imported Match Pool Report Searcher Setting TuningPlan WhyNot
-        adoption_gate compare evaluate explain gate import_judgements pool search tune
+        Comparison Contrast Explanation Feedback Hit Imported LoadReport Match Pool Report Searcher Setting
+        TuningPlan WhyNot Workload adoption_gate compare evaluate explain gate import_judgements load_test pool search
+        tune write_workload
     """,
     "osparse.trainer": """
         TrainConfig losses plan run_folder train

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from osparse.errors import InputError
+from osparse.io.files import output_folder
 from osparse.retrieval.serving.settings import Feedback, Hybrid, Pruning, QueryWeights, Setting, TwoPhase
 from osparse.retrieval.tuning.budgets import parse_budget, parse_budgets
 from osparse.retrieval.tuning.halving import Halving, Trial, dominates, layered, rungs
 from osparse.retrieval.tuning.questions import Question, values
 from osparse.retrieval.tuning.result.choice import Point, choose, front, p_values, verdict
-from osparse.retrieval.tuning.result.output import check_output, page, write_output
+from osparse.retrieval.tuning.result.output import FILES, page, write_output
 from osparse.retrieval.tuning.result.plan import TuningPlan
 from osparse.retrieval.tuning.search import PRUNED, Search, finalists
 from osparse.retrieval.tuning.space import Abilities, combined, stages
@@ -231,7 +232,7 @@ def test_a_plan_survives_its_file_and_shows_the_steps(tmp_path: Path) -> None:
 
 def test_the_output_folder(tmp_path: Path) -> None:
     made = plan([PRESENT, point(2, 0.6, 9, 90)])
-    folder = check_output(tmp_path / "out", False)
+    folder = output_folder(tmp_path / "out", FILES, False)
     assert folder is not None
     write_output(folder, made)
     assert (folder / "front.png").read_bytes().startswith(b"\x89PNG")
@@ -239,10 +240,10 @@ def test_the_output_folder(tmp_path: Path) -> None:
     assert "better &lt;b&gt;" in html and "http" not in html and "data:image/png;base64," in html
     assert (folder / "table.txt").read_text() == f"{made}\n"
     with pytest.raises(InputError, match="exists; pass `overwrite=True`"):
-        check_output(folder, False)
-    assert check_output(folder, True) == folder and check_output(None, False) is None
+        output_folder(folder, FILES, False)
+    assert output_folder(folder, FILES, True) == folder and output_folder(None, FILES, False) is None
     with pytest.raises(InputError, match="is a file"):
-        check_output(folder / "plan.json", True)
+        output_folder(folder / "plan.json", FILES, True)
     assert "<img" not in page(made, b"")
 
 

@@ -23,6 +23,9 @@ DEFAULTS = {
     "plugins.ml_commons.native_memory_threshold": "90",
     "plugins.ml_commons.jvm_heap_memory_threshold": "85",
     "plugins.ml_commons.max_model_on_node": "10",
+    "plugins.neural_search.stats_enabled": "false",
+    "plugins.neural_search.circuit_breaker.limit": "10%",
+    "plugins.neural_search.sparse.algo_param.index_thread_qty": "1",
 }
 OPEN = {
     "plugins.ml_commons.only_run_on_ml_node": "false",
@@ -65,6 +68,10 @@ class State:
         self.index_templates: dict[str, dict[str, Any]] = {}
         self.legacy: dict[str, dict[str, Any]] = {}
         self.scrolls: dict[str, tuple[int, int, list[dict[str, Any]]]] = {}
+        self.merged: dict[str, int] = {}
+        self.warmed: list[str] = []
+        self.threads_at_merge: list[str | None] = []
+        self.breaker_full = False
         self.lock = threading.RLock()
         self._later: list[tuple[float, Callable[[], None]]] = []
         self._ids = 0

@@ -16,6 +16,7 @@ import numpy as np
 
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.load.bulk import Line, send_bulk
+from osparse.deployer.segments.segments import force_merge
 from osparse.errors import ClusterError
 from osparse.io.progress import progress
 from osparse.opensearch_templates import render
@@ -88,7 +89,7 @@ def measured_copies(
             api.create_index(name, _body(api, concrete))
             copies[choice] = name
             fill(api, concrete, name, field, choice)
-            merge(api, name)
+            force_merge(api, name)  # sizes and times of several indices can then be compared
             if 2 * time.monotonic() - begun > deadline:
                 break
         yield copies
@@ -103,12 +104,6 @@ def remove_copies(api: ClusterApi, alias: str) -> None:
         if COPY_META_KEY in meta:
             log.info("deleting %s, which an interrupted run left", name)
             api.delete_index(name)
-
-
-def merge(api: ClusterApi, index: str) -> None:
-    """Bring the index into one segment, so that sizes and times of several indices can be compared."""
-    api.force_merge(index, 1)
-    api.refresh(index)
 
 
 def _body(api: ClusterApi, concrete: str) -> dict[str, Any]:

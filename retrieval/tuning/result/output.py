@@ -8,7 +8,7 @@ import logging
 from html import escape
 from pathlib import Path
 
-from osparse.errors import InputError, MissingExtraError
+from osparse.errors import MissingExtraError
 from osparse.io.files import write_atomic
 from osparse.plugins.extras import require
 from osparse.retrieval.tuning.result.choice import Point, front
@@ -19,19 +19,6 @@ log = logging.getLogger("osparse.retrieval.tuning.result.output")
 FILES = ("plan.json", "table.txt", "front.png", "index.html")
 WIDTH, HEIGHT, DPI = 9.0, 5.0, 110
 INK = "#1a1a1a"
-
-
-def check_output(output: Path | str | None, overwrite: bool) -> Path | None:
-    """Raises :class:`InputError` where the folder holds another run's files and may not be overwritten."""
-    if output is None:
-        return None
-    folder = Path(output)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; `output` must be a folder")
-    taken = [folder / name for name in FILES if (folder / name).exists()]
-    if taken and not overwrite:
-        raise InputError(f"{taken[0]} exists; pass `overwrite=True` to replace it, or another `output`")
-    return folder
 
 
 def write_output(folder: Path, plan: TuningPlan) -> None:

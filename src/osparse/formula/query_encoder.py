@@ -35,3 +35,8 @@ class QueryEncoder:
 
     def encode(self, text: str) -> dict[str, float]:
         return {self.lexicon.tokens[i]: float(self.lexicon.idf[i]) for i in self.ids(text)}
+
+    def count_unknown(self, text: str) -> tuple[int, int]:
+        """Tokens of a text, and how many of them have no weight: out of the vocabulary, or of weight 0."""
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return len(ids), sum(i in self._special or not self.lexicon.idf[i] > 0 for i in ids)

@@ -63,6 +63,9 @@ osparse deploy build/bundle --cluster http://localhost:9210 --index products --f
 @click.option("--carry-aliases", is_flag=True, help="Beside another bundle: move the old index's other aliases along.")
 @click.option("--field", type=click.Choice(["rank_features", "sparse_vector", "semantic"]),
               help="Field type: exact, SEISMIC, or self-encoding.  [default: rank_features]")  # fmt: skip
+@click.option("--seismic-threshold", type=click.IntRange(1), metavar="N",
+              help="With --field sparse_vector: segments of N documents and more are searched approximately.  "
+              "[default: 1,000,000, or that of the index before]")  # fmt: skip
 @click.option("--long-texts", type=click.Choice(["cut", "windows", "nested"]),
               help="A text longer than the encoder reads: its beginning; one vector of all its windows (client); or "
               "pieces, of which the best counts.  [default: cut]")  # fmt: skip
@@ -129,7 +132,7 @@ def deploy_command(
         raise InputError(f"{' and '.join(idle)} {'go' if len(idle) > 1 else 'goes'} with --gate DATASET; give that too")
     adoption = _adoption(source, from_profile, changed_field, replace_index, gate_query)
     chosen = ("field", "chunk_text", "two_phase", "hybrid", "prune_ratio", "skip_existing", "ingest_batch",
-              "text_template", "shards", "replicas", "refresh_interval")  # fmt: skip
+              "text_template", "shards", "replicas", "refresh_interval", "seismic_threshold")  # fmt: skip
     options["text_template"] = _template(options.pop("text_field"), options.pop("template"))
     named = {name: value for name in chosen if (value := options.pop(name)) is not None}
     long_texts = _long_texts(options.pop("long_texts"), options.pop("window_weight"), named)
