@@ -1,6 +1,7 @@
 from .compare import Comparison, compare
 from .evaluator import evaluate
 from .explainer import Contrast, Explanation, explain
+from .html_report.make import WrittenPage, write_html_report
 from .judging.import_judgements import Imported, import_judgements
 from .judging.pool import Pool, pool
 from .quality_gate import gate
@@ -25,6 +26,7 @@ __all__ = [
     "Setting",
     "TuningPlan",
     "WhyNot",
+    "WrittenPage",
     "compare",
     "evaluate",
     "explain",
@@ -33,4 +35,5 @@ __all__ = [
     "pool",
     "search",
     "tune",
+    "write_html_report",
 ]

@@ -37,7 +37,7 @@ PUBLIC = {
     """,
     "osparse.retrieval": """
         Comparison Contrast Explanation Feedback Hit Imported Match Pool Report Searcher Setting TuningPlan WhyNot
-        compare evaluate explain gate import_judgements pool search tune
+        WrittenPage compare evaluate explain gate import_judgements pool search tune write_html_report
     """,
     "osparse.trainer": """
         TrainConfig losses plan run_folder train
