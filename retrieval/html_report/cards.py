@@ -18,7 +18,7 @@ from osparse.retrieval.html_report.weight_source import WeightSource
 from osparse.retrieval.searcher import matches
 
 HITS, ANSWERS, EXPANSIONS = 3, 2, 8
-"""Shown of one query: hits of each system, answers, and expansions of each first hit."""
+"""Shown of one query: hits of each system, answers, and expansions of each first hit of a full card."""
 BATCH = 250
 """Queries whose documents are held in memory together."""
 ENCODED = 60
@@ -43,7 +43,7 @@ class Document:
     words: list[str]
     """That the baseline matches."""
     expansions: list[tuple[str, float]] = field(default_factory=list)
-    """Its largest weights on tokens that are not in its text; of first hits only."""
+    """Its largest weights on tokens that are not in its text; of first hits of full cards only."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,14 @@ class CardMaker:
     matcher: WordMatcher
     encoder: UnprunedEncoder | None
 
-    def cards(self, outcomes: Sequence[Outcome]) -> Iterator[Card]:
-        """In the order given; the first lost ones get the ranks of missing tokens too."""
-        encoded = [outcome for outcome in outcomes if outcome.gain < 0][:ENCODED]
+    def cards(self, outcomes: Sequence[Outcome], full: int) -> Iterator[Card]:
+        """In the order given; the first lost ones get the ranks of missing tokens too.
+
+        Args:
+            full: So many cards, from the first on, have the other expansions of their first hits.
+        """
+        with_expansions = {id(outcome) for outcome in outcomes[:full]}
+        encoded = {id(outcome) for outcome in [outcome for outcome in outcomes if outcome.gain < 0][:ENCODED]}
         with progress("explain queries", len(outcomes), "queries") as bar:
             for start in range(0, len(outcomes), BATCH):
                 batch = outcomes[start : start + BATCH]
@@ -82,8 +87,9 @@ class CardMaker:
                 words = self.matcher.matched([(outcome, asked[id(outcome)]) for outcome in batch], texts)
                 tokens_of = cache(partial(self._literal, texts))
                 for outcome in batch:
-                    view = _View(self.source, texts, langs, words, tokens_of, outcome)
-                    yield self._card(view, any(outcome is one for one in encoded))
+                    expansions = EXPANSIONS if id(outcome) in with_expansions else 0
+                    view = _View(self.source, texts, langs, words, tokens_of, outcome, expansions)
+                    yield self._card(view, id(outcome) in encoded)
                     bar.advance()
 
     def _card(self, view: _View, encode: bool) -> Card:
@@ -126,9 +132,10 @@ class _View:
         words: Mapping[tuple[str, str], list[str]],
         tokens_of: Callable[[str], frozenset[str]],
         outcome: Outcome,
+        expansions: int,
     ) -> None:
         self.outcome, self.texts, self.words, self.tokens_of = outcome, texts, words, tokens_of
-        self._source, self._langs = source, langs
+        self._source, self._langs, self._expansions = source, langs, expansions
         self.query = source.query(outcome.text)
 
     def hits(self, ranking: Ranking) -> list[Document]:
@@ -148,7 +155,7 @@ class _View:
             baseline_rank=outcome.baseline_rank(document_id),
             matched=[(m.token, m.contribution, m.token in literal) for m in matches(self.query, weights)],
             words=self.words.get((outcome.id, document_id), []),
-            expansions=sorted(others, key=lambda pair: (-pair[1], pair[0]))[:EXPANSIONS] if first else [],
+            expansions=sorted(others, key=lambda pair: (-pair[1], pair[0]))[: self._expansions] if first else [],
         )
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from osparse.retrieval.html_report.cards import Card, Document
 
-LIMIT = 4_200_000
-"""Bytes of the embedded data; the page around it has less than 0.5 MB, so the file is below 5 MB."""
-TEXT = 220
+LIMIT = 4_700_000
+"""Bytes of the embedded data; the page around it has less than 0.2 MB, so the file is below 5 MB."""
+TEXT = 180
 """Characters shown of a document."""
-TOKENS = 12
+TOKENS = 10
 """Matched tokens shown of a document."""
 
 
@@ -32,7 +32,7 @@ class Embedded:
 
     def add(self, cards: Iterable[Card]) -> None:
         for card in cards:
-            if self._bytes + _worst_case(card) <= self._limit * 0.9:
+            if self._bytes + _worst_case(card) <= self._limit * 0.92:
                 self._append(self._row(card))
             elif self._bytes + len(card.outcome.text.encode()) + 200 <= self._limit:
                 self.without_hits += 1

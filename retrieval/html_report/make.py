@@ -116,7 +116,7 @@ def write_html_report(
     chosen = _ordered(outcomes, lost, won)
     cards = list[Card]()
     embedded = Embedded(list(dict.fromkeys(outcome.direction for outcome in outcomes)))
-    for card in maker.cards(chosen):
+    for card in maker.cards(chosen, full=len(lost) + len(won)):
         embedded.add([card])
         cards += [card] if len(cards) < len(lost) + len(won) else []
     statistics = source.statistics()

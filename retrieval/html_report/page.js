@@ -56,19 +56,21 @@
     if (body.childElementCount) return;
     if (!query.hits) { add(body, make("p", "quiet", "The hits of this query were left out to keep the file small.")); return; }
     add(body, add(make("p", "quiet"), query.id + " \u00b7 " + data.directions[query.direction]));
-    add(body, chips("query weights", query.weights.map(([token, weight]) => chip(data.tokens[token], "own", weight))) ||
+    add(body, chips("query weights", query.weights.map(([token, weight]) => chip(data.tokens[token], "plain", weight))) ||
       make("p", "quiet", "no token of the query is in the vocabulary"));
+    const reasons = make("div", "systems");
     if (query.needed) {
-      add(body, make("h3", "", "Query tokens that the answer lacks"), table(
-        ["token", "query weight", "weight before pruning", "rank before pruning"],
+      add(reasons, add(make("div"), make("h3", "", "Query tokens that the answer lacks"), table(
+        ["token", "query weight", "before pruning", "rank"],
         query.needed.map(([token, own, weight, rank]) => [data.tokens[token], short(own),
-          weight === null ? "not known" : rank === null ? "0" : short(weight), rank === null ? "" : String(rank)])));
+          weight === null ? "not known" : rank === null ? "0" : short(weight), rank === null ? "" : rank.toLocaleString("en")]))));
     }
-    if (query.cut) add(body, make("p", "", "The answer is cut at " + query.cut[0] + " of " + query.cut[1] + " tokens. Not read: \u201c" + query.cut[2] + "\u201d"));
     if (query.contrast) {
-      add(body, make("h3", "", "First hit against the answer"), table(["token", "first hit scores more by"],
-        query.contrast.map(([token, part]) => [data.tokens[token], signed(part)])));
+      add(reasons, add(make("div"), make("h3", "", "First hit against the answer"), table(["token", "first hit scores more by"],
+        query.contrast.map(([token, part]) => [data.tokens[token], signed(part)]))));
     }
+    if (reasons.childElementCount) add(body, reasons);
+    if (query.cut) add(body, make("p", "", "The answer is cut at " + query.cut[0] + " of " + query.cut[1] + " tokens. Not read: \u201c" + query.cut[2] + "\u201d"));
     add(body, hitList(query.answers.length > 1 ? "Answers" : "Answer", query.answers, false));
     add(body, add(make("div", "systems"), hitList(data.system, query.hits, true), hitList(data.baseline, query.baseline, true)));
   };
@@ -80,7 +82,7 @@
     add(numbers, query.values[0].toFixed(2) + " against " + query.values[1].toFixed(2) + " ",
       make("b", difference < 0 ? "bad" : difference > 0 ? "good" : "", signed(difference)));
     const summary = add(make("summary"), make("span", "query", query.text + " "), numbers,
-      make("span", "why", data.directions[query.direction] + ": " + (query.reason || (difference === 0 ? "both do equally well" : ""))));
+      make("span", "why", data.directions[query.direction] + ": " + (query.reason || (difference !== 0 ? "" : query.values[0] > 0 ? "both do equally well" : "neither finds an answer"))));
     const body = make("div", "body");
     add(details, summary, body);
     details.query = query;

@@ -78,8 +78,9 @@ def why_won(outcome: Outcome, source: WeightSource, literal: frozenset[str], wor
         parts.append(f"by expansion to {_named(expanded)}")
     if own:
         parts.append(f"by {_named(own)} of its own text")
-    rank = outcome.baseline_rank(answer)
-    place = f"ranks it {_ordinal(rank)}" if rank is not None else "does not find it"
+    rank, hits = outcome.baseline_rank(answer), len(outcome.baseline_ranking)
+    missing = f"does not have it among its first {hits} hits" if hits else "finds nothing"
+    place = f"ranks it {_ordinal(rank)}" if rank is not None else missing
     shared = f", although it shares {_named(words_shared)}" if words_shared else ", with no word in common"
     found = f"The answer is ranked {_ordinal(outcome.rank(answer))} {' and '.join(parts)}".rstrip()
     return Reason("won", f"{found}; the baseline {place}{shared}.", answer)
@@ -116,7 +117,8 @@ def _main_reason(
 
 def _place(outcome: Outcome, answer: str) -> str:
     rank, other = outcome.rank(answer), outcome.baseline_rank(answer)
-    here = f"ranked {_ordinal(rank)}" if rank is not None else f"not among the first {len(outcome.ranking)} hits"
+    missing = f"not among the first {len(outcome.ranking)} hits" if outcome.ranking else "not found, as nothing is"
+    here = f"ranked {_ordinal(rank)}" if rank is not None else missing
     there = f"the baseline ranks it {_ordinal(other)}" if other is not None else "the baseline does not find it either"
     return f"The answer is {here}; {there}."
 

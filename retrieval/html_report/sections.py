@@ -59,12 +59,12 @@ def headline(report: Report, system: str) -> str:
     worse = [line.direction for line in rows if line.difference and line.difference.gain < 0 and _sure(line)]
     unsure = [line.direction for line in rows if not _sure(line)]
     said = [
-        f"{name} in {', '.join(directions)}"
+        f"{name} in " + ", ".join(f'<span class="nowrap">{escape(direction)}</span>' for direction in directions)
         for name, directions in (("better", better), ("worse", worse), ("not different beyond chance", unsure))
         if directions
     ]
-    text = f"{system} against {report.systems[0]['name']}, by {report.measures[0]}: {'; '.join(said)}."
-    return escape(text)
+    start = f"{system} against {report.systems[0]['name']}, by {report.measures[0]}:"
+    return f"{escape(start)} {'; '.join(said)}."
 
 
 def interval_chart(report: Report) -> str:
