@@ -53,18 +53,17 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], classes: Sequenc
 
 
 def headline(report: Report, system: str) -> str:
-    """In how many directions the system is better or worse than the baseline."""
-    rows = [line for line in report.rows if line.whole and line.system == system and line.difference is not None]
-    better = [line.direction for line in rows if line.difference and line.difference.gain > 0 and _sure(line)]
-    worse = [line.direction for line in rows if line.difference and line.difference.gain < 0 and _sure(line)]
-    unsure = [line.direction for line in rows if not _sure(line)]
-    said = [
-        f"{name} in " + ", ".join(f'<span class="nowrap">{escape(direction)}</span>' for direction in directions)
-        for name, directions in (("better", better), ("worse", worse), ("not different beyond chance", unsure))
-        if directions
-    ]
+    """In which directions the system is better or worse than the baseline, and by how much."""
+    kinds: dict[str, list[str]] = {"better": [], "worse": [], "not different beyond chance": []}
+    for line in report.rows:
+        if not line.whole or line.system != system or line.difference is None:
+            continue
+        gain, sure = line.difference.gain, line.difference.p_adjusted < LEVEL
+        kind = "not different beyond chance" if not sure else "better" if gain > 0 else "worse"
+        kinds[kind].append(f'<span class="nowrap">{escape(line.direction)} ({gain:+.3f})</span>')
     start = f"{system} against {report.systems[0]['name']}, by {report.measures[0]}:"
-    return f"{escape(start)} {'; '.join(said)}."
+    said = "; ".join(f"{kind} in {', '.join(directions)}" for kind, directions in kinds.items() if directions)
+    return f"{escape(start)} {said}."
 
 
 def interval_chart(report: Report) -> str:
@@ -220,10 +219,6 @@ def _counts(outcomes: Sequence[Outcome]) -> str:
 
 def _mean(line: Row, measure: str) -> tuple[float, float]:
     return line.figures[measure], line.margin
-
-
-def _sure(line: Row) -> bool:
-    return line.difference is not None and line.difference.p_adjusted < LEVEL
 
 
 def _ms(value: float | None) -> str:

@@ -33,6 +33,7 @@ from osparse.retrieval.html_report.embedded import Embedded
 from osparse.retrieval.html_report.load_test import read_load_test
 from osparse.retrieval.html_report.outcomes import Outcome, most_lost, most_won
 from osparse.retrieval.html_report.reasons import why_lost, why_won
+from osparse.retrieval.html_report.sections import headline
 from osparse.retrieval.html_report.weight_source import IndexStatistics, WeightSource
 
 Make = Callable[[str], Any]
@@ -73,6 +74,16 @@ def test_the_figures_are_those_of_evaluate(page: tuple[WrittenPage, str], data: 
         assert len(values) == row.queries and np.mean(values) == pytest.approx(row.figures["nDCG@10"], abs=1e-3)
         assert f"{row.figures['nDCG@10']:.3f} \u00b1{row.margin:.3f}" in text
     assert written.queries == len(report_world.QUERIES) and written.bytes == len(text.encode()) < 5_000_000
+
+
+def test_the_headline_says_what_the_tests_of_significance_say(page: tuple[WrittenPage, str]) -> None:
+    written, _ = page
+    (row, *_) = [row for row in written.evaluation.rows if row.difference is not None and row.whole]
+    for gain, p, words in ((0.25, 0.01, "better in"), (-0.25, 0.049, "worse in"), (0.25, 0.05, "not different beyond")):
+        difference = replace(row.difference, gain=gain, p_adjusted=p)  # type: ignore[type-var]
+        report = replace(written.evaluation, rows=[replace(row, difference=difference)])
+        text = headline(report, row.system)
+        assert words in text and f"{html.escape(row.direction)} ({gain:+.3f})" in text and text.count(" in ") == 1
 
 
 def test_no_text_is_read_as_markup_and_nothing_is_loaded(page: tuple[WrittenPage, str]) -> None:
