@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
+from pathlib import Path
 from string import Template
 
+from osparse.io.files import read_text
 from osparse.retrieval.html_report import sections
 from osparse.retrieval.html_report.embedded import Embedded
 from osparse.retrieval.html_report.load_test import LoadRow
@@ -101,4 +102,4 @@ def _template(name: str) -> Template:
 
 
 def _text(name: str) -> str:
-    return (files("osparse.retrieval.html_report") / name).read_text(encoding="utf-8")
+    return read_text(Path(__file__).with_name(name))
