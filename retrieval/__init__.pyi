@@ -2,6 +2,7 @@ from .adoption_gate import adoption_gate
 from .compare import Comparison, compare
 from .evaluator import evaluate
 from .explainer import Contrast, Explanation, explain
+from .html_report.make import WrittenPage, write_html_report
 from .judging.import_judgements import Imported, import_judgements
 from .judging.pool import Pool, pool
 from .loadtest.load_report import LoadReport
@@ -31,6 +32,7 @@ __all__ = [
     "TuningPlan",
     "WhyNot",
     "Workload",
+    "WrittenPage",
     "adoption_gate",
     "compare",
     "evaluate",
@@ -41,5 +43,6 @@ __all__ = [
     "pool",
     "search",
     "tune",
+    "write_html_report",
     "write_workload",
 ]

@@ -29,6 +29,8 @@ from osparse.retrieval.systems.system import Run, System
 log = logging.getLogger("osparse.retrieval.evaluator")
 
 BaselineName = Literal["bm25"]
+Rankings = dict[str, list[tuple[JudgedSet, Run]]]
+"""System -> its ranking of each judged set."""
 
 
 def evaluate(
@@ -103,7 +105,10 @@ def evaluate(
     if (stored := _stored_report(target, key, overwrite)) is not None and folder is None:
         return stored
     _check_run_files(folder, systems, overwrite)
-    report = _measured(benchmark, systems, measures, key, folder)
+    rankings: Rankings = {}
+    report = measure_systems(benchmark, systems, measures, key, rankings if folder is not None else None)
+    if folder is not None:
+        _write_runs(folder, benchmark, rankings)
     for note in report.notes:
         log.warning("%s", note)
     if target is not None:
@@ -144,23 +149,31 @@ def _name_apart(systems: Sequence[System]) -> None:
             system.name = f"{name} ({numbers[name]})"
 
 
-def _measured(
-    data: Benchmark, systems: Sequence[System], measures: Sequence[str], key: dict[str, Any], folder: Path | None
+def measure_systems(
+    data: Benchmark,
+    systems: Sequence[System],
+    measures: Sequence[str],
+    key: dict[str, Any],
+    runs: Rankings | None = None,
 ) -> Report:
+    """Measure systems of different names; the first one is the reference of the others.
+
+    Args:
+        key: What the report says it depends on.
+        runs: Is given each system's ranking of each judged set.
+    """
     for system in systems:
         system.prepare(data)
     learnt = _learnt(data, systems)
     affected = affected_queries(data, learnt.values())
     depth, rows = run_depth(measures), list[Row]()
-    written: dict[str, list[tuple[JudgedSet, Run]]] = {system.name: [] for system in systems}
     for judged, trained in zip(data.sets, affected, strict=True):
-        runs = {system.name: system.run(judged, depth) for system in systems}
-        figures = {name: measure_system(judged, run, measures) for name, run in runs.items()}
+        ranked = {system.name: system.run(judged, depth) for system in systems}
+        figures = {name: measure_system(judged, run, measures) for name, run in ranked.items()}
         rows += rows_of(judged, figures, measures, trained)
-        for name, run in runs.items() if folder is not None else ():
-            written[name].append((judged, run))
-    if folder is not None:
-        _write_runs(folder, data, written)
+        if runs is not None:
+            for name, run in ranked.items():
+                runs.setdefault(name, []).append((judged, run))
     return Report(
         key=key,
         dataset={
@@ -222,7 +235,7 @@ def _check_run_files(folder: Path | None, systems: Sequence[System], overwrite: 
         )
 
 
-def _write_runs(folder: Path, data: Benchmark, runs: Mapping[str, list[tuple[JudgedSet, Run]]]) -> None:
+def _write_runs(folder: Path, data: Benchmark, runs: Rankings) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_qrels(folder / "qrels.txt", data.sets)
     for name, sets in runs.items():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import Deployment
@@ -16,6 +17,7 @@ from osparse.deployer.load.bundle_store import fetch_part
 from osparse.encoders.onnx_encoder import read_tokenizer
 from osparse.encoders.onnx_unpruned import UnprunedEncoder
 from osparse.errors import InputError
+from osparse.formula.lexicon import Lexicon
 from osparse.retrieval.searcher import Searcher
 
 LOOKED_AT = 1000
@@ -87,17 +89,14 @@ def why_not(
         InputError: ``bundle`` is another one than the deployed one.
     """
     query = searcher.weights(text)
-    encoder = _encoder(searcher, bundle)
+    encoder = unpruned_encoder(searcher, bundle)
     document_text = str(source.get("text") or "")
     unpruned = encoder.encode(document_text) if encoder is not None else None
-    token_ids = {token: i for i, token in enumerate(searcher.encoder.lexicon.tokens)}
-    absent = sorted((pair for pair in query.items() if pair[0] not in document), key=lambda pair: (-pair[1], pair[0]))
-    needed = [NeededExpansion(token, weight, *_place(unpruned, token_ids[token])) for token, weight in absent]
     return WhyNot(
         rank=_rank(searcher, document_id, text, lang),
         filtered=_filtered(str(source.get("lang") or ""), lang),
         shares_token=any(token in document for token in query),
-        needed=needed,
+        needed=needed_expansions(query, document, unpruned, searcher.encoder.lexicon),
         stored_weights=len(document),
         smallest_stored=min(document.values(), default=None),
         unpruned_weights=int(np.count_nonzero(unpruned)) if unpruned is not None else None,
@@ -122,6 +121,19 @@ def _filtered(document_lang: str, lang: str | None) -> str:
     return f"the search asks for lang {lang}, the document has {document_lang or 'none'}"
 
 
+def needed_expansions(
+    query: Mapping[str, float], document: Mapping[str, float], unpruned: np.ndarray | None, lexicon: Lexicon
+) -> list[NeededExpansion]:
+    """The query tokens that a document lacks, by falling query weight.
+
+    Args:
+        unpruned: (V,) the document's weights before pruning; None where no encoder is at hand.
+        lexicon: Of the V tokens.
+    """
+    absent = sorted((pair for pair in query.items() if pair[0] not in document), key=lambda pair: (-pair[1], pair[0]))
+    return [NeededExpansion(token, weight, *_place(unpruned, lexicon.id_of[token])) for token, weight in absent]
+
+
 def _place(unpruned: np.ndarray | None, token: int) -> tuple[float | None, int | None]:
     """(weight, rank) of a token before pruning."""
     if unpruned is None:
@@ -130,7 +142,7 @@ def _place(unpruned: np.ndarray | None, token: int) -> tuple[float | None, int |
     return weight, int(np.count_nonzero(unpruned > weight)) + 1 if weight > 0 else None
 
 
-def _encoder(searcher: Searcher, bundle: Bundle | None) -> UnprunedEncoder | None:
+def unpruned_encoder(searcher: Searcher, bundle: Bundle | None) -> UnprunedEncoder | None:
     """The deployed document encoder; None in a mode where the cluster alone has it and no bundle was given."""
     if bundle is None and searcher.deployment.mode != "client":
         return None
@@ -159,13 +171,26 @@ def _no_encoder(searcher: Searcher) -> str:
 def _cut(searcher: Searcher, encoder: UnprunedEncoder | None, text: str, query: Mapping[str, float]) -> Cut | None:
     """By the document encoder's tokenizer, or where the cluster alone has that one, by the query side's."""
     if encoder is not None:
-        tokenizer, tokens = encoder.tokenizer, encoder.tokens
-    else:
-        tokenizer, tokens, _ = read_tokenizer(_part(searcher, None, "tokenizer"))
-        tokenizer.enable_truncation(searcher.deployment.max_length)
+        return cut_part(encoder.tokenizer, encoder.tokens, text, query)
+    tokenizer, tokens, _ = read_tokenizer(_part(searcher, None, "tokenizer"))
+    tokenizer.enable_truncation(searcher.deployment.max_length)
+    return cut_part(tokenizer, tokens, text, query)
+
+
+def cut_part(tokenizer: Tokenizer, tokens: Sequence[str], text: str, query: Mapping[str, float]) -> Cut | None:
+    """What ``tokenizer`` cuts off ``text``; None where it reads all of it. The tokenizer is left as it was.
+
+    Args:
+        tokens: Raw tokens by id.
+        query: Raw token -> weight.
+    """
+    truncation = tokenizer.truncation
     kept = tokenizer.encode(text)
+    if truncation is None or len(kept.ids) < truncation["max_length"]:
+        return None
     tokenizer.no_truncation()
     whole = tokenizer.encode(text)
+    tokenizer.enable_truncation(**truncation)
     if len(whole.ids) <= len(kept.ids):
         return None
     end = max((stop for _, stop in kept.offsets), default=0)

@@ -99,7 +99,8 @@ class ClusterBm25(System):
     def __init__(self, cluster: Cluster, index: str, data: Benchmark) -> None:
         self.cluster, self.index = cluster, index
         self._analyzers = choose_analyzers(cluster, data)
-        self._indices: dict[str, str] = {}
+        self.indices: dict[str, str] = {}
+        """Language -> index; there after :meth:`prepare`."""
 
     def key(self) -> dict[str, Any]:
         return {"analyzers": self._analyzers}
@@ -108,14 +109,14 @@ class ClusterBm25(System):
         return {"kind": "bm25", "analyzers": self._analyzers}
 
     def prepare(self, data: Benchmark) -> None:
-        self._indices = prepare_bm25(self.cluster, self.index, data).indices
+        self.indices = prepare_bm25(self.cluster, self.index, data).indices
 
     def run(self, judged: JudgedSet, depth: int) -> Run:
         bodies = {query: render("query_match", text=text, size=depth) for query, text in judged.queries.items()}
-        return cluster_run(self.cluster, self._indices[judged.document_lang], bodies, f"BM25 {judged.direction}")
+        return cluster_run(self.cluster, self.indices[judged.document_lang], bodies, f"BM25 {judged.direction}")
 
     def timed_search(self, judged: JudgedSet) -> Callable[[str], object]:
-        name, api = self._indices[judged.document_lang], ClusterApi(self.cluster)
+        name, api = self.indices[judged.document_lang], ClusterApi(self.cluster)
         return lambda text: api.search(name, {**render("query_match", text=text, size=10), "_source": False})
 
     def notes(self) -> list[str]:

@@ -39,8 +39,9 @@ class MemorySystem(System):
     """A document encoder and a query encoder, with an inverted index between them."""
 
     learns = True
-    _index: InvertedIndex
-    _queries: QueryEncoder
+    index: InvertedIndex
+    """Of all documents; there after :meth:`prepare`, as ``queries``."""
+    queries: QueryEncoder
 
     def __init__(self, name: str, kind: str, fingerprint: str, *, quantised: bool) -> None:
         self.name, self.kind, self.fingerprint, self.quantised = name, kind, fingerprint, quantised
@@ -60,14 +61,14 @@ class MemorySystem(System):
         """The encoders of documents and of queries."""
 
     def prepare(self, data: Benchmark) -> None:
-        documents, self._queries = self.encoders()
-        self._index = index_corpus(documents, data, quantised=self.quantised)
+        documents, self.queries = self.encoders()
+        self.index = index_corpus(documents, data, quantised=self.quantised)
 
     def run(self, judged: JudgedSet, depth: int) -> Run:
-        return exact_run(self._index, self._queries, judged, depth)
+        return exact_run(self.index, self.queries, judged, depth)
 
     def non_zeros(self) -> dict[str, float]:
-        sizes = self._index.non_zeros()
+        sizes = self.index.non_zeros()
         return {"mean": float(sizes.mean()), "max": float(sizes.max()), "documents": len(sizes)}
 
 

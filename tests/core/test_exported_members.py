@@ -38,8 +38,8 @@ PUBLIC = {
     """,
     "osparse.retrieval": """
         Comparison Contrast Explanation Feedback Hit Imported LoadReport Match Pool Report Searcher Setting
-        TuningPlan WhyNot Workload adoption_gate compare evaluate explain gate import_judgements load_test pool search
-        tune write_workload
+        TuningPlan WhyNot Workload WrittenPage adoption_gate compare evaluate explain gate import_judgements load_test
+        pool search tune write_html_report write_workload
     """,
     "osparse.trainer": """
         TrainConfig losses plan run_folder train

@@ -35,6 +35,7 @@ COMMANDS = {
     "search": "Run a query on a deployed index",
     "explain": "Show why a document matches a query, or does not, token by token",
     "evaluate": "Measure deployed indices, models, bundles and run files on judged queries",
+    "report": "Write one HTML file that shows the figures and why queries are lost",
     "tune": "Choose search settings and pruning of a deployed index by judged queries",
     "loadtest": "Measure search times of a deployed index under load",
     "workload": "Write a deployed index as a workload of OpenSearch Benchmark",

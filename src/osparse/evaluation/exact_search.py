@@ -70,6 +70,16 @@ class InvertedIndex:
         """(V',) length of each token's posting list; V' is 1 + the largest token id that has one."""
         return np.diff(self._postings().starts)
 
+    def vectors(self, document_ids: Collection[str]) -> dict[str, dict[int, float]]:
+        """Document id -> {token id: weight} of those that are in the index."""
+        postings = self._postings()
+        vectors: dict[str, dict[int, float]] = {i: {} for i in document_ids if i in postings.row_of}
+        chosen = np.flatnonzero(self.subset(vectors)[postings.rows])
+        tokens = np.searchsorted(postings.starts, chosen, side="right") - 1
+        for row, token, weight in zip(postings.rows[chosen], tokens, postings.weights[chosen], strict=True):
+            vectors[postings.ids[row]][int(token)] = float(weight)
+        return vectors
+
     def subset(self, document_ids: Collection[str]) -> NDArray[np.bool_]:
         """(N,) mask for the ``only`` of :meth:`search`; ids that are not in the index are left out."""
         postings = self._postings()
