@@ -20,13 +20,9 @@ def checkpoints(api: ClusterApi, index: str) -> dict[str, int]:
     Raises:
         ClusterUnreachableError: a primary shard does not say where it stands.
     """
-    shown = "indices.*.shards.*.routing.primary,indices.*.shards.*.seq_no.global_checkpoint"
-    params = {"level": "shards", "filter_path": shown}
-    stats = patiently(lambda: api.cluster.request("GET", f"/{index}/_stats", params=params)).body or {}
-    shards = stats.get("indices", {}).get(index, {}).get("shards", {})
     found = {
         shard: int(copy["seq_no"]["global_checkpoint"])
-        for shard, copies in shards.items()
+        for shard, copies in patiently(lambda: api.shard_copies(index)).items()
         for copy in copies
         if copy["routing"]["primary"] and "seq_no" in copy
     }
@@ -54,11 +50,6 @@ def is_blocked(api: ClusterApi, index: str) -> bool:
     return api.get_index_settings(index).get(BLOCK) == "true"
 
 
-def block_writes(api: ClusterApi, index: str) -> None:
-    """Refuse writes; when this returns, every write that was accepted before has been made."""
-    api.cluster.request("PUT", f"/{index}/_block/write")
-
-
 def allow_writes(api: ClusterApi, index: str) -> None:
     api.put_index_settings(index, {BLOCK: None})
 
@@ -66,7 +57,7 @@ def allow_writes(api: ClusterApi, index: str) -> None:
 def clone_index(api: ClusterApi, index: str, target: str) -> None:
     """A second index of the same segments, which takes seconds; ``index`` must refuse writes, ``target`` will not."""
     body: Mapping[str, Any] = {"settings": {BLOCK: None}}
-    api.cluster.request("POST", f"/{index}/_clone/{target}", body=body, timeout=300)
+    api.clone_index(index, target, body)
 
 
 def has_routed_documents(api: ClusterApi, index: str) -> bool:

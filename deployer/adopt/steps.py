@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from osparse.deployer.adopt.calls import allow_writes, block_writes, is_blocked
+from osparse.deployer.adopt.calls import allow_writes, is_blocked
 from osparse.deployer.adopt.follow import Follower
 from osparse.deployer.adopt.name import ServedName
 from osparse.deployer.adopt.record import adoption_record, write_record
@@ -157,7 +157,7 @@ def writes_stopped(follower: Follower) -> Iterator[None]:
         return
     follower.save(blocked=True)
     try:
-        block_writes(api, index)
+        api.block_writes(index)
         yield
     finally:
         if api.index_uuid(index) == follower.source.uuid:  # it may have been removed, and its name be an alias now

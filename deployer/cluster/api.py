@@ -204,6 +204,35 @@ class ClusterApi:
         path, params = f"/{_q(name)}/_forcemerge", {"max_num_segments": str(segments)}
         self.cluster.request("POST", path, params=params, repeatable=True, timeout=_MERGE_TIMEOUT)
 
+    def segments(self, name: str) -> dict[str, Any]:
+        """Concrete index -> its shards, each with its copies and their segments."""
+        return dict(_object(self.cluster.request("GET", f"/{_q(name)}/_segments")).get("indices", {}))
+
+    def shard_copies(self, index: str) -> dict[str, list[dict[str, Any]]]:
+        """Shard -> its copies, each with ``routing.primary`` and ``seq_no.global_checkpoint``."""
+        shown = "indices.*.shards.*.routing.primary,indices.*.shards.*.seq_no.global_checkpoint"
+        params = {"level": "shards", "filter_path": shown}
+        stats = _object(self.cluster.request("GET", f"/{_q(index)}/_stats", params=params))
+        return dict(stats.get("indices", {}).get(index, {}).get("shards", {}))
+
+    def block_writes(self, index: str) -> None:
+        """Refuse writes; when this returns, every write that was accepted before has been made."""
+        self.cluster.request("PUT", f"/{_q(index)}/_block/write")
+
+    def clone_index(self, index: str, target: str, body: Mapping[str, Any]) -> None:
+        """A second index of the same segments, which takes seconds; ``index`` must refuse writes."""
+        self.cluster.request("POST", f"/{_q(index)}/_clone/{_q(target)}", body=body, timeout=300)
+
+    def warm_up_seismic(self, index: str) -> dict[str, Any]:
+        """Load the SEISMIC clusters of an index into the caches of its nodes; the answer names the failed shards."""
+        path = f"/_plugins/_neural/warmup/{_q(index)}"
+        return _object(self.cluster.request("POST", path, repeatable=True, timeout=600))
+
+    def neural_statistics(self) -> dict[str, Any]:
+        """Of neural-search over all nodes; empty where the endpoint is turned off or not there."""
+        answer = self.cluster.request("GET", "/_plugins/_neural/stats", allow=(400, 403, 404))
+        return dict(_object(answer).get("all_nodes", {})) if answer.status == 200 else {}
+
     def store_size(self, name: str) -> int:
         """Bytes of the primary shards."""
         params = {"filter_path": "_all.primaries.store.size_in_bytes"}
@@ -310,6 +339,10 @@ class ClusterApi:
         if whole:
             check_shards(index, answer)
         return answer
+
+    def search_once(self, index: str, body: bytes, params: Mapping[str, str]) -> dict[str, Any]:
+        """The answer of one search that is not repeated where it fails, so that its time can be taken."""
+        return _object(self.cluster.request("POST", f"/{_q(index)}/_search", params=params, body=body))
 
     def searches(self, index: str, bodies: Iterable[Mapping[str, Any]], shown: str) -> list[dict[str, Any]]:
         """The answers of one ``_msearch``, in order, cut to the ``filter_path`` ``shown``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from osparse.deployer.cluster.api import ClusterApi
 
@@ -23,13 +22,11 @@ class Segment:
 
 def read_segments(api: ClusterApi, index: str) -> list[Segment]:
     """The segments of the primary shards of an index or alias that searches see."""
-    answer = api.cluster.request("GET", f"/{quote(index, safe='')}/_segments")
-    indices = (answer.body or {}).get("indices", {})
     return [
         Segment(
             f"{concrete}[{number}]", name, int(row["num_docs"]), int(row["deleted_docs"]), int(row["size_in_bytes"])
         )
-        for concrete, body in indices.items()
+        for concrete, body in api.segments(index).items()
         for number, copies in body["shards"].items()
         for copy in copies
         if copy["routing"]["primary"]

@@ -6,9 +6,8 @@ ones exactly; so both the speed and the scores of an index change when a merge t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.shards import check_shards
@@ -76,9 +75,8 @@ def warm_up_seismic(api: ClusterApi, index: str) -> None:
     Raises:
         ClusterError: a shard did not fit into the cache, which the server answers with status 200.
     """
-    answer = api.cluster.request("POST", f"/_plugins/_neural/warmup/{quote(index, safe='')}", timeout=600)
     try:
-        check_shards(index, answer.body or {})
+        check_shards(index, api.warm_up_seismic(index))
     except ClusterError as problem:
         if "Circuit Breaker" not in str(problem):
             raise
@@ -91,10 +89,7 @@ def warm_up_seismic(api: ClusterApi, index: str) -> None:
 
 def _statistics(api: ClusterApi) -> tuple[int | None, int | None]:
     """Bytes in the caches and searches counted; None where the endpoint is turned off or not there."""
-    answer = api.cluster.request("GET", "/_plugins/_neural/stats", allow=(400, 403, 404))
-    if answer.status != 200 or not isinstance(answer.body, Mapping):
-        return None, None
-    total = answer.body.get("all_nodes", {})
+    total = api.neural_statistics()
     memory = total.get("memory", {}).get("sparse", {}).get("sparse_memory_usage")
     counted = total.get("query", {}).get("neural_sparse", {}).get("seismic_query_requests")
     return (None if memory is None else int(float(memory) * _KB)), (None if counted is None else int(counted))

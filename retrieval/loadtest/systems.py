@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from osparse.algorithms.language import UNDETERMINED, guess_language
 from osparse.contracts.deployment import Deployment
+from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster, reason_of
 from osparse.deployer.cluster.shards import check_shards
 from osparse.errors import ClusterError, InputError
@@ -143,13 +143,13 @@ def _seismic(searcher: Searcher) -> Seismic | None:
 
 
 def _by_bodies(index: str, sent: Sequence[Body], params: Mapping[str, str]) -> Callable[[Cluster], Sender]:
-    path = f"/{quote(index, safe='')}/_search"
     encoded = [json.dumps(body, ensure_ascii=False).encode("utf-8", "replace") for body in sent]
 
     def connect(cluster: Cluster) -> Sender:
+        api = ClusterApi(cluster)
+
         def send(number: int) -> None:
-            answer = cluster.request("POST", path, params=params, body=encoded[number % len(encoded)])
-            check_answer(index, answer.body)
+            check_answer(index, api.search_once(index, encoded[number % len(encoded)], params))
 
         return send
 

@@ -74,7 +74,7 @@ def contents(server: MLCommonsServer, index: str) -> dict[str, Any]:
     }
 
 
-def meanwhile(server: MLCommonsServer, pattern: str, act: Callable[[], None], times: int = 1) -> None:
+def meanwhile(server: MLCommonsServer, pattern: str, act: Callable[[], object], times: int = 1) -> None:
     """Do something just before the server answers the first calls of a kind."""
     plain, left = server.answer, [times]
 
@@ -250,7 +250,7 @@ def test_another_cluster_that_is_written_to_all_the_time(core: MLCommonsServer, 
         fill(far)
         turn = iter(range(1000))
         meanwhile(far, "POST /products-v7/_refresh", lambda: far.indices["products-v7"].put(
-            "5", document(5, f"name {next(turn)}")) and None, times=1000)  # fmt: skip
+            "5", document(5, f"name {next(turn)}")), times=1000)  # fmt: skip
         with pytest.raises(CheckError, match="Pause what writes to it"):
             adopted(core, small_bundle, cluster=client(far))
         assert not stands_on(core)
@@ -423,8 +423,8 @@ def test_what_programs_write_without_vectors_is_encoded_by_the_same_command(
     index.documents["8"] = {**index.documents["8"], "name": TEXTS[1], "about": "about 9"}
     index.put("8", index.documents["8"])
     index.delete("9")
-    meanwhile(core, f"POST /{new}/_bulk", lambda: index.put("5", document(10)) and None)
-    meanwhile(core, f"POST /{new}/_bulk", lambda: index.delete("new") and None)
+    meanwhile(core, f"POST /{new}/_bulk", lambda: index.put("5", document(10)))
+    meanwhile(core, f"POST /{new}/_bulk", lambda: index.delete("new"))
     result = adopted(core, small_bundle)
     assert {"new", "9"}.isdisjoint(index.documents) and FIELD not in index.documents["blank"]
     assert index.documents["5"][FIELD] == whole["10"] and index.documents["5"]["price"] == 10

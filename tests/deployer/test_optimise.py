@@ -19,7 +19,7 @@ from osparse.deployer.index.layout import Serving
 from osparse.deployer.index.seismic_parameters import DEFAULT_THRESHOLD, threshold_of
 from osparse.deployer.index.seismic_threads import THREADS
 from osparse.deployer.mlcommons import tasks
-from osparse.deployer.operate.deploy import ModelOptions
+from osparse.deployer.operate.deploy_options import ModelOptions
 from osparse.deployer.segments.optimise import LARGEST_SEGMENT, needs_merge, target_segments
 from osparse.deployer.segments.segments import Segment, read_segments
 from osparse.deployer.segments.seismic import split_segments

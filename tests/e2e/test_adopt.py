@@ -136,7 +136,7 @@ def test_nothing_is_lost_doubled_or_stale_under_a_writer_and_readers(
         threading.Event().wait(0.5)
         new = result.plan.index
         deploy(bundle, cluster, "shelf", serving=TEXT, adoption=Adoption(old, replace_index=replaced))
-    assert [problem for thread in (writer, *readers) for problem in thread.failed] == []
+    assert [*writer.failed, *(problem for reader in readers for problem in reader.failed)] == []
     assert all(len(reader.seconds) > 20 and {*reader.indices} == {old, new} for reader in readers)
     last = deploy(bundle, cluster, "shelf", serving=TEXT, adoption=Adoption(old, replace_index=replaced))
     served = contents(cluster, "shelf")
@@ -194,7 +194,7 @@ def test_numbers_without_documents_are_passed_over(cluster: Cluster) -> None:
     """Shards whose documents were written over and over, and deleted."""
     documents = filled(cluster, "shelf-v7", 700)
     for number in range(3):
-        filled_again = {str(n): product(n + number) for n in range(700)}
+        filled_again: dict[str, dict[str, Any] | None] = {str(n): product(n + number) for n in range(700)}
         Writer(cluster.url, "shelf-v7", {}, product).write(filled_again)
     Writer(cluster.url, "shelf-v7", {}, product).write(dict.fromkeys([str(n) for n in range(0, 700, 2)]))
     api = ClusterApi(cluster)

@@ -211,9 +211,9 @@ def search(index: Index, body: dict[str, Any], tokens: Tokens) -> dict[str, Any]
     ranked = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
     if "rescore" in body:
         ranked = _rescored(index, ranked, body["rescore"], tokens)
-    for order, sign in (("desc", -1), ("asc", 1)):
+    for order in ("desc", "asc"):
         if body.get("sort") == [{"_seq_no": order}]:
-            ranked.sort(key=lambda pair, sign=sign: sign * index.seq_nos[pair[0]])
+            ranked.sort(key=lambda pair: index.seq_nos[pair[0]], reverse=order == "desc")
     total, size = len(ranked), body.get("size", 10)
     chosen = body["_source"] if isinstance(body.get("_source"), dict) else {}
     includes, excludes = chosen.get("includes"), chosen.get("excludes", [])

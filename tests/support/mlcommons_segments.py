@@ -51,8 +51,8 @@ class SegmentCalls(State):
                 )
                 raise Refused(400, "status_exception", reason)
         if self.breaker_full:
-            reason = {"type": "circuit_breaking_exception", "reason": "Circuit Breaker reaches limit"}
-            failure = {"shard": 0, "index": request.parts[0], "status": "TOO_MANY_REQUESTS", "reason": reason}
+            full = {"type": "circuit_breaking_exception", "reason": "Circuit Breaker reaches limit"}
+            failure = {"shard": 0, "index": request.parts[0], "status": "TOO_MANY_REQUESTS", "reason": full}
             return {"_shards": {"total": 1, "successful": 0, "failed": 1, "failures": [failure]}}
         self.warmed.append(request.parts[0])
         return {"_shards": {"total": 1, "successful": 1, "failed": 0}}
