@@ -20,7 +20,7 @@ from .conftest import client
 
 COUNT = 10
 SENT_ONCE = {
-    "cluster/api.py": ["clone_index", "update_aliases", "search_once", "_next_page"],
+    "cluster/api.py": ["update_aliases", "clone_index", "search_once", "_next_page"],
     "mlcommons/api.py": ["register_group", "_refusable", "_refusable"],
 }
 """Methods with a POST that changes something each time it is sent."""
