@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from osparse.deployer.load.bundle_store import fetch_part
 from osparse.encoders.onnx_encoder import read_tokenizer
 from osparse.encoders.onnx_unpruned import UnprunedEncoder
 from osparse.errors import InputError
+from osparse.retrieval.filters.clauses import Filter
+from osparse.retrieval.filters.matching import unsatisfied
 from osparse.retrieval.searcher import Searcher
 
 LOOKED_AT = 1000
@@ -72,6 +74,7 @@ def why_not(
     document: Mapping[str, float],
     *,
     lang: str | None,
+    filter: Filter | None = None,
     bundle: Bundle | None,
 ) -> WhyNot:
     """Everything known of why ``text`` does not find a document, or not nearer the top.
@@ -79,7 +82,8 @@ def why_not(
     Args:
         source: The document as the index holds it.
         document: Its stored weights.
-        lang: The filter of the search.
+        lang: The language that the search was restricted to.
+        filter: The filter of the search.
         bundle: Where the cluster does not hold the ONNX encoder (ML Commons): the deployed bundle.
 
     Raises:
@@ -93,8 +97,8 @@ def why_not(
     absent = sorted((pair for pair in query.items() if pair[0] not in document), key=lambda pair: (-pair[1], pair[0]))
     needed = [NeededExpansion(token, weight, *_place(unpruned, token_ids[token])) for token, weight in absent]
     return WhyNot(
-        rank=_rank(searcher, document_id, text, lang),
-        filtered=_filtered(str(source.get("lang") or ""), lang),
+        rank=_rank(searcher, document_id, text, lang, filter),
+        filtered="; ".join(_filtered(searcher, document_id, str(source.get("lang") or ""), lang, filter)),
         shares_token=any(token in document for token in query),
         needed=needed,
         stored_weights=len(document),
@@ -105,15 +109,18 @@ def why_not(
     )
 
 
-def _rank(searcher: Searcher, document_id: str, text: str, lang: str | None) -> int | None:
-    hits = searcher.ask(text, top=LOOKED_AT, lang=lang).hits
+def _rank(searcher: Searcher, document_id: str, text: str, lang: str | None, filter: Filter | None) -> int | None:
+    hits = searcher.search(text, top=LOOKED_AT, lang=lang, filter=filter).hits
     return next((rank for rank, hit in enumerate(hits, start=1) if hit.id == document_id), None)
 
 
-def _filtered(document_lang: str, lang: str | None) -> str:
-    if lang is None or document_lang == lang:
-        return ""
-    return f"the search asks for lang {lang}, the document has {document_lang or 'none'}"
+def _filtered(
+    searcher: Searcher, document_id: str, document_lang: str, lang: str | None, filter: Filter | None
+) -> Iterator[str]:
+    if lang is not None and document_lang != lang:
+        yield f"the search asks for lang {lang}, the document has {document_lang or 'none'}"
+    for condition in unsatisfied(ClusterApi(searcher.cluster), searcher.index, document_id, searcher.parts(filter)):
+        yield f"the document does not satisfy {condition}"
 
 
 def _place(unpruned: np.ndarray | None, token: int) -> tuple[float | None, int | None]:

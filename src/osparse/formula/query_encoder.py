@@ -31,3 +31,9 @@ class QueryEncoder:
 
     def encode(self, text: str) -> dict[str, float]:
         return {self.lexicon.tokens[i]: float(self.lexicon.idf[i]) for i in self.ids(text)}
+
+    def spans(self, text: str) -> list[tuple[str, int, int]]:
+        """(token, start, end) of every non-special token of a text of any length; start and end count characters."""
+        first = self._tokenizer.encode(text)
+        pieces = [pair for part in (first, *first.overflowing) for pair in zip(part.ids, part.offsets, strict=True)]
+        return [(self.lexicon.tokens[i], start, end) for i, (start, end) in pieces if i not in self._special]
