@@ -111,7 +111,7 @@ class Searcher:
     @cached_property
     def fields(self) -> IndexFields:
         """What a filter or a sort may name."""
-        mapping = ClusterApi(self.cluster).get_mapping(self.index) or {}
+        mapping: dict[str, Any] = ClusterApi(self.cluster).get_mapping(self.index) or {}
         return IndexFields(next(iter(mapping.values()), {}).get("mappings", {}), self.index)
 
     def parts(self, given: Filter | None) -> list[FilterPart]:

@@ -67,7 +67,7 @@ def _parts_of_text(text: str, fields: IndexFields) -> Iterator[FilterPart]:
     tree, compiler = parse(text), _Compiler(text, fields)
     if isinstance(tree, Group) and tree.joined_by == "and":
         for part, (start, end) in zip(tree.parts, tree.spans, strict=True):
-            yield FilterPart(text[start:end], compiler.clause(part))
+            yield FilterPart(text[start:end].strip(), compiler.clause(part))
     else:
         yield FilterPart(text.strip(), compiler.clause(tree))
 

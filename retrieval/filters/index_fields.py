@@ -37,7 +37,9 @@ class IndexFields:
     def __init__(self, mappings: Mapping[str, Any], index: str) -> None:
         """``mappings`` as ``GET index/_mapping`` answers it for one index."""
         self.index = index
-        self._fields = {field.path: field for field in _fields(mappings.get("properties", {}), "", None)}
+        self._fields = dict(_fields(mappings.get("properties", {}), "", None))
+        aliases = dict(_aliases(mappings.get("properties", {}), ""))
+        self._fields |= {path: self._fields[target] for path, target in aliases.items() if target in self._fields}
         self._fields[ID] = IndexField(ID, "keyword")
 
     def __getitem__(self, name: str) -> IndexField:
@@ -52,22 +54,25 @@ class IndexFields:
         raise InputError(f"index {self.index} has no field {name}; it has, for example: {', '.join(similar)}")
 
 
-def _fields(properties: Mapping[str, Any], prefix: str, nested: str | None) -> Iterator[IndexField]:
-    aliases = dict[str, str]()
-    fields = list[IndexField]()
+Properties = Mapping[str, Any]
+
+
+def _fields(properties: Properties, prefix: str, nested: str | None) -> Iterator[tuple[str, IndexField]]:
+    """(path, field), those below a field and its other forms (``fields``) too, without aliases."""
     for name, body in properties.items():
         path, kind = f"{prefix}{name}", str(body.get("type", "object"))
-        if kind == "alias":
-            aliases[path] = str(body.get("path"))
-            continue
-        inside = path if kind == "nested" else nested
-        below = body.get("fields", {})
-        keyword = next((f"{path}.{sub}" for sub, it in below.items() if it.get("type") == "keyword"), None)
-        fields.append(IndexField(path, kind, inside, keyword))
-        fields += _fields(below, f"{path}.", inside)
-        fields += _fields(body.get("properties", {}), f"{path}.", inside)
-    known = {field.path: field for field in fields}
-    yield from fields
-    for path, target in aliases.items():
-        if (meant := known.get(target)) is not None:
-            yield IndexField(path, meant.type, meant.nested, meant.keyword)
+        if kind != "alias":
+            inside = path if kind == "nested" else nested
+            forms = body.get("fields", {})
+            keyword = next((f"{path}.{form}" for form, it in forms.items() if it.get("type") == "keyword"), None)
+            yield path, IndexField(path, kind, inside, keyword)
+            yield from _fields(forms, f"{path}.", inside)
+            yield from _fields(body.get("properties", {}), f"{path}.", inside)
+
+
+def _aliases(properties: Properties, prefix: str) -> Iterator[tuple[str, str]]:
+    """(path, path of the field that it stands for)."""
+    for name, body in properties.items():
+        if body.get("type") == "alias":
+            yield f"{prefix}{name}", str(body.get("path"))
+        yield from _aliases(body.get("properties", {}), f"{prefix}{name}.")

@@ -22,7 +22,7 @@ DEEPEST = 50
 """Parentheses and ``not`` within each other."""
 OPERATOR = re.compile(r"!=|<=|>=|==?|<|>|:")
 FIELD = re.compile(r"[^\s()<>=!:,\"']+")
-VALUE = re.compile(r"(?!\.\.)[^\s(),\"'<>=!:](?:(?!\.\.)[^\s(),])*")
+VALUE = re.compile(r"(?!\.\.)[^\s(),\"'<>=!](?:(?!\.\.)[^\s(),])*")
 QUOTED = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'", re.DOTALL)
 WORD = re.compile(r"\w+")
 RESERVED = {"and", "or", "not", "in", "exists"}
@@ -158,8 +158,7 @@ class _Parser:
         is_range = self._symbol("..")
         if low is not None and not is_range:
             return Comparison(field, operator, low)
-        at_end = self.at == len(self.text) or self.text[self.at] in " \t\n),"
-        high = None if at_end else self._name(VALUE, "a value after ..")
+        high = None if self._ends_operand() else self._name(VALUE, "a value after ..")
         if low is None and high is None:
             self._expected("a value before or after ..")
         return Between(field, low, high)
@@ -174,15 +173,21 @@ class _Parser:
         if self.text[start : start + 1] in ('"', "'"):
             fail(self.text, start, "this quote is not closed")
         word = pattern.match(self.text, start)
-        if word is None or word[0].lower() in RESERVED:
-            self._expected(what)
+        if word is None or (word[0].lower() in RESERVED and not OPERATOR.match(self.text, word.end())):
+            self._expected(what)  # a field may be called in, as in:stock
         self.at = word.end()
         return Name(word[0], start)
+
+    def _ends_operand(self) -> bool:
+        word = WORD.match(self.text, self._skip())
+        if word is not None:
+            return word[0].lower() in RESERVED
+        return self.at == len(self.text) or self.text[self.at] in "),"
 
     def _keyword(self, keyword: str) -> bool:
         word = WORD.match(self.text, self._skip())
         if word is None or word[0].lower() != keyword or OPERATOR.match(self.text, word.end()):
-            return False  # a field may be called in, as in:stock
+            return False  # a field of that name
         self.at = word.end()
         return True
 
