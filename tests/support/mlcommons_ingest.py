@@ -44,6 +44,15 @@ class Ingestion(State):
         for name in (named or settings.get("default_pipeline"), settings.get("final_pipeline")):
             if name and name != "_none":
                 source = self._by_name(name, source, place)
+        return self._semantic(place, source)
+
+    def _semantic(self, place: Place, source: dict[str, Any]) -> dict[str, Any]:
+        """A semantic field is encoded without a pipeline, into ``<field>_semantic_info.embedding``."""
+        for field in place.index.fields("semantic") if place.index else ():
+            model_id, text = place.index.models_named()[field]["model_id"], source.get(field)  # type: ignore[union-attr]
+            if isinstance(text, str) and text.strip():
+                info = {"model": {"id": model_id}, "embedding": self._running(model_id).predict(text, place.form)}
+                source = {**source, f"{field}_semantic_info": info}
         return source
 
     def _by_name(self, name: str, source: dict[str, Any], place: Place) -> dict[str, Any]:

@@ -10,7 +10,17 @@ from typing import Any
 
 import numpy as np
 from mlcommons_settings import flat_settings, nested_settings
-from mlcommons_values import KINDS, BadDate, matches, shown, sort_key, sort_values, terms_aggregations
+from mlcommons_values import (
+    KINDS,
+    BadDate,
+    field_type,
+    matches,
+    shown,
+    sort_key,
+    sort_values,
+    terms_aggregations,
+    values_of,
+)
 
 from osparse.formula.lucene_rounding import quantise
 
@@ -89,6 +99,13 @@ class Index:
 
     def fields(self, kind: str) -> set[str]:
         return {name for name, p in self.mappings.get("properties", {}).items() if p.get("type") == kind}
+
+    def has_weights(self, path: str) -> bool:
+        """Whether neural_sparse can ask a path; a semantic field ``text`` brings ``text_semantic_info.embedding``."""
+        properties, (name, _, below) = self.mappings.get("properties", {}), path.partition(".")
+        if below == "embedding" and name.removesuffix("_semantic_info") in self.fields("semantic"):
+            return True
+        return field_type(properties, path) in ("rank_features", "sparse_vector")
 
     def delete(self, document_id: str) -> bool:
         """Whether the document was there; the deletion has a sequence number of its own."""
@@ -318,7 +335,7 @@ def _neural_sparse(index: Index, clause: dict[str, Any], tokens: Tokens) -> dict
     found = body["query_tokens"] if "query_tokens" in body else tokens({"field": field, **body})
     if field in index.fields("sparse_vector") and not all(token.isdecimal() for token in found):
         raise QueryRefused("Query tokens should be valid integer", index.name)
-    if field not in index.fields("rank_features") | index.fields("sparse_vector"):
+    if not index.has_weights(field):
         raise QueryRefused("[neural_sparse] query only works on [rank_features] fields", index.name)
     for weight in found.values():
         if not 0 < np.float32(weight) <= 64:
@@ -346,17 +363,19 @@ def _seismic(
 
 
 def _linear(index: Index, field: str, query: dict[str, float]) -> dict[str, float]:
-    """w * S summed over the features, S as FeatureField stores it."""
+    """w * S summed over the features, S as FeatureField stores it; of a document in pieces the best piece's."""
     scores = {}
     for i, source in index.documents.items():
-        stored = source.get(field) or {}
-        shared = [token for token in query if token in stored]
-        if shared:
-            kept = quantise(np.array([stored[t] for t in shared], np.float32))
-            scores[i] = float(
-                np.float32(sum(float(np.float32(query[t])) * float(s) for t, s in zip(shared, kept, strict=True)))
-            )
+        pieces = [stored for stored in values_of(source, field) if isinstance(stored, dict) and query.keys() & stored]
+        if pieces:
+            scores[i] = max(_product(stored, query) for stored in pieces)
     return scores
+
+
+def _product(stored: dict[str, float], query: dict[str, float]) -> float:
+    shared = [token for token in query if token in stored]
+    kept = quantise(np.array([stored[t] for t in shared], np.float32))
+    return float(np.float32(sum(float(np.float32(query[t])) * float(s) for t, s in zip(shared, kept, strict=True))))
 
 
 def _bool(index: Index, clause: dict[str, Any], tokens: Tokens) -> dict[str, float]:
