@@ -78,7 +78,7 @@ def _with_inner_filter(query: Mapping[str, Any], field: str, filters: Sequence[M
         "k": max(chosen["k"], SEISMIC_FILTERED),
         "filter": render("filter_all", clauses=list(filters)),
     }
-    return {"neural_sparse": {field: {**clause, "method_parameters": parameters}}}
+    return dict(render("clause_neural_sparse", field=field, clause={**clause, "method_parameters": parameters}))
 
 
 def _nested(deployment: Deployment, body: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from osparse.errors import InputError
+from osparse.opensearch_templates import render
 from osparse.retrieval.filters.index_fields import ID, OBJECTS, TEXTS, WITHOUT_VALUES, IndexFields
 
 Sort = str | Sequence[str | Mapping[str, Any]]
@@ -21,7 +22,11 @@ def sort_clauses(given: Sort, fields: IndexFields) -> list[dict[str, Any]]:
     """
     names = given.split(",") if isinstance(given, str) else given
     clauses = [_clause(name.strip(), fields) if isinstance(name, str) else dict(name) for name in names]
-    return clauses if any(ID in clause for clause in clauses) else [*clauses, {ID: {"order": "asc"}}]
+    return (
+        clauses
+        if any(ID in clause for clause in clauses)
+        else [*clauses, dict(render("sort_field", field=ID, order="asc"))]
+    )
 
 
 def _clause(text: str, fields: IndexFields) -> dict[str, Any]:
@@ -31,7 +36,7 @@ def _clause(text: str, fields: IndexFields) -> dict[str, Any]:
     if not name:
         raise InputError("`sort` must name fields, such as price:asc,released:desc")
     if name in (SCORE, ID):
-        return {name: {"order": order}}
+        return dict(render("sort_field", field=name, order=order))
     try:
         field = fields[name]
     except InputError as problem:
@@ -41,8 +46,9 @@ def _clause(text: str, fields: IndexFields) -> dict[str, Any]:
         raise InputError(
             f"`sort`: {name} is a {field.type}, whose values have no order; sort by a keyword, number or date"
         )
-    nested = {} if field.nested is None else {"nested": {"path": field.nested}}
-    return {path: {"order": order, **nested}}
+    if field.nested is not None:
+        return dict(render("sort_nested_field", field=path, order=order, path=field.nested))
+    return dict(render("sort_field", field=path, order=order))
 
 
 def checked_after(after: Sequence[Any] | None, sort: Sequence[Mapping[str, Any]]) -> list[Any] | None:
