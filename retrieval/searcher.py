@@ -111,8 +111,9 @@ class Searcher:
     @cached_property
     def fields(self) -> IndexFields:
         """What a filter or a sort may name."""
-        mapping: dict[str, Any] = ClusterApi(self.cluster).get_mapping(self.index) or {}
-        return IndexFields(next(iter(mapping.values()), {}).get("mappings", {}), self.index)
+        mapping = ClusterApi(self.cluster).get_mapping(self.index) or {}
+        bodies: list[dict[str, Any]] = [body.get("mappings", {}) for body in mapping.values()]
+        return IndexFields(bodies[0] if bodies else {}, self.index)
 
     def parts(self, given: Filter | None) -> list[FilterPart]:
         """The conditions of a filter; raises :class:`InputError` for one that is malformed or names no field."""

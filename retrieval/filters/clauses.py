@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, assert_never
 
 from osparse.errors import InputError
 from osparse.opensearch_templates import render
 from osparse.retrieval.filters.index_fields import (
+    DATES,
     ID,
     INTEGERS,
     NUMBERS,
@@ -23,6 +25,7 @@ from osparse.retrieval.filters.syntax import Between, Comparison, Exists, Group,
 
 Filter = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
 """The filter language, a clause of the query DSL, or several of these, all of which must match."""
+YEAR, MONTH = re.compile(r"\d{4}"), re.compile(r"\d{4}-\d\d")
 BOUNDS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
 
 
@@ -143,7 +146,7 @@ class _Compiler:
             if value.text.lower() not in ("true", "false"):
                 fail(self.text, value.at, f"{field.path} is true or false, got {value.text!r}")
             return value.text.lower() == "true"
-        return value.text
+        return _date(field, value.text) if field.type in DATES else value.text
 
     def _number(self, field: IndexField, value: Name) -> int | float:
         for kind in (int, float) if field.type in INTEGERS else (float,):
@@ -154,6 +157,14 @@ class _Compiler:
             if math.isfinite(number):
                 return number
         fail(self.text, value.at, f"{field.path} holds numbers ({field.type}), got {value.text!r}")
+
+
+def _date(field: IndexField, text: str) -> str:
+    """A year or month alone means all of it: the server would take its first moment."""
+    if field.date_format is not None and "date_optional_time" not in field.date_format:
+        return text
+    unit = "y" if YEAR.fullmatch(text) else "M" if MONTH.fullmatch(text) else None
+    return text if unit is None else f"{text}||/{unit}"
 
 
 def _within(field: IndexField, clause: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ WITHOUT_VALUES = frozenset(
     {"rank_feature", "rank_features", "sparse_vector", "knn_vector", "geo_point", "geo_shape", "percolator", "binary"}
 )
 """Types that no comparison of this language reaches."""
+DATES = frozenset({"date", "date_nanos", "date_range"})
 OBJECTS = frozenset({"object", "nested"})
 ID = "_id"
 
@@ -29,6 +30,8 @@ class IndexField:
     """The nested field that it belongs to, the innermost; itself for a nested field."""
     keyword: str | None = None
     """Path of its whole value, of a text that has one."""
+    date_format: str | None = None
+    """Of a date, where the mapping gives one."""
 
 
 class IndexFields:
@@ -65,7 +68,7 @@ def _fields(properties: Properties, prefix: str, nested: str | None) -> Iterator
             inside = path if kind == "nested" else nested
             forms = body.get("fields", {})
             keyword = next((f"{path}.{form}" for form, it in forms.items() if it.get("type") == "keyword"), None)
-            yield path, IndexField(path, kind, inside, keyword)
+            yield path, IndexField(path, kind, inside, keyword, body.get("format"))
             yield from _fields(forms, f"{path}.", inside)
             yield from _fields(body.get("properties", {}), f"{path}.", inside)
 

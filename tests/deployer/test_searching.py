@@ -71,6 +71,8 @@ def test_every_layout_filters_sorts_and_pages(searcher: Searcher) -> None:
     assert [(h.id, h.score) for h in found.hits] == [(h.id, h.score) for h in cheap], "the scores stay"
     asked = {"range": {"price": {"lt": 60}}}, {"terms": {"brand": ["acme", "Bolt & Co"]}}
     assert searcher.search(QUERY, top=DOCUMENTS, filter=asked).hits == found.hits
+    months = searcher.search(QUERY, top=DOCUMENTS, filter="released:2024-03..2024-05 and not released > 2024-04").hits
+    assert [h.id for h in months] == [h.id for h in everything.hits if by_id[h.id]["released"][5:7] in ("03", "04")]
     first = searcher.search(QUERY, top=3, filter=CHEAP)
     assert first.hits == found.hits[:3]
 

@@ -90,9 +90,11 @@ def _bound(name: str, value: Any, bound: Any, type_: str) -> bool:
 
 
 def _date(asked: Any) -> str:
-    if not _DATE.fullmatch(str(asked)):
+    """What a date starts with; a year or month without rounding is its first day."""
+    text, rounded, _ = str(asked).partition("||/")
+    if not _DATE.fullmatch(text):
         raise BadDate(f"failed to parse date field [{asked}] with format [strict_date_optional_time||epoch_millis]")
-    return str(asked)
+    return text if rounded else text + {4: "-01-01", 7: "-01"}.get(len(text), "")
 
 
 def shown(source: Source, asked: Any) -> dict[str, Any]:
