@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from osparse.contracts.deployment import Deployment, feature_name
 from osparse.opensearch_templates import render
+
+SEISMIC_FILTERED = 10_000
+"""``k`` of a filtered query on a sparse_vector field, at least. Where SEISMIC is at work, the server scores all
+documents of a segment that the filter lets through if they are at most ``k``; else it filters the ``k`` best of all
+documents, which may leave none. The clusters that are visited do not depend on ``k``."""
 
 
 def asks_by_text(deployment: Deployment) -> bool:
@@ -48,6 +53,32 @@ def tokens_body(deployment: Deployment, weights: Mapping[str, float], size: int)
         ]
         body = render("query_rank_features", size=size, field=deployment.field, clauses=clauses)
     return _nested(deployment, body)
+
+
+def filtered_body(
+    deployment: Deployment, body: Mapping[str, Any], filters: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """``body`` whose hits satisfy ``filters`` too, with the same scores.
+
+    A sparse_vector query gets them a second time inside, or SEISMIC would choose its documents without them.
+    """
+    if not filters:
+        return dict(body)
+    query = body["query"]
+    if deployment.vector == "sparse_vector":
+        query = _with_inner_filter(query, deployment.field, filters)
+    return {**body, "query": render("query_filtered", query=query, filters=list(filters))}
+
+
+def _with_inner_filter(query: Mapping[str, Any], field: str, filters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    clause = query["neural_sparse"][field]
+    chosen = clause["method_parameters"]
+    parameters = {
+        **chosen,
+        "k": max(chosen["k"], SEISMIC_FILTERED),
+        "filter": render("filter_all", clauses=list(filters)),
+    }
+    return dict(render("clause_neural_sparse", field=field, clause={**clause, "method_parameters": parameters}))
 
 
 def _nested(deployment: Deployment, body: dict[str, Any]) -> dict[str, Any]:

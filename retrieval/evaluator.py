@@ -16,6 +16,7 @@ from osparse.evaluation.measures import MEASURES, Benchmark, JudgedSet, open_ben
 from osparse.evaluation.named_measures import check_measures
 from osparse.evaluation.trained_on import TrainedOn, trained_on
 from osparse.retrieval.figures import Row, judged_share_notes, measure_system, rows_of
+from osparse.retrieval.filters.clauses import Filter
 from osparse.retrieval.report import Report
 from osparse.retrieval.serving.settings import Feedback
 from osparse.retrieval.systems.cluster_bm25 import ClusterBm25
@@ -42,6 +43,7 @@ def evaluate(
     bundles: Sequence[Bundle | Path | str] = (),
     runs: Sequence[Path | str] = (),
     feedback: Feedback | None = None,
+    filter: Filter | None = None,
     baseline: BaselineName | None = None,
     measures: Sequence[str] = MEASURES,
     quantised: bool = True,
@@ -63,6 +65,8 @@ def evaluate(
         bundles: Bundles with an ONNX encoder: the same without torch.
         runs: TREC run files.
         feedback: Let the stored weights of the index's first hits join each query, without a model.
+        filter: Rank only those documents of the index that satisfy this, such as "price < 100". Judged documents that
+            it leaves out count as not found; a note of the report says how many.
         baseline: "bm25" measures BM25 beside the others and is what they are compared with: the cluster's own, in
             indices ``<index>-bm25-<lang>``, or without a cluster one in memory over words without stemming.
         measures: nDCG@k, hit@k, R@k and Judged@k, or with the extra ``measures`` any name of ir-measures. The first
@@ -85,7 +89,7 @@ def evaluate(
     target = Path(output) if output is not None else None
     systems: list[System] = [
         *_baseline(baseline, cluster, index, benchmark),
-        *_deployed(cluster, index, benchmark, feedback),
+        *_deployed(cluster, index, benchmark, feedback, filter),
         *(model_system(model, quantised=quantised, device=device) for model in models),
         *(bundle_system(bundle, quantised=quantised) for bundle in bundles),
         *(_run_file(Path(run), benchmark) for run in runs),
@@ -124,13 +128,17 @@ def _baseline(name: str | None, cluster: Cluster | None, index: str | None, data
     return [LocalBm25() if cluster is None or index is None else ClusterBm25(cluster, index, data)]
 
 
-def _deployed(cluster: Cluster | None, index: str | None, data: Benchmark, feedback: Feedback | None) -> list[System]:
+def _deployed(
+    cluster: Cluster | None, index: str | None, data: Benchmark, feedback: Feedback | None, filter: Filter | None
+) -> list[System]:
     if (cluster is None) != (index is None):
         missing, given = ("`index`", "`cluster`") if index is None else ("`cluster`", "`index`")
         raise InputError(f"{given} needs {missing}: the name the index was deployed under, and the cluster it is on")
     if feedback is not None and index is None:
         raise InputError("`feedback` needs `index`: it reads the weights that a deployed index stores")
-    return [] if cluster is None or index is None else [ClusterIndex(cluster, index, data, feedback)]
+    if filter is not None and index is None:
+        raise InputError("`filter` needs `index`: it is the server that filters the documents of a deployed index")
+    return [] if cluster is None or index is None else [ClusterIndex(cluster, index, data, feedback, filter)]
 
 
 def _run_file(path: Path, data: Benchmark) -> RunFile:

@@ -11,6 +11,8 @@ from osparse.contracts.bundle import Bundle
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
 from osparse.errors import InputError
+from osparse.retrieval.filters.clauses import Filter
+from osparse.retrieval.filters.matching import unsatisfied
 from osparse.retrieval.searcher import Match, Searcher, matches
 from osparse.retrieval.why_not import WhyNot
 from osparse.retrieval.why_not import why_not as _why_not
@@ -62,6 +64,8 @@ class Explanation:
     """Tokens of the document's own text; every other weight of the document is an expansion."""
     non_zeros: int
     """Weights the document has."""
+    unsatisfied: list[str] | None = None
+    """The conditions of the filter that the document does not satisfy; None without a filter."""
     against: Contrast | None = None
     why_not: WhyNot | None = None
 
@@ -76,6 +80,7 @@ def explain(
     against: str | None = None,
     why_not: bool = False,
     lang: str | None = None,
+    filter: Filter | None = None,
     bundle: Bundle | Path | str | None = None,
 ) -> Explanation:
     """Compare a query with a document of a deployed index.
@@ -86,13 +91,15 @@ def explain(
         why_not: Find out why the query does not find the document: its rank, a filter, the tokens it lacks with their
             rank in the encoder's output before pruning, and the part of its text that was cut off.
         lang: With ``why_not``: the language that the search was restricted to.
+        filter: The filter that the search had: which of its conditions does the document not satisfy?
         bundle: With ``why_not``: the deployed bundle, where the cluster does not hold its ONNX encoder.
 
     Raises:
-        InputError: the index has no such document, or ``bundle`` is another one than the deployed one.
+        InputError: the index has no such document, the filter is malformed, or ``bundle`` is not the deployed one.
         ClusterError: there is no such index, osparse did not deploy it, or it does not keep its documents' ``_source``.
     """
     searcher = Searcher(cluster, index)
+    parts = searcher.parts(filter)
     source = _source(searcher, document_id)
     query = searcher.weights(text)
     document = searcher.document_weights(source, query)
@@ -108,8 +115,11 @@ def explain(
         document_top=_by_weight(others)[:expansions],
         literal=frozenset(searcher.encoder.encode(shown["text"])),
         non_zeros=len(document),
+        unsatisfied=None if filter is None else unsatisfied(ClusterApi(cluster), index, document_id, parts),
         against=None if against is None else _contrast(searcher, query, document, against),
-        why_not=_why_not(searcher, document_id, source, text, document, lang=lang, bundle=_opened(bundle))
+        why_not=_why_not(
+            searcher, document_id, source, text, document, lang=lang, filter=filter, bundle=_opened(bundle)
+        )
         if why_not
         else None,
     )

@@ -9,7 +9,7 @@ from typing import Any
 from osparse.contracts.deployment import Deployment
 from osparse.formula.lexicon import MAX_WEIGHT, MIN_WEIGHT
 from osparse.opensearch_templates import render
-from osparse.opensearch_templates.queries import asks_by_text, text_body, tokens_body
+from osparse.opensearch_templates.queries import asks_by_text, filtered_body, text_body, tokens_body
 
 
 def query_body(
@@ -40,10 +40,12 @@ def query_body(
     body = _plain_body(deployment, well_formed(text), sendable(weights), size, by_text=not own_weights)
     if body is None:
         return None
-    clauses = [*([render("filter_lang", lang=lang)] if lang is not None else []), *filters]
-    if clauses:
-        body["query"] = render("query_filtered", query=body["query"], filters=clauses)
-    return body
+    return filtered_body(deployment, body, with_language(filters, lang))
+
+
+def with_language(filters: Sequence[Mapping[str, Any]], lang: str | None) -> list[Mapping[str, Any]]:
+    """``filters`` after the one that lets documents of one language through; None adds none."""
+    return [*([render("filter_lang", lang=lang)] if lang is not None else []), *filters]
 
 
 def well_formed(text: str) -> str:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from osparse.contracts.deployment import Deployment
+from osparse.contracts.deployment import Deployment, generated_fields
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.load.read_deployment import query_encoder, read_deployment
+from osparse.errors import InputError
 from osparse.formula.query_encoder import QueryEncoder
+from osparse.retrieval.filters.clauses import Filter, FilterPart, filter_parts
+from osparse.retrieval.filters.extras import Extras
+from osparse.retrieval.filters.index_fields import IndexFields
+from osparse.retrieval.filters.ordering import Sort, checked_after, sort_clauses
+from osparse.retrieval.queries import with_language
 from osparse.retrieval.serving.forms import SearchForms
+from osparse.retrieval.serving.highlights import Highlights, highlights
 from osparse.retrieval.serving.passes import Passes
 from osparse.retrieval.serving.settings import Feedback, Setting, recorded_setting
 
@@ -36,7 +44,12 @@ class Hit:
     text: str
     lang: str
     matched: list[Match] = field(default_factory=list)
-    """By falling contribution; empty unless the search was made with ``explain``."""
+    """By falling contribution; empty unless the search was made with ``explain`` or ``highlight``."""
+    fields: dict[str, Any] = field(default_factory=dict)
+    """Of the document, those that ``fields`` of the search names; empty without it."""
+    sort: list[Any] = field(default_factory=list)
+    """The values that the hit was sorted by, for ``after`` of the next page; empty without ``sort``."""
+    highlights: Highlights | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +62,9 @@ class Answer:
     took_ms: int
     """Time that the cluster measured; with feedback or fusion the whole time, requests included."""
     note: str
-    """Why there are no hits; empty when there are some."""
+    """Why there are no hits, or what the search left out; empty when there is nothing to say."""
+    aggregations: dict[str, Any] = field(default_factory=dict)
+    """As the server answers them; empty unless they were asked for."""
 
 
 class Searcher:
@@ -78,6 +93,7 @@ class Searcher:
         self.deployment: Deployment = read_deployment(cluster, index)
         encoder = query_encoder(cluster, self.deployment)
         self.encoder: QueryEncoder = encoder if idf is None else encoder.reweighted(idf)
+        self._feedback = feedback
         chosen = setting if setting is not None else read_setting(cluster, index)
         self.setting = chosen if feedback is None else chosen.with_feedback(feedback)
         self.forms = SearchForms(self.deployment, self.encoder, self.setting, own_weights=idf is not None)
@@ -92,29 +108,105 @@ class Searcher:
         """Raw token -> query weight, as they are sent; without what feedback joins."""
         return self.forms.weights(text)
 
-    def body(self, text: str, *, size: int, lang: str | None = None) -> dict[str, Any] | None:
-        """The search body; of a setting with feedback or fusion the part without these."""
-        return self.forms.body(text, self.weights(text), size=size, lang=lang)
+    @cached_property
+    def fields(self) -> IndexFields:
+        """What a filter or a sort may name."""
+        mapping = ClusterApi(self.cluster).get_mapping(self.index) or {}
+        bodies: list[dict[str, Any]] = [body.get("mappings", {}) for body in mapping.values()]
+        return IndexFields(bodies[0] if bodies else {}, self.index)
 
-    def ask(self, text: str, *, top: int = 10, lang: str | None = None, explain: bool = False) -> Answer:
-        """The ``top`` documents with the largest score; ``explain`` adds the matched tokens of each hit."""
-        weights = self.weights(text)
-        started = time.monotonic()
-        if not self.in_one_request:
-            (rows,) = self.passes.hits([text], size=top, lang=lang, source=True if explain else None)
-            took = int((time.monotonic() - started) * 1000)
+    def parts(self, given: Filter | None) -> list[FilterPart]:
+        """The conditions of a filter; raises :class:`InputError` for one that is malformed or names no field."""
+        return filter_parts(given, lambda: self.fields)
+
+    def body(
+        self, text: str, *, size: int, lang: str | None = None, filter: Filter | None = None
+    ) -> dict[str, Any] | None:
+        """The search body; of a setting with feedback or fusion the part without these."""
+        return self._body(self.forms, text, size, lang, Extras(self.parts(filter)))
+
+    def search(
+        self,
+        text: str,
+        *,
+        top: int = 10,
+        lang: str | None = None,
+        explain: bool = False,
+        filter: Filter | None = None,
+        sort: Sort | None = None,
+        after: Sequence[Any] | None = None,
+        fields: Sequence[str] | None = None,
+        highlight: bool = False,
+        aggregations: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """The ``top`` documents with the largest score, or the first by ``sort``.
+
+            searcher.search("video player", filter="price < 100 and brand:acme", sort="price", fields=["brand"])
+
+        Args:
+            lang: Only documents of this language.
+            explain: Add the matched tokens of each hit.
+            filter: Only documents that satisfy this: the filter language, or a clause of the query DSL.
+            sort: ``price:asc,released:desc`` or clauses of the query DSL; ``_score`` is the score.
+            after: :attr:`Hit.sort` of the last hit of the page before, with the same ``sort``.
+            fields: Names or patterns of the fields to return; without them title, text and language.
+            highlight: Mark the matched words of each hit's text.
+            aggregations: The ``aggs`` of the query DSL, over all documents that match.
+
+        Raises:
+            InputError: a malformed filter, a field that the index does not have, ``after`` without ``sort``.
+            ClusterError: the cluster refuses the search.
+        """
+        clauses = sort_clauses(sort, self.fields) if sort else []
+        page = checked_after(after, clauses)
+        extras = Extras(self.parts(filter), clauses, page, fields, aggregations)
+        weights, started = self.weights(text), time.monotonic()
+        source = extras.source([*[self.deployment.field] * (explain or highlight), *["text"] * highlight])
+        if self.in_one_request or extras.sort:
+            rows, buckets, took = self._in_one_request(text, top, lang, extras, source)
         else:
-            body = self.body(text, size=top, lang=lang)
-            if body is None or not weights:
-                return Answer(weights, [], 0, _note_without_query(text))
-            if explain:
-                body["_source"] = True
-            response = ClusterApi(self.cluster).search(self.index, body)
-            rows = sorted(response["hits"]["hits"], key=lambda row: (-row["_score"], row["_id"]))  # equal scores by id
-            took = int(response["took"])
-        hits = [self._hit(row, weights) for row in rows]
-        note = "" if hits else _note_without_hits(lang) if weights else _note_without_query(text)
-        return Answer(weights, hits, took, note)
+            inside: dict[str, Any] = {"lang": lang, "filters": extras.filters}
+            (rows,) = self.passes.hits([text], size=top, **inside, source=source)
+            buckets = self.passes.aggregations(text, aggregations, **inside) if aggregations is not None else {}
+            took = int((time.monotonic() - started) * 1000)
+        hits = [self._hit(row, weights, extras, explain or highlight, highlight) for row in rows]
+        return Answer(weights, hits, took, self._note(text, weights, hits, lang, extras), buckets)
+
+    def _in_one_request(
+        self, text: str, top: int, lang: str | None, extras: Extras, source: bool | dict[str, Any] | None
+    ) -> tuple[list[dict[str, Any]], dict[str, Any], int]:
+        """(hits, aggregations, milliseconds that the server took)."""
+        body = self._body(self._sorted_forms if extras.sort else self.forms, text, top, lang, extras)
+        if body is None:
+            return [], {}, 0
+        body = extras.added_to(body if source is None else {**body, "_source": source})
+        own_pipeline = extras.sort and self.deployment.search_pipeline is not None  # it may add a rescore
+        params = {"search_pipeline": "_none"} if own_pipeline else None
+        response = ClusterApi(self.cluster).search(self.index, body, params)
+        rows = response["hits"]["hits"]
+        if not extras.sort:
+            rows = sorted(rows, key=lambda row: (-row["_score"], row["_id"]))  # equal scores by id
+        return rows, response.get("aggregations", {}), int(response["took"])
+
+    def _body(
+        self, forms: SearchForms, text: str, size: int, lang: str | None, extras: Extras
+    ) -> dict[str, Any] | None:
+        weights = forms.weights(text)
+        if not weights:
+            return None
+        return forms.body(text, weights, size=size, filters=with_language(extras.filters, lang))
+
+    @cached_property
+    def _sorted_forms(self) -> SearchForms:
+        """Without what orders by scores, as tokens: the server refuses a rescore, the pipeline's too, beside a sort.
+
+        Raises:
+            InputError: feedback was asked for, which only changes scores.
+        """
+        if self._feedback is not None:
+            raise InputError("`feedback` changes the scores, and `sort` orders by fields; leave one out")
+        plain = replace(self.setting, two_phase=None, feedback=None, hybrid=None)
+        return SearchForms(self.deployment, self.encoder, plain, own_weights=True)
 
     def document_weights(self, source: Mapping[str, Any], query: Mapping[str, float]) -> dict[str, float]:
         """Raw token -> weight as the index keeps it, of a document's ``_source``; empty if that holds none.
@@ -123,12 +215,31 @@ class Searcher:
         """
         return self.forms.stored(source, query)
 
-    def _hit(self, row: Mapping[str, Any], weights: Mapping[str, float]) -> Hit:
+    def _hit(
+        self, row: Mapping[str, Any], weights: Mapping[str, float], extras: Extras, matched: bool, highlight: bool
+    ) -> Hit:
         source = row.get("_source", {})  # an index may not keep it
         shown = {name: str(source.get(name) or "") for name in ("title", "text", "lang")}
-        return Hit(
-            row["_id"], float(row["_score"]), **shown, matched=matches(weights, self.document_weights(source, weights))
-        )
+        found = matches(weights, self.document_weights(source, weights)) if matched else []
+        generated = generated_fields(self.deployment)
+        asked = source if extras.fields is not None else {}
+        fields = {name: value for name, value in asked.items() if name not in generated}
+        marked = None
+        if highlight:
+            marked = highlights(self.encoder, shown["text"], {match.token: match.contribution for match in found})
+        return Hit(row["_id"], float(row["_score"]), **shown, matched=found, fields=fields,
+                   sort=list(row.get("sort", [])), highlights=marked)  # fmt: skip
+
+    def _note(
+        self, text: str, weights: Mapping[str, float], hits: Sequence[Hit], lang: str | None, extras: Extras
+    ) -> str:
+        if not weights:
+            return _note_without_query(text)
+        if not hits:
+            return _note_without_hits(lang, extras)
+        if extras.sort and self._sorted_forms.setting != self.setting:
+            return f"sorted by fields, so the recorded search setting is not applied ({self.setting})"
+        return ""
 
 
 def read_setting(cluster: Cluster, index: str) -> Setting:
@@ -139,18 +250,27 @@ def read_setting(cluster: Cluster, index: str) -> Setting:
 
 
 def search(
-    cluster: Cluster, index: str, text: str, top: int = 10, lang: str | None = None, explain: bool = False
+    cluster: Cluster,
+    index: str,
+    text: str,
+    top: int = 10,
+    lang: str | None = None,
+    explain: bool = False,
+    filter: Filter | None = None,
 ) -> list[Hit]:
     """The ``top`` hits of one query on a deployed index.
 
     Args:
         lang: Only documents of this language.
         explain: Add the matched tokens of each hit.
+        filter: Only documents that satisfy this, such as "price < 100 and brand:acme"; see :meth:`Searcher.search`,
+            which can sort, page and aggregate too.
 
     Raises:
+        InputError: the filter is malformed or names a field that the index does not have.
         ClusterError: there is no such index, osparse did not deploy it, or the cluster does not answer.
     """
-    return Searcher(cluster, index).ask(text, top=top, lang=lang, explain=explain).hits
+    return Searcher(cluster, index).search(text, top=top, lang=lang, explain=explain, filter=filter).hits
 
 
 def matches(query: Mapping[str, float], document: Mapping[str, float]) -> list[Match]:
@@ -165,6 +285,11 @@ def _note_without_query(text: str) -> str:
     return f"no token of {text!r} is in the model's vocabulary, so no document can match"
 
 
-def _note_without_hits(lang: str | None) -> str:
+def _note_without_hits(lang: str | None, extras: Extras) -> str:
+    if extras.after is not None:
+        return "no hits follow: that was the last page"
     where = f" of language {lang}" if lang is not None else ""
+    if extras.parts:
+        conditions = " and ".join(part.text for part in extras.parts)
+        return f"no document{where} that satisfies the filter ({conditions}) has any of the query's tokens"
     return f"no document{where} has any of the query's tokens; are documents loaded? load them with: osparse index"

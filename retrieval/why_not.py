@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from osparse.encoders.onnx_encoder import read_tokenizer
 from osparse.encoders.onnx_unpruned import UnprunedEncoder
 from osparse.errors import InputError
 from osparse.formula.lexicon import Lexicon
+from osparse.retrieval.filters.clauses import Filter
+from osparse.retrieval.filters.matching import unsatisfied
 from osparse.retrieval.searcher import Searcher
 
 LOOKED_AT = 1000
@@ -75,6 +77,7 @@ def why_not(
     document: Mapping[str, float],
     *,
     lang: str | None,
+    filter: Filter | None = None,
     bundle: Bundle | None,
 ) -> WhyNot:
     """Everything known of why ``text`` does not find a document, or not nearer the top.
@@ -82,7 +85,8 @@ def why_not(
     Args:
         source: The document as the index holds it.
         document: Its stored weights.
-        lang: The filter of the search.
+        lang: The language that the search was restricted to.
+        filter: The filter of the search.
         bundle: Where the cluster does not hold the ONNX encoder (ML Commons): the deployed bundle.
 
     Raises:
@@ -93,8 +97,8 @@ def why_not(
     document_text = str(source.get("text") or "")
     unpruned = encoder.encode(document_text) if encoder is not None else None
     return WhyNot(
-        rank=_rank(searcher, document_id, text, lang),
-        filtered=_filtered(str(source.get("lang") or ""), lang),
+        rank=_rank(searcher, document_id, text, lang, filter),
+        filtered="; ".join(_filtered(searcher, document_id, str(source.get("lang") or ""), lang, filter)),
         shares_token=any(token in document for token in query),
         needed=needed_expansions(query, document, unpruned, searcher.encoder.lexicon),
         stored_weights=len(document),
@@ -110,15 +114,18 @@ def _whole(deployment: Deployment) -> bool:
     return deployment.chunks or deployment.window_weight is not None
 
 
-def _rank(searcher: Searcher, document_id: str, text: str, lang: str | None) -> int | None:
-    hits = searcher.ask(text, top=LOOKED_AT, lang=lang).hits
+def _rank(searcher: Searcher, document_id: str, text: str, lang: str | None, filter: Filter | None) -> int | None:
+    hits = searcher.search(text, top=LOOKED_AT, lang=lang, filter=filter).hits
     return next((rank for rank, hit in enumerate(hits, start=1) if hit.id == document_id), None)
 
 
-def _filtered(document_lang: str, lang: str | None) -> str:
-    if lang is None or document_lang == lang:
-        return ""
-    return f"the search asks for lang {lang}, the document has {document_lang or 'none'}"
+def _filtered(
+    searcher: Searcher, document_id: str, document_lang: str, lang: str | None, filter: Filter | None
+) -> Iterator[str]:
+    if lang is not None and document_lang != lang:
+        yield f"the search asks for lang {lang}, the document has {document_lang or 'none'}"
+    for condition in unsatisfied(ClusterApi(searcher.cluster), searcher.index, document_id, searcher.parts(filter)):
+        yield f"the document does not satisfy {condition}"
 
 
 def needed_expansions(

@@ -12,7 +12,7 @@ from osparse.deployer import names
 from osparse.deployer.index.layout import Serving
 from osparse.encoders.onnx_encoder import open_query_encoder
 from osparse.opensearch_templates import render
-from osparse.opensearch_templates.queries import asks_by_text, query_keys, text_body, tokens_body
+from osparse.opensearch_templates.queries import asks_by_text, filtered_body, query_keys, text_body, tokens_body
 
 _SIZE = 10
 _WIDTH = 110
@@ -48,8 +48,8 @@ def _calls(
         yield note, f"GET {names.concrete_index(index, bundle)}/_search", text_body(deployment, text, _SIZE)
     if by_text:
         yield "# the same, with tokens weighted beforehand\n", search, tokens_body(deployment, weights, _SIZE)
-    filtered = render("query_filtered", query=body["query"], filters=[render("filter_lang", lang="ko")])
-    yield "# only documents of one language\n", search, {**body, "query": filtered}
+    filtered = filtered_body(deployment, body, [render("filter_lang", lang="ko")])
+    yield "# only documents of one language\n", search, filtered
     yield "# BM25, for comparison\n", search, _bm25(deployment, text)
     analyzer = ANALYZERS.get(bundle.vocabulary)
     if by_text and analyzer is not None and deployment.vector == "rank_features":

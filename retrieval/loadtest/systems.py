@@ -15,7 +15,7 @@ from osparse.deployer.cluster.shards import check_shards
 from osparse.errors import ClusterError, InputError
 from osparse.opensearch_templates import render
 from osparse.retrieval.loadtest.open_loop import Sender
-from osparse.retrieval.queries import well_formed
+from osparse.retrieval.queries import well_formed, with_language
 from osparse.retrieval.searcher import Searcher
 from osparse.retrieval.serving.forms import SearchForms, bm25_fields
 from osparse.retrieval.serving.passes import Passes
@@ -94,7 +94,10 @@ def bodies(searcher: Searcher, name: str, texts: Sequence[str], lang: str | None
         forms = _forms(searcher, name)
         langs = {text: (lang or guess_language(text)) if name == "filtered" else None for text in texts}
         known = [(text, of_lang) for text, of_lang in langs.items() if of_lang != UNDETERMINED]
-        made = [forms.body(text, forms.weights(text), size=SIZE, lang=of_lang) for text, of_lang in known]
+        made = [
+            forms.body(text, forms.weights(text), size=SIZE, filters=with_language((), of_lang))
+            for text, of_lang in known
+        ]
     return [{**body, **LEAN} for body in made if body is not None]
 
 

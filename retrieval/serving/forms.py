@@ -20,6 +20,9 @@ from osparse.retrieval.queries import query_body, sendable, well_formed
 from osparse.retrieval.serving.query_weights import heavy, joining, reshaped_tokens
 from osparse.retrieval.serving.settings import QueryWeights, Setting, TwoPhase
 
+Filters = Sequence[Mapping[str, Any]]
+"""Query clauses, all of which a hit satisfies; they do not change its score."""
+
 
 @dataclass(frozen=True)
 class Hits:
@@ -51,40 +54,40 @@ class SearchForms:
         weights: Mapping[str, float],
         *,
         size: int,
-        lang: str | None = None,
+        filters: Filters = (),
         more: Mapping[str, float] | None = None,
     ) -> dict[str, Any] | None:
         """The body that gives the final hits, or None where no document can match.
 
         Args:
+            filters: Query clauses that each hit satisfies.
             more: What feedback joins to the query (:meth:`joined`).
         """
         if more:
-            return self._with_feedback(text, weights, more, size, lang)
+            return self._with_feedback(text, weights, more, size, filters)
         choice = self.setting.two_phase
         light = _light(weights, choice) if choice is not None else {}
         if choice is None or not light:
-            return self._plain(text, weights, size, lang)
+            return self._plain(text, weights, size, filters)
         first = {token: weight for token, weight in weights.items() if token not in light}
-        body = self._plain(text, first, size, lang, own=True)
+        body = self._plain(text, first, size, filters, own=True)
         return self._rescored(body, text, light, window_of(choice, size))
 
-    def first_pass(self, text: str, weights: Mapping[str, float], lang: str | None) -> dict[str, Any] | None:
+    def first_pass(self, text: str, weights: Mapping[str, float], filters: Filters) -> dict[str, Any] | None:
         """The body that finds the documents whose weights join the query."""
         if self.setting.feedback is None:
             return None
-        body = self._plain(text, weights, self.setting.feedback.documents, lang)
+        body = self._plain(text, weights, self.setting.feedback.documents, filters)
         return None if body is None else {**body, "_source": {"includes": [self.deployment.field]}}
 
-    def bm25(self, text: str, *, size: int, lang: str | None = None) -> dict[str, Any] | None:
+    def bm25(self, text: str, *, size: int, filters: Filters = ()) -> dict[str, Any] | None:
         """BM25 over the Korean and English fields of the same index; None for a text without a character."""
         if not text.strip():
             return None
         values = {"size": size, "field": self.deployment.field, "fields": bm25_fields(self.deployment)}
         body = dict(render("query_match_korean_english", **values, text=well_formed(text)))
-        if lang is not None:
-            filters = [render("filter_lang", lang=lang)]
-            body["query"] = render("query_filtered", query=body["query"], filters=filters)
+        if filters:
+            body["query"] = render("query_filtered", query=body["query"], filters=list(filters))
         return body
 
     def joined(self, weights: Mapping[str, float], hits: Hits) -> dict[str, float]:
@@ -108,29 +111,29 @@ class SearchForms:
         return max(pieces, key=lambda piece: sum(w * piece.get(t, 0.0) for t, w in query.items()), default={})
 
     def _with_feedback(
-        self, text: str, weights: Mapping[str, float], more: Mapping[str, float], size: int, lang: str | None
+        self, text: str, weights: Mapping[str, float], more: Mapping[str, float], size: int, filters: Filters
     ) -> dict[str, Any] | None:
         rerank = self.setting.feedback.rerank if self.setting.feedback is not None else 0
         if rerank:
-            return self._rescored(self._plain(text, weights, size, lang), text, sendable(more), max(rerank, size))
+            return self._rescored(self._plain(text, weights, size, filters), text, sendable(more), max(rerank, size))
         summed = {token: weights.get(token, 0.0) + more.get(token, 0.0) for token in {**weights, **more}}
-        return self._plain(text, sendable(summed), size, lang, own=True)
+        return self._plain(text, sendable(summed), size, filters, own=True)
 
     def _rescored(
         self, body: dict[str, Any] | None, text: str, weights: Mapping[str, float], window: int
     ) -> dict[str, Any] | None:
         """``body`` whose first ``window`` hits are scored again: their score plus that of ``weights``."""
-        second = self._plain(text, weights, 1, None, own=True)
+        second = self._plain(text, weights, 1, (), own=True)
         if body is None or second is None:
             return body
         return {**body, "rescore": render("rescore", window=window, query=second["query"])}
 
     def _plain(
-        self, text: str, weights: Mapping[str, float], size: int, lang: str | None, *, own: bool = False
+        self, text: str, weights: Mapping[str, float], size: int, filters: Filters, *, own: bool = False
     ) -> dict[str, Any] | None:
         changed = own or self.own_weights or self.setting.query != QueryWeights()
         keyed = query_keys(self.deployment, weights, self._ids)
-        body = query_body(self.deployment, text, keyed, size=size, lang=lang, own_weights=changed)
+        body = query_body(self.deployment, text, keyed, size=size, filters=filters, own_weights=changed)
         return body if body is None or self.setting.seismic is None else self._with_parameters(body, size)
 
     def _with_parameters(self, body: dict[str, Any], size: int) -> dict[str, Any]:
@@ -139,7 +142,9 @@ class SearchForms:
         if self.deployment.vector != "sparse_vector" or choice is None:
             raise InputError(f"{choice} needs a sparse_vector field, and this index has {self.deployment.vector}")
         clause = _clause(body["query"], self.deployment.field)
-        clause["method_parameters"] = {"k": choice.k or size, "top_n": choice.top_n, "heap_factor": choice.heap_factor}
+        given = clause["method_parameters"]
+        k = max(choice.k or size, given["k"]) if "filter" in given else choice.k or size
+        clause["method_parameters"] = {**given, "k": k, "top_n": choice.top_n, "heap_factor": choice.heap_factor}
         return body
 
     @cached_property

@@ -13,6 +13,8 @@ from osparse.deployer.load.bundle_store import fetch_part, stored_parts
 from osparse.errors import AccessError, ClusterError, InputError
 from osparse.evaluation.measures import Benchmark, JudgedSet
 from osparse.opensearch_templates import render
+from osparse.retrieval.filters.clauses import Filter
+from osparse.retrieval.filters.matching import satisfying
 from osparse.retrieval.searcher import Searcher
 from osparse.retrieval.serving.settings import Feedback
 from osparse.retrieval.systems.cluster_run import cluster_run, non_zeros
@@ -32,10 +34,20 @@ class ClusterIndex(System):
 
     learns = True
 
-    def __init__(self, cluster: Cluster, index: str, data: Benchmark, feedback: Feedback | None = None) -> None:
-        """``feedback`` joins the search setting that the index's ``_meta`` records."""
+    def __init__(
+        self,
+        cluster: Cluster,
+        index: str,
+        data: Benchmark,
+        feedback: Feedback | None = None,
+        filter: Filter | None = None,
+    ) -> None:
+        """``feedback`` joins the search setting that the index's ``_meta`` records; only documents that satisfy
+        ``filter`` are ranked."""
         self.name, self.cluster, self.index, self.data = f"index {index}", cluster, index, data
         self.searcher = Searcher(cluster, index, feedback=feedback)
+        self.parts = self.searcher.parts(filter)
+        self.filters = [part.clause for part in self.parts]
         self.documents = ClusterApi(cluster).count(index)
         if self.documents == 0:
             raise InputError(
@@ -45,8 +57,10 @@ class ClusterIndex(System):
     def key(self) -> dict[str, Any]:
         deployment = self.searcher.deployment
         tuned = {} if self._is_plain else {"search setting": self.searcher.setting.to_json()}
+        filtered = {"filter": self.filters} if self.filters else {}
         return {
             **tuned,
+            **filtered,
             "deployment": deployment.fingerprint,
             "mode": deployment.mode,
             "search pipeline": deployment.search_pipeline,
@@ -58,8 +72,10 @@ class ClusterIndex(System):
     def description(self) -> dict[str, Any]:
         deployment = self.searcher.deployment
         tuned = {} if self._is_plain else {"search_setting": str(self.searcher.setting)}
+        filtered = {"filter": " and ".join(part.text for part in self.parts)} if self.parts else {}
         return {
             **tuned,
+            **filtered,
             "kind": "index",
             "bundle": deployment.bundle,
             "fingerprint": deployment.fingerprint,
@@ -71,11 +87,14 @@ class ClusterIndex(System):
         lang = language_filter(self.data, judged)
         if not self.searcher.in_one_request:
             return self._in_passes(judged, depth, lang)
-        bodies = {query: self.searcher.body(text, size=depth, lang=lang) for query, text in judged.queries.items()}
+        bodies = {
+            query: self.searcher.body(text, size=depth, lang=lang, filter=self.filters)
+            for query, text in judged.queries.items()
+        }
         return cluster_run(self.cluster, self.index, bodies, f"query {judged.direction}")
 
     def _in_passes(self, judged: JudgedSet, depth: int, lang: str | None) -> Run:
-        hits = self.searcher.passes.hits(list(judged.queries.values()), size=depth, lang=lang)
+        hits = self.searcher.passes.hits(list(judged.queries.values()), size=depth, lang=lang, filters=self.filters)
         return {
             query: {row["_id"]: float(row["_score"]) for row in rows}
             for query, rows in zip(judged.queries, hits, strict=True)
@@ -104,9 +123,9 @@ class ClusterIndex(System):
 
         def send(text: str) -> None:
             if not self.searcher.in_one_request:
-                self.searcher.passes.hits([text], size=10, lang=lang)
+                self.searcher.passes.hits([text], size=10, lang=lang, filters=self.filters)
                 return
-            body = self.searcher.body(text, size=10, lang=lang)
+            body = self.searcher.body(text, size=10, lang=lang, filter=self.filters)
             if body is not None:
                 api.search(self.index, {**body, "_source": False})
 
@@ -125,7 +144,33 @@ class ClusterIndex(System):
                     f"no document of the index has lang {lang}, so no query of that language matches: load the "
                     "documents with their lang, as the dataset has it"
                 )
-        return notes
+        return [*notes, *self._filter_notes()]
+
+    def _filter_notes(self) -> list[str]:
+        """How many judged documents the filter leaves out: they count as not found."""
+        if not self.filters:
+            return []
+        api = ClusterApi(self.cluster)
+        stored = satisfying(api, self.index, sorted(judged_documents(self.data)), ())
+        passed = satisfying(api, self.index, sorted(stored), self.filters)
+        lost = answerless(self.data, stored, passed)
+        return [
+            f"the filter of {self.name} leaves out {len(stored - passed):,} of {len(stored):,} judged documents of the "
+            f"index, which count as not found; {lost:,} queries have no relevant document left. Other systems of "
+            "the report rank all documents"
+        ]
+
+
+def judged_documents(data: Benchmark) -> set[str]:
+    """Documents that somebody judged, relevant or not."""
+    judged = [grades for one in data.sets for grades in (*one.qrels.values(), *one.not_relevant.values())]
+    return {document for documents in judged for document in documents}
+
+
+def answerless(data: Benchmark, stored: set[str], passed: set[str]) -> int:
+    """Queries that have relevant documents in the index, none of them among ``passed``."""
+    relevant = [grades.keys() & stored for judged in data.sets for grades in judged.qrels.values()]
+    return sum(bool(documents) and not documents & passed for documents in relevant)
 
 
 def language_filter(data: Benchmark, judged: JudgedSet) -> str | None:

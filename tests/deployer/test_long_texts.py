@@ -219,7 +219,7 @@ def test_pieces_in_mode_client_are_nested_and_the_best_one_counts(
         sum(weight * vector.get(token, 0.0) for token, weight in query.items())
         for vector in encoder.encode(source["chunk_texts"])
     )
-    scores = {hit.id: hit.score for hit in searcher.ask(TEXTS[0], top=5).hits}
+    scores = {hit.id: hit.score for hit in searcher.search(TEXTS[0], top=5).hits}
     assert scores["long"] == pytest.approx(best, rel=2**-7)
     (shown,) = status(cluster)
     assert "in pieces" in str(shown) and not shown.problems

@@ -58,7 +58,7 @@ def test_osparse_asks_and_explains_through_the_alias(loaded: MLCommonsServer, sm
     probes = small_bundle.probes()
     for query in probes:
         expected = {str(n): score(query.query, one.document) for n, one in enumerate(probes)}
-        found = {hit.id: hit.score for hit in searcher.ask(query.text, explain=True).hits}
+        found = {hit.id: hit.score for hit in searcher.search(query.text, explain=True).hits}
         assert found == pytest.approx({i: value for i, value in expected.items() if value}, rel=0.01)
         explained = explain(client(loaded), "products", "0", query.text)
         assert explained.score == pytest.approx(expected["0"], rel=0.01)

@@ -66,4 +66,4 @@ def test_the_trimmed_one_is_deployed_loaded_and_searched(
     stored = server.indices[f"products-{trimmed.short}"].documents
     ids = {int(name) for source in stored.values() for name in source["sparse_embedding"]}
     assert ids and max(ids) < trimmed.vocabulary
-    assert Searcher(client(server), "products").ask("배 키우기").hits
+    assert Searcher(client(server), "products").search("배 키우기").hits

@@ -147,7 +147,7 @@ def test_nothing_is_lost_doubled_or_stale_under_a_writer_and_readers(
     assert all(mapped["mappings"]["properties"][name]["type"] == kind for name, kind in FIELDS.items())
     assert mapped["settings"]["index"]["number_of_shards"] == "3" and mapped["mappings"]["_meta"]["owner"] == "shop"
     assert status(cluster, "shelf")[0].ready
-    hits = Searcher(cluster, "shelf").ask("growing pears").hits
+    hits = Searcher(cluster, "shelf").search("growing pears").hits
     assert "growing pears" in {**served[hits[0].id]}["name"]
     before = "shelf-original" if replaced else old
     with working(*(again := [Reader(cluster.url, "shelf", {"size": 1})])):

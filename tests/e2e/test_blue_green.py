@@ -101,7 +101,7 @@ def test_no_query_fails_while_the_name_moves(
     assert ClusterApi(cluster).indices_of_alias(f"{NAME}-previous") == [old]
     assert not deploy(other_bundle, cluster, NAME).plan.changes
     assert status(cluster, NAME)[0].ready
-    assert Searcher(cluster, NAME).ask("growing pears in spring").hits
+    assert Searcher(cluster, NAME).search("growing pears in spring").hits
 
 
 def test_the_gate_measures_both_indices(

@@ -70,7 +70,7 @@ def test_the_node_ranks_exactly(split: str, cluster: Cluster, model: Model, data
         for query, text in judged.queries.items():
             ids = searcher.encoder.ids(text)
             exact = dict(index.search(ids, model.lexicon.idf[ids], 100, only=index.subset(judged.document_ids)))
-            hits = searcher.ask(text, top=10, lang=judged.document_lang).hits
+            hits = searcher.search(text, top=10, lang=judged.document_lang).hits
             assert [exact[hit.id] for hit in hits] == pytest.approx(list(exact.values())[:10], rel=1e-6)
             assert [hit.score for hit in hits] == pytest.approx(list(exact.values())[:10], rel=1e-6)
             run[query] = sorted(exact, key=lambda document, exact=exact: (-np.float32(exact[document]), document))  # type: ignore[misc]
@@ -88,7 +88,7 @@ def test_the_model_alone_measures_the_same(cluster: Cluster, model: Model, datas
         for text in judged.queries.values():
             ids = encoder.ids(text)
             ranked = index.search(ids, model.lexicon.idf[ids], 10, only=index.subset(judged.document_ids))
-            hits = searcher.ask(text, top=10, lang=judged.document_lang).hits
+            hits = searcher.search(text, top=10, lang=judged.document_lang).hits
             assert len(hits) == len(ranked)
             assert [hit.score for hit in hits] == pytest.approx([score for _, score in ranked], rel=2**-8)
     served, local = evaluate(data, cluster=cluster, index=INDEX), evaluate(data, models=[model])

@@ -54,7 +54,7 @@ def test_top_and_language_are_kept(make_cluster: Make) -> None:
 @pytest.mark.parametrize(("text", "why"), [("", "is empty"), (" ", "is empty"), ("🍐🍞", "in the model's vocabulary")])
 def test_a_query_without_tokens_says_so_and_asks_nothing(kind: str, text: str, why: str, make_cluster: Make) -> None:
     cluster = make_cluster(kind)
-    answer = Searcher(cluster, "world").ask(text)
+    answer = Searcher(cluster, "world").search(text)
     assert answer.hits == [] and why in answer.note
     assert not any(path.endswith("_search") for path, _ in cluster.requests)
 
@@ -105,7 +105,7 @@ def test_another_table_of_query_weights_needs_no_new_index(kind: str, make_clust
     weights = {token: min(64.0, 1.0 + i % 5) for i, token in enumerate(cluster.encoder.lexicon.tokens)}
     (tmp_path / "idf.json").write_text(json.dumps(weights))
     searcher = Searcher(cluster, "world", idf=tmp_path / "idf.json")
-    hits = {hit.id: hit for hit in searcher.ask(QUERY, top=16, explain=True).hits}
+    hits = {hit.id: hit for hit in searcher.search(QUERY, top=16, explain=True).hits}
     assert hits.keys() == {hit.id for hit in plain}
     for hit in plain:
         wanted = sum(weights[match.token] * match.document_weight for match in hit.matched)

@@ -86,11 +86,11 @@ def test_a_pruned_index_is_simulated_too(kind: str, make_cluster: Make, dataset:
 def test_the_setting_of_an_index_is_how_it_is_searched(make_cluster: Make) -> None:
     cluster = make_cluster("client")
     setting = Setting(QueryWeights(top=1))
-    before = Searcher(cluster, "world").ask("growing pears in spring").query
+    before = Searcher(cluster, "world").search("growing pears in spring").query
     cluster.index.mappings["_meta"]["osparse_tuning"] = {"schema": 1, "setting": setting.to_json()}
     searcher = Searcher(cluster, "world")
     assert searcher.setting == setting
-    assert len(before) > 1 and len(searcher.ask("growing pears in spring").query) == 1
+    assert len(before) > 1 and len(searcher.search("growing pears in spring").query) == 1
 
 
 def test_an_index_of_another_vocabulary_is_refused(make_cluster: Make) -> None:

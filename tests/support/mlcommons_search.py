@@ -11,6 +11,17 @@ from typing import Any
 
 import numpy as np
 from mlcommons_settings import flat_settings, nested_settings
+from mlcommons_values import (
+    KINDS,
+    BadDate,
+    field_type,
+    matches,
+    shown,
+    sort_key,
+    sort_values,
+    terms_aggregations,
+    values_of,
+)
 
 from osparse.formula.lucene_rounding import quantise
 
@@ -21,7 +32,7 @@ class Refused(Exception):
     """An error answer: status, type, reason, maybe a cause, and the ``details`` that stand beside the reason."""
 
     def __init__(
-        self, status: int, kind: str, reason: str, cause: tuple[str, str] | None = None, **details: str
+        self, status: int, kind: str, reason: str, cause: tuple[str, str] | None = None, **details: Any
     ) -> None:
         super().__init__(reason)
         self.status, self.kind, self.reason, self.cause, self.details = status, kind, reason, cause, details
@@ -89,6 +100,13 @@ class Index:
 
     def fields(self, kind: str) -> set[str]:
         return {name for name, p in self.mappings.get("properties", {}).items() if p.get("type") == kind}
+
+    def has_weights(self, path: str) -> bool:
+        """Whether neural_sparse can ask a path; a semantic field ``text`` brings ``text_semantic_info.embedding``."""
+        properties, (name, _, below) = self.mappings.get("properties", {}), path.partition(".")
+        if below == "embedding" and name.removesuffix("_semantic_info") in self.fields("semantic"):
+            return True
+        return field_type(properties, path) in ("rank_features", "sparse_vector")
 
     def delete(self, document_id: str) -> bool:
         """Whether the document was there; the deletion has a sequence number of its own."""
@@ -209,25 +227,46 @@ def search(index: Index, body: dict[str, Any], tokens: Tokens) -> dict[str, Any]
     """Score every document; ties by id."""
     scores = _scores(index, body.get("query", {"match_all": {}}), tokens)
     ranked = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
+    sort, properties = body.get("sort", []), index.mappings.get("properties", {})
     if "rescore" in body:
+        if sort:
+            raise sorted_and_rescored(index.name)
         ranked = _rescored(index, ranked, body["rescore"], tokens)
-    for order in ("desc", "asc"):
-        if body.get("sort") == [{"_seq_no": order}]:
-            ranked.sort(key=lambda pair: index.seq_nos[pair[0]], reverse=order == "desc")
-    total, size = len(ranked), body.get("size", 10)
-    chosen = body["_source"] if isinstance(body.get("_source"), dict) else {}
-    includes, excludes = chosen.get("includes"), chosen.get("excludes", [])
+    values = {i: sort_values(i, s, index.seq_nos[i], index.documents[i], properties, sort) for i, s in ranked}
+    if sort:
+        ranked.sort(key=lambda pair: sort_key(values[pair[0]], sort))
+    following = ranked
+    if "search_after" in body:
+        after = sort_key(body["search_after"], sort)
+        following = [pair for pair in ranked if after < sort_key(values[pair[0]], sort)]
+    scored = not sort or body.get("track_scores", False)
     hits = [
-        {"_index": index.name, "_id": i, "_score": score, "_seq_no": index.seq_nos[i], "_primary_term": 1,
-         "_source": {k: v for k, v in index.documents[i].items()
-                     if k not in excludes and (includes is None or k in includes)}}
-        for i, score in ranked[body.get("from", 0) : body.get("from", 0) + size]
+        {"_index": index.name, "_id": i, "_score": score if scored else None,
+         "_seq_no": index.seq_nos[i], "_primary_term": 1,
+         "_source": shown(index.documents[i], body.get("_source", True)), **({"sort": values[i]} if sort else {})}
+        for i, score in following[body.get("from", 0) : body.get("from", 0) + body.get("size", 10)]
     ]  # fmt: skip
-    top = ranked[0][1] if ranked else None
-    return {
+    top = max(scores.values()) if scores and scored else None
+    answer = {
         "took": 1, "timed_out": False, "_shards": {"total": 1, "successful": 1, "skipped": 0, "failed": 0},
-        "hits": {"total": {"value": total, "relation": "eq"}, "max_score": top, "hits": hits},
+        "hits": {"total": {"value": len(ranked), "relation": "eq"}, "max_score": top, "hits": hits},
     }  # fmt: skip
+    if "aggs" in body:
+        sources = [index.documents[i] for i, _ in ranked]
+        answer["aggregations"] = terms_aggregations(body["aggs"], sources, properties)
+    return answer
+
+
+def sorted_and_rescored(index: str) -> Refused:
+    reason = "Cannot use [sort] option in conjunction with [rescore]."
+    shard = {
+        "shard": 0,
+        "index": index,
+        "node": "node",
+        "reason": {"type": "illegal_argument_exception", "reason": reason},
+    }
+    return Refused(400, "search_phase_execution_exception", "all shards failed", ("illegal_argument_exception", reason),
+                   failed_shards=[shard])  # fmt: skip
 
 
 def _rescored(
@@ -244,7 +283,7 @@ def merged(answers: list[dict[str, Any]], size: int) -> dict[str, Any]:
     """One answer of the answers of several indices."""
     if len(answers) == 1:
         return answers[0]
-    hits = sorted((hit for answer in answers for hit in answer["hits"]["hits"]), key=lambda hit: -hit["_score"])
+    hits = sorted((hit for answer in answers for hit in answer["hits"]["hits"]), key=lambda hit: -(hit["_score"] or 0))
     total = {"value": sum(answer["hits"]["total"]["value"] for answer in answers), "relation": "eq"}
     shards = {"total": len(answers), "successful": len(answers), "skipped": 0, "failed": 0}
     top = hits[0]["_score"] if hits else (None if answers else 0.0)
@@ -256,16 +295,15 @@ def _scores(index: Index, query: dict[str, Any], tokens: Tokens) -> dict[str, fl
     ((kind, clause),) = query.items()
     if kind in ("match_all", "function_score"):
         return dict.fromkeys(index.documents, 1.0)
-    if kind == "range":
+    if kind == "range" and "_seq_no" in clause:
         limits = clause["_seq_no"]
         return {i: 1.0 for i in index.documents if limits["gt"] < index.seq_nos[i] <= limits["lte"]}
     if kind == "exists" and clause == {"field": "_routing"}:
         return {}
     if kind == "ids":
         return {i: 1.0 for i in clause["values"] if i in index.documents}
-    if kind == "term":
-        ((name, value),) = clause.items()
-        return {i: 1.0 for i, source in index.documents.items() if source.get(name) == value}
+    if kind in KINDS:
+        return _with_value(index, kind, clause)
     if kind == "neural_sparse":
         return _neural_sparse(index, clause, tokens)
     if kind in ("multi_match", "match"):
@@ -300,6 +338,16 @@ def _nested(index: Index, clause: dict[str, Any], tokens: Tokens) -> dict[str, f
     return best
 
 
+def _with_value(index: Index, kind: str, clause: dict[str, Any]) -> dict[str, float]:
+    if kind == "exists" and clause["field"] in index.fields("sparse_vector"):
+        raise QueryRefused("[sparse_vector] fields do not support [exists] queries", index.name)
+    properties = index.mappings.get("properties", {})
+    try:
+        return {i: 1.0 for i, source in index.documents.items() if matches(kind, clause, source, properties)}
+    except BadDate as problem:
+        raise Refused(400, "parse_exception", str(problem)) from None
+
+
 def _words(index: Index, clause: dict[str, Any]) -> dict[str, float]:
     """The number of the query's words in a document's text."""
     words = set(str(clause["query"] if "query" in clause else next(iter(clause.values()))).lower().split())
@@ -321,27 +369,47 @@ def _neural_sparse(index: Index, clause: dict[str, Any], tokens: Tokens) -> dict
     found = body["query_tokens"] if "query_tokens" in body else tokens({"field": field, **body})
     if field in index.fields("sparse_vector") and not all(token.isdecimal() for token in found):
         raise QueryRefused("Query tokens should be valid integer", index.name)
-    if field not in index.fields("rank_features") | index.fields("sparse_vector"):
+    if not index.has_weights(field):
         raise QueryRefused("[neural_sparse] query only works on [rank_features] fields", index.name)
     for weight in found.values():
         if not 0 < np.float32(weight) <= 64:
             raise QueryRefused(f"weight must be in (0, 64.0], got: {np.float32(weight)}", index.name)
     boost = body.get("boost", 1.0)
-    return _linear(index, field, {token: weight * boost for token, weight in found.items()})
+    scores = _linear(index, field, {token: weight * boost for token, weight in found.items()})
+    return _seismic(index, field, body, scores, tokens) if field in index.fields("sparse_vector") else scores
+
+
+def _seismic(
+    index: Index, field: str, body: dict[str, Any], scores: dict[str, float], tokens: Tokens
+) -> dict[str, float]:
+    """From ``approximate_threshold`` documents on the ``k`` best of all, then the filter; all that the filter lets
+    through if they are at most ``k``. Below the threshold all that it lets through."""
+    chosen = body.get("method_parameters", {})
+    filter_, k = chosen.get("filter"), chosen.get("k", 10)
+    if filter_ is not None and not isinstance(filter_, dict):
+        raise Refused(400, "parsing_exception", "[_na] query malformed, must start with start_object")
+    passed = index.documents.keys() if filter_ is None else _scores(index, filter_, tokens).keys()
+    parameters = index.mappings["properties"][field].get("method", {}).get("parameters", {})
+    approximate = len(index.documents) >= parameters.get("approximate_threshold", 1_000_000)
+    if approximate and not (filter_ is not None and len(passed) <= k):
+        scores = dict(sorted(scores.items(), key=lambda pair: -pair[1])[:k])
+    return {i: score for i, score in scores.items() if i in passed}
 
 
 def _linear(index: Index, field: str, query: dict[str, float]) -> dict[str, float]:
-    """w * S summed over the features, S as FeatureField stores it."""
+    """w * S summed over the features, S as FeatureField stores it; of a document in pieces the best piece's."""
     scores = {}
     for i, source in index.documents.items():
-        stored = source.get(field) or {}
-        shared = [token for token in query if token in stored]
-        if shared:
-            kept = quantise(np.array([stored[t] for t in shared], np.float32))
-            scores[i] = float(
-                np.float32(sum(float(np.float32(query[t])) * float(s) for t, s in zip(shared, kept, strict=True)))
-            )
+        pieces = [stored for stored in values_of(source, field) if isinstance(stored, dict) and query.keys() & stored]
+        if pieces:
+            scores[i] = max(_product(stored, query) for stored in pieces)
     return scores
+
+
+def _product(stored: dict[str, float], query: dict[str, float]) -> float:
+    shared = [token for token in query if token in stored]
+    kept = quantise(np.array([stored[t] for t in shared], np.float32))
+    return float(np.float32(sum(float(np.float32(query[t])) * float(s) for t, s in zip(shared, kept, strict=True))))
 
 
 def _bool(index: Index, clause: dict[str, Any], tokens: Tokens) -> dict[str, float]:
@@ -349,10 +417,12 @@ def _bool(index: Index, clause: dict[str, Any], tokens: Tokens) -> dict[str, flo
         given = clause.get(name, [])
         return [_scores(index, one, tokens) for one in (given if isinstance(given, list) else [given])]
 
-    should, must = many("should"), many("must") + [dict.fromkeys(found, 0.0) for found in many("filter")]
-    ids = set(index.documents) if must else set().union(*should) if should else set()
+    should, must_not = many("should"), many("must_not")
+    must = many("must") + [dict.fromkeys(found, 0.0) for found in many("filter")]
+    ids = set().union(*should) if should and not must and not must_not else set(index.documents)
     for found in must:
         ids &= found.keys()
     if clause.get("minimum_should_match") == 1:
         ids &= set().union(*should)
+    ids -= set().union(*must_not)
     return {i: sum(found.get(i, 0.0) for found in [*should, *must]) for i in ids}

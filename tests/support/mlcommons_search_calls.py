@@ -7,7 +7,7 @@ from typing import Any
 
 from mlcommons_http import Request
 from mlcommons_ingest import Ingestion, Place
-from mlcommons_search import Index, Refused, merged, search
+from mlcommons_search import Index, Refused, merged, search, sorted_and_rescored
 
 
 class SearchCalls(Ingestion):
@@ -47,6 +47,11 @@ class SearchCalls(Ingestion):
 
     def _searched(self, index: Index, asked: str, body: dict[str, Any], pipeline: str | None) -> dict[str, Any]:
         form = Place(index, asked).form
+        if "sort" in body and any(
+            "neural_sparse_two_phase_processor" in processor
+            for processor in self.pipelines.get(pipeline or "", {}).get("request_processors", [])
+        ):
+            raise sorted_and_rescored(index.name)
         return search(index, body, lambda clause: self._query_tokens(clause, pipeline, form))
 
     def msearch(self, request: Request) -> Any:

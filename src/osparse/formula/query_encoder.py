@@ -40,3 +40,9 @@ class QueryEncoder:
         """Tokens of a text, and how many of them have no weight: out of the vocabulary, or of weight 0."""
         ids = self._tokenizer.encode(text, add_special_tokens=False).ids
         return len(ids), sum(i in self._special or not self.lexicon.idf[i] > 0 for i in ids)
+
+    def spans(self, text: str) -> list[tuple[str, int, int]]:
+        """(token, start, end) of every non-special token of a text of any length; start and end count characters."""
+        first = self._tokenizer.encode(text)
+        pieces = [pair for part in (first, *first.overflowing) for pair in zip(part.ids, part.offsets, strict=True)]
+        return [(self.lexicon.tokens[i], start, end) for i, (start, end) in pieces if i not in self._special]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from osparse.cli.commands._cluster import cluster_options
 from osparse.cli.commands._common import FOLDER, command, echo
 from osparse.cli.commands._feedback import feedback_option
+from osparse.cli.commands._filter import both_filters, filter_options
 from osparse.cli.commands._measures import MeasuresCommand, measures_option
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ osparse evaluate --dataset build/dataset --model build/a --model build/b --bundl
 osparse evaluate --dataset build/dataset --bundle build/bundle --measures nDCG@10 RR@10 R@1000 AP
 osparse evaluate --dataset build/dataset --split validation --model build/model --output report.json
 osparse evaluate --dataset beir/scifact --cluster http://localhost:9210 --index scifact --save-runs build/runs --json
+osparse evaluate --dataset build/dataset --cluster http://localhost:9210 --index products --filter 'price < 100'
 """
 
 
@@ -32,6 +34,7 @@ osparse evaluate --dataset beir/scifact --cluster http://localhost:9210 --index 
 @cluster_options(required=False)
 @click.option("--index", metavar="NAME", help="The deployed index to measure, with --cluster.")
 @feedback_option
+@filter_options
 @click.option("--model", "models", multiple=True, type=FOLDER, metavar="MODEL",
               help="A model directory to measure without a cluster; may be repeated.")  # fmt: skip
 @click.option("--bundle", "bundles", multiple=True, type=FOLDER, metavar="BUNDLE",
@@ -54,6 +57,8 @@ def evaluate_command(
     cluster: Cluster | None,
     index: str | None,
     feedback: Feedback | None,
+    filter: str | None,
+    filter_json: Any,
     models: tuple[Path, ...],
     bundles: tuple[Path, ...],
     runs: tuple[Path, ...],
@@ -77,6 +82,7 @@ def evaluate_command(
         cluster=cluster,
         index=index,
         feedback=feedback,
+        filter=both_filters(filter, filter_json),
         models=models,
         bundles=bundles,
         runs=runs,

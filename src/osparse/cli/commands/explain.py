@@ -10,6 +10,7 @@ import click
 
 from osparse.cli.commands._cluster import cluster_options
 from osparse.cli.commands._common import FOLDER, command, echo
+from osparse.cli.commands._filter import both_filters, filter_options
 from osparse.cli.parameter_names import with_flags
 from osparse.errors import InputError
 
@@ -22,6 +23,7 @@ EXAMPLES = """
 osparse explain --cluster http://localhost:9210 --index products --document vlc:en "동영상 재생기"
 osparse explain --cluster http://localhost:9210 --index products --document vlc:en --against mpv:en "동영상 재생기"
 osparse explain --cluster http://localhost:9210 --index products --document vlc:en --why-not --lang ko "video player"
+osparse explain --cluster http://localhost:9210 --index products --document p17 --filter 'price < 100' "red shoes"
 """
 SHOWN = 150
 """Characters of a text shown."""
@@ -36,6 +38,7 @@ SHOWN = 150
 @click.option("--against", metavar="ID", help="Another document: why is the first one above it, or below?")
 @click.option("--why-not", is_flag=True, help="Why is the document not found: rank, filter, missing tokens, cut text.")
 @click.option("--lang", metavar="CODE", help="With --why-not: the language that the search was restricted to.")
+@filter_options
 @click.option("--bundle", type=FOLDER, help="With --why-not: the deployed bundle, where the cluster encodes by itself.")
 @click.argument("text")
 def explain_command(
@@ -46,6 +49,8 @@ def explain_command(
     against: str | None,
     why_not: bool,
     lang: str | None,
+    filter: str | None,
+    filter_json: Any,
     bundle: Path | None,
     text: str,
 ) -> None:
@@ -58,7 +63,7 @@ def explain_command(
     text = well_formed(text)
     explanation = explain(
         cluster, index, document, text, expansions=expansions, against=against, why_not=why_not, lang=lang,
-        bundle=bundle,
+        filter=both_filters(filter, filter_json), bundle=bundle,
     )  # fmt: skip
     echo(_result(explanation, text), lambda: "\n".join(_lines(explanation, text)))
 
@@ -95,6 +100,9 @@ def _lines(explanation: Explanation, text: str) -> list[str]:
         lines += [
             f"  {weight:7.3f}  {token}  ({_origin(explanation, token)})" for token, weight in explanation.document_top
         ]
+    if explanation.unsatisfied is not None:
+        failed = ", ".join(explanation.unsatisfied)
+        lines += ["", f"filter    {f'the document does not satisfy {failed}' if failed else 'satisfied'}"]
     if explanation.against is not None:
         lines += ["", *_contrast_lines(explanation, explanation.against)]
     if explanation.why_not is not None:
