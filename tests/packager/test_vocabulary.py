@@ -112,7 +112,7 @@ def test_texts_with_no_lost_token_keep_their_weights(whole: Bundle, trimmed: Bun
     before, after = OnnxEncoder.open(whole), OnnxEncoder.open(trimmed)
     old, left = read_tokenizer(whole.zip_path("onnx"))[0], set(tokens_of(trimmed))
     texts = [text for record in world.RECORDS for text in record[1:] if left.issuperset(old.encode(text).tokens)]
-    assert len(texts) > 5
+    assert len(texts) >= 5
     for expected, found in zip(before.encode(texts), after.encode(texts), strict=True):
         assert found == pytest.approx({t: w for t, w in expected.items() if t in left}, abs=1e-4)
 
