@@ -1,4 +1,4 @@
-"""Which tokens stay: those that must, then those that a corpus uses most."""
+"""Which tokens stay: those that must, those common in a corpus, then its rare ones in the tokenizer's order."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Chooser:
         return letters | {token for token in met if token in subwords.ids and not subwords.is_spelt(token)}
 
     def _filled(self, must: Collection[str], size: int) -> frozenset[str]:
-        """With the most used tokens that still fit, then letters of the corpus' scripts, for texts to come."""
+        """With the tokens of the corpus that still fit, then letters of the corpus' scripts, for texts to come."""
         stay = set(must)
         used = (i for i in self._use.order().tolist() if self._can_be_met(i))
         for token in chain((self._tokens[i] for i in used), self._letters()):

@@ -13,6 +13,9 @@ from tokenizers import Tokenizer
 from osparse.packager.vocabulary.corpus_sample import CorpusSample
 from osparse.packager.vocabulary.scripts import main_scripts
 
+COMMON = 10
+"""Occurrences in the corpus from which on a token is common. Rarer ones say little of the texts to come."""
+
 
 @dataclass(frozen=True, eq=False)
 class TokenUse:
@@ -36,13 +39,16 @@ class TokenUse:
         return met
 
     def order(self) -> NDArray[np.int64]:
-        """(N,) ids of the tokens with any use, the most used first.
+        """(N,) ids of the tokens with any use, the first to stay first.
 
-        By a token's share of the documents' tokens plus its share of the queries' tokens: so often it is missed. Tokens
-        of equal shares by the weight that documents give them; last come those that are weighed and in no text.
+        Common tokens by their share of the documents' tokens plus their share of the queries' tokens; then rare ones by
+        id, the order in which tokenizers are trained: the earlier a token, the more training texts had it. Last come
+        those that are in no text, by the weight that documents give them.
         """
-        occurrences = self.documents / max(self.documents.sum(), 1) + self.queries / max(self.queries.sum(), 1)
-        ranked: NDArray[np.int64] = np.lexsort((-self.weights, -occurrences))
+        shares = self.documents / max(self.documents.sum(), 1) + self.queries / max(self.queries.sum(), 1)
+        common = self.documents + self.queries >= COMMON
+        last_key = np.where(self.met, np.arange(len(shares)), -self.weights)
+        ranked: NDArray[np.int64] = np.lexsort((last_key, -np.where(common, shares, 0), ~self.met))
         return ranked[self.met[ranked] | (self.weights[ranked] > 0)]
 
 

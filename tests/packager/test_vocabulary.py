@@ -112,7 +112,7 @@ def test_texts_with_no_lost_token_keep_their_weights(whole: Bundle, trimmed: Bun
     before, after = OnnxEncoder.open(whole), OnnxEncoder.open(trimmed)
     old, left = read_tokenizer(whole.zip_path("onnx"))[0], set(tokens_of(trimmed))
     texts = [text for record in world.RECORDS for text in record[1:] if left.issuperset(old.encode(text).tokens)]
-    assert len(texts) > 5
+    assert len(texts) >= 5
     for expected, found in zip(before.encode(texts), after.encode(texts), strict=True):
         assert found == pytest.approx({t: w for t, w in expected.items() if t in left}, abs=1e-4)
 
@@ -289,14 +289,22 @@ def test_tokens_without_use_leave_and_those_of_other_scripts_whatever_they_weigh
     assert "ж" in choose(tokens, 10, "ab", documents={"ж": 1, "a": 1}), "a text has it"
 
 
-def test_the_most_used_stay_and_what_cannot_be_spelt_without() -> None:
+def test_common_tokens_stay_and_what_cannot_be_spelt_without() -> None:
     tokens = "a ##a b ##b ab ba aab q1 z"
-    counts: dict[str, Any] = {"documents": {"ab": 5, "ba": 1, "aab": 3, "q1": 1}}
+    counts: dict[str, Any] = {"documents": {"ab": 50, "ba": 10, "aab": 30, "q1": 1}}
     assert choose(tokens, 7, "abq1", **counts) == {"a", "##a", "b", "##b", "ab", "q1"}, "q and 1 are no tokens"
     assert choose(tokens, 8, "abq1", **counts) == {"a", "##a", "b", "##b", "ab", "aab", "q1"}
     assert choose(tokens, 9, "ab", queries={"ba": 1}, documents={"ab": 5}) >= {"ab", "ba", "z"}, "z: a letter to come"
     with pytest.raises(InputError, match="below the 6 tokens that must stay: 1 special ones, and 5 that spell"):
         choose(tokens, 5, "abq1", **counts)
+
+
+def test_rare_tokens_stay_in_the_order_of_the_tokenizer() -> None:
+    """A token that the tokenizer learned late was rare in training too, and the model knows little of it."""
+    tokens = "a ##a b ##b ab ba aab bba"
+    counts = {"documents": {"ab": 1, "ba": 2, "aab": 9, "bba": 10}, "weights": {"aab": 9}}
+    chosen = [choose(tokens, size, "ab", **counts) - {"a", "##a", "b", "##b"} for size in (6, 7, 8, 9)]
+    assert chosen == [{"bba"}, {"bba", "ab"}, {"bba", "ab", "ba"}, {"bba", "ab", "ba", "aab"}]
 
 
 def test_a_token_that_all_documents_have_stays_whatever_it_weighs() -> None:

@@ -60,7 +60,7 @@ def test_a_query_without_tokens_says_so_and_asks_nothing(kind: str, text: str, w
 
 
 def test_no_hit_says_why(make_cluster: Make) -> None:
-    answer = Searcher(make_cluster("client"), "world").ask(QUERY, lang="fr")
+    answer = Searcher(make_cluster("client"), "world").search(QUERY, lang="fr")
     assert answer.hits == [] and "no document of language fr" in answer.note
 
 
