@@ -23,6 +23,9 @@ DEFAULTS = {
     "plugins.ml_commons.native_memory_threshold": "90",
     "plugins.ml_commons.jvm_heap_memory_threshold": "85",
     "plugins.ml_commons.max_model_on_node": "10",
+    "cluster.max_shards_per_node": "1000",
+    "cluster.blocks.read_only": "false",
+    "cluster.blocks.create_index": "false",
 }
 OPEN = {
     "plugins.ml_commons.only_run_on_ml_node": "false",
@@ -44,7 +47,8 @@ class State:
         self.forbidden = ""
         self.auto_create = True
         self.takes_ids = False
-        self.memory_percent = 50
+        self.memory_percent, self.heap_percent = 50, 40
+        self.disk_free, self.breaker_bytes, self.health_status = 9_000_000_000, 300_000_000, "green"
         self.task_seconds = 0.03
         self.settle_seconds = 0.02
         self.fail_deploy: Callable[[str], str | None] = lambda name: None
