@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Level = Literal["ok", "note", "blocked"]
-_SIGN = {"ok": "+", "note": "!", "blocked": "-"}
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,10 @@ class Preflight:
         return {"goes_through": not self.blocked, "checks": [asdict(check) for check in self.checks]}
 
     def __str__(self) -> str:
-        lines = [f"  {_SIGN[check.level]} {check.text}" for check in self.checks]
+        lines = [f"  {check.level}: {check.text}" for check in self.checks]
         count = len(self.blocked)
         verdict = (
-            f"it would not go through: {count} {'thing' if count == 1 else 'things'} to mend (marked -)"
+            f"it would not go through: {count} {'thing' if count == 1 else 'things'} to mend (blocked)"
             if count
             else "nothing stands in its way"
         )
