@@ -54,7 +54,7 @@ def inherited(api: ClusterApi, index: str, body: Mapping[str, Any]) -> str | Non
 def check_created(api: ClusterApi, index: str, body: Mapping[str, Any]) -> None:
     """Raises :class:`ClusterError` if a new index is not as its body says; the index, which is empty, is removed."""
     made = (api.get_index(index) or {}).get(index, {})
-    wrong = [*_differences(made, body)]
+    wrong = [*differences(made, body)]
     if not wrong:
         return
     templates = matching_templates(api, index)
@@ -95,7 +95,8 @@ def check_source(index: str, found: Mapping[str, Any], generated: tuple[str, ...
         )
 
 
-def _differences(made: Mapping[str, Any], body: Mapping[str, Any]) -> Iterator[str]:
+def differences(made: Mapping[str, Any], body: Mapping[str, Any]) -> Iterator[str]:
+    """Where an index is not as the body that creates it says."""
     there, asked = flat_settings(made.get("settings", {})), flat_settings(body.get("settings", {}))
     for name, value in asked.items():
         given = value if isinstance(value, str) else str(value).lower()

@@ -21,6 +21,11 @@ from osparse.deployer.health.airgap import downloads
 from osparse.deployer.load.bundle_store import cache_folder
 from osparse.deployer.mlcommons.api import MLCommons
 from osparse.deployer.mlcommons.settings_step import MAX_MODELS, local_models, settings_problems
+from osparse.deployer.names import BUNDLES_INDEX
+from osparse.deployer.preflight.blocks import index_checks
+from osparse.deployer.preflight.checks import Check
+from osparse.deployer.preflight.permissions import deploy_calls, permission_checks
+from osparse.deployer.preflight.preflight import cluster_checks
 from osparse.plugins.extras import EXTRAS
 
 Level = Literal["ok", "note", "missing"]
@@ -55,16 +60,29 @@ class Diagnosis:
         return "\n".join(lines)
 
 
-def doctor(cluster: Cluster | None = None) -> Diagnosis:
+def doctor(cluster: Cluster | None = None, index: str | None = None) -> Diagnosis:
     """Look at this machine and the cluster; changes nothing.
+
+    Args:
+        index: Name that a bundle serves under, or is to serve under: its blocks are looked at, and the permissions
+            that a deploy of it needs.
 
     Raises:
         ClusterError: the cluster is named and does not answer as one.
     """
     found = list(_machine())
     if cluster is not None:
-        found += _cluster(ClusterApi(cluster))
+        found += _cluster(ClusterApi(cluster), index)
     return Diagnosis(found)
+
+
+def _of_index(api: ClusterApi, facts: Facts, alias: str) -> Iterator[Check]:
+    """Blocks of the index that serves under the name, and the permissions that another deploy of it needs."""
+    serving = api.indices_of_alias(alias) or [alias]
+    yield from index_checks(api, [*serving, BUNDLES_INDEX])
+    old = serving[0] if api.get_mapping(serving[0]) is not None else None
+    ml = not facts.missing_plugins and facts.has("enricher")
+    yield from permission_checks(api.cluster, deploy_calls(alias, f"{alias}-new", old, ml=ml), "deploy")
 
 
 def _machine() -> Iterator[Observation]:
@@ -92,11 +110,13 @@ def _machine() -> Iterator[Observation]:
     yield Observation("machine", level, f"{disk / 1e9:.1f} GB free for the cache {cache_folder()}")
 
 
-def _cluster(api: ClusterApi) -> Iterator[Observation]:
+def _cluster(api: ClusterApi, index: str | None) -> Iterator[Observation]:
     facts = look(api)
     yield Observation("cluster", "ok", f"{api.cluster.url}: OpenSearch {facts.version}, {len(facts.nodes)} nodes, "
                       f"plugins: {', '.join(facts.plugins) or 'none'}")  # fmt: skip
     yield from _nodes(api)
+    for check in [*cluster_checks(api), *(_of_index(api, facts, index) if index is not None else [])]:
+        yield Observation("cluster", "missing" if check.level == "blocked" else check.level, check.text)
     how = "neural_sparse query_tokens" if facts.neural_search else "rank_feature clauses, '.' stored as U+2024"
     yield Observation("cluster", "ok", f"mode client works ({how})")
     if facts.missing_plugins:

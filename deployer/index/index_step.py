@@ -57,7 +57,7 @@ class ServingIndex:
         what = f"index {self.name} {place}"
         found = (self.api.get_index(self.name) or {}).get(self.name)
         if found is None:
-            from_templates = inherited(self.api, self.name, self.body({**_UNREGISTERED, **made.ids}))
+            from_templates = inherited(self.api, self.name, self.planned_body(made.ids))
             whose = f"with the fields and settings of {self.user.where}" if self.user is not None else None
             reasons = ["there is none of that name", *filter(None, [whose, from_templates, self._seismic_words()])]
             return Finding("create", what, "; ".join(reasons))
@@ -84,6 +84,10 @@ class ServingIndex:
             fields = render("mapping_fields", properties=more) if more else {}
             self.api.put_mapping(self.name, {**render("index_meta", meta=meta), **fields})
         return Made()
+
+    def planned_body(self, ids: Mapping[str, str] = {}) -> dict[str, Any]:
+        """The body as far as it is known before the models have ids."""
+        return self.body({**_UNREGISTERED, **ids})
 
     def body(self, ids: Mapping[str, str]) -> dict[str, Any]:
         """Args: ids: of the encoder and the tokenizer, where :attr:`takes` names them."""

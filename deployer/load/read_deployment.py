@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from osparse.contracts.deployment import Deployment
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
@@ -15,7 +18,8 @@ def read_deployment(cluster: Cluster, index: str) -> Deployment:
     """What serves under an index name or alias.
 
     Raises:
-        ClusterError: there is no such index, it is an alias of several, or osparse did not make it.
+        ClusterError: there is no such index, it is an alias of several, osparse did not make it, or its vector field
+            is hidden from these credentials.
     """
     found = ClusterApi(cluster).get_mapping(index)
     if not found:
@@ -26,7 +30,24 @@ def read_deployment(cluster: Cluster, index: str) -> Deployment:
     if len(found) > 1:
         raise ClusterError(f"{index} stands for {len(found)} indices ({', '.join(sorted(found))}); name one of them")
     ((concrete, body),) = found.items()
-    return Deployment.from_meta(body.get("mappings", {}).get("_meta", {}), concrete)
+    deployment = Deployment.from_meta(body.get("mappings", {}).get("_meta", {}), concrete)
+    _check_visible(deployment, concrete, body["mappings"].get("properties", {}))
+    return deployment
+
+
+def _check_visible(deployment: Deployment, index: str, properties: Mapping[str, Any]) -> None:
+    """Field-level security hides a field in the mapping, in documents and in queries, which then match nothing.
+
+    Raises:
+        ClusterError: the mapping lacks the vector field.
+    """
+    field = deployment.field.split(".")[0]
+    if field not in properties:
+        raise ClusterError(
+            f"these credentials do not see the field {field} of {index}, so no search by it would find anything: a "
+            "role's field-level security (fls) hides it, or it was removed from the mapping; let the role show that "
+            "field, or use other credentials"
+        )
 
 
 def query_encoder(cluster: Cluster, deployment: Deployment) -> QueryEncoder:

@@ -46,6 +46,8 @@ from osparse.deployer.operate.deploy_options import ModelOptions, Upgrade
 from osparse.deployer.operate.deploy_result import DeployResult
 from osparse.deployer.operate.snippets import snippets
 from osparse.deployer.plan import DeployPlan, Made, Step, apply_all, inspect_all
+from osparse.deployer.preflight.checks import Preflight
+from osparse.deployer.preflight.preflight import Intent, preflight
 from osparse.deployer.shards.lookup import VectorLookup
 from osparse.encoders.windows import long_texts
 from osparse.errors import AccessError, DeploymentConflictError, InputError
@@ -144,6 +146,7 @@ def deploy(
         gate=[*made.gate],
         notes=[*survey.notes, *made.notes],
         staged_beside=survey.old.index if upgrade.stage and survey.old is not None else None,
+        preflight=_preflight(survey, steps, models, upgrade) if plan_only else None,
     )
 
 
@@ -165,6 +168,27 @@ def _origin(survey: Survey, upgrade: Upgrade, shards: ShardSet | None, plan_only
         return
     with VectorLookup(shards) as lookup:
         yield replace(origin, given=lookup)
+
+
+def _preflight(survey: Survey, steps: list[Step], models: ModelOptions, upgrade: Upgrade) -> Preflight:
+    """Whether the plan can be carried out, as far as the cluster shows it beforehand."""
+    (index,) = (step for step in steps if isinstance(step, ServingIndex))
+    new = survey.api.get_mapping(survey.index) is None
+    old = survey.old.index if survey.old is not None else None
+    intent = Intent(
+        alias=survey.alias,
+        index=survey.index,
+        deployment=survey.deployment,
+        bundle=survey.bundle,
+        old=old,
+        copies=old is not None and upgrade.copy and not upgrade.stage,
+        body=index.planned_body() if new else None,
+        models=[step.copies for step in steps if isinstance(step, ServedModel)],
+        allow_settings=models.allow_settings,
+        via_url=models.via_url,
+        nodes=len(survey.facts.nodes),
+    )
+    return preflight(survey.api, survey.facts, intent)
 
 
 def _survey(

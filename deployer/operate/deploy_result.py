@@ -7,6 +7,7 @@ from typing import Any
 
 from osparse.contracts.deployment import Deployment
 from osparse.deployer.plan import DeployPlan
+from osparse.deployer.preflight.checks import Preflight
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,14 @@ class DeployResult:
     """What else is worth knowing."""
     staged_beside: str | None = None
     """The index that still serves, if the new one was only made."""
+    preflight: Preflight | None = None
+    """Of a plan: whether the cluster would let it through."""
 
     def __str__(self) -> str:
         changes = len(self.plan.changes)
         notes = [f"  note: {note}" for note in self.notes]
         if not self.applied:
-            shown = "\n".join([str(self.plan), *notes])
+            shown = "\n".join([str(self.plan), *notes, *([str(self.preflight)] if self.preflight else [])])
             return f"{shown}\n{changes} of {len(self.plan.findings)} steps to do; nothing was touched"
         done = f"{changes} changes" if changes else "nothing to change, everything was in place"
         lines = [str(self.plan), *(f"  gate: {line}" for line in self.gate)]
@@ -57,4 +60,5 @@ class DeployResult:
             "notes": self.notes,
             "staged_beside": self.staged_beside,
             "snippets": self.snippets,
+            **({"preflight": self.preflight.to_json()} if self.preflight else {}),
         }

@@ -55,11 +55,22 @@ class MLCommonsServer(ModelCalls, IndexCalls, SegmentCalls):
 
     def node_stats(self, request: Request) -> Any:
         node = {"name": "n1", "os": {"mem": {"used_percent": self.memory_percent}}}
-        more = {"jvm": {"mem": {"heap_used_percent": 40}}, "fs": {"total": {"available_in_bytes": 9_000_000_000}}}
+        disk = {"available_in_bytes": self.disk_free, "total_in_bytes": 20_000_000_000}
+        breaker = {"limit_size_in_bytes": 1_000_000_000, "estimated_size_in_bytes": self.breaker_bytes}
+        more = {
+            "roles": self.roles,
+            "jvm": {"mem": {"heap_used_percent": self.heap_percent}},
+            "fs": {"total": disk},
+            "breakers": {"parent": breaker},
+        }
         return {"nodes": {NODE: {**node, **more}}}
 
     def node_processors(self, request: Request) -> Any:
         return {"nodes": {NODE: {"os": {"allocated_processors": 8}}}}
+
+    def health(self, request: Request) -> Any:
+        shards = sum(int(index.settings.get("number_of_shards", 1)) for index in self.indices.values())
+        return {"status": self.health_status, "number_of_data_nodes": 1, "active_shards": shards}
 
     def node_places(self, request: Request) -> Any:
         data = {"path": {"data": "/var/lib/opensearch"}}
@@ -98,6 +109,8 @@ ROUTES = (
     (r"/_nodes/plugins", "GET", "nodes"),
     (r"/_nodes/stats/os", "GET", "node_stats"),
     (r"/_nodes/stats/os,jvm,fs", "GET", "node_stats"),
+    (r"/_nodes/stats/breaker,fs", "GET", "node_stats"),
+    (r"/_cluster/health", "GET", "health"),
     (r"/_nodes/os,settings", "GET", "node_places"),
     (r"/_nodes/os", "GET", "node_processors"),
     (r"/_plugins/_neural/stats", "GET", "neural_stats"),

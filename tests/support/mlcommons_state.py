@@ -26,6 +26,9 @@ DEFAULTS = {
     "plugins.neural_search.stats_enabled": "false",
     "plugins.neural_search.circuit_breaker.limit": "10%",
     "plugins.neural_search.sparse.algo_param.index_thread_qty": "1",
+    "cluster.max_shards_per_node": "1000",
+    "cluster.blocks.read_only": "false",
+    "cluster.blocks.create_index": "false",
 }
 OPEN = {
     "plugins.ml_commons.only_run_on_ml_node": "false",
@@ -47,7 +50,8 @@ class State:
         self.forbidden = ""
         self.auto_create = True
         self.takes_ids = False
-        self.memory_percent = 50
+        self.memory_percent, self.heap_percent = 50, 40
+        self.disk_free, self.breaker_bytes, self.health_status = 9_000_000_000, 300_000_000, "green"
         self.task_seconds = 0.03
         self.settle_seconds = 0.02
         self.fail_deploy: Callable[[str], str | None] = lambda name: None
