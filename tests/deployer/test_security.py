@@ -151,7 +151,7 @@ def test_a_hidden_vector_field_is_said_and_not_scored(
         for ask in (lambda: Searcher(reader, "products"), lambda: evaluate(data, cluster=reader, index="products")):
             with pytest.raises(ClusterError, match=rf"do not see the field {FIELD} of products-.*field-level security"):
                 ask()
-        assert Searcher(admin, "products").ask("growing pears").hits is not None
+        assert Searcher(admin, "products").search("growing pears").hits is not None
 
 
 def test_hidden_documents_are_said(secured: SecuredServer, small_bundle: Bundle, dataset: Dataset) -> None:

@@ -302,7 +302,7 @@ def test_common_tokens_stay_and_what_cannot_be_spelt_without() -> None:
 def test_rare_tokens_stay_in_the_order_of_the_tokenizer() -> None:
     """A token that the tokenizer learned late was rare in training too, and the model knows little of it."""
     tokens = "a ##a b ##b ab ba aab bba"
-    counts = {"documents": {"ab": 1, "ba": 2, "aab": 9, "bba": 10}, "weights": {"aab": 9}}
+    counts: dict[str, Any] = {"documents": {"ab": 1, "ba": 2, "aab": 9, "bba": 10}, "weights": {"aab": 9}}
     chosen = [choose(tokens, size, "ab", **counts) - {"a", "##a", "b", "##b"} for size in (6, 7, 8, 9)]
     assert chosen == [{"bba"}, {"bba", "ab"}, {"bba", "ab", "ba"}, {"bba", "ab", "ba", "aab"}]
 

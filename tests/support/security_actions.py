@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import NamedTuple
+from dataclasses import dataclass
 
 _ML = "cluster:admin/opensearch/ml"
 _BULK = "cluster indices:data/write/bulk", "index indices:data/write/bulk[s]"
@@ -17,7 +17,8 @@ _PATH_ML = r"/_plugins/_ml"
 _INDEX = r"/([^/]+)"
 
 
-class Needed(NamedTuple):
+@dataclass(frozen=True)
+class Needed:
     """One permission that a call needs."""
 
     level: str
