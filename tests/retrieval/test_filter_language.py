@@ -160,7 +160,8 @@ def test_query_dsl_is_passed_as_it_is_and_needs_no_mapping() -> None:
 
     geo = {"geo_distance": {"distance": "5km", "place": "1,2"}}
     assert [part.clause for part in filter_parts(geo, unread)] == [geo]
-    for wrong in ({}, {"term": 1}, {"a": {}, "b": {}}):
+    malformed: list[dict[str, Any]] = [{}, {"term": 1}, {"a": {}, "b": {}}]
+    for wrong in malformed:
         with pytest.raises(InputError, match="must be one query clause"):
             filter_parts(wrong, unread)
     with pytest.raises(InputError, match="leave out the query around it"):

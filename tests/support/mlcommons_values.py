@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 Source = Mapping[str, Any]
@@ -161,7 +161,7 @@ class _Ordered:
 
 
 def terms_aggregations(
-    asked: Mapping[str, Any], sources: list[Source], properties: Mapping[str, Any]
+    asked: Mapping[str, Any], sources: Sequence[Source], properties: Mapping[str, Any]
 ) -> dict[str, Any]:
     """``terms`` alone; any other kind raises :class:`KeyError`."""
     answers = {}
