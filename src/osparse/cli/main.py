@@ -25,6 +25,7 @@ COMMANDS = {
     "package": "Turn a model into the zips that OpenSearch loads, and check that they give its weights",
     "verify": "Check a bundle: files, tokenizer, query weights, encoders",
     "node": "Run a real OpenSearch on this machine",
+    "serve": "Serve a bundle's encoder over HTTP, for a cluster that calls it",
     "deploy": "Serve a bundle on a cluster under an index name",
     "index": "Load documents into a deployed index",
     "search": "Run a query on a deployed index",
