@@ -155,6 +155,9 @@ def _too_old(serving: Serving, facts: Facts) -> list[str]:
 
 
 def _of_the_other_mode(serving: Serving, facts: Facts, choice: Choice) -> list[str]:
+    if choice.mode == "remote" and serving.field == "semantic":
+        return ["`field=semantic` is for mode ml-commons: it has no pipeline that could guard texts on their way to a "
+                "remote encoder; use `field=rank_features`"]  # fmt: skip
     if choice.mode != "client":
         return []
     used = {

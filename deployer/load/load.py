@@ -214,7 +214,8 @@ def prepare_load(
 
     uuid = patiently(lambda: api.index_uuid(index))
     if deployment.mode != "client":
-        return Load(api, index, deployment, None, batch or ENCODING_BATCH, uuid=uuid)
+        most = BATCH if deployment.mode == "remote" else ENCODING_BATCH
+        return Load(api, index, deployment, None, batch or most, uuid=uuid)
     return Load(api, index, deployment, encoder, batch or BATCH, senders=(workers or cores()) + 1, uuid=uuid)
 
 

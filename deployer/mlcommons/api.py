@@ -32,6 +32,8 @@ class ServerModel:
     group_id: str
     chunks: int | None = None
     """How many it is to have; None while the server itself fetches it."""
+    remote: bool = False
+    """Whether it runs elsewhere and is called through a connector."""
 
 
 @dataclass(frozen=True)
@@ -201,4 +203,5 @@ def _model(model_id: str, source: dict[str, Any]) -> ServerModel:
         sha256=str(source.get("model_content_hash_value")),
         group_id=str(source.get("model_group_id")),
         chunks=source.get("total_chunks"),
+        remote=source.get("algorithm") == "REMOTE",
     )

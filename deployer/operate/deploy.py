@@ -31,11 +31,14 @@ from osparse.deployer.index.pipeline_steps import FusingPipeline, IngestPipeline
 from osparse.deployer.index.user_mapping import UserMapping, mapping_of_index, read_user_mapping
 from osparse.deployer.load.bundle_store import StoreParts, part_file
 from osparse.deployer.mlcommons.api import MLCommons
-from osparse.deployer.mlcommons.model_steps import ModelGroup, ServedModel, find_copies
+from osparse.deployer.mlcommons.model_steps import ModelCopies, ModelGroup, ServedModel, find_copies
 from osparse.deployer.mlcommons.settings_step import MLSettings
 from osparse.deployer.operate.deploy_result import DeployResult
 from osparse.deployer.operate.snippets import snippets
 from osparse.deployer.plan import DeployPlan, Made, Step, apply_all, inspect_all
+from osparse.deployer.remote.encoder_step import RemoteEncoder
+from osparse.deployer.remote.options import remote_endpoint, wanted_connector, with_remote_batch
+from osparse.deployer.remote.trust_step import TrustedEndpoint
 from osparse.errors import AccessError, DeploymentConflictError
 
 log = logging.getLogger("osparse.deployer.operate.deploy")
@@ -49,6 +52,8 @@ class ModelOptions:
     """Change the cluster settings that ML Commons needs; otherwise the call to make is reported."""
     via_url: str | None = None
     """Let the cluster fetch the zips from under this address instead of sending them in chunks."""
+    encoder_url: str | None = None
+    """Of the encoder in mode remote, as the nodes see it; None: the one that the index has already."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,8 @@ def deploy(
     copied and encoded again, the gate is passed, and the alias moves in one call; the old index stays for a rollback.
 
     Args:
-        mode: "auto" decides by the cluster's plugins; "ml-commons" and "client" insist.
+        mode: "auto" decides by the cluster's plugins; "ml-commons" and "client" insist; "remote" lets the cluster call
+            an encoder beside it (``osparse serve``) at ``models.encoder_url``.
         plan_only: Say what would be created, changed or kept, and touch nothing.
         serving: Field type, chunks, search pipelines, pruning: all of them as a :class:`Serving`, or some by name; the
             others, or without this argument all of them, stay as in the index that serves.
@@ -123,7 +129,7 @@ def deploy(
     """
     started = time.monotonic()
     models, upgrade = models or ModelOptions(), upgrade or Upgrade()
-    survey = _survey(bundle, cluster, index, mode, serving, mapping)
+    survey = _survey(bundle, cluster, index, mode, serving, mapping, models.encoder_url)
     _warn_of_idle(survey, models, upgrade)
     steps = [*_serving_steps(survey, models), *_switch_steps(survey, upgrade), *_hybrid_steps(survey, upgrade)]
     findings, made = inspect_all(steps), Made()
@@ -148,6 +154,7 @@ def _survey(
     asked: AskedMode,
     serving: Serving | Mapping[str, Any] | None,
     mapping: Path | None = None,
+    encoder_url: str | None = None,
 ) -> Survey:
     """Read the cluster and settle what is to be deployed; raises as :func:`deploy`."""
     names.check_index_name(alias)
@@ -157,11 +164,13 @@ def _survey(
     existing, old = _existing(api, index), _in_use(api, alias, index)
     choice = _mode(facts, bundle, asked, existing)
     before = existing or (old.deployment if old is not None else None)
+    endpoint = remote_endpoint(choice.mode, encoder_url, existing)
     settled, notes = settle(before, choice.mode, serving)
+    settled = with_remote_batch(settled, facts, choice.mode, serving, before)
     check_serving(settled, facts, choice, bundle)
-    same_mode = existing is not None and existing.mode == choice.mode
+    same_mode = existing is not None and (existing.mode == "client") == (choice.mode == "client")
     style = existing.key_style if existing is not None and same_mode else facts.key_style
-    deployment = deployment_of(bundle, choice.mode, style, settled)
+    deployment = deployment_of(bundle, choice.mode, style, settled, endpoint)
     log.debug("mode %s: %s", choice.mode, choice.why)
     return Survey(api, facts, bundle, alias, index, choice, settled, deployment, before, old, tuple(notes),
                   _user_mapping(api, mapping, old))  # fmt: skip
@@ -222,17 +231,33 @@ def _serving_steps(survey: Survey, options: ModelOptions) -> list[Step]:
         part_file(bundle, "onnx")
         return [StoreParts(api, bundle, ("tokenizer", "onnx")), index]
     ml = MLCommons(api.cluster)
-    encoder, tokenizer = find_copies(ml, bundle, "encoder"), find_copies(ml, bundle, "tokenizer")
-    ingest = IngestPipeline(api, bundle, serving, deployment.piece_words)
+    tokenizer = find_copies(ml, bundle, "tokenizer")
+    ingest = IngestPipeline(api, bundle, serving, deployment.piece_words, deployment.encoder_part)
     return [
-        MLSettings(api, survey.facts, (encoder, tokenizer), options.allow_settings, options.via_url),
-        ModelGroup(ml, bundle),
-        ServedModel(ml, bundle, "encoder", encoder, options.via_url),
+        *_encoder_steps(survey, options, ml, tokenizer),
         ServedModel(ml, bundle, "tokenizer", tokenizer, options.via_url),
         StoreParts(api, bundle, ("tokenizer",)),
         *([ingest] if deployment.ingest_pipeline else []),
         SearchPipeline(api, bundle, serving),
         index,
+    ]
+
+
+def _encoder_steps(survey: Survey, options: ModelOptions, ml: MLCommons, tokenizer: ModelCopies) -> list[Step]:
+    """Settings, group and the model that encodes documents: a local one, or one that calls the encoder's address."""
+    api, bundle, url = survey.api, survey.bundle, survey.deployment.encoder_url
+    if url is not None:
+        return [
+            TrustedEndpoint(api, url, options.allow_settings),
+            MLSettings(api, survey.facts, (tokenizer,), options.allow_settings, options.via_url),
+            ModelGroup(ml, bundle),
+            RemoteEncoder(ml, bundle, wanted_connector(bundle, survey.deployment)),
+        ]
+    encoder = find_copies(ml, bundle, "encoder")
+    return [
+        MLSettings(api, survey.facts, (encoder, tokenizer), options.allow_settings, options.via_url),
+        ModelGroup(ml, bundle),
+        ServedModel(ml, bundle, "encoder", encoder, options.via_url),
     ]
 
 

@@ -19,6 +19,7 @@ from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.in_use import PipelineKey, Uses
 from osparse.deployer.load.bundle_store import chunk_ids, stored_parts
 from osparse.deployer.mlcommons.api import MLCommons, ServerModel
+from osparse.deployer.mlcommons.remote_calls import RemoteCalls
 from osparse.errors import ClusterError, ClusterUnreachableError
 from osparse.opensearch_templates import render
 
@@ -147,16 +148,22 @@ class Removal:
         return [key for key in _named_pipelines(deployment) if key in self.uses.pipelines and key not in named]
 
     def _models(self, deployment: Deployment) -> list[ServerModel]:
-        if not self.has_models or self._sharing(deployment):
+        """Those of its bundle that no deployment which stays needs."""
+        if not self.has_models:
             return []
-        ml = MLCommons(self.api.cluster)
+        ml, sharing = MLCommons(self.api.cluster), self._sharing(deployment)
+        needed = {part for other in sharing for part in (other.encoder_part, "tokenizer")}
+        parts = [part for part in names.MODEL_PARTS if part not in needed]
+        if sharing:  # a model of another part may be what a deploy under way is making
+            parts = [part for part in parts if part == deployment.encoder_part]
         prefix = f"{deployment.bundle}-{deployment.fingerprint[:12]}"
-        return [model for part in ("encoder", "tokenizer") for model in ml.find_models(f"{prefix}-{part}")]
+        return [model for part in parts for model in ml.find_models(f"{prefix}-{part}")]
 
     def _sharing(self, deployment: Deployment) -> list[Deployment]:
         """The deployments that stay and use the same models: those carry the bundle's name and its fingerprint."""
-        same = (deployment.bundle, deployment.fingerprint, "ml-commons")
-        return [other for other in self.staying.values() if (other.bundle, other.fingerprint, other.mode) == same]
+        same = (deployment.bundle, deployment.fingerprint)
+        others = [other for other in self.staying.values() if other.mode != "client"]
+        return [other for other in others if (other.bundle, other.fingerprint) == same]
 
     def _do(self, what: str, act: Callable[[], object]) -> None:
         self.removed.append(what)
@@ -168,11 +175,23 @@ class Removal:
         """Undeploy and delete a model; False if the server does not delete it yet."""
         what = f"model {model.name} (id {model.id}, {model.state})"
         refused = "" if self.plan_only else self._delete_model(model)
+        if not refused and model.remote:
+            self._connectors(model)
         if refused:
             self.left.append(f"model {model.name} (id {model.id}): {refused}; run osparse undeploy again in a minute")
         else:
             self.removed.append(what)
         return not refused
+
+    def _connectors(self, model: ServerModel) -> None:
+        """Remove those of a remote model that is gone: the server refuses while a model uses one."""
+        calls = RemoteCalls(self.api.cluster)
+        for connector in calls.find_connectors(f"osparse-{model.name.removesuffix('-trial')}."):
+            answer = None if self.plan_only else calls.delete_connector(connector.id)
+            if answer is None or answer.status in (200, 404):
+                self.removed.append(f"connector {connector.name} (id {connector.id})")
+            else:
+                self.left.append(f"connector {connector.name} (id {connector.id}): {answer.reason}")
 
     def _delete_model(self, model: ServerModel) -> str:
         """The server's reason for not deleting it; empty if it is gone."""

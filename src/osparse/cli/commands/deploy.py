@@ -20,6 +20,7 @@ EXAMPLES = """
 osparse deploy build/bundle --cluster http://localhost:9210 --index products
 osparse deploy build/bundle --cluster https://search.example:9200 --ca-file ca.pem --index products --plan
 osparse deploy build/bundle2 --cluster http://localhost:9210 --index products --gate build/dataset
+osparse deploy build/bundle --cluster http://localhost:9210 --index products --mode remote --encoder-url http://encoder:8765
 """
 
 
@@ -27,14 +28,25 @@ osparse deploy build/bundle2 --cluster http://localhost:9210 --index products --
 @click.argument("bundle", type=FOLDER)
 @cluster_options
 @click.option("--index", required=True, help="The alias to search under; it points to <name>-<fingerprint>.")
-@click.option("--mode", type=click.Choice(["auto", "ml-commons", "client"]), default="auto", show_default=True,
-              help="ml-commons: the cluster encodes; client: osparse does; auto: what the plugins allow.")  # fmt: skip
+@click.option(
+    "--mode",
+    type=click.Choice(["auto", "ml-commons", "remote", "client"]),
+    default="auto",
+    show_default=True,
+    help="ml-commons: the cluster encodes; remote: it calls osparse serve; client: osparse does; auto: what the "
+    "plugins allow.",
+)
 @click.option("--plan", "plan_only", is_flag=True, help="Print what would be done and why; change nothing.")
 @click.option("--allow-settings", is_flag=True, help="Change the cluster settings that ML Commons needs.")
 @click.option(
     "--via-url",
     metavar="URL",
     help="Let the cluster download the bundle's zips from below URL instead of uploading them.",
+)
+@click.option(
+    "--encoder-url",
+    metavar="URL",
+    help="Mode remote: address of osparse serve, as the cluster's nodes see it (http://encoder:8765).",
 )
 @click.option("--stage", is_flag=True, help="Beside another bundle: make the new index, copy nothing, do not switch.")
 @click.option(
@@ -114,7 +126,7 @@ def deploy_command(
         from osparse.retrieval import gate
 
         options["gate"] = gate(cluster, gate_dataset, split=gate_split, margin=gate_margin)
-    models = ModelOptions(options.pop("allow_settings"), options.pop("via_url"))
+    models = ModelOptions(options.pop("allow_settings"), options.pop("via_url"), options.pop("encoder_url"))
     moving = {name: options.pop(name) for name in ("stage", "gate", "carry_aliases") if name in options}
     upgrade = Upgrade(copy=copy, **moving)
     result = deploy(opened, cluster, index, serving=choices, models=models, upgrade=upgrade, **options)
