@@ -41,7 +41,7 @@ class RemoteCalls:
         """Those whose names begin with ``prefix``; there is no call that lists them, only a search."""
         body = render("connectors_find", prefix=prefix)
         path = f"{_BASE}/connectors/_search"
-        answer = self.cluster.request("POST", path, body=body, allow=(404,), repeatable=True)
+        answer = self.cluster.request("POST", path, body=body, allow=(400, 404), repeatable=True)
         hits = answer.body["hits"]["hits"] if answer.status == 200 else []
         found = [Connector(str(hit["_id"]), str(hit["_source"].get("name"))) for hit in hits]
         return [connector for connector in found if connector.name.startswith(prefix)]

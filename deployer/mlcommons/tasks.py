@@ -44,6 +44,8 @@ def deploy_once(ml: MLCommons, model: ServerModel) -> dict[str, str]:
     answer = ml.deploy_model(model.id)
     if answer.status != 200:
         return {"": answer.reason}
+    if answer.body.get("status") == "COMPLETED":
+        return {}  # of a remote model, at once
     task = finished(ml, str(answer.body["task_id"]), f"deploy {model.name}", model)
     if task.state == "COMPLETED_WITH_ERROR":
         log.warning("%s", failures.failure_text(f"{model.name} (on some nodes)", task.errors, node_names(ml)))

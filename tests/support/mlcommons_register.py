@@ -54,7 +54,9 @@ class RegisterCalls(State):
         return {"model_id": model_id, "status": "CREATED"}
 
     def model_register_url(self, request: Request) -> Any:
-        """The task downloads; a failed one leaves no model behind."""
+        """The task downloads; a failed one leaves no model behind. A remote model is there at once."""
+        if str(request.json["function_name"]).lower() == "remote":
+            return self._register_remote(request.json)
         if self._setting("allow_registering_model_via_url") != "true":
             reason = (
                 "To upload custom model user needs to enable allow_registering_model_via_url settings. Otherwise please "
@@ -104,6 +106,23 @@ class RegisterCalls(State):
         }  # fmt: skip
         self.chunks[model_id] = dict(enumerate(pieces))
         task.update(state="COMPLETED", model_id=model_id)
+
+    def _register_remote(self, body: dict[str, Any]) -> Any:
+        if body["connector_id"] not in self.connectors:
+            raise Refused(
+                404,
+                "status_exception",
+                f"Failed to find connector with the provided connector id: {body['connector_id']}",
+            )
+        group_id = body.get("model_group_id") or self._group_named(body["name"])
+        self.groups[group_id]["latest_version"] += 1
+        model_id = self._new_id()
+        self.models[model_id] = {
+            "name": body["name"], "model_group_id": group_id, "algorithm": "REMOTE", "model_version": "1",
+            "model_state": "REGISTERED", "is_hidden": False, "connector_id": body["connector_id"],
+        }  # fmt: skip
+        self.chunks[model_id] = {}
+        return {"task_id": self._new_id(), "status": "CREATED", "model_id": model_id}
 
     def _check_meta(self, body: dict[str, Any], algorithm: str) -> None:
         def refuse(reason: str) -> Refused:

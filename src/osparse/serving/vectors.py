@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.errors import ModelError
 
+_PARTED = re.compile("\\$\u2060(\u2060|(?=\\{parameters\\.))")
 Format = Literal["WORD", "TOKEN_ID"]
 """Keys of a vector: raw tokens for rank_features fields, token ids for sparse_vector fields."""
 
@@ -46,5 +48,9 @@ def keyed(vector: SparseVector, tokens: Sequence[str], form: Format) -> dict[str
 
 
 def _readable(text: str) -> str:
-    """Half of a surrogate pair, which JSON can carry and no encoding can, becomes "?" as on the server."""
-    return text.encode("utf-8", "replace").decode()
+    """Half of a surrogate pair, which JSON can carry and no encoding can, becomes "?" as on the server.
+
+    The word joiner is taken out that an ingest pipeline of osparse puts into ``${parameters.``, because ML Commons
+    would expand that.
+    """
+    return _PARTED.sub(r"$\1", text.encode("utf-8", "replace").decode())
