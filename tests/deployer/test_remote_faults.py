@@ -81,8 +81,8 @@ def test_a_fault_that_passes_costs_no_document(
 def test_a_fault_of_one_call_costs_no_document_either(
     fault: str, server: MLCommonsServer, small_bundle: Bundle, encoder: FaultyEncoder, tmp_path: Path
 ) -> None:
-    """One call failed: its documents are sent alone. What the encoder then encodes is stored."""
-    encoder.strike(fault, 1)
+    """The second call of three failed: its documents are sent alone. What the encoder then encodes is stored."""
+    encoder.strike(fault, 1, skipped=1)
     _, named = load(server, tmp_path, TEXTS)
     stored = {i: text for i, text in TEXTS.items() if i not in named}
     check_stored(server, small_bundle, stored)

@@ -28,24 +28,25 @@ STATUS = {
 
 
 class FaultyEncoder:
-    """``fault`` strikes the next ``times`` calls; ``poison`` every call with a text that holds it."""
+    """``fault`` strikes ``times`` calls after the next ``skipped`` ones; ``poison`` every call with a text that holds it."""
 
     def __init__(self, encoder: OnnxEncoder) -> None:
         self.encoder = encoder
-        self.fault, self.times = "", 0
+        self.fault, self.times, self.skipped = "", 0, 0
         self.poison = ""
         self.requests: list[dict[str, Any]] = []
         self.url = ""
         self.lock = threading.Lock()
 
-    def strike(self, fault: str, times: int) -> None:
-        self.fault, self.times = fault, times
+    def strike(self, fault: str, times: int, skipped: int = 0) -> None:
+        self.fault, self.times, self.skipped = fault, times, skipped
 
     def answer(self, handler: QuietHandler, body: dict[str, Any]) -> None:
         with self.lock:
             self.requests.append(body)
-            fault = self.fault if self.times > 0 else ""
-            self.times -= 1
+            strikes = self.skipped <= 0 and self.times > 0
+            self.skipped, self.times = self.skipped - 1, self.times - strikes
+            fault = self.fault if strikes else ""
         if self.poison and any(self.poison in text for text in body["texts"]):
             fault = "500"
         vectors: list[Any] = self.encoder.encode(body["texts"])

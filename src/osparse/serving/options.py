@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from osparse.errors import InputError
 
@@ -71,9 +72,10 @@ class ServeOptions:
 
     @classmethod
     def from_json(cls, text: str) -> ServeOptions:
-        values = json.loads(text)
+        values: dict[str, Any] = json.loads(text)
         paths = {field.name for field in fields(cls) if "Path" in str(field.type)}
-        return cls(**{name: Path(v) if name in paths and v is not None else v for name, v in values.items()})
+        made: dict[str, Any] = {n: Path(v) if n in paths and v is not None else v for n, v in values.items()}
+        return cls(**made)
 
 
 def read_token(environment: Mapping[str, str] | None = None) -> str | None:
