@@ -4,7 +4,7 @@
     python benchmarks/serve_load.py build/bundle --minutes 1 --max-batch 1    # without dynamic batching
 
 Starts the service as a process, and ends with one JSON object: requests and texts per second, answer times, wrong
-answers, refusals, and the service's memory at a tenth of the time and at the end.
+answers, refusals, and the service's memory at a tenth of the time, at half of it and at the end.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ def load(pid: int, port: int, texts: list[str], expected: list[dict[str, float]]
         thread.start()
     time.sleep(seconds / 10)
     early = memory(pid)
+    time.sleep(seconds * 0.4)
+    half = memory(pid)
     for thread in threads:
         thread.join()
     times = sorted(value for client in clients for value in client.seconds)
@@ -87,7 +89,8 @@ def load(pid: int, port: int, texts: list[str], expected: list[dict[str, float]]
         "wrong_answers": sum(client.wrong for client in clients),
         "broken_connections": sum(client.broken for client in clients),
         "p50_ms": round(times[len(times) // 2] * 1000, 1), "p99_ms": round(times[len(times) * 99 // 100] * 1000, 1),
-        "batch_size": batch_size(port), "memory_mb_at_a_tenth": early, "memory_mb_at_the_end": memory(pid),
+        "batch_size": batch_size(port), "memory_mb_at_a_tenth": early,
+        "memory_mb_at_half": half, "memory_mb_at_the_end": memory(pid),
     }  # fmt: skip
 
 
