@@ -3,8 +3,8 @@
     python benchmarks/serve_load.py build/bundle --minutes 10
     python benchmarks/serve_load.py build/bundle --minutes 1 --max-batch 1    # without dynamic batching
 
-Starts the service as a process, and ends with one JSON object: requests and texts per second, answer times, wrong
-answers, refusals, and the service's memory at a tenth of the time, at half of it and at the end.
+Starts the service as a process, and ends with one JSON object: requests and texts per second, processor time per text,
+wrong answers, refusals, and the service's memory at a tenth of the time, at half of it and at the end.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def make_texts(bundle: Bundle) -> list[str]:
 
 def load(pid: int, port: int, texts: list[str], expected: list[dict[str, float]], arguments: Any) -> dict[str, Any]:
     seconds = arguments.minutes * 60
-    until = time.monotonic() + seconds
+    until, cpu = time.monotonic() + seconds, cpu_seconds(pid)
     clients = [Client(port, number, texts, expected, arguments) for number in range(arguments.connections)]
     threads = [threading.Thread(target=client.run, args=(until,)) for client in clients]
     for thread in threads:
@@ -86,6 +86,7 @@ def load(pid: int, port: int, texts: list[str], expected: list[dict[str, float]]
     return {
         "seconds": seconds, "connections": arguments.connections, "max_batch": arguments.max_batch,
         "requests": len(times), "texts_per_second": round(count / seconds, 1), "statuses": statuses,
+        "cpu_ms_per_text": round((cpu_seconds(pid) - cpu) / max(1, count) * 1000, 2),
         "wrong_answers": sum(client.wrong for client in clients),
         "broken_connections": sum(client.broken for client in clients),
         "p50_ms": round(times[len(times) // 2] * 1000, 1), "p99_ms": round(times[len(times) * 99 // 100] * 1000, 1),
@@ -136,6 +137,12 @@ def batch_size(port: int) -> float:
     lines = connection.getresponse().read().decode().splitlines()
     values = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
     return round(values["osparse_texts_total"] / values["osparse_batches_total"], 2)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of all its threads: it says what a text costs also where other work shares the cores."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def memory(pid: int) -> float:

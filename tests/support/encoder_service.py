@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from osparse.serving import app
+from osparse.serving import app, vectors
 from osparse.serving.options import ServeOptions
 from osparse.serving.run import uvicorn_config
 
@@ -59,7 +59,7 @@ def encoder_service(
     settings = {**uvicorn_config(chosen, quiet=True), "factory": False, "log_config": None}
     application = app.build_app(chosen, token)
     server = uvicorn.Server(uvicorn.Config(application, **settings))
-    plain = app.vector_encoder
+    plain = vectors.vector_encoder
 
     def delayed(*arguments: Any) -> Any:
         encode = plain(*arguments)
@@ -71,7 +71,7 @@ def encoder_service(
 
         return run
 
-    app.vector_encoder = delayed
+    setattr(app, "vector_encoder", delayed)  # noqa: B010 - not an exported name of that module
     thread = threading.Thread(target=server.run, daemon=True)
     try:
         thread.start()
@@ -79,7 +79,7 @@ def encoder_service(
         while not server.started and thread.is_alive() and time.monotonic() < until:
             time.sleep(0.005)
     finally:
-        app.vector_encoder = plain
+        setattr(app, "vector_encoder", plain)  # noqa: B010
     assert server.started, "the service did not start"
     try:
         chosen_port = server.servers[0].sockets[0].getsockname()[1]

@@ -119,7 +119,7 @@ class Ingestion(State):
             if isinstance(made, Refused):
                 raise made
             return [made]
-        return list(runtime.encode(texts, form if form != "WORD" else None))
+        return [dict(row) for row in runtime.encode(texts, form if form != "WORD" else None)]
 
     def call_remote_in_batches(self, documents: list[tuple[Place, dict[str, Any], str | None]]) -> None:
         """Of a bulk: the texts for a remote model, ``batch_size`` of them in a call, sorted by length within it.

@@ -43,7 +43,8 @@ class State:
     """Every attribute may be changed by a test."""
 
     def __init__(self, plugins: tuple[str, ...] = ML_PLUGINS, settings: dict[str, str] | None = None) -> None:
-        self.plugins, self.persistent = list(plugins), dict(OPEN if settings is None else settings)
+        self.plugins = list(plugins)
+        self.persistent: dict[str, Any] = dict(OPEN if settings is None else settings)
         self.roles = ["cluster_manager", "data", "ingest", "remote_cluster_client"]
         self.analyzers = {"standard", "english", "cjk", "whitespace"}
         self.password: tuple[str, str] | None = None
