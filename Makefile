@@ -44,7 +44,7 @@ setup: $(VENV)/.installed ## make .venv with osparse and every extra (torch: abo
 setup-base: $(BASE)/.installed ## make .venv-base, the deploying side without torch (the tests use it)
 
 links: ## the git-ignored links that mypy, pyright and editors read
-	@for d in corpus trainer packager deployer retrieval opensearch_templates; do ln -sfn ../../$$d src/osparse/$$d; done
+	@for d in configs corpus trainer packager deployer retrieval opensearch_templates; do ln -sfn ../../$$d src/osparse/$$d; done
 
 quickstart: setup ## every step on real text: dataset, model, bundle, real OpenSearch, search, evaluation
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/quickstart.sh
@@ -69,15 +69,16 @@ prepare-baseline: setup ## 10,000 pairs of what lies in SOURCES/NAME/ and of Deb
 	$(BIN)/osparse idf build/baseline/dataset --tokenizer build/baseline/tokenizer --output build/baseline/idf.json
 
 train-baseline: prepare-baseline ## train configs/baseline_10k.yaml on it
-	$(BIN)/osparse train configs/baseline_10k.yaml --dataset build/baseline/dataset --output build/baseline/model
+	$(BIN)/osparse train baseline_10k --dataset build/baseline/dataset --output build/baseline/model \
+		--tokenizer build/baseline/tokenizer --idf build/baseline/idf.json
 
 train-pretrain: setup ## train configs/pretrain_korean.yaml on your pairs: make train-pretrain DATASET=dir START=checkpoint
-	$(BIN)/osparse train configs/pretrain_korean.yaml --dataset $(call need,DATASET) --output build/pretrain/model \
-		--set encoder.start=$(call need,START) --set tokenizer=$(START) --set idf=$(call need,IDF)
+	$(BIN)/osparse train pretrain_korean --dataset $(call need,DATASET) --output build/pretrain/model \
+		--start $(call need,START) $(if $(IDF),--idf $(IDF))
 
 train-finetune: setup ## continue from a model: make train-finetune DATASET=dir START=model
-	$(BIN)/osparse train configs/finetune_msmarco.yaml --dataset $(call need,DATASET) --output build/finetune/model \
-		--set encoder.start=$(call need,START) --set tokenizer=$(START) --set idf=$(START)/idf.json
+	$(BIN)/osparse train finetune_msmarco --dataset $(call need,DATASET) --output build/finetune/model \
+		--start $(call need,START)
 
 package: setup ## package a model: make package MODEL=dir [BUNDLE=dir]
 	$(BIN)/osparse package $(MODEL) --output $(BUNDLE)
@@ -101,8 +102,7 @@ info: setup ## versions, devices, free memory, installed extras
 	$(BIN)/osparse doctor
 
 notebook: setup ## run examples/quickstart.ipynb and write it with its pictures to build/
-	mkdir -p build/notebook
-	$(BIN)/python -m nbclient.cli --output build/notebook/quickstart.ipynb examples/quickstart.ipynb
+	$(BIN)/python examples/run_notebook.py examples/quickstart.ipynb build/notebook/quickstart.ipynb
 
 docs: links $(TOOLS)/.installed ## the documentation with the Python API, in build/site; open build/site/index.html
 	NO_MKDOCS_2_WARNING=1 $(TOOLS)/bin/mkdocs build --quiet

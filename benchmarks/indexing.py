@@ -35,10 +35,10 @@ from mlcommons_server import mlcommons_server  # noqa: E402
 from osparse.contracts.bundle import Bundle  # noqa: E402
 from osparse.deployer import Cluster, deploy, load_rows, node_down, node_up, open_cluster  # noqa: E402
 from osparse.deployer.cluster.api import ClusterApi  # noqa: E402
+from osparse.deployer.encode.worker import FeatureEncoder  # noqa: E402
 from osparse.deployer.load import stream  # noqa: E402
 from osparse.deployer.load.bulk import Line, send_bulk  # noqa: E402
 from osparse.deployer.load.documents import HASH_FIELD, DocumentRow, Row, read_documents  # noqa: E402
-from osparse.deployer.load.worker import FeatureEncoder  # noqa: E402
 from osparse.encoders.onnx_encoder import OnnxEncoder  # noqa: E402
 
 NAME = "benchmark"

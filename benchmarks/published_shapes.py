@@ -2,10 +2,10 @@
 
     python benchmarks/published_shapes.py [doc-v2-mini doc-v3-gte ...] [--verify djl] [--keep]
 
-Layers, widths, vocabularies and activations are those of the published config.json files; weights are random and the
-tokenizer is a WordPiece of that many made-up words, since neither is fetched. Each shape is made in one child process
-and packaged in another by `osparse package`, on one thread, all formats. Prints a row for each: processor time (wall
-time depends on what else runs), the most memory that the packaging process had resident, sizes of the zips, the
+Layers, widths, vocabularies and activations are those that the models' public descriptions state. Nothing of a model is
+fetched: weights are random and the tokenizer is a WordPiece of that many made-up words. Each shape is made in one child
+process and packaged in another by `osparse package`, on one thread, all formats. Prints a row for each: processor time
+(wall time depends on what else runs), the most memory that the packaging process had resident, sizes of the zips, the
 manifest's estimate of a server's memory, and the largest difference that parity found.
 """
 
@@ -67,7 +67,7 @@ def words(count: int, special: tuple[str, ...]) -> list[str]:
 
 
 def make(name: str, folder: Path) -> None:
-    """A folder as it is published: config.json, model.safetensors, tokenizer.json, idf.json."""
+    """A folder as such models are published: config.json, model.safetensors, the tokenizer's two files, idf.json."""
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import AutoConfig, AutoModelForMaskedLM
@@ -91,6 +91,10 @@ def make(name: str, folder: Path) -> None:
     pair = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=pair)
     tokenizer.save(str(folder / "tokenizer.json"))
+    named = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL, strict=True))
+    # Without it transformers takes the tokenizer of the model_type, and RoBERTa's adds its own special tokens.
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", **named}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     idf = {token: 1.0 + i % 97 / 10 for i, token in enumerate(tokens) if token not in SPECIAL}
     (folder / "idf.json").write_text(json.dumps(idf), encoding="utf-8")
 

@@ -1,6 +1,7 @@
 from .builder.build import Input, build_dataset, build_from
 from .builder.stats import Stats, dataset_stats
-from .mining.hard_negatives import MiningReport, MiningRules, mine
+from .mining.calls import mine, score
+from .mining.hard_negatives import MiningReport, MiningRules
 from .mining.retrievers import Bm25Retriever, ModelRetriever
 from .mining.teacher_scores import ScoringReport, score_candidates
 from .pairs.baseline import prepare_baseline
@@ -46,6 +47,7 @@ __all__ = [
     "make_pairs",
     "mine",
     "prepare_baseline",
+    "score",
     "score_candidates",
     "train_tokenizer",
 ]

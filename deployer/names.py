@@ -6,6 +6,7 @@ Model names become file names on the server, and descriptions do not survive a c
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Protocol
 
 from osparse.contracts.bundle import Bundle
@@ -60,6 +61,14 @@ class Named(Protocol):
 
     @property
     def short(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class BundleNames:
+    """What a deployment says of its bundle."""
+
+    name: str
+    short: str
 
 
 def ingest_pipeline(bundle: Named, variant: str = "") -> str:

@@ -27,8 +27,8 @@ RESUME=
 if [ -e "$OUT/model.run/checkpoint" ] && [ ! -e "$OUT/model" ]; then
   RESUME=--resume # an earlier run of this script was interrupted here
 fi
-osparse train configs/quickstart.yaml --dataset "$OUT/dataset" --output "$OUT/model" \
-  --set "tokenizer=$OUT/tokenizer" --set "idf=$OUT/idf.json" $RESUME
+osparse train quickstart --dataset "$OUT/dataset" --output "$OUT/model" \
+  --tokenizer "$OUT/tokenizer" --idf "$OUT/idf.json" $RESUME
 
 say "4/8 package it for OpenSearch and check that the results equal the model's"
 osparse package "$OUT/model" --output "$OUT/bundle" --name quickstart

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from osparse.contracts.bundle import Bundle
 from osparse.packager.fit.fit import Fit
+from osparse.packager.vocabulary.summary import trimming_lines
 
 
 def card(bundle: Bundle, fit: Fit) -> str:
@@ -56,6 +57,8 @@ def _origin(bundle: Bundle) -> list[tuple[str, str]]:
         ("document weights", f"{head.activation}, texts cut at {head.max_length} ids{pruned}"),
         ("vocabulary", f"{bundle.vocabulary:,} tokens, {len(head.masked_ids)} of them never weighed"),
     ]
+    rows += [("warning", f"{alarm['finding']}; {alarm['remedy']}") for alarm in source.get("alarms", ())]
+    rows += [("trimmed vocabulary", line) for line in trimming_lines(bundle.trimming)]
     if bundle.quantization:
         lost = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in bundle.quantization.items())
         rows.append(("quantised", lost))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,16 +19,25 @@ from osparse.contracts.model import Model
 from osparse.errors import CheckError, InputError
 from osparse.io.files import atomic_directory, sha256_file
 from osparse.io.progress import progress
+from osparse.masked_lm.lean_imports import import_model_classes
 from osparse.opensearch_versions import NEWEST, TARGETS, by_runtime, select, span
-from osparse.packager.checkpoint.checkpoints import describe, display_name, open_model
+from osparse.packager.checkpoint.checkpoints import (
+    ForeignCheckpoint,
+    alarms_of,
+    describe,
+    display_name,
+    open_model,
+)
 from osparse.packager.export import archive, formats
-from osparse.packager.export.formats import QUANTIZATIONS, Quantization
+from osparse.packager.quantize.choice import Quantization, parse
 from osparse.packager.recipe import RECIPE, Recipe, formats_of, safe_name
+from osparse.packager.vocabulary.request import read_request
 
 if TYPE_CHECKING:
     from osparse.contracts.dataset import Dataset
     from osparse.packager.checkpoint.loaded import LoadedModel
     from osparse.packager.compare.parity import Case, Runner
+    from osparse.packager.vocabulary.trim import Trimmed
 
 log = logging.getLogger("osparse.packager.make_bundle")
 CARD = "README.md"
@@ -40,12 +50,13 @@ def package(
     name: str | None = None,
     *,
     target: str | Sequence[str] = NEWEST,
-    quantize: Quantization | None = None,
+    quantize: Quantization | str | None = None,
     idf: Path | None = None,
     activation: str | None = None,
     max_length: int | None = None,
     ignore: Sequence[str] = (),
     dataset: Dataset | Path | str | None = None,
+    vocabulary: int | str | None = None,
     overwrite: bool = False,
 ) -> Bundle:
     """Make the bundle ``output`` from a model, or find it made already.
@@ -56,12 +67,16 @@ def package(
         name: what the models are called on the cluster; the model's own name made safe if None.
         target: OpenSearch versions that it must run on: ``3.x``, ``2.x``, ``2.19``, ... The manifest lists every
             version that it is proved for, whatever was asked.
-        quantize: ``int8`` makes the encoder smaller; what that loses is in the manifest.
+        quantize: ``fp16``, ``int8``, ``int8-tensor`` or ``int8-static`` for the whole encoder, or a precision for each
+            part as in ``layers=int8,head=fp16``; what that loses is in the manifest.
         idf: query weights of another's checkpoint, an idf.json.
         activation: of another's checkpoint that does not say; ``log1p_relu`` or ``log1p_log1p_relu``.
         max_length: ids per document of another's checkpoint.
         ignore: settings of another's checkpoint that osparse does not know, and is not to obey.
-        dataset: what the manifest's ``fit`` is measured on; the bundle's own probes if None.
+        dataset: what the manifest's ``fit`` is measured on, and int8-static calibrated on; the bundle's own probes if
+            None.
+        vocabulary: trim the vocabulary for ``dataset``: to a number of tokens at most, or to those of ``keep:FILE``;
+            what that loses is in the manifest. None keeps every token.
 
     Raises:
         InputError: the model cannot be packaged, or ``output`` holds something else.
@@ -70,11 +85,15 @@ def package(
     """
     output = Path(output)
     chosen, targets = formats_of(formats), select(target)
-    if quantize is not None and quantize not in QUANTIZATIONS:
-        raise InputError(f"`quantize` must be one of {', '.join(QUANTIZATIONS)}, got {quantize}")
+    quantize = parse(quantize) if isinstance(quantize, str) else quantize
+    if quantize is not None and quantize.calibrated and dataset is None:
+        raise InputError(f"`quantize={quantize}` takes its scales from texts; pass the `dataset` to take them from")
     model = open_model(model, idf=idf, activation=activation, max_length=max_length, ignore=ignore)
     name = check_name(safe_name(display_name(model)) if name is None else name)
-    recipe = Recipe(model, chosen, name, targets, quantize, _opened(dataset))
+    corpus = _opened(dataset)
+    recipe = Recipe(model, chosen, name, targets, quantize, corpus, read_request(vocabulary, model, corpus))
+    for alarm in alarms_of(model):
+        log.warning("%s: %s; %s", name, alarm["finding"], alarm["remedy"])
     made = recipe.already_made(output, overwrite)
     if made is not None:
         return made
@@ -107,28 +126,39 @@ def collector_paused() -> Iterator[None]:
 def _make(recipe: Recipe, folder: Path) -> Bundle:
     """The whole bundle in ``folder``; raises :class:`CheckError` if anything in it does not hold."""
     with collector_paused():  # importing torch and transformers makes a million objects that stay
+        if not isinstance(recipe.model, ForeignCheckpoint):  # the reference check needs all of transformers
+            import_model_classes()
         from osparse.packager.checkpoint.loaded import LoadedModel
+        from osparse.packager.compare.parity import remembering
         from osparse.packager.compare.probes import make_probes, write_probes
         from osparse.packager.export.torchscript import Graph, one_thread
         from osparse.packager.reference.checks import prove_reference
 
+    with collector_paused():  # transformers imports a model's class when it loads one
+        whole = LoadedModel.open(recipe.model)
+    trimmed = _trimmed(recipe, whole)
+    loaded = trimmed.loaded if trimmed else whole
+    recipe = replace(recipe, model=loaded.model)
     with one_thread(), progress("packaging", total=4 + len(recipe.formats), unit="steps") as bar:
-        with collector_paused():  # transformers imports a model's class when it loads one
-            loaded = LoadedModel.open(recipe.model)
         bar.advance(note="exporting")
         graph = Graph(loaded.encoder)
+        quantize = _with_texts(recipe, loaded)
         exports: dict[str, bytes] = {}
         for key, form in recipe.formats.items():
-            exports[key] = form.export(graph, recipe.quantize)
+            exports[key] = form.export(graph, quantize)
             bar.advance()
         servers = _prove_targets(recipe, exports, loaded)
-        probes = make_probes(loaded.encoder, loaded.tokenizer(), loaded.query_encoder(), recipe.model.lexicon.tokens)
-        loaded.require_sparse([len(probe.document) for probe in probes])
         bar.advance(note="comparing")
         opened = {key: form.open(exports[key], key) for key, form in recipe.formats.items()}
-        runners = {key: runner for key, runner in opened.items() if runner is not None}
-        parity, loss = _prove_parity(recipe, loaded, runners)
-        reference = prove_reference(loaded, runners, bool(recipe.quantize))
+        runners = {key: remembering(runner) for key, runner in opened.items() if runner is not None}
+        with ThreadPoolExecutor(1) as pool:  # beside the comparison: both leave Python's lock alone
+            probing = pool.submit(
+                make_probes, loaded.encoder, loaded.tokenizer(), loaded.query_encoder(), recipe.model.lexicon.tokens
+            )
+            parity, loss = _prove_parity(recipe, loaded, runners)
+            probes = probing.result()
+        loaded.require_sparse([len(probe.document) for probe in probes])
+        reference = prove_reference(whole, {} if trimmed else runners, bool(recipe.quantize or trimmed))
         write_probes(folder / "probes.jsonl", probes)
         files = _write_zips(recipe, folder, exports, loaded)
         proofs = {
@@ -139,16 +169,41 @@ def _make(recipe: Recipe, folder: Path) -> Bundle:
             "targets": servers,
         }
         bar.advance(note="verifying")
-        bundle = _finish(_bundle(recipe, folder, files, proofs, loss), runners, recipe.dataset)
+        bundle = replace(
+            _bundle(recipe, folder, files, proofs, loss), trimming=trimmed.manifest(files) if trimmed else {}
+        )
+        bundle = _finish(bundle, runners, recipe.dataset)
         bar.advance()
     return bundle
+
+
+def _with_texts(recipe: Recipe, loaded: LoadedModel) -> Quantization | None:
+    """The quantisation that was asked for, with the texts that it is calibrated on."""
+    if recipe.quantize is None or not recipe.quantize.calibrated or recipe.dataset is None:
+        return recipe.quantize
+    from osparse.packager.fit.measure import calibration_texts
+
+    tokenizer = loaded.tokenizer()
+    texts = [tokenizer.encode(text).ids for text in calibration_texts(recipe.dataset)]
+    return replace(recipe.quantize, texts=texts)
+
+
+def _trimmed(recipe: Recipe, whole: LoadedModel) -> Trimmed | None:
+    """The model with fewer tokens, if the recipe asks for that."""
+    if recipe.vocabulary is None:
+        return None
+    from osparse.packager.vocabulary.trim import trim
+
+    return trim(whole, recipe.vocabulary)
 
 
 def _bundle(
     recipe: Recipe, folder: Path, files: dict[str, BundleFile], proofs: dict[str, Any], loss: dict[str, Any]
 ) -> Bundle:
-    """What the manifest is going to say, without the fit; nothing is written."""
+    """What the manifest is going to say, without the fit; the list of training texts is copied."""
     model = recipe.model
+    texts = model.training_texts()
+    seen = texts.write(folder) if texts is not None else None
     return Bundle(
         path=folder,
         name=recipe.name,
@@ -163,6 +218,7 @@ def _bundle(
         quantization=loss,
         tolerance=loss.get("largest_difference_below", 1e-4),
         source=describe(model),
+        seen=seen,
     )
 
 
@@ -243,11 +299,11 @@ def _prove_parity(
 
     cases = _cases(loaded)
     if recipe.quantize is not None:
-        from osparse.packager.export.quantize import measure
+        from osparse.packager.quantize.loss import require_likeness
 
-        loss = measure(runners, loaded.run, of_texts(cases))
+        loss = require_likeness(runners, loaded.run, of_texts(cases), str(recipe.quantize))
         log.info("%s loses: %s", recipe.quantize, ", ".join(f"{key} {value}" for key, value in loss.items()))
-        return {}, {"scheme": recipe.quantize, **loss}
+        return {}, {**recipe.quantization, **loss}
     largest = require_parity(runners, loaded.run, cases, recipe.model.head)
     log.info("parity on %d cases: %s", len(cases), ", ".join(f"{f} {v:.1e}" for f, v in largest.items()))
     parity = {

@@ -7,21 +7,23 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from osparse.contracts.bundle import MAX_NAME, Bundle
 from osparse.contracts.model import Model
 from osparse.errors import BundleError, CheckError, InputError
 from osparse.opensearch_versions import Target
 from osparse.packager.export import formats
-from osparse.packager.export.formats import Format, Quantization
+from osparse.packager.export.formats import Format
+from osparse.packager.quantize.choice import Quantization
+from osparse.packager.vocabulary.request import VocabularyRequest
 from osparse.plugins.extras import check
 
 if TYPE_CHECKING:
     from osparse.contracts.dataset import Dataset
 
 log = logging.getLogger("osparse.packager.recipe")
-RECIPE = 3
+RECIPE = 4
 """Raised when the same model would make another bundle; in the manifest as ``checks.recipe``."""
 
 
@@ -38,6 +40,16 @@ class Recipe:
     quantize: Quantization | None = None
     dataset: Dataset | None = None
     """What its fit is measured on; its own probes if None."""
+    vocabulary: VocabularyRequest | None = None
+    """Which tokens of the model are to be left; all if None."""
+
+    @property
+    def quantization(self) -> dict[str, Any]:
+        """What the manifest says of it beside what it loses; {} for fp32."""
+        if self.quantize is None:
+            return {}
+        calibrated = self.dataset if self.quantize.calibrated else None
+        return {"scheme": str(self.quantize), **({"calibrated_on": calibrated.fingerprint} if calibrated else {})}
 
     def require_modules(self) -> None:
         """Raises :class:`MissingExtraError` for a format that cannot be exported here."""
@@ -72,15 +84,21 @@ class Recipe:
             raise BundleError(
                 f"{problem}\npass `overwrite=True` to make it again, or choose another `output`"
             ) from None
-        same = (made.checks.get("recipe"), made.model, made.formats, made.name, made.quantization.get("scheme"))
-        if same == (RECIPE, self.model.fingerprint, list(self.formats), self.name, self.quantize):
+        quantization = {key: made.quantization[key] for key in ("scheme", "calibrated_on") if key in made.quantization}
+        same = (made.checks.get("recipe"), _source(made), made.formats, made.name, quantization)
+        same_texts = made.seen is None if self.model.seen is None else made.seen == self.model.seen
+        if same_texts and same == (RECIPE, self._source, list(self.formats), self.name, self.quantization):
             return made
         if overwrite:
             return None
         raise InputError(
-            f"{output} was made from another model, by another version of the packager, or with another name, formats "
-            "or quantisation; pass `overwrite=True` to replace it, or choose another `output`"
+            f"{output} was made from another model, by another version of the packager, or with another name, formats, "
+            "quantisation or vocabulary; pass `overwrite=True` to replace it, or choose another `output`"
         )
+
+    @property
+    def _source(self) -> Any:
+        return self.model.fingerprint if self.vocabulary is None else self.vocabulary.identity()
 
     def _require_targets(self, made: Bundle) -> None:
         lacking = [target.version for target in self.targets if target.version not in made.targets]
@@ -98,6 +116,11 @@ class Recipe:
                 "`overwrite=True` to make it again with that, or see the figures with: osparse verify "
                 f"{made.path} --dataset {self.dataset.path}"
             )
+
+
+def _source(made: Bundle) -> Any:
+    """What a bundle was made from: a model's fingerprint, or the request to trim one."""
+    return made.trimming.get("request", made.model)
 
 
 def safe_name(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +14,10 @@ from osparse.deployer.cluster.client import Cluster
 from osparse.errors import InputError
 from osparse.evaluation.measures import MEASURES, Benchmark, JudgedSet, open_benchmark, run_depth
 from osparse.evaluation.named_measures import check_measures
+from osparse.evaluation.trained_on import TrainedOn, trained_on
 from osparse.retrieval.figures import Row, judged_share_notes, measure_system, rows_of
 from osparse.retrieval.report import Report
+from osparse.retrieval.serving.settings import Feedback
 from osparse.retrieval.systems.cluster_bm25 import ClusterBm25
 from osparse.retrieval.systems.cluster_index import ClusterIndex
 from osparse.retrieval.systems.cluster_run import latencies
@@ -37,6 +39,7 @@ def evaluate(
     models: Sequence[Model | Path | str] = (),
     bundles: Sequence[Bundle | Path | str] = (),
     runs: Sequence[Path | str] = (),
+    feedback: Feedback | None = None,
     baseline: BaselineName | None = None,
     measures: Sequence[str] = MEASURES,
     quantised: bool = True,
@@ -57,6 +60,7 @@ def evaluate(
         models: Model directories (extra ``train``): the corpus is encoded with torch and ranked exactly in memory.
         bundles: Bundles with an ONNX encoder: the same without torch.
         runs: TREC run files.
+        feedback: Let the stored weights of the index's first hits join each query, without a model.
         baseline: "bm25" measures BM25 beside the others and is what they are compared with: the cluster's own, in
             indices ``<index>-bm25-<lang>``, or without a cluster one in memory over words without stemming.
         measures: nDCG@k, hit@k, R@k and Judged@k, or with the extra ``measures`` any name of ir-measures. The first
@@ -79,7 +83,7 @@ def evaluate(
     target = Path(output) if output is not None else None
     systems: list[System] = [
         *_baseline(baseline, cluster, index, benchmark),
-        *_deployed(cluster, index, benchmark),
+        *_deployed(cluster, index, benchmark, feedback),
         *(model_system(model, quantised=quantised, device=device) for model in models),
         *(bundle_system(bundle, quantised=quantised) for bundle in bundles),
         *(_run_file(Path(run), benchmark) for run in runs),
@@ -115,11 +119,13 @@ def _baseline(name: str | None, cluster: Cluster | None, index: str | None, data
     return [LocalBm25() if cluster is None or index is None else ClusterBm25(cluster, index, data)]
 
 
-def _deployed(cluster: Cluster | None, index: str | None, data: Benchmark) -> list[System]:
+def _deployed(cluster: Cluster | None, index: str | None, data: Benchmark, feedback: Feedback | None) -> list[System]:
     if (cluster is None) != (index is None):
         missing, given = ("`index`", "`cluster`") if index is None else ("`cluster`", "`index`")
         raise InputError(f"{given} needs {missing}: the name the index was deployed under, and the cluster it is on")
-    return [] if cluster is None or index is None else [ClusterIndex(cluster, index, data)]
+    if feedback is not None and index is None:
+        raise InputError("`feedback` needs `index`: it reads the weights that a deployed index stores")
+    return [] if cluster is None or index is None else [ClusterIndex(cluster, index, data, feedback)]
 
 
 def _run_file(path: Path, data: Benchmark) -> RunFile:
@@ -143,11 +149,14 @@ def _measured(
 ) -> Report:
     for system in systems:
         system.prepare(data)
+    learnt = _learnt(data, systems)
+    affected = affected_queries(data, learnt.values())
     depth, rows = run_depth(measures), list[Row]()
     written: dict[str, list[tuple[JudgedSet, Run]]] = {system.name: [] for system in systems}
-    for judged in data.sets:
+    for judged, trained in zip(data.sets, affected, strict=True):
         runs = {system.name: system.run(judged, depth) for system in systems}
-        rows += rows_of(judged, {name: measure_system(judged, run, measures) for name, run in runs.items()}, measures)
+        figures = {name: measure_system(judged, run, measures) for name, run in runs.items()}
+        rows += rows_of(judged, figures, measures, trained)
         for name, run in runs.items() if folder is not None else ():
             written[name].append((judged, run))
     if folder is not None:
@@ -158,13 +167,35 @@ def _measured(
             "name": data.name, "fingerprint": data.fingerprint, "split": data.split, "documents": data.languages
         },
         measures=list(measures),
-        systems=_descriptions(data, systems),
+        systems=_descriptions(data, systems, learnt),
         rows=rows,
-        notes=[*(note for system in systems for note in system.notes()), *judged_share_notes(rows)],
+        notes=[
+            *(note for system in systems for note in system.notes()), *judged_share_notes(rows),
+            *_learnt_notes(data, learnt, rows),
+        ],
     )  # fmt: skip
 
 
-def _descriptions(data: Benchmark, systems: Sequence[System]) -> list[dict[str, Any]]:
+def _learnt(data: Benchmark, systems: Sequence[System]) -> dict[str, TrainedOn]:
+    """System -> what it was trained on of the judged queries and answers; of those whose training texts are known."""
+    known = {system.name: texts for system in systems if (texts := system.training_texts()) is not None}
+    return {name: trained_on(data.documents, data.sets, texts) for name, texts in known.items()}
+
+
+def affected_queries(data: Benchmark, learnt: Iterable[TrainedOn]) -> list[frozenset[str]]:
+    """Of each judged set, the queries that any of the models was trained on, or on an answer of theirs."""
+    by_model = [counts.affected for counts in learnt]
+    return [frozenset().union(*(affected[number] for affected in by_model)) for number in range(len(data.sets))]
+
+
+def _learnt_notes(data: Benchmark, learnt: Mapping[str, TrainedOn], rows: Sequence[Row]) -> list[str]:
+    left = 'the rows "not trained on" leave the queries concerned out'
+    if not any(row.not_trained_on for row in rows):
+        left = "no query is left that was not"
+    return [f"{name}: {counts.text(data.split)}; {left}" for name, counts in learnt.items() if counts.any]
+
+
+def _descriptions(data: Benchmark, systems: Sequence[System], learnt: Mapping[str, TrainedOn]) -> list[dict[str, Any]]:
     """Timed with the first direction's own queries: ten hits without their text."""
     judged = data.sets[0]
     timed: dict[str, Callable[[str], object]] = {
@@ -174,6 +205,8 @@ def _descriptions(data: Benchmark, systems: Sequence[System]) -> list[dict[str, 
     described = []
     for system in systems:
         optional = {"non_zeros": system.non_zeros(), "latency_ms": times.get(system.name)}
+        if system.learns:
+            optional["trained_on"] = learnt[system.name].to_json() if system.name in learnt else {"known": False}
         present = {name: value for name, value in optional.items() if value}
         described.append({"name": system.name, **system.description(), **present})
     return described

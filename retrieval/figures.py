@@ -51,6 +51,13 @@ class Row:
     """nDCG@10 of the ranking without its unjudged documents."""
     difference: Difference | None = None
     """None for the reference itself."""
+    not_trained_on: bool = False
+    """Only the queries that, with all their answers, no measured model was trained on."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is about every query of its direction."""
+        return not (self.no_shared_word or self.not_trained_on)
 
 
 @dataclass(frozen=True)
@@ -94,21 +101,35 @@ def measure_system(judged: JudgedSet, run: Run, names: Sequence[str]) -> SystemM
     )
 
 
-def rows_of(judged: JudgedSet, systems: Mapping[str, SystemMeasures], names: Sequence[str]) -> list[Row]:
-    """Rows of the direction, then of its queries without a shared word where there are any.
+def rows_of(
+    judged: JudgedSet,
+    systems: Mapping[str, SystemMeasures],
+    names: Sequence[str],
+    trained_on: frozenset[str] = frozenset(),
+) -> list[Row]:
+    """Rows of the direction, then of its queries without a shared word, and of those not trained on, if there are any.
 
     The first system is the reference of the others.
+
+    Args:
+        trained_on: Queries that a system was trained on, or on an answer of theirs.
     """
-    rows = _rows(judged, systems, names, no_shared_word=False)
+    rows = _rows(judged, systems, names)
     if judged.no_shared:
-        part = {name: measures.subset(judged.no_shared) for name, measures in systems.items()}
-        rows += _rows(judged, part, names, no_shared_word=True)
+        rows += _rows(judged, _part(systems, judged.no_shared), names, no_shared_word=True)
+    if trained_on and (others := frozenset(judged.qrels) - trained_on):
+        rows += _rows(judged, _part(systems, others), names, not_trained_on=True)
     return rows
 
 
+def _part(systems: Mapping[str, SystemMeasures], queries: frozenset[str]) -> dict[str, SystemMeasures]:
+    return {name: measures.subset(queries) for name, measures in systems.items()}
+
+
 def _rows(
-    judged: JudgedSet, systems: Mapping[str, SystemMeasures], names: Sequence[str], *, no_shared_word: bool
-) -> list[Row]:
+    judged: JudgedSet, systems: Mapping[str, SystemMeasures], names: Sequence[str], *, no_shared_word: bool = False,
+    not_trained_on: bool = False,
+) -> list[Row]:  # fmt: skip
     differences = _differences(systems, names[0])
     return [
         Row(
@@ -123,6 +144,7 @@ def _rows(
             judged10=system.judged.mean(JUDGED),
             condensed_ndcg10=system.condensed.mean(NDCG),
             difference=differences.get(name),
+            not_trained_on=not_trained_on,
         )
         for name, system in systems.items()
     ]
@@ -159,7 +181,7 @@ def judged_share_notes(rows: Sequence[Row]) -> list[str]:
         shares = {
             row.system: row.judged10 * row.queries / row.answered
             for row in rows
-            if row.direction == direction and not row.no_shared_word and row.answered
+            if row.direction == direction and row.whole and row.answered
         }
         if len(shares) < 2:
             continue

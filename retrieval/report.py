@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from osparse.errors import InputError
+from osparse.io import html
 from osparse.io.files import pretty_json, read_json, write_atomic
 from osparse.retrieval.figures import Difference, Row
 
@@ -26,7 +27,8 @@ class Report:
 
     Where they apply: ``fingerprint``; ``weights``, how documents were weighted; ``non_zeros``, mean and max weights
     per document over ``documents`` of them; ``latency_ms``, p50 and p95 of one query at a time, tokenising and HTTP
-    included; ``analyzers`` by language.
+    included; ``analyzers`` by language; ``trained_on``, how many of the answers and queries a model learnt from,
+    or ``{"known": false}``.
     """
     rows: list[Row]
     notes: list[str] = field(default_factory=list)
@@ -59,6 +61,20 @@ class Report:
         """The description of one system; KeyError if the report has no such system."""
         descriptions = {description["name"]: description for description in self.systems}
         return descriptions[name]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the table of figures, with gain and p over the first system."""
+        header = ["direction", "queries", "system", *self.measures, "gain", "p"]
+        rows = [
+            [
+                f"{row.direction}, no shared word" if row.no_shared_word else row.direction, row.queries, row.system,
+                *(row.figures[measure] for measure in self.measures),
+                *((f"{row.difference.gain:+.3f}", f"{row.difference.p_adjusted:.4f}") if row.difference else ("", "")),
+            ]
+            for row in self.rows
+        ]  # fmt: skip
+        facts = {"split": self.dataset.get("split"), "documents": self.dataset.get("documents"), "notes": self.notes}
+        return html.described(f"Evaluation on {self.dataset.get('name')}", facts, [html.table(header, rows)])
 
     def __str__(self) -> str:
         from osparse.retrieval.report_table import report_text

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from osparse.evaluation.trained_on import TrainedOn
 from osparse.retrieval.figures import Pair, Row
 
 WIDTH = 400
@@ -39,13 +40,13 @@ def figures_table(rows: Sequence[Row], measures: Sequence[str]) -> list[str]:
         table.add_column(name, justify="right", no_wrap=True)
     for previous, row in pairwise([None, *rows]):
         if row is not None:
-            table.add_row(*_cells(row, measures, several, previous), style="dim" if row.no_shared_word else None)
+            table.add_row(*_cells(row, measures, several, previous), style=None if row.whole else "dim")
     return table_lines(table)
 
 
 def _cells(row: Row, measures: Sequence[str], several: bool, previous: Row | None) -> list[str]:
     repeated = previous is not None and _part(previous) == _part(row)
-    name = "  no shared word" if row.no_shared_word else row.direction
+    name = "  no shared word" if row.no_shared_word else "  not trained on" if row.not_trained_on else row.direction
     first, *others = (row.figures[measure] for measure in measures)
     gain = [f"{row.difference.gain:+.3f}", f"{row.difference.p_adjusted:.4f}"] if row.difference else ["", ""]
     return [
@@ -59,8 +60,8 @@ def _cells(row: Row, measures: Sequence[str], several: bool, previous: Row | Non
     ]
 
 
-def _part(row: Row) -> tuple[str, bool]:
-    return row.direction, row.no_shared_word
+def _part(row: Row) -> tuple[str, bool, bool]:
+    return row.direction, row.no_shared_word, row.not_trained_on
 
 
 def table_lines(table: Table) -> list[str]:
@@ -83,7 +84,7 @@ def _legend(systems: Sequence[Mapping[str, Any]], measures: Sequence[str]) -> li
             "the systems of a direction"
         )
     for system in systems:
-        if parts := [*_sizes(system), *_weights(system), *_times(system), *_analyzers(system)]:
+        if parts := [*_sizes(system), *_weights(system), *_times(system), *_analyzers(system), *_trained(system)]:
             lines.append(f"{system['name']}: {'; '.join(parts)}")
     return lines
 
@@ -102,6 +103,19 @@ def _sizes(system: Mapping[str, Any]) -> list[str]:
 
 def _weights(system: Mapping[str, Any]) -> list[str]:
     return [f"document weights {system['weights']}"] if "weights" in system else []
+
+
+def _trained(system: Mapping[str, Any]) -> list[str]:
+    counts = system.get("trained_on")
+    if not isinstance(counts, dict):
+        return []
+    if counts.get("known") is False:
+        return ["what it was trained on is not known"]
+    seen = TrainedOn.from_json(counts)
+    unknown = f" (not known of its {', '.join(seen.unknown)})" if seen.unknown else ""
+    if seen.any:
+        return [f"trained on {seen.answers_seen:,} of the answers and {seen.queries_seen:,} of the queries{unknown}"]
+    return [f"trained on none of the answers and queries{unknown}"]
 
 
 def _times(system: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from osparse.contracts.bundle import Bundle
+from osparse.contracts.deployment import Deployment
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.load.bundle_store import fetch_part
 from osparse.encoders.onnx_encoder import read_tokenizer
@@ -100,9 +101,14 @@ def why_not(
         stored_weights=len(document),
         smallest_stored=min(document.values(), default=None),
         unpruned_weights=int(np.count_nonzero(unpruned)) if unpruned is not None else None,
-        cut=None if searcher.deployment.chunks else _cut(searcher, encoder, document_text, query),
+        cut=None if _whole(searcher.deployment) else _cut(searcher, encoder, document_text, query),
         note="" if encoder is not None else _no_encoder(searcher),
     )
+
+
+def _whole(deployment: Deployment) -> bool:
+    """Whether long texts are encoded to their end."""
+    return deployment.chunks or deployment.window_weight is not None
 
 
 def _rank(searcher: Searcher, document_id: str, text: str, lang: str | None) -> int | None:

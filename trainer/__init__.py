@@ -1,6 +1,6 @@
 """Train an inference-free sparse encoder. Importing this package imports no torch.
 
-model = train("configs/quickstart.yaml", "build/dataset", "build/model")
+model = train("quickstart", "build/dataset", "build/model", tokenizer="build/tokenizer", idf="build/idf.json")
 
 A step of the ranking stage in reading order: run.py -> config/inputs.py -> training.py -> loop/build_stages.py ->
 loop/loop.py -> loop/step.py -> stages/ranking.py -> data/batch.py -> compute/gradient_cache.py ->

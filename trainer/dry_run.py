@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from osparse.contracts.dataset import Dataset
+from osparse.errors import ConfigError
+from osparse.evaluation.teacher_quality import TeacherQuality
 from osparse.trainer.config.inputs import Inputs, read_inputs
+from osparse.trainer.config.read_config import GivenPaths
 from osparse.trainer.config.run_config import MaskedLm, Ranking, TrainConfig, WarmStart
 from osparse.trainer.report.run_log import run_folder
 from osparse.trainer.run import made_from_these, main_process_logs, torch_modules
@@ -54,6 +57,12 @@ class TrainingPlan:
     output: str
     run: str
     """Folder of the log and the checkpoints."""
+    teachers: list[TeacherQuality]
+    """How well each teacher ranks lists of the training split."""
+    refused: str | None
+    """Why training would refuse a teacher."""
+    learnt: dict[str, str]
+    """Held-back split -> how much of its queries and answers the run learns from, where it is any."""
     state: str
     """What the output holds already: "new", "up to date", "made from other inputs", or a checkpoint to resume."""
 
@@ -62,7 +71,8 @@ class TrainingPlan:
         return sum(self.memory.values())
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "memory_total": self.bytes}
+        teachers = [quality.to_json() for quality in self.teachers]
+        return {**asdict(self), "teachers": teachers, "memory_total": self.bytes}
 
     def text(self) -> str:
         lines = [
@@ -81,6 +91,11 @@ class TrainingPlan:
             )
         lines.append(f"memory per process, estimated: {_size(self.bytes)} beside torch itself")
         lines += [f"  {_size(amount):>9}  {name}" for name, amount in self.memory.items()]
+        for quality in self.teachers:
+            lines += [f"teacher {quality.teacher}:", quality.text()]
+        if self.refused is not None:
+            lines.append(f"training would refuse this: {self.refused}")
+        lines += [f"warning: {counts}" for counts in self.learnt.values()]
         lines += [f"output: {self.output} ({self.state})", f"log and checkpoints: {self.run}", "nothing was written"]
         return "\n".join(lines)
 
@@ -92,13 +107,17 @@ def plan(
     output: Path | str,
     *,
     overrides: Sequence[str] = (),
+    start: Path | str | None = None,
+    tokenizer: Path | str | None = None,
+    idf: Path | str | None = None,
 ) -> TrainingPlan:
     """Read the inputs as :func:`osparse.trainer.train` does and describe the run. Writes nothing.
 
     Raises what ``train`` raises for wrong inputs.
     """
-    inputs = read_inputs(config, dataset, overrides)
-    loaded: LoadedRun = torch_modules().load_run(inputs)
+    inputs = read_inputs(config, dataset, overrides, GivenPaths(start=start, tokenizer=tokenizer, idf=idf))
+    modules = torch_modules()
+    loaded: LoadedRun = modules.load_run(inputs)
     records = loaded.records
     stages = [_stage(stage, records) for stage in inputs.config.stages]
     return TrainingPlan(
@@ -111,10 +130,27 @@ def plan(
         processes=loaded.world.size,
         precision=inputs.config.loop.precision,
         memory=_memory(inputs, loaded, stages),
+        teachers=list(loaded.teachers.values()),
+        refused=_refused(inputs, loaded),
+        learnt={
+            split: counts.text(split)
+            for split, counts in modules.judged_and_learnt(inputs, loaded).items()
+            if counts.any
+        },
         output=str(output),
         run=str(run_folder(Path(output))),
         state=_state(Path(output), inputs.name),
     )
+
+
+def _refused(inputs: Inputs, loaded: LoadedRun) -> str | None:
+    from osparse.trainer.stages.teacher_check import require_good_teachers
+
+    try:
+        require_good_teachers(inputs.config, loaded.teachers)
+    except ConfigError as problem:
+        return str(problem)
+    return None
 
 
 def _stage(stage: WarmStart | MaskedLm | Ranking, records: TrainingRecords) -> StagePlan:

@@ -14,6 +14,7 @@ from osparse.contracts.model import Model
 from osparse.errors import InputError, ModelError
 from osparse.plugins.extras import require
 from osparse.trainer.config.inputs import read_inputs
+from osparse.trainer.config.read_config import GivenPaths
 from osparse.trainer.config.run_config import TrainConfig
 
 log = logging.getLogger("osparse.trainer.run")
@@ -40,6 +41,9 @@ def train(
     output: Path | str,
     *,
     overrides: Sequence[str] = (),
+    start: Path | str | None = None,
+    tokenizer: Path | str | None = None,
+    idf: Path | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
     on_step: Callable[[str, int], None] | None = None,
@@ -50,10 +54,14 @@ def train(
     system that they share.
 
     Args:
-        config: A YAML file (see configs/) or the configuration itself.
+        config: The name of a packaged configuration (``osparse configs`` lists them), a YAML file, or the
+            configuration itself.
         dataset: With train and validation judgements; the test split is not used for training.
         output: Model directory to write. The run's log and checkpoints go to ``<output>.run``.
-        overrides: ``key=value`` changes to the YAML, such as ``stages.ranking.lr=1e-4``.
+        overrides: ``key=value`` changes to the YAML, such as ``stages.ranking.lr=1e-4``; ``key=`` deletes a key.
+        start: Checkpoint to start from (``encoder.start``): a Hugging Face masked-LM folder or a model directory.
+        tokenizer: Folder with tokenizer.json; None: the configuration's, or that of ``start``.
+        idf: idf.json of that tokenizer; None: the configuration's, or that of ``start``.
         resume: Continue from the run's newest checkpoint; on one machine's CPU the result equals that of the
             uninterrupted run to the bit.
         overwrite: Replace an output that was made from other inputs.
@@ -72,7 +80,7 @@ def train(
         OsparseError: memory ended; a checkpoint is kept.
     """
     output = Path(output)
-    inputs = read_inputs(config, dataset, overrides)
+    inputs = read_inputs(config, dataset, overrides, GivenPaths(start=start, tokenizer=tokenizer, idf=idf))
     if output.exists() and not overwrite and not (output.is_dir() and not any(output.iterdir())):
         if made_from_these(output, inputs.name):
             finished = "; its run is finished, so there is nothing to resume" if resume else ""

@@ -15,16 +15,20 @@ import torch
 from torch import Tensor
 
 from osparse.contracts.model import Model
+from osparse.contracts.seen import SeenTexts
 from osparse.encoders.torch_encoder import SparseEncoder
+from osparse.evaluation.teacher_quality import TeacherQuality
+from osparse.evaluation.trained_on import TrainedOn, trained_on_split
 from osparse.formula.lexicon import MAX_WEIGHT, MIN_WEIGHT, Lexicon
 from osparse.io.files import pretty_json, write_atomic
 from osparse.trainer.compute.distributed import World, barrier, broadcast, main_process, world
 from osparse.trainer.compute.precision import configure_computation
 from osparse.trainer.config.inputs import Inputs
-from osparse.trainer.config.run_config import WarmStart
+from osparse.trainer.config.run_config import Teacher, WarmStart
 from osparse.trainer.data.padding import SpecialTokens
 from osparse.trainer.data.training_records import TrainingRecords
-from osparse.trainer.loop.build_stages import StageMakers, stage_makers, training_records
+from osparse.trainer.data.training_texts import texts_of_run
+from osparse.trainer.loop.build_stages import StageMakers, make_scorers, stage_makers, training_records
 from osparse.trainer.loop.checkpoint import (
     FOLDER,
     RunState,
@@ -35,13 +39,16 @@ from osparse.trainer.loop.checkpoint import (
 from osparse.trainer.loop.initial_encoder import new_encoder
 from osparse.trainer.loop.loop import OnStep, Run, measure_start, run_stages
 from osparse.trainer.loop.outcome import Alarm, Limits, find_alarms, looks_untrained
+from osparse.trainer.loop.own_parts import check_own_parts
 from osparse.trainer.loop.validation import Validation
 from osparse.trainer.report.model_output import write_model
 from osparse.trainer.report.run_log import RunLog, run_folder, sole_process
 from osparse.trainer.stages.lexical import lexical_table
+from osparse.trainer.stages.teacher_check import judge_teachers, require_good_teachers
 from osparse.trainer.stages.warm_start import warm_start
 
 log = logging.getLogger("osparse.trainer.training")
+HELD_BACK = ("validation", "test")
 TOKENS = "tokens"
 """Folder of the run folder for the token ids of the training texts."""
 
@@ -56,6 +63,10 @@ class LoadedRun:
     special: SpecialTokens
     stages: StageMakers
     world: World
+    seen: SeenTexts | None
+    """What the model will have learnt from; of the main process, None in the others."""
+    teachers: dict[Teacher, TeacherQuality]
+    """How well each teacher ranks; without those that cannot be judged."""
 
 
 def train_model(inputs: Inputs, output: Path, *, resume: bool, on_step: OnStep | None = None) -> Model:
@@ -66,6 +77,10 @@ def train_model(inputs: Inputs, output: Path, *, resume: bool, on_step: OnStep |
         checkpoint = read_checkpoint(folder, inputs.name) if resume else None
         state = checkpoint.run_state if checkpoint else RunState(inputs.name)
         loaded = _load_in(folder, inputs)
+        learnt = judged_and_learnt(inputs, loaded)
+        for split, counts in learnt.items():
+            if counts.any:
+                log.warning('%s; measure what is left by the rows "not trained on"', counts.text(split))
         run_log = _open_log(inputs, folder, state, resume=resume) if main_process() else None
         try:
             run = _run(inputs, loaded, folder, run_log, on_step)
@@ -77,7 +92,7 @@ def train_model(inputs: Inputs, output: Path, *, resume: bool, on_step: OnStep |
                 _warn_of_start(inputs, state)
             run_stages(run, state, checkpoint)
             if run_log is not None:
-                _finish(inputs, loaded, state, run_log, output)
+                _finish(inputs, loaded, state, run_log, output, learnt)
         except BaseException:
             if run_log is not None:
                 run_log.write("stopped")  # a monitor ends with it
@@ -97,9 +112,11 @@ def load_run(inputs: Inputs, cache: Path | None = None) -> LoadedRun:
     config, dataset, lexicon = inputs.config, inputs.dataset, inputs.lexicon
     processes = world()
     torch.manual_seed(config.seed)
+    check_own_parts(config, lexicon)
+    seen = texts_of_run(config, dataset) if main_process() else None
     validation = Validation(
         dataset, inputs.tokenizer, lexicon, distractors=config.validation.documents, seed=config.seed,
-        nonzeros=config.head.nonzeros,
+        nonzeros=config.head.nonzeros, seen=seen,
     )  # fmt: skip
     records = _records(inputs, cache)
     queries = records.query_count
@@ -112,8 +129,20 @@ def load_run(inputs: Inputs, cache: Path | None = None) -> LoadedRun:
     encoder = new_encoder(config, lexicon).to(processes.device)
     special = SpecialTokens.of(inputs.tokenizer)
     configure_computation(encoder, config.loop, processes.device)
-    stages = stage_makers(config, dataset, encoder, records, lexicon, special, processes.device)
-    return LoadedRun(records, validation, encoder, special, stages, processes)
+    scorers = make_scorers(config, dataset, records, processes.device)
+    stages = stage_makers(config, encoder, records, lexicon, special, scorers)
+    teachers = judge_teachers(scorers, dataset, inputs.tokenizer)
+    return LoadedRun(records, validation, encoder, special, stages, processes, seen, teachers)
+
+
+def judged_and_learnt(inputs: Inputs, loaded: LoadedRun) -> dict[str, TrainedOn]:
+    """By held-back split, how much of its queries and answers the run, its start and its teachers learn from."""
+    if loaded.seen is None:
+        return {}
+    held_back = [split for split in HELD_BACK if split in inputs.dataset.splits]
+    if inputs.config.validation.trained_on:
+        held_back.remove("validation")  # on purpose, and said elsewhere
+    return {split: trained_on_split(inputs.dataset, split, loaded.seen) for split in held_back}
 
 
 def _records(inputs: Inputs, cache: Path | None) -> TrainingRecords:
@@ -129,6 +158,7 @@ def _load_in(folder: Path, inputs: Inputs) -> LoadedRun:
     """:func:`load_run` with the token ids in the run folder; if the inputs are refused, the token ids are removed."""
     try:
         loaded = load_run(inputs, folder / TOKENS)
+        require_good_teachers(inputs.config, loaded.teachers)
         _add_table(inputs, loaded)
         return loaded
     except BaseException:
@@ -214,7 +244,9 @@ def _warn_of_start(inputs: Inputs, state: RunState) -> None:
         )  # fmt: skip
 
 
-def _finish(inputs: Inputs, loaded: LoadedRun, state: RunState, run_log: RunLog, output: Path) -> None:
+def _finish(
+    inputs: Inputs, loaded: LoadedRun, state: RunState, run_log: RunLog, output: Path, learnt: dict[str, TrainedOn]
+) -> None:
     """Write the best weights as a model, then remove the checkpoints and the token ids."""
     encoder = loaded.encoder
     best = state.best or {"stage": "warm_start", "step": 0, **loaded.validation.measure(encoder)}
@@ -226,6 +258,7 @@ def _finish(inputs: Inputs, loaded: LoadedRun, state: RunState, run_log: RunLog,
         "split": "validation", "trained_on": inputs.config.validation.trained_on, **best,
         "start": state.start, "last": state.last, "languages_not_trained": list(inputs.languages_not_trained),
         "alarms": [asdict(alarm) for alarm in alarms],
+        "seen": {split: counts.to_json() for split, counts in learnt.items()},
     }  # fmt: skip
     write_model(
         output,
@@ -236,6 +269,7 @@ def _finish(inputs: Inputs, loaded: LoadedRun, state: RunState, run_log: RunLog,
         training=_description(inputs, loaded, run_log.seconds),
         metrics=metrics,
         log=run_log.path.parent,
+        seen=loaded.seen,
         overwrite=True,
     )
     run_log.write("end", best=best, alarms=metrics["alarms"])
@@ -262,7 +296,13 @@ def _description(inputs: Inputs, loaded: LoadedRun, seconds: float) -> dict[str,
         "steps": sum(stage.steps for stage, _ in loaded.stages),
         "seconds": round(seconds, 1),
         "processes": loaded.world.size,
+        **({"teacher_quality": _qualities(loaded)} if loaded.teachers else {}),
     }
+
+
+def _qualities(loaded: LoadedRun) -> list[dict[str, Any]]:
+    """The figures of the teachers, without the examples, whose texts do not belong into a model."""
+    return [{**quality.to_json(), "examples": []} for quality in loaded.teachers.values()]
 
 
 def _learnt(encoder: SparseEncoder, lexicon: Lexicon) -> Lexicon:

@@ -22,6 +22,7 @@ from osparse.corpus.sources.content import better_reader
 from osparse.corpus.sources.languages import settle_languages
 from osparse.corpus.sources.readers import READERS
 from osparse.corpus.sources.records import IGNORED_COLUMNS, Options, Reader
+from osparse.corpus.split.split_like import KnownSplits, split_alike
 from osparse.corpus.split.splits import RULE, assign_candidates, assign_splits, best_judgements, same_text_relevant
 from osparse.errors import DatasetError, InputError
 from osparse.io.files import fingerprint, sha256_file
@@ -69,16 +70,23 @@ def build_dataset(
     seed: int = 0,
     options: Mapping[str, str] | None = None,
     lang: str = "",
+    split_like: Dataset | Path | str | None = None,
     overwrite: bool = False,
     strict: bool = False,
 ) -> Dataset:
     """Read one source, split it by group and write a dataset directory; see :func:`build_from`."""
     only = Input(source, tuple(location(path) for path in paths), options or {}, lang)
-    return build_from([only], output, seed=seed, overwrite=overwrite, strict=strict)
+    return build_from([only], output, seed=seed, split_like=split_like, overwrite=overwrite, strict=strict)
 
 
 def build_from(
-    inputs: Sequence[Input], output: Path | str, *, seed: int = 0, overwrite: bool = False, strict: bool = False
+    inputs: Sequence[Input],
+    output: Path | str,
+    *,
+    seed: int = 0,
+    split_like: Dataset | Path | str | None = None,
+    overwrite: bool = False,
+    strict: bool = False,
 ) -> Dataset:
     """Read the sources (each of :data:`READERS`), split them by group and write one dataset directory.
 
@@ -87,6 +95,7 @@ def build_from(
     interrupted (sources, or files of a source) are not read again.
 
     Args:
+        split_like: A dataset whose splits are kept: what it holds back, by group, text or query, is held back here.
         strict: Refuse judgements that name a query or document that is missing or has no text; by default they are
             dropped, and counted in the manifest's notes.
 
@@ -94,15 +103,21 @@ def build_from(
         DatasetError: malformed input (with path and line), duplicate ids, a source that keeps no row.
         InputError: ``output`` holds something else and ``overwrite`` is false; an unknown source or option.
     """
+    known = None
+    if split_like is not None:
+        known = KnownSplits.of(split_like if isinstance(split_like, Dataset) else Dataset.open(split_like))
+        seed = known.agreed_seed(seed)
     with ExitStack() as copies:
         whole = [replace(given, paths=tuple(copies.enter_context(as_files(expanded(given.paths))))) for given in inputs]
-        return _build(whole, Path(output), seed, overwrite, strict)
+        return _build(whole, Path(output), seed, overwrite, strict, known)
 
 
-def _build(inputs: Sequence[Input], output: Path, seed: int, overwrite: bool, strict: bool) -> Dataset:
+def _build(
+    inputs: Sequence[Input], output: Path, seed: int, overwrite: bool, strict: bool, known: KnownSplits | None
+) -> Dataset:
     of_input = [list(_parts(given)) for given in inputs]
     parts = [part for of_source in of_input for part in of_source]
-    request = _request(inputs, parts, seed)
+    request = {**_request(inputs, parts, seed), **({"split_like": known.fingerprint} if known is not None else {})}
     ready = None if overwrite else ready_dataset(output, request)
     if ready is not None:
         if strict:
@@ -112,7 +127,7 @@ def _build(inputs: Sequence[Input], output: Path, seed: int, overwrite: bool, st
         read = [[_read(part, folder / part.fingerprint, overwrite) for part in of_source] for of_source in of_input]
         sources = [_source(spools, given.paths) for spools, given in zip(read, inputs, strict=True)]
         every = [spool for spools in read for spool in spools]
-        return write_dataset(every, sources, output, request, seed, overwrite, strict=strict)
+        return write_dataset(every, sources, output, request, seed, overwrite, strict=strict, known=known)
 
 
 def _parts(given: Input) -> Iterator[_Part]:
@@ -252,8 +267,11 @@ def write_dataset(
     more: Mapping[str, Any] | None = None,
     *,
     strict: bool = False,
+    known: KnownSplits | None = None,
 ) -> Dataset:
     """Merge the spools' ids, assign the judgements to splits, and save; ``more`` goes into the manifest's notes.
+
+    ``known``: splits of another dataset, which go before the rule.
 
     Judgements about what was not read are dropped, or refused with ``strict``.
     """
@@ -268,7 +286,12 @@ def write_dataset(
     judged_by_text = [s.scan("documents").select("id") for s in spools if s.same_text_is_relevant]
     if judged_by_text:
         judgements = same_text_relevant(judgements, keys.join(pl.concat(judged_by_text).collect(), on="id", how="semi"))
-    assigned = assign_splits(best_judgements(judgements), keys, query_hashes, seed)
+    best, conflicts = best_judgements(judgements), dict[str, int]()
+    if known is not None:
+        best, conflicts = split_alike(best, documents, queries, known)
+        for reason, rows in conflicts.items():
+            log.warning("%s judgements %s", f"{rows:,}", reason)
+    assigned = assign_splits(best, keys, query_hashes, seed)
     for reason, rows in assigned.removed.items():
         log.info("%s judgements removed: %s", f"{rows:,}", reason)
     published = judgements.filter(pl.col("split").is_not_null())["query_id"].unique()
@@ -283,11 +306,12 @@ def write_dataset(
         qrels=assigned.qrels,
         candidates={split: rows for split, rows in candidates.items() if _any(rows)},
         sources=sources,
-        split_rule=_split_rule(judgements["split"]),
+        split_rule=_split_rule(judgements["split"], known),
         seed=seed,
         notes={
             "request": request,
             "judgements_removed": {**dropped, **lost, **assigned.removed},
+            **({"split_conflicts": conflicts} if conflicts else {}),
             **notes,
             **(more or {}),
             **_notes(spools),
@@ -321,8 +345,11 @@ def _notes(spools: Sequence[Spool]) -> dict[str, Any]:
     return notes
 
 
-def _split_rule(published: pl.Series) -> str:
+def _split_rule(published: pl.Series, known: KnownSplits | None) -> str:
     """In words; :mod:`osparse.corpus.pairs.pairs` keeps the splits of a dataset whose rule speaks of published ones."""
+    if known is not None:
+        rule = f"groups, texts and queries of {known.name} ({known.fingerprint[:12]}) are in its split, as if published"
+        return f"{rule}; else {_split_rule(published, None)}"
     if published.is_null().all():
         return RULE
     return f"{RULE}; published splits are kept" if published.has_nulls() else "as the source published them"

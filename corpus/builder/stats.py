@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
 import polars as pl
 
 from osparse.contracts.dataset import ALL, Dataset
+from osparse.corpus.builder.candidate_stats import CandidateStats, candidate_stats
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Stats:
     """
     overlap: dict[str, dict[str, int]]
     """``test and train`` -> shared groups, queries and relevant texts; groups must be 0."""
+    candidates: dict[str, CandidateStats] = field(default_factory=dict)
+    """Split -> its hard negatives and teachers' scores, for the splits that have some."""
 
     @property
     def shared_groups(self) -> int:
@@ -40,7 +43,8 @@ def dataset_stats(dataset: Dataset) -> Stats:
         {"name": s.name, "licence": s.licence, "rows_in": s.rows_in, "rows_kept": s.rows_kept, "dropped": s.dropped}
         for s in dataset.manifest.sources
     ]
-    return Stats(sources, {split: _split(dataset, split) for split in dataset.splits or (ALL,)}, overlap)
+    splits = {split: _split(dataset, split) for split in dataset.splits or (ALL,)}
+    return Stats(sources, splits, overlap, candidate_stats(dataset))
 
 
 def _keys(dataset: Dataset, split: str) -> dict[str, pl.DataFrame]:

@@ -6,6 +6,7 @@ bi-encoder. Several calls add several teachers.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,9 +17,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from osparse.contracts.dataset import CANDIDATES, Dataset
-from osparse.contracts.model import Model
+from osparse.contracts.model import Model, texts_learnt_by
 from osparse.corpus.mining.retrained import save_retrained
+from osparse.corpus.text.analysis import terms
 from osparse.errors import InputError, ModelError
+from osparse.evaluation.candidate_lists import CandidateList, bm25_scores, draw_lists
+from osparse.evaluation.teacher_quality import TeacherQuality, judge_teacher
 from osparse.formula.head import SERVER_MAX_TOKENS
 from osparse.formula.lexicon import load_tokenizer
 from osparse.formula.query_encoder import QueryEncoder
@@ -26,6 +30,7 @@ from osparse.io.files import read_json
 from osparse.io.progress import progress
 from osparse.plugins.extras import require
 
+log = logging.getLogger("osparse.corpus.mining.teacher_scores")
 Scores = NDArray[np.float32]
 Score = Callable[[Sequence[str], Sequence[str]], Scores]
 """(n queries, n documents) -> (n,) scores of the pairs."""
@@ -43,15 +48,27 @@ class ScoringReport:
     """Labelled negatives of queries that have a scored answer."""
     false_negative_rate: float | None
     """Share of them that the teacher scores at least as high as the query's best answer; None without negatives."""
+    quality: TeacherQuality
+    """How well it ranks the candidate lists of some of the queries."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "quality": self.quality.to_json()}
 
 
 def score_candidates(
-    dataset: Dataset, output: Path | str, teacher: Path | str, *, name: str | None = None, overwrite: bool = False
+    dataset: Dataset,
+    output: Path | str,
+    teacher: Path | str,
+    *,
+    name: str | None = None,
+    retriever: Path | str | None = None,
+    overwrite: bool = False,
 ) -> tuple[Dataset, ScoringReport]:
     """Write a copy of a dataset in which every training query's answers and candidates have a teacher's score.
 
     Args:
         name: What the scores are called; the folder's name where it is not given.
+        retriever: A model's folder that is measured beside the teacher, such as the one that mined the candidates.
 
     Raises:
         DatasetError: the train split has no candidates.
@@ -59,9 +76,10 @@ def score_candidates(
         InputError: the dataset has scores of that name, or ``output`` exists and ``overwrite`` is false.
     """
     require("torch", "train")
-    teacher = Path(teacher)
-    name = name or teacher.resolve().name
     candidates = dataset.candidates("train").collect()
+    teacher = Path(teacher)
+    require_teacher(teacher)
+    name = name or teacher.resolve().name
     if name in set(candidates["scorer"]):
         raise InputError(f"{dataset.path} has scores of {name!r} already; give another name")
     answers = dataset.qrels("train").filter(pl.col("score") > 0).select("query_id", "document_id").collect()
@@ -70,15 +88,26 @@ def score_candidates(
     scored = pairs.with_columns(
         label=pl.lit(None, pl.Float32), score=pl.Series(scores), origin=pl.lit("distilled"), scorer=pl.lit(name)
     ).select(pl.col(column).cast(kind) for column, kind in CANDIDATES.items())
-    report = _report(name, scored, answers, candidates)
+    quality = _quality(dataset, name, scored, Path(retriever) if retriever is not None else None)
+    if quality.verdict != "better than chance":
+        log.warning("%s: %s", quality.finding(), quality.verdict)
+    report = _report(name, scored, answers, candidates, quality)
     written = save_retrained(
         dataset,
         Path(output),
         candidates=pl.concat([candidates, scored]),
-        notes={"teachers": [*dataset.manifest.notes.get("teachers", []), asdict(report)]},
+        notes={"teachers": [*dataset.manifest.notes.get("teachers", []), _note(report)]},
+        teacher_texts=texts_learnt_by(teacher, "teacher"),
         overwrite=overwrite,
     )
     return written, report
+
+
+def _note(report: ScoringReport) -> dict[str, Any]:
+    """What the manifest keeps: no texts."""
+    plain = report.to_json()
+    del plain["quality"]["examples"]
+    return plain
 
 
 def make_score(folder: Path) -> Score:
@@ -113,13 +142,37 @@ def _score(dataset: Dataset, pairs: pl.DataFrame, score: Score) -> Scores:
     return found
 
 
-def _report(name: str, found: pl.DataFrame, answers: pl.DataFrame, candidates: pl.DataFrame) -> ScoringReport:
+def _quality(dataset: Dataset, name: str, scored: pl.DataFrame, retriever: Path | None) -> TeacherQuality:
+    """The teacher on lists of the training split, beside BM25 and the retriever."""
+    lists = draw_lists(dataset)
+    others = {"bm25": bm25_scores(lists, terms)}
+    if retriever is not None:
+        others[retriever.resolve().name] = _list_scores(make_score(retriever), lists)
+    drawn = pl.Series([one.query_id for one in lists], dtype=pl.String).unique()
+    known = scored.filter(pl.col("query_id").is_in(drawn.implode())).select("query_id", "document_id", "score")
+    by_pair = {(query, document): score for query, document, score in known.iter_rows()}
+    own = [
+        np.array([by_pair.get((one.query_id, document), np.nan) for document in one.document_ids], np.float64)
+        for one in lists
+    ]
+    return judge_teacher(name, lists, own, others)
+
+
+def _list_scores(score: Score, lists: Sequence[CandidateList]) -> list[NDArray[np.float64]]:
+    queries = [one.query for one in lists for _ in one.documents]
+    flat = score(queries, [text for one in lists for text in one.documents]).astype(np.float64)
+    return np.split(flat, np.cumsum([len(one.documents) for one in lists])[:-1])
+
+
+def _report(
+    name: str, found: pl.DataFrame, answers: pl.DataFrame, candidates: pl.DataFrame, quality: TeacherQuality
+) -> ScoringReport:
     scores = found.select("query_id", "document_id", "score")
     best = answers.join(scores, on=["query_id", "document_id"]).group_by("query_id").agg(best=pl.col("score").max())
     negatives = candidates.filter(pl.col("label") <= 0).select("query_id", "document_id").unique()
     judged = negatives.join(scores, on=["query_id", "document_id"]).join(best, on="query_id")
     rate = judged.select((pl.col("score") >= pl.col("best")).mean()).item() if judged.height else None
-    return ScoringReport(name, found.height, judged.height, rate)
+    return ScoringReport(name, found.height, judged.height, rate, quality)
 
 
 def _unique(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:

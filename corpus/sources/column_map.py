@@ -8,7 +8,7 @@ from typing import Any
 from osparse.corpus.sources.input_rows import FIELDS, REQUIRED, Row, Where, shape_of
 from osparse.corpus.sources.records import Option, RowCounts
 from osparse.errors import DatasetError, InputError
-from osparse.io.ids import ID_FIELDS
+from osparse.rows.ids import ID_FIELDS
 from osparse.rows.text_template import TEXT_FIELD, TextTemplate, unescaped
 
 KNOWN = sorted({name for fields in FIELDS.values() for name in fields} | {*ID_FIELDS, "negs"})

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 from osparse.errors import DatasetError
-from osparse.io.ids import ID_FIELDS, id_of, plain_id
+from osparse.rows.ids import ID_FIELDS, id_of, plain_id
 
 Row = dict[str, Any]
 Where = str

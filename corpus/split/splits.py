@@ -95,15 +95,18 @@ def assign_splits(
 ) -> AssignedSplits:
     """Split judgements (query_id, document_id, score, origin, group, split or null) into qrels, leaks removed.
 
+    A column ``alike``, if there is one, says the split of some of them in place of the rule.
+
     Texts are compared by hash, so that none is held: ``documents`` has id, group, text; ``queries`` id, text; each
     ``text`` a 64-bit hash. Splits that the source published are left as they are; what they hold back is kept out of
     the splits that are assigned here.
     """
     rule = judgements.select(pl.col("group").unique())
     rule = rule.with_columns(assigned=pl.col("group").map_elements(lambda g: split_of(g, seed), return_dtype=pl.String))
+    alike = ["alike"] if "alike" in judgements.columns else []
     judged = (
         judgements.join(rule, on="group", how="left", maintain_order="left")
-        .with_columns(published=pl.col("split").is_not_null(), split=pl.coalesce("split", "assigned"))
+        .with_columns(published=pl.col("split").is_not_null(), split=pl.coalesce("split", *alike, "assigned"))
         .join(documents.select(document_id="id", document_group="group", text="text"), on="document_id", how="left")
         .join(queries.select(query_id="id", query_text="text"), on="query_id", how="left")
     )

@@ -101,6 +101,7 @@ def find_trends(
     tokenizer: Path | str | None = None,
     split: str | None = None,
     plot: Path | str | None = None,
+    look: str = "light",
 ) -> TrendReport:
     """Compare a dataset's recent documents with its older ones and write the report as JSON.
 
@@ -109,6 +110,7 @@ def find_trends(
         split: Only documents judged in it; ``all`` takes every one, None those that are not held back
             (:meth:`osparse.contracts.dataset.Dataset.learnable_documents`).
         plot: A PNG of the strongest trends over time.
+        look: "light" or "dark", of the picture.
 
     Raises:
         DatasetError: no documents in one of the two periods.
@@ -146,7 +148,7 @@ def find_trends(
         from osparse.corpus.terms.trend_plot import draw
 
         ages = (np.datetime64(rules.as_of) - days.to_numpy()).astype("timedelta64[D]").astype(np.int64)
-        draw(Path(plot), [*rising[:8], *falling[:4]], rules, ages // rules.window, map(terms_of, texts()))
+        draw(Path(plot), report, rules, ages // rules.window, map(terms_of, texts()), look=look)
     return report
 
 

@@ -67,12 +67,20 @@ def train_tokenizer(
     Equal input, equal bytes. The report's figures are over the other splits, none of which the tokenizer has seen.
 
     Raises:
-        InputError: ``vocab_size`` above 32,768 or too small for the alphabet; ``output`` made from other inputs.
+        InputError: ``vocab_size`` too small for the alphabet; ``output`` made from other inputs.
         DatasetError: the dataset lacks the split.
     """
     output = Path(output)
-    if not len(SPECIAL) < vocab_size <= SEISMIC_IDS:
-        raise InputError(f"`vocab_size={vocab_size}` is outside {len(SPECIAL) + 1} to {SEISMIC_IDS:,}")
+    if vocab_size <= len(SPECIAL):
+        raise InputError(f"`vocab_size` must be at least {len(SPECIAL) + 1}, got {vocab_size}")
+    if vocab_size > SEISMIC_IDS:
+        log.warning(
+            "a sparse_vector field takes at most %s tokens: a model of %s can be trimmed for it with osparse package "
+            "MODEL --vocabulary %d --dataset DATASET, or served from rank_features",
+            f"{SEISMIC_IDS:,}",
+            f"{vocab_size:,}",
+            SEISMIC_IDS,
+        )
     split = split or dataset.learning_split
     request = {
         "recipe": RECIPE,

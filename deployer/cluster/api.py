@@ -20,6 +20,8 @@ _UNSEEN = (400, 403, 404, 405)
 """What a cluster answers whose user may not look at its index templates, or that has none."""
 _SIMULATED_AT_ONCE = 4
 """Documents in one simulation: the server encodes them in parallel, and refuses more than ten model calls at a time."""
+_MERGE_TIMEOUT = 3600
+"""Seconds: a SEISMIC index of millions of documents is built again while it is merged."""
 _EVERY_INDEX = "open,closed,hidden"
 """For ``expand_wildcards``: without it, closed and hidden indices are left out of what a wildcard names."""
 
@@ -69,11 +71,22 @@ class ClusterApi:
         answer = self.cluster.request("GET", "/_nodes/os,settings", params=params)
         return dict(_object(answer).get("nodes", {}))
 
+    def node_processors(self) -> list[int]:
+        """Processors that each node may use."""
+        params = {"filter_path": "nodes.*.os.allocated_processors"}
+        nodes = _object(self.cluster.request("GET", "/_nodes/os", params=params)).get("nodes", {})
+        return [int(node["os"]["allocated_processors"]) for node in nodes.values()]
+
     def settings(self) -> dict[str, str]:
         """Every cluster setting in force, flat: transient over persistent over default."""
         params = {"include_defaults": "true", "flat_settings": "true"}
         body = _object(self.cluster.request("GET", "/_cluster/settings", params=params))
         return {**body.get("defaults", {}), **body.get("persistent", {}), **body.get("transient", {})}
+
+    def persistent_settings(self) -> dict[str, str]:
+        """The cluster settings that somebody has set for good, flat."""
+        body = _object(self.cluster.request("GET", "/_cluster/settings", params={"flat_settings": "true"}))
+        return dict(body.get("persistent", {}))
 
     def put_settings(self, body: Mapping[str, Any]) -> None:
         self.cluster.request("PUT", "/_cluster/settings", body=body)
@@ -185,6 +198,11 @@ class ClusterApi:
 
     def refresh(self, name: str) -> None:
         self.cluster.request("POST", f"/{_q(name)}/_refresh", repeatable=True)
+
+    def force_merge(self, name: str, segments: int) -> None:
+        """Bring each shard into at most so many segments; returns when that is done."""
+        path, params = f"/{_q(name)}/_forcemerge", {"max_num_segments": str(segments)}
+        self.cluster.request("POST", path, params=params, repeatable=True, timeout=_MERGE_TIMEOUT)
 
     def store_size(self, name: str) -> int:
         """Bytes of the primary shards."""
@@ -300,8 +318,12 @@ class ClusterApi:
         answer = self.cluster.request("POST", path, params=params, body=lines, repeatable=True, timeout=300)
         return list(_object(answer)["responses"])
 
-    def pages(self, index: str, size: int, source: Mapping[str, Any]) -> Generator[list[dict[str, Any]], None, None]:
-        """Every document of an index as it is now: ``_id`` and the part of ``_source`` that ``source`` chooses.
+    def pages(
+        self, index: str, size: int, source: Mapping[str, Any], query: Mapping[str, Any] | None = None
+    ) -> Generator[list[dict[str, Any]], None, None]:
+        """Every document of an index as it is now, or those that ``query`` matches.
+
+        A hit has ``_id`` and the part of ``_source`` that ``source`` chooses.
 
         A page whose answer is lost cannot be asked for again: the error is raised and the caller starts over.
 
@@ -309,7 +331,7 @@ class ClusterApi:
             ClusterUnreachableError: the pages hold fewer documents than the index had when they were begun.
             ClusterError: a shard did not answer.
         """
-        everything = {"query": {"match_all": {}}, "sort": ["_doc"], "track_total_hits": True}
+        everything = {"query": dict(query or {"match_all": {}}), "sort": ["_doc"], "track_total_hits": True}
         body, path = {"size": size, "_source": dict(source), **everything}, f"/{_q(index)}/_search"
         request, params = self.cluster.request, {"scroll": "10m"}
         page = _page(index, request("POST", path, params=params, body=body, repeatable=True, timeout=300))
@@ -350,6 +372,16 @@ class ClusterApi:
             body = {"docs": [{**place, "_source": source} for source in sources]}
             answer = self.cluster.request("POST", path, body=body, repeatable=True, timeout=300)
             yield from (simulated.get("doc", simulated) for simulated in _object(answer)["docs"])
+
+    def simulate_processors(
+        self, index: str, processors: Sequence[Mapping[str, Any]], documents: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """What processors make of documents on their way into ``index``: ``_source`` of each, or ``error``."""
+        docs = [{"_index": index, "_id": "simulated", "_source": document} for document in documents]
+        body = {"pipeline": {"processors": [*processors]}, "docs": docs}
+        path = "/_ingest/pipeline/_simulate"
+        answer = self.cluster.request("POST", path, body=body, repeatable=True, timeout=300)
+        return [found.get("doc", found) for found in _object(answer)["docs"]]
 
     def delete_ingest_pipeline(self, name: str) -> None:
         self.cluster.request("DELETE", f"/_ingest/pipeline/{_q(name)}", allow=(404,))

@@ -6,6 +6,7 @@ The connection is opensearch-py's; its transport layer is not used, because that
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import random
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from opensearchpy.connection import Urllib3HttpConnection
 from opensearchpy.exceptions import ConnectionError as NoConnection
@@ -105,6 +106,7 @@ class Cluster:
         self._hide = credentials.hide
         self._https = parts.scheme == "https"
         arguments: Any = connection_arguments(parts, credentials, ca_file, insecure, client_cert, client_key)
+        self._arguments = arguments
         try:
             self._connection = Urllib3HttpConnection(timeout=60, pool_maxsize=8, **arguments)
         except LocationValueError:
@@ -118,6 +120,17 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def single_client(self, timeout: float = 60) -> Cluster:
+        """The same cluster over a connection of its own, for one thread; a request is sent once and never repeated.
+
+        Args:
+            timeout: Seconds after which an answer is given up.
+        """
+        client = copy.copy(self)
+        client._retries, arguments = 0, cast(Any, self._arguments)
+        client._connection = Urllib3HttpConnection(timeout=timeout, pool_maxsize=1, **arguments)
+        return client
 
     def close(self) -> None:
         """Close the pooled connections; no request can be sent afterwards."""

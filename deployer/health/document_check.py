@@ -14,12 +14,16 @@ from typing import Any
 
 from osparse.contracts.deployment import Deployment, feature_name, generated_fields, stored_vectors
 from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.encode.pieces import PieceCutter
 from osparse.deployer.load.bundle_store import fetch_part
 from osparse.deployer.load.documents import HASH_FIELD, DocumentRow
 from osparse.deployer.load.read_deployment import query_encoder
 from osparse.deployer.mlcommons.proof import largest_difference
+from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.encoders.similarity import unlike
+from osparse.encoders.windows import windowed
 from osparse.errors import ClusterError, OsparseError
+from osparse.formula.activation import sparse_dict
 from osparse.opensearch_templates import render
 from osparse.rows.text_template import TEXT_FIELD
 
@@ -144,12 +148,15 @@ def _encoded(api: ClusterApi, deployment: Deployment, texts: Sequence[str]) -> I
     Yields None where the encoder does not answer.
     """
     if deployment.mode == "client":
-        from osparse.encoders.onnx_encoder import OnnxEncoder
-
-        encoder = OnnxEncoder.open(fetch_part(api, deployment, "onnx"))
+        archive = fetch_part(api, deployment, "onnx")
+        encoder, cutter = OnnxEncoder.open(archive), PieceCutter(archive) if deployment.chunks else None
         for start in range(0, len(texts), AT_ONCE):
-            for weights in encoder.encode(list(texts[start : start + AT_ONCE])):
-                yield [{feature_name(token, deployment.key_style): w for token, w in weights.items()}]
+            some = texts[start : start + AT_ONCE]
+            pieces = [[text] for text in some] if cutter is None else cutter.cut(some)
+            made = iter(_encoded_here(encoder, deployment, [piece for of_text in pieces for piece in of_text]))
+            style = deployment.key_style
+            for of_text in pieces:
+                yield [{feature_name(token, style): w for token, w in next(made).items()} for _ in of_text]
         return
     ids = _token_ids(api, deployment)
     for document in api.simulate(deployment.ingest_pipeline or "", [{TEXT_FIELD: text} for text in texts]):
@@ -158,6 +165,12 @@ def _encoded(api: ClusterApi, deployment: Deployment, texts: Sequence[str]) -> I
             continue
         vectors = stored_vectors(document["_source"], deployment.field)
         yield [{ids.get(token, token): weight for token, weight in vector.items()} for vector in vectors]
+
+
+def _encoded_here(encoder: OnnxEncoder, deployment: Deployment, texts: Sequence[str]) -> list[dict[str, float]]:
+    if deployment.window_weight is None:
+        return encoder.encode(texts)
+    return [sparse_dict(vector, encoder.tokens) for vector in windowed(encoder, texts, deployment.window_weight)]
 
 
 def _token_ids(api: ClusterApi, deployment: Deployment) -> dict[str, str]:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from osparse.contracts.deployment import Deployment, Hybrid
+from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.index.kept_options import serving_of
 from osparse.deployer.index.pipeline_steps import FusingPipeline, IngestPipeline, SearchPipeline
 
 PipelineStep = IngestPipeline | SearchPipeline | FusingPipeline
-
-
-@dataclass(frozen=True)
-class _Named:
-    """What a deployment says of its bundle."""
-
-    name: str
-    short: str
 
 
 def pipeline_steps(
@@ -28,7 +21,7 @@ def pipeline_steps(
     Args:
         hybrid: Instead of the deployment's own.
     """
-    bundle = _Named(deployment.bundle, deployment.fingerprint[:12])
+    bundle = names.BundleNames(deployment.bundle, deployment.fingerprint[:12])
     serving = replace(serving_of(deployment), hybrid=hybrid or deployment.hybrid)
     steps: list[PipelineStep] = []
     plain = None

@@ -20,6 +20,7 @@ from osparse.deployer.mlcommons.failures import remedy
 from osparse.deployer.mlcommons.tasks import answers, first_answer
 from osparse.deployer.names import BUNDLES_INDEX
 from osparse.deployer.plan import ENCODER, TOKENIZER, Made
+from osparse.deployer.segments.seismic import SeismicStatus, read_seismic
 from osparse.errors import AccessError, ClusterBusyError, ClusterError, ClusterUnreachableError, OsparseError
 
 
@@ -61,6 +62,8 @@ class DeploymentStatus:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What is worth knowing and no fault."""
+    seismic: SeismicStatus | None = None
+    """Of a ``sparse_vector`` field that is open."""
 
     @property
     def ready(self) -> bool:
@@ -79,12 +82,20 @@ class DeploymentStatus:
             f"{', '.join(self.aliases) or '(no alias)'} -> {self.index}: {'ready' if self.ready else 'NOT READY'}",
             f"  bundle {d.bundle}, fingerprint {d.fingerprint[:12]}, idf {d.idf_version}, mode {d.mode}"
             f"{f' (encoder at {d.encoder_url})' if d.encoder_url else ''}, "
-            f"{d.vector}{' in pieces' if d.chunks else ''}, {d.key_style} feature names, {self._content}",
+            f"{d.vector}{_long_texts(d)}, {d.key_style} feature names, {self._content}",
             *(f"  {model}" for model in self.models),
+            *([f"  {self.seismic}"] if self.seismic is not None else []),
             *(f"  note: {note}" for note in self.notes),
             *(f"  problem: {problem}" for problem in self.problems),
         ]
         return "\n".join(lines)
+
+
+def _long_texts(deployment: Deployment) -> str:
+    """What becomes of a text that is longer than the encoder reads, where it is not cut."""
+    if deployment.chunks:
+        return " in pieces"
+    return "" if deployment.window_weight is None else f", long texts in windows ({deployment.window_weight:g})"
 
 
 def status(cluster: Cluster, index: str | None = None) -> list[DeploymentStatus]:
@@ -145,6 +156,7 @@ def _examined(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentS
         problems.insert(0, f"the index is closed and answers nothing; {api.opening_advice(name)}")
     else:
         problems += document_problems(api, name, deployment)
+    approximate = documents is not None and deployment.vector == "sparse_vector"
     return DeploymentStatus(
         index=name,
         aliases=aliases,
@@ -156,6 +168,7 @@ def _examined(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentS
         broken_pipelines=[*broken],
         problems=problems,
         notes=notes,
+        seismic=read_seismic(api, name, deployment.field) if approximate else None,
     )
 
 

@@ -15,7 +15,7 @@ from osparse.deployer.cluster.index_settings import pipelines_of, settings_drift
 from osparse.deployer.cluster.inherited_settings import check_created, check_source, inherited
 from osparse.deployer.index.layout import Serving
 from osparse.deployer.index.pipeline_steps import ingest_name, words_per_piece
-from osparse.deployer.index.seismic_ceilings import ceilings
+from osparse.deployer.index.seismic_parameters import DEFAULT_THRESHOLD, ceilings, threshold_of
 from osparse.deployer.index.user_mapping import UserMapping, merged, missing_fields, problems
 from osparse.deployer.plan import ENCODER, TOKENIZER, Finding, Made
 from osparse.errors import DeploymentConflictError, InputError
@@ -59,7 +59,7 @@ class ServingIndex:
         if found is None:
             from_templates = inherited(self.api, self.name, self.body({**_UNREGISTERED, **made.ids}))
             whose = f"with the fields and settings of {self.user.where}" if self.user is not None else None
-            reasons = ["there is none of that name", *filter(None, [whose, from_templates])]
+            reasons = ["there is none of that name", *filter(None, [whose, from_templates, self._seismic_words()])]
             return Finding("create", what, "; ".join(reasons))
         self._check_same(found)
         check_source(self.name, found, tuple(generated_fields(self.deployment)))
@@ -134,11 +134,28 @@ class ServingIndex:
             values = {"encoder_id": ids[ENCODER], "tokenizer_id": ids[TOKENIZER]}
             return "index_semantic", {**values, "sparse_encoding": _sparse_encoding(d)}
         if d.vector == "sparse_vector":
-            return "index_sparse_vector", {"field": d.field, **ceilings(self.bundle)}
+            return "index_sparse_vector", {"field": d.field, **self._seismic()}
         if d.chunks:
             path, _, leaf = d.field.rpartition(".")
             return "index_chunks", {"path": path, "leaf": leaf, "max_tokens": MAX_TOKENS}
         return "index_rank_features", {"field": d.field}
+
+    def _seismic_words(self) -> str | None:
+        if self.deployment.vector != "sparse_vector":
+            return None
+        chosen = self._seismic()
+        return (
+            f"SEISMIC: weights up to {chosen['ceiling_ingest']:g} in documents and {chosen['ceiling_search']:g} in "
+            f"queries, segments below {chosen['approximate_threshold']:,} documents searched exactly"
+        )
+
+    def _seismic(self) -> dict[str, Any]:
+        """The parameters that the field's template takes."""
+        threshold = self.serving.seismic_threshold
+        if threshold is None and self.beside is not None:
+            before = (self.api.get_mapping(self.beside) or {}).get(self.beside, {}).get("mappings", {})
+            threshold = threshold_of(before, self.deployment.field)
+        return {**ceilings(self.bundle), "approximate_threshold": threshold or DEFAULT_THRESHOLD}
 
     def _changeable(self) -> dict[str, Any]:
         """The settings that an index may be given at any time."""
@@ -175,6 +192,9 @@ class ServingIndex:
         shards = int(found.get("settings", {}).get("index", {}).get("number_of_shards", 1))
         if self.serving.shards not in (None, shards):
             differs.append(f"shards: {shards} there, {self.serving.shards} required")
+        threshold = threshold_of(found.get("mappings", {}), self.deployment.field)
+        if self.serving.seismic_threshold not in (None, threshold):
+            differs.append(f"SEISMIC threshold: {threshold:,} there, {self.serving.seismic_threshold:,} required")
         if differs:
             raise DeploymentConflictError(
                 f"{self.name} serves this bundle already, laid out differently ({'; '.join(differs)}); ask for it as "
@@ -182,14 +202,23 @@ class ServingIndex:
             )
 
 
-_LAYOUT = ("fingerprint", "encoded by", "feature names", "field type", "chunks", "prune", "text template")
+_LAYOUT = (
+    "fingerprint",
+    "encoded by",
+    "feature names",
+    "field type",
+    "chunks",
+    "prune",
+    "weight of windows",
+    "text template",
+)
 """What cannot be changed in an index that holds documents."""
 
 
 def _layout(deployment: Deployment) -> tuple[object, ...]:
     d = deployment
     encodes = "client" if d.mode == "client" else "the cluster's pipeline"
-    return (d.fingerprint[:12], encodes, d.key_style, d.vector, d.chunks, d.prune, d.text_template)
+    return (d.fingerprint[:12], encodes, d.key_style, d.vector, d.chunks, d.prune, d.window_weight, d.text_template)
 
 
 def _sparse_encoding(deployment: Deployment) -> dict[str, Any]:
@@ -220,6 +249,7 @@ def deployment_of(
         field=s.vector_field,
         vector=s.field,
         chunks=s.chunk_text,
+        window_weight=s.window_weight,
         prune=s.prune,
         two_phase=s.two_phase,
         hybrid=s.hybrid,
@@ -227,5 +257,5 @@ def deployment_of(
         ingest_batch=s.ingest_batch,
         text_template=s.text_template,
         encoder_url=encoder_url,
-        piece_words=words_per_piece(bundle) if s.chunk_text else None,
+        piece_words=words_per_piece(bundle) if s.chunk_text and ml else None,
     )

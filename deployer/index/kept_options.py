@@ -18,6 +18,7 @@ _INGEST = re.compile(
 OPTIONS = (
     "field",
     "chunk_text",
+    "window_weight",
     "two_phase",
     "hybrid",
     "prune_ratio",
@@ -34,6 +35,7 @@ def serving_of(deployment: Deployment) -> Serving:
     return Serving(
         field=deployment.vector,
         chunk_text=deployment.chunks,
+        window_weight=deployment.window_weight,
         two_phase=deployment.two_phase or (deployment.search_pipeline or "").endswith("-2p"),
         hybrid=deployment.hybrid,
         prune_ratio=float(deployment.prune.split()[1]) if deployment.prune else None,

@@ -26,6 +26,8 @@ class Serving:
     field: Vector = "rank_features"
     chunk_text: bool = False
     """Encode a text in chunks of the model's length, nested; its best chunk counts."""
+    window_weight: float | None = None
+    """Encode a long text in overlapping windows, those after the first at this weight in (0, 1]; None cuts it."""
     two_phase: bool = False
     """Let the search pipeline score in two phases: first the heavy tokens, then the rest for the best documents."""
     hybrid: Hybrid = "none"
@@ -44,6 +46,9 @@ class Serving:
     """Copies of each shard, at least 0; None lets the cluster keep one where it has a second node."""
     refresh_interval: str | None = None
     """How soon what is written can be found, as the server writes it ("5s", "1m", "-1" for never); None leaves it."""
+    seismic_threshold: int | None = None
+    """Documents of a segment, at least 1, from which on a ``sparse_vector`` field is searched approximately; None takes
+    that of the index that is replaced, or the server's 1,000,000."""
 
     @property
     def vector_field(self) -> str:
@@ -79,7 +84,7 @@ def check_serving(serving: Serving, facts: Facts, choice: Choice, bundle: Bundle
     problems = [
         *_not_proved(facts, choice, bundle),
         *_impossible(serving, bundle),
-        *_too_old(serving, facts),
+        *_too_old(serving, facts, choice),
         *_of_the_other_mode(serving, facts, choice),
     ]
     if problems:
@@ -108,19 +113,28 @@ def _impossible(serving: Serving, bundle: Bundle) -> list[str]:
     problems = []
     if serving.prune_ratio is not None and not 0 <= serving.prune_ratio < 1:
         problems.append(f"`prune_ratio` must be in [0, 1), got {serving.prune_ratio:g}")
+    if serving.window_weight is not None and not 0 < serving.window_weight <= 1:
+        problems.append(f"`window_weight` must be above 0 and at most 1, got {serving.window_weight:g}")
+    if serving.window_weight is not None and serving.chunk_text:
+        problems.append("`window_weight` and `chunk_text` exclude each other: one vector, or one of each piece")
     if serving.ingest_batch < 1:
         problems.append(f"`ingest_batch` must be at least 1, got {serving.ingest_batch}")
     if serving.shards is not None and serving.shards < 1:
         problems.append(f"`shards` must be at least 1, got {serving.shards}")
     if serving.replicas is not None and serving.replicas < 0:
         problems.append(f"`replicas` must be at least 0, got {serving.replicas}")
+    if serving.seismic_threshold is not None and serving.seismic_threshold < 1:
+        problems.append(f"`seismic_threshold` must be at least 1, got {serving.seismic_threshold}")
+    if serving.seismic_threshold is not None and serving.field != "sparse_vector":
+        problems.append(f"`seismic_threshold` goes with `field=sparse_vector`, not with `field={serving.field}`")
     if serving.refresh_interval is not None and not re.fullmatch(INTERVAL, serving.refresh_interval):
         problems.append(f"`refresh_interval` must be a time such as 5s or 1m, or -1, got {serving.refresh_interval!r}")
     if serving.field == "sparse_vector" and bundle.vocabulary > SEISMIC_IDS:
         problems.append(
             f"`field=sparse_vector` holds token ids below {SEISMIC_IDS:,}, and this bundle has "
             f"{bundle.vocabulary:,} tokens (a higher id costs the index its shard up to 3.8, and shares its slot with "
-            "another token from 3.9 on); use `field=rank_features`, or train with a smaller vocabulary"
+            "another token from 3.9 on); use `field=rank_features`, or trim the vocabulary for your corpus: osparse "
+            f"package MODEL --vocabulary {SEISMIC_IDS} --dataset DATASET --output BUNDLE"
         )
     if serving.field == "sparse_vector" and serving.two_phase:
         problems.append("`two_phase` and `field=sparse_vector` exclude each other: the server refuses such queries")
@@ -135,12 +149,12 @@ def _impossible(serving: Serving, bundle: Bundle) -> list[str]:
     return problems
 
 
-def _too_old(serving: Serving, facts: Facts) -> list[str]:
+def _too_old(serving: Serving, facts: Facts, choice: Choice) -> list[str]:
     used_features: tuple[tuple[bool, str, Feature], ...] = (
         (serving.two_phase, "`two_phase`", "two_phase"),
         (serving.field == "sparse_vector", "`field=sparse_vector`", "sparse_vector"),
         (serving.field == "semantic", "`field=semantic`", "semantic"),
-        (serving.chunk_text, "`chunk_text`", "text_chunking"),
+        (serving.chunk_text and choice.mode != "client", "`chunk_text`", "text_chunking"),
         (serving.hybrid == "normalise", "`hybrid=normalise`", "hybrid"),
         (serving.hybrid == "rrf", "`hybrid=rrf`", "rrf"),
         (serving.prune_ratio is not None, "`prune_ratio`", "prune"),
@@ -159,11 +173,10 @@ def _of_the_other_mode(serving: Serving, facts: Facts, choice: Choice) -> list[s
         return ["`field=semantic` is for mode ml-commons: it has no pipeline that could guard texts on their way to a "
                 "remote encoder; use `field=rank_features`"]  # fmt: skip
     if choice.mode != "client":
-        return []
+        return ["`window_weight` is for mode client: a cluster's encoder cuts"] if serving.window_weight else []
     used = {
         "`two_phase`": serving.two_phase,
         f"`field={serving.field}`": serving.field != "rank_features",
-        "`chunk_text`": serving.chunk_text,
         "`prune_ratio`": serving.prune_ratio is not None,
         "`skip_existing`": serving.skip_existing,
         "`ingest_batch`": serving.ingest_batch > 1,

@@ -19,6 +19,8 @@ from osparse.io.files import read_json
 from osparse.opensearch_templates import render
 from osparse.rows.text_template import TEXT_FIELD
 
+ADOPTION_KEY = "osparse_adoption"
+"""In the ``_meta`` of an index that was filled from one that osparse did not make: how far that has come."""
 _PARTS = ("settings", "mappings", "aliases")
 _OF_SERVER = (
     "index.uuid", "index.creation_date", "index.provided_name", "index.version.", "index.resize.", "index.history.",
@@ -166,7 +168,8 @@ def _own(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_meta(mappings: Mapping[str, Any]) -> dict[str, Any]:
-    meta = {name: value for name, value in mappings.get("_meta", {}).items() if name not in (META_KEY, REFRESH_KEY)}
+    own = (META_KEY, REFRESH_KEY, ADOPTION_KEY)
+    meta = {name: value for name, value in mappings.get("_meta", {}).items() if name not in own}
     rest = {name: value for name, value in mappings.items() if name != "_meta"}
     return {**rest, **(render("index_meta", meta=meta) if meta else {})}
 

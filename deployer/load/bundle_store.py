@@ -15,6 +15,7 @@ from pathlib import Path
 
 from osparse.contracts.bundle import Bundle, BundleFile
 from osparse.contracts.deployment import Deployment
+from osparse.contracts.seen import SeenFile
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.names import BUNDLES_INDEX
 from osparse.deployer.plan import Finding, Made
@@ -38,7 +39,7 @@ class StoreParts:
     takes = ()
 
     def inspect(self, made: Made) -> Finding:
-        sizes = sum(self.bundle.files[part].size for part in self.parts) / 1e6
+        sizes = sum(self.bundle.parts[part].size for part in self.parts) / 1e6
         what = f"bundle parts {', '.join(self.parts)} ({sizes:.1f} MB) in {BUNDLES_INDEX}"
         listed = stored_parts(self.api, self.bundle.fingerprint)
         missing = [part for part in self.parts if not self._whole(listed, part)]
@@ -53,32 +54,32 @@ class StoreParts:
         missing = [part for part in self.parts if not self._whole(record["parts"], part)]
         for part in missing:
             self._store(part)
-        parts = {**record["parts"], **{part: _entry(self.bundle.files[part]) for part in missing}}
+        parts = {**record["parts"], **{part: _entry(self.bundle.parts[part]) for part in missing}}
         if parts != record["parts"]:  # a bundle of another name may share the record: its name stays
             source = {"kind": "bundle", "bundle": self.bundle.name, **record, "parts": parts}
             self.api.put_document(BUNDLES_INDEX, self.bundle.fingerprint, source)
         return Made()
 
     def _whole(self, listed: Mapping[str, Mapping[str, object]], part: str) -> bool:
-        file = self.bundle.files[part]
+        file = self.bundle.parts[part]
         wanted = chunk_ids(file.sha256, file.size)
         return listed.get(part, {}).get("sha256") == file.sha256 and len(
             self.api.present(BUNDLES_INDEX, wanted)
         ) == len(wanted)
 
     def _store(self, part: str) -> None:
-        file = self.bundle.files[part]
+        file = self.bundle.parts[part]
         ids = chunk_ids(file.sha256, file.size)
         there = self.api.present(BUNDLES_INDEX, ids)
         with progress(f"store {file.name}", len(ids), "chunks") as bar:
-            for chunk_id, data in zip(ids, _chunks(self.bundle.zip_path(part)), strict=True):
+            for chunk_id, data in zip(ids, _chunks(self.bundle.part_path(part)), strict=True):
                 if chunk_id not in there:
                     source = {"kind": "chunk", "data": base64.b64encode(data).decode("ascii")}
                     self.api.put_document(BUNDLES_INDEX, chunk_id, source)
                 bar.advance()
 
 
-def _entry(file: BundleFile) -> dict[str, object]:
+def _entry(file: BundleFile | SeenFile) -> dict[str, object]:
     return {"sha256": file.sha256, "size": file.size, "name": file.name}
 
 

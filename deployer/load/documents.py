@@ -6,21 +6,21 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from osparse.deployer.fields.field_values import json_value
 from osparse.deployer.fields.index_fields import IndexFields
 from osparse.errors import InputError
 from osparse.io.files import canonical_json, json_object
-from osparse.io.ids import id_of, plain_id
 from osparse.io.locations import RemotePath, expanded
 from osparse.io.streams import decoded, is_stream, lines
 from osparse.opensearch_templates import render
 from osparse.rows.field_types import Values, converted, look_ahead
+from osparse.rows.ids import id_of, plain_id
 from osparse.rows.read_rows import ReadRow, count_rows, documents_of_beir, read_rows
 from osparse.rows.row_rules import RowRules, make_rules
 from osparse.rows.text_template import RENAME, TEXT_FIELD, TextTemplate
@@ -51,7 +51,9 @@ class DocumentRow:
     fields: dict[str, Any]
     cleared: frozenset[str] = frozenset()
     """Fields that the row has without a value (null): taken out of a document that is there."""
-    complete: ClassVar[bool] = False
+    typed: bool = True
+    """False where the values of all fields are text because the file has no types (CSV and TSV)."""
+    complete: bool = False
     """Whether ``fields`` are all of it: nothing else of a document that is there is kept."""
 
     @property
@@ -63,6 +65,12 @@ class DocumentRow:
         """Of everything that is indexed, then of the fields taken out, if any: equal hash, nothing to do."""
         indexed = _hash(self.fields)
         return f"{indexed}-{_hash(sorted(self.cleared))}" if self.cleared else indexed
+
+    def after(self, earlier: DocumentRow) -> DocumentRow:
+        """This row with the fields of an earlier row of the same id that it neither has nor takes out."""
+        fields = {name: value for name, value in earlier.fields.items() if name not in self.cleared}
+        cleared = (earlier.cleared - self.fields.keys()) | self.cleared
+        return replace(self, fields={**fields, **self.fields}, cleared=cleared, complete=earlier.complete)
 
     def is_content_of(self, stored_hash: object) -> bool:
         """Whether a row that indexed these fields has the hash, whatever it took out."""
@@ -136,9 +144,19 @@ def read_documents(
     rows: Iterator[ReadRow] = chain.from_iterable(map(_rows, paths))
     if index is not None:
         ahead, rows = look_ahead(rows)
-        index.learn(_known(ahead, rules), as_text=as_text(rules))
+        index.learn(_known(ahead, rules), as_text=as_text(rules.template))
     for row in rows:
         yield _document(row, rules, index)
+    warn_of_unused(rules)
+
+
+def documents_of_file(path: Path, rules: RowRules) -> Iterator[Row]:
+    """Every row of one path, without an index; raises as :func:`read_documents`."""
+    return (_document(row, rules, None) for row in _rows(path))
+
+
+def warn_of_unused(rules: RowRules) -> None:
+    """Once all rows have been read."""
     if unused := rules.unused():
         log.warning("no row has the field %s, which should be renamed or left out", ", ".join(unused))
 
@@ -162,7 +180,7 @@ def infer_mapping(
         InputError: as :func:`read_documents`; no document.
     """
     rules = make_rules(id_field, text_field, template, exclude, rename)
-    seen, text, documents = Values(), as_text(rules), 0
+    seen, text, documents = Values(), as_text(rules.template), 0
     found = chain.from_iterable(map(_rows, expanded(paths)))
     for fields, typed in _known(islice(found, rows), rules):
         documents += 1
@@ -174,9 +192,9 @@ def infer_mapping(
     return {"mappings": render("mapping_fields", properties=seen.fields())}
 
 
-def as_text(rules: RowRules) -> frozenset[str]:
+def as_text(template: TextTemplate | None) -> frozenset[str]:
     """Fields that stay text because the text is made of them."""
-    return frozenset(rules.template.fields if rules.template is not None else ())
+    return frozenset(template.fields if template is not None else ())
 
 
 def _known(rows: Iterable[ReadRow], rules: RowRules) -> Iterator[tuple[dict[str, Any], bool]]:
@@ -252,7 +270,7 @@ def _document(found: ReadRow, rules: RowRules, index: IndexFields | None) -> Row
     if operation not in (None, "index"):
         return UnusableRow(name, f'{place}: {OPERATION} must be "index" or "delete", found {operation!r}')
     try:
-        return _fields(name, row, rules, None if found.typed else index)
+        return _fields(name, row, rules, None if found.typed else index, found.typed)
     except ValueError as problem:
         return UnusableRow(name, f"{place}: {problem}")
 
@@ -280,9 +298,9 @@ def _instead(value: object, row: dict[str, Any], parameter: str) -> str:
     return f"; the row has {', '.join(sorted(row)) or 'no field'} (name it with `{parameter}`)"
 
 
-def _fields(name: str, row: dict[str, Any], rules: RowRules, types: IndexFields | None) -> DocumentRow:
+def _fields(name: str, row: dict[str, Any], rules: RowRules, types: IndexFields | None, typed: bool) -> DocumentRow:
     """The document, cells of a table converted to ``types``; raises :class:`ValueError` with what is wrong."""
-    text = as_text(rules)
+    text = as_text(rules.template)
     fields, cleared = {TEXT_FIELD: _text(row, rules)}, set[str]()
     taken = {"_id", OPERATION, TEXT_FIELD, *(["id"] if rules.id_field in (None, "id") else [])}
     if rules.template is None:
@@ -295,7 +313,7 @@ def _fields(name: str, row: dict[str, Any], rules: RowRules, types: IndexFields 
         else:
             kind = types.kind(column) if types is not None and column not in text else ""
             fields[column] = _field(column, converted(value, kind))
-    return DocumentRow(name, fields, frozenset(cleared))
+    return DocumentRow(name, fields, frozenset(cleared), typed)
 
 
 def _text(row: dict[str, Any], rules: RowRules) -> str:

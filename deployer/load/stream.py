@@ -5,11 +5,10 @@ Memory does not grow with the corpus: a fixed number of batches is in progress, 
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -18,12 +17,12 @@ from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.fields.index_fields import IndexFields
 from osparse.deployer.load.bulk import Failure, FailureLog, Line, patiently, send_bulk, stored_hashes
 from osparse.deployer.load.documents import HASH_FIELD, DeletionRow, DocumentRow, Row, UnusableRow
-from osparse.deployer.load.encoders import FeatureSource
 from osparse.deployer.load.stored_sources import StoredSource, stored_sources
+from osparse.deployer.load.vectors import Vectors, with_text
 from osparse.errors import ClusterError, InputError, OsparseError
+from osparse.formula.query_encoder import QueryEncoder
 from osparse.io.progress import Bar
 
-NO_FEATURES = b"{}"
 CONFLICTS = 5
 """How often a document that others keep changing is merged with their change again."""
 
@@ -37,9 +36,11 @@ class LoadCounts:
     """Stored already with the same content, or to be deleted and not stored."""
     deleted: int = 0
     repeated: int = 0
-    """Left out because a later row of the same batch has their id."""
+    """Not sent by themselves, because a later row of the same batch has their id."""
     encoded: int = 0
-    """Texts that osparse encoded: those of the indexed documents that have any, in client mode."""
+    """Texts that were encoded on this machine."""
+    cut: int = 0
+    """Documents whose text is longer than the encoder reads, and whose vector is of its beginning only."""
     failures: list[Failure] = field(default_factory=list)
     stop: OsparseError | None = None
     """Why nothing more should be sent."""
@@ -50,6 +51,7 @@ class LoadCounts:
         self.deleted += other.deleted
         self.repeated += other.repeated
         self.encoded += other.encoded
+        self.cut += other.cut
 
 
 @dataclass
@@ -59,8 +61,10 @@ class Load:
     api: ClusterApi
     index: str
     deployment: Deployment
-    encoder: Callable[[], FeatureSource] | None
-    """Client mode: opened when the first text is to be encoded."""
+    vectors: Vectors | None
+    """Gives the vectors that are sent with the documents; None where the cluster's pipeline makes them all."""
+    tokenizer: Callable[[], QueryEncoder | None] | None = None
+    """Tells which of the texts that the cluster encodes are cut; None where they are encoded in pieces."""
     batch: int = 256
     senders: int = 2
     """Batches under way at once."""
@@ -70,8 +74,6 @@ class Load:
     """Of the index when the load began; None: whether it is still the same is not checked."""
     fields: IndexFields | None = None
     """Learns the types of fields that come late; None where the index has all fields."""
-    _source: FeatureSource | None = None
-    _opening: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, rows: Iterable[Row], failed: FailureLog, bar: Bar) -> LoadCounts:
         """Load every row; the failures go to ``failed``, in the order of the rows.
@@ -108,8 +110,8 @@ class Load:
                 report()
             raise
         finally:
-            if self._source is not None:
-                self._source.close()
+            if self.vectors is not None:
+                self.vectors.close()
             pool.shutdown(wait=True, cancel_futures=True)
             for _, _, future in in_progress:  # beside the batch that ended the load
                 if not future.cancelled() and future.exception() is None:
@@ -119,14 +121,15 @@ class Load:
     def _load_batch(self, batch: list[Row]) -> LoadCounts:
         done = LoadCounts(failures=[Failure(row.id, row.reason) for row in batch if isinstance(row, UnusableRow)])
         usable = [row for row in batch if not isinstance(row, UnusableRow)]
-        last = {row.id: row for row in usable}
+        last, renewed = _last_rows(usable)
         done.repeated = len(usable) - len(last)
         if not last:
             return done
         stored = stored_hashes(self.api, self.index, list(last))
         deletions = [row for row in last.values() if isinstance(row, DeletionRow) and row.id in stored]
         documents = [row for row in last.values() if isinstance(row, DocumentRow)]
-        changed = [row for row in documents if self.force or stored.get(row.id) != row.hash]
+        again = {*last} if self.force else renewed
+        changed = [row for row in documents if row.id in again or stored.get(row.id) != row.hash]
         done.unchanged = len(last) - len(deletions) - len(changed)
         sent = [row for row in changed if not self._collides(row, done)]
         if self.fields is not None:
@@ -183,18 +186,21 @@ class Load:
         return refused
 
     def _lines(self, documents: list[DocumentRow], stored: Collection[str], done: LoadCounts) -> list[Line]:
-        members = dict[str, bytes]()
-        if self.deployment.mode == "client":
-            filled = [document for document in documents if document.text.strip()]
-            done.encoded = len(filled)
-            name = f'"{self.deployment.field}":'.encode()
-            for document, features in zip(filled, self._encode(filled), strict=True):
-                if features != NO_FEATURES:  # without the field, as a blank text
-                    members[document.id] = name + features
-        ingest = self.deployment.mode == "client"
+        filled = with_text(documents)
+        own, left = dict[str, bytes](), {document.id for document in filled}  # left: the pipeline encodes them
+        if self.vectors is not None:
+            own, known, encoded, cut = self.vectors.members(filled)
+            left -= known
+            done.encoded, done.cut = encoded, cut
+        tokenizer = self.tokenizer() if left and self.tokenizer is not None else None
+        if tokenizer is not None:
+            done.cut += sum(tokenizer.cuts(document.text) for document in filled if document.id in left)
+        scripted = self.deployment.vector == "semantic"
+        client = self.deployment.mode == "client"  # its index has no pipeline
         lines = [
-            Line(document.id, {}, ingest or bool(document.text.strip()), members.get(document.id, b""))
+            Line(document.id, {}, client or document.id in left, member, scripted=scripted and bool(member))
             for document in documents
+            for member in (own.get(document.id, b""),)
         ]
         return self._merged(lines, {document.id: document for document in documents}, stored)
 
@@ -205,14 +211,6 @@ class Load:
         sources = stored_sources(self.api, self.index, known, generated)
         return [line._replace(**_content(documents[line.id], sources.get(line.id))) for line in lines]
 
-    def _encode(self, documents: list[DocumentRow]) -> list[bytes]:
-        if not documents or self.encoder is None:
-            return []
-        with self._opening:
-            if self._source is None:
-                self._source = self.encoder()
-        return self._source.encode([document.id for document in documents], [document.text for document in documents])
-
     def _refused_alike(self, lines: list[Line], refused: list[Failure]) -> OsparseError | None:
         alike = len(refused) == len(lines) and len({failure.reason for failure in refused}) == 1
         if not alike or len(lines) <= max(1, self.batch // 2):  # a few may be bad rows; this many is the cluster
@@ -222,6 +220,20 @@ class Load:
             f"({refused[0].reason}); those before it are indexed. Remove the cause (osparse status --index "
             f"{self.index}), then run the same load again, which continues"
         )
+
+
+def _last_rows(rows: Iterable[DocumentRow | DeletionRow]) -> tuple[dict[str, DocumentRow | DeletionRow], set[str]]:
+    """Id -> what the rows of that id come to, as if each had been sent in turn; and the ids that are deleted first."""
+    last, renewed = dict[str, DocumentRow | DeletionRow](), set[str]()
+    for row in rows:
+        earlier = last.get(row.id)
+        if isinstance(row, DocumentRow) and isinstance(earlier, DocumentRow):
+            row = row.after(earlier)
+        elif isinstance(row, DocumentRow) and earlier is not None:
+            row = replace(row, complete=True)
+            renewed.add(row.id)
+        last[row.id] = row
+    return last, renewed
 
 
 def _content(document: DocumentRow, stored: StoredSource | None) -> dict[str, Any]:

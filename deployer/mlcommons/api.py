@@ -6,8 +6,10 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from osparse.deployer.cluster.client import Answer, Cluster
+from osparse.deployer.mlcommons.chosen_ids import TAKEN
 from osparse.deployer.mlcommons.failures import with_remedy
 from osparse.errors import ClusterBusyError, ClusterError
 from osparse.opensearch_templates import render
@@ -32,8 +34,13 @@ class ServerModel:
     group_id: str
     chunks: int | None = None
     """How many it is to have; None while the server itself fetches it."""
-    remote: bool = False
-    """Whether it runs elsewhere and is called through a connector."""
+    algorithm: str = ""
+    """SPARSE_ENCODING, SPARSE_TOKENIZE, REMOTE and so on."""
+
+    @property
+    def remote(self) -> bool:
+        """Whether it runs elsewhere and is called through a connector."""
+        return self.algorithm == "REMOTE"
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,10 @@ class Task:
     @property
     def done(self) -> bool:
         return self.state in DONE
+
+
+class ModelIdTakenError(ClusterError):
+    """The id that was chosen for a model is another's already."""
 
 
 class MLCommons:
@@ -95,23 +106,43 @@ class MLCommons:
         answer = self.cluster.request("GET", f"{_BASE}/models/{model_id}", allow=(404,))
         return _model(model_id, answer.body) if answer.status == 200 else None
 
-    def register_meta(self, **values: Any) -> str:
-        """Announce a model that will come in chunks; returns its id. Sent at most once: it is not idempotent."""
-        body = render("model_register_meta", **values)
+    def model_document(self, model_id: str) -> dict[str, Any] | None:
+        """Everything that the cluster says of a model; None if there is none."""
+        answer = self.cluster.request("GET", f"{_BASE}/models/{_segment(model_id)}", allow=(404,))
+        return dict(answer.body) if answer.status == 200 else None
+
+    def chunk_content(self, model_id: str, number: int) -> str | None:
+        """The base64 of a stored chunk; None if there is none. A chunk is read as a model of that id."""
+        path = f"{_BASE}/models/{_segment(f'{model_id}_{number}')}"
+        answer = self.cluster.request("GET", path, params={"return_content": "true"}, allow=(404,), timeout=300)
+        return None if answer.status == 404 else answer.body.get("model_content")
+
+    def register_meta(self, *, model_id: str | None = None, **values: Any) -> str:
+        """Announce a model that will come in chunks; returns its id. Sent at most once: it is not idempotent.
+
+        ``model_id`` is an id that the caller chooses (3.9). Raises :class:`ModelIdTakenError` if a model has it.
+        """
+        body = _with_id(model_id, render("model_register_meta", **values))
         return str(self._refusable(f"{_BASE}/models/_register_meta", body).body["model_id"])
 
-    def register_by_url(self, **values: Any) -> str:
-        """Let the server fetch a model; returns the id of the task. Sent at most once: it is not idempotent."""
-        return str(self._refusable(f"{_BASE}/models/_register", render("model_register_url", **values)).body["task_id"])
+    def register_by_url(self, *, model_id: str | None = None, **values: Any) -> str:
+        """Let the server fetch a model; returns the id of the task. Sent at most once: it is not idempotent.
+
+        Of a ``model_id`` that a model has already, the task tells.
+        """
+        body = _with_id(model_id, render("model_register_url", **values))
+        return str(self._refusable(f"{_BASE}/models/_register", body).body["task_id"])
 
     def _refusable(self, path: str, body: Any) -> Answer:
         """A POST that may be refused for a reason with a known remedy; an open circuit breaker is said at once."""
         try:
-            answer = self.cluster.request("POST", path, body=body, repeatable=False, allow=(400, 429))
+            answer = self.cluster.request("POST", path, body=body, repeatable=False, allow=(400, 409, 429))
             if answer.status == 429 and BREAKER not in answer.reason:
-                answer = self.cluster.request("POST", path, body=body, repeatable=False, allow=(400,))
+                answer = self.cluster.request("POST", path, body=body, repeatable=False, allow=(400, 409))
         except ClusterBusyError as busy:
             raise ClusterBusyError(with_remedy(str(busy))) from None
+        if answer.status == 409 and TAKEN.search(answer.reason):
+            raise ModelIdTakenError(f"{self.cluster.url}: {answer.reason}")
         if answer.status >= 400:
             kind = ClusterBusyError if answer.status == 429 else ClusterError
             url = self.cluster.url
@@ -191,6 +222,14 @@ def task_errors(error: object) -> dict[str, str]:
     return {str(node): str(reason) for node, reason in parsed.items()} if isinstance(parsed, dict) else {"": error}
 
 
+def _with_id(model_id: str | None, body: dict[str, Any]) -> dict[str, Any]:
+    return body if model_id is None else {"model_id": model_id, **body}
+
+
+def _segment(model_id: str) -> str:
+    return quote(model_id, safe="")
+
+
 def _hits(answer: Answer) -> list[dict[str, Any]]:
     return list(answer.body["hits"]["hits"]) if answer.status == 200 else []
 
@@ -203,5 +242,5 @@ def _model(model_id: str, source: dict[str, Any]) -> ServerModel:
         sha256=str(source.get("model_content_hash_value")),
         group_id=str(source.get("model_group_id")),
         chunks=source.get("total_chunks"),
-        remote=source.get("algorithm") == "REMOTE",
+        algorithm=str(source.get("algorithm")),
     )

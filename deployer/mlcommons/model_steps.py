@@ -1,4 +1,4 @@
-"""The steps that bring a bundle's models into ML Commons: group, then each model registered, deployed and proved.
+"""The step that brings a model of a bundle into ML Commons: registered, deployed and proved.
 
 A model is found by its name, in whatever state an earlier run left it, and is completed from that state. A model reads
 REGISTERED as soon as its last chunk is in, whatever else is missing: so the last chunk is sent last.
@@ -7,17 +7,17 @@ REGISTERED as soon as its last chunk is in, whatever else is missing: so the las
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from osparse.contracts.bundle import Bundle, BundleFile
 from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.in_use import PipelineKey, naming, read_pipelines
 from osparse.deployer.mlcommons import failures, tasks
-from osparse.deployer.mlcommons.api import CHUNK, MLCommons, ServerModel
+from osparse.deployer.mlcommons.api import CHUNK, MLCommons, ModelIdTakenError, ServerModel
+from osparse.deployer.mlcommons.chosen_ids import TAKEN, model_id_of
 from osparse.deployer.mlcommons.proof import prove
 from osparse.deployer.plan import GROUP, Finding, Made
 from osparse.errors import ClusterBusyError, ClusterError, ClusterUnreachableError, DeploymentConflictError
@@ -111,29 +111,6 @@ def _file(bundle: Bundle, part: Part) -> BundleFile:
 
 
 @dataclass(frozen=True)
-class ModelGroup:
-    """Step: the bundle's model group exists."""
-
-    ml: MLCommons
-    bundle: Bundle
-    takes = ()
-
-    def inspect(self, made: Made) -> Finding:
-        group_id = self.ml.find_group(names.model_group(self.bundle))
-        what = f"model group {names.model_group(self.bundle)}"
-        if group_id is None:
-            return Finding("create", what, "there is none of that name")
-        return Finding("keep", what, "exists", Made({GROUP: group_id}))
-
-    def apply(self, made: Made) -> Made:
-        answer = self.ml.register_group(names.model_group(self.bundle))
-        taken = re.search(r"model group with ID: ([^\s.]+)", answer.reason) if answer.status == 400 else None
-        if answer.status == 400 and taken is None:
-            raise ClusterError(f"the model group {names.model_group(self.bundle)} was refused: {answer.reason}")
-        return Made({GROUP: taken[1] if taken else str(answer.body["model_group_id"])})
-
-
-@dataclass(frozen=True)
 class ServedModel:
     """Step: the encoder or the tokenizer is registered once, deployed, and answers with the proved weights."""
 
@@ -144,6 +121,8 @@ class ServedModel:
     """As they were found at the start, for the inspection."""
     via_url: str | None = None
     """The cluster fetches the zip from under this address; None: it is sent in chunks."""
+    choose_id: bool = False
+    """The cluster takes an id of the caller's choice (3.9)."""
     takes = ()
 
     @property
@@ -225,6 +204,18 @@ class ServedModel:
             "size": self.file.size,
             "sha256": self.file.sha256,
         }
+        chosen = {"model_id": model_id_of(self.bundle, self.part)} if self.choose_id else {}
+        try:
+            return self._announce({**values, **chosen})
+        except ModelIdTakenError as taken:
+            registered = _copies(self.ml, self.bundle, self.part).best  # a deploy on another machine was quicker
+            if registered is not None:
+                return registered
+            log.warning("%s; the server chooses the id of %s", taken, self.name)
+            return self._announce(values)
+
+    def _announce(self, values: Mapping[str, Any]) -> ServerModel:
+        """Register a model with these values; one whose answer was lost is found by its name."""
         try:
             if self.via_url is not None:
                 return self._fetched_by_server(self.via_url, values)
@@ -234,13 +225,16 @@ class ServedModel:
             if registered is None:
                 raise
             return registered
+        group_id = str(values["model_group_id"])
         return ServerModel(model_id, self.name, "REGISTERING", self.file.sha256, group_id, self._chunks)
 
-    def _fetched_by_server(self, address: str, values: Mapping[str, object]) -> ServerModel:
+    def _fetched_by_server(self, address: str, values: Mapping[str, Any]) -> ServerModel:
         url = f"{address.rstrip('/')}/{self.file.name}"
         task = tasks.finished(self.ml, self.ml.register_by_url(**values, url=url), f"register {self.name}")
         if task.state != "COMPLETED" or task.model_id is None:
             reason = "; ".join(task.errors.values()) or f"the task ended {task.state} without a reason"
+            if TAKEN.search(reason):
+                raise ModelIdTakenError(f"{self.ml.cluster.url}: {reason}")
             raise ClusterError(failures.fetch_text(self.name, url, reason))
         model = self.ml.get_model(task.model_id)
         if model is None:

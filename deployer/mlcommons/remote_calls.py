@@ -79,7 +79,7 @@ class RemoteCalls:
     def try_predict(self, model_id: str, texts: Sequence[str], form: str = "WORD") -> Answer:
         """The bare answer; the path of local models (``/models/ID/_predict``) does not fill the texts in."""
         path = f"{_BASE}/_predict/sparse_encoding/{model_id}"
-        body = render("model_predict_remote", texts=list(texts), form=form)
+        body = render("model_predict_remote", texts=[_guarded(text) for text in texts], form=form)
         return self.cluster.request("POST", path, body=body, allow=_FAILURES, repeatable=True, timeout=120)
 
     def predict(self, model_id: str, texts: Sequence[str], form: str = "WORD") -> list[dict[str, float]]:
@@ -99,6 +99,26 @@ class RemoteCalls:
                 "give exactly one for each, in order"
             )
         return results
+
+
+class TokenPredictions:
+    """Predictions keyed by tokens, also of an encoder whose connector is asked for ids."""
+
+    def __init__(self, calls: RemoteCalls, tokens: Sequence[str] | None) -> None:
+        """Args: tokens: the vocabulary, in the order of ids, where the connector is asked for ids; else None."""
+        self._calls, self._tokens = calls, tokens
+
+    def predict(self, model_id: str, texts: Sequence[str]) -> list[dict[str, float]]:
+        if self._tokens is None:
+            return self._calls.predict(model_id, texts)
+        rows = self._calls.predict(model_id, texts, "TOKEN_ID")
+        names_of = {str(i): token for i, token in enumerate(self._tokens)}
+        return [{names_of.get(key, key): weight for key, weight in row.items()} for row in rows]
+
+
+def _guarded(text: str) -> str:
+    """As the ingest pipeline of a remote encoder sends it: ML Commons would expand ``${parameters.NAME}``."""
+    return text.replace("$\u2060", "$\u2060\u2060").replace("${parameters.", "$\u2060{parameters.")
 
 
 def vectors_of(answer: Answer) -> list[dict[str, float]] | None:

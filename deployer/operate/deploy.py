@@ -4,70 +4,57 @@ A bundle deployed under a name that another one serves is put beside it, filled,
 
 Read on in the order of the steps: settings and models (``mlcommons/settings_step``, ``mlcommons/model_steps``), bundle
 parts (``load/bundle_store``), pipelines (``index/pipeline_steps``), the index (``index/index_step``), and where another
-bundle serves, its documents and the alias (``index/alias_switch``).
+bundle serves, its documents and the alias (``index/alias_switch``). An index that osparse did not make is taken over by
+``adopt``.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import META_KEY, Deployment
+from osparse.contracts.shards import ShardSet
 from osparse.deployer import names
+from osparse.deployer.adopt.source_index import Adoption, check_text
+from osparse.deployer.adopt.survey import Adopted, adoption_steps, survey_adoption
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.cluster.facts import AskedMode, Choice, Facts, choose_mode, look
-from osparse.deployer.index.alias_switch import CopiedDocuments, Gate, Switch
+from osparse.deployer.index.alias_switch import CopiedDocuments, Switch
+from osparse.deployer.index.copy import VectorOrigin
+from osparse.deployer.index.gate import GateChecks
 from osparse.deployer.index.generations import Generation, read_generations
 from osparse.deployer.index.index_step import ServingIndex, deployment_of
 from osparse.deployer.index.kept_options import settle
 from osparse.deployer.index.layout import Serving, check_serving
 from osparse.deployer.index.pipeline_steps import FusingPipeline, IngestPipeline, SearchPipeline
+from osparse.deployer.index.seismic_threads import SeismicThreads
 from osparse.deployer.index.user_mapping import UserMapping, mapping_of_index, read_user_mapping
 from osparse.deployer.load.bundle_store import StoreParts, part_file
 from osparse.deployer.mlcommons.api import MLCommons
-from osparse.deployer.mlcommons.model_steps import ModelCopies, ModelGroup, ServedModel, find_copies
+from osparse.deployer.mlcommons.group_step import ModelGroup
+from osparse.deployer.mlcommons.model_steps import ModelCopies, ServedModel, find_copies
 from osparse.deployer.mlcommons.settings_step import MLSettings
+from osparse.deployer.operate.deploy_options import ModelOptions, Upgrade
 from osparse.deployer.operate.deploy_result import DeployResult
 from osparse.deployer.operate.snippets import snippets
 from osparse.deployer.plan import DeployPlan, Made, Step, apply_all, inspect_all
 from osparse.deployer.remote.encoder_step import RemoteEncoder
 from osparse.deployer.remote.options import remote_endpoint, wanted_connector, with_remote_batch
 from osparse.deployer.remote.trust_step import TrustedEndpoint
-from osparse.errors import AccessError, DeploymentConflictError
+from osparse.deployer.shards.lookup import VectorLookup
+from osparse.encoders.windows import long_texts
+from osparse.errors import AccessError, DeploymentConflictError, InputError
+from osparse.io.file_folders import open_folder
 
 log = logging.getLogger("osparse.deployer.operate.deploy")
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """How the models reach the cluster; without effect in client mode."""
-
-    allow_settings: bool = False
-    """Change the cluster settings that ML Commons needs; otherwise the call to make is reported."""
-    via_url: str | None = None
-    """Let the cluster fetch the zips from under this address instead of sending them in chunks."""
-    encoder_url: str | None = None
-    """Of the encoder in mode remote, as the nodes see it; None: the one that the index has already."""
-
-
-@dataclass(frozen=True)
-class Upgrade:
-    """What happens where another bundle serves under the name; without effect where none does."""
-
-    stage: bool = False
-    """Make the new index, but copy nothing and leave the alias."""
-    copy: bool = True
-    """Copy the documents of the old index; without it the new index must have been loaded."""
-    gate: Gate | None = None
-    """Judged queries that the new index must answer about as well as the old one."""
-    carry_aliases: bool = False
-    """Move the aliases that others put on the old index along with the switch."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +78,15 @@ class Survey:
     notes: tuple[str, ...]
     user: UserMapping | None = None
     """What the index is to have beside what osparse needs; None: nothing."""
+    adopted: Adopted | None = None
+    """The index that is taken over; None also where that is done."""
+
+    @property
+    def beside(self) -> str | None:
+        """What has, or will have given up, the name that the new index takes."""
+        if self.adopted is not None:
+            return self.adopted.source.shown
+        return self.old.index if self.old is not None else None
 
 
 def deploy(
@@ -104,6 +100,7 @@ def deploy(
     models: ModelOptions | None = None,
     upgrade: Upgrade | None = None,
     mapping: Path | None = None,
+    adoption: Adoption | None = None,
 ) -> DeployResult:
     """Serve ``bundle`` on ``cluster`` under the alias ``index``.
 
@@ -118,6 +115,8 @@ def deploy(
             others, or without this argument all of them, stay as in the index that serves.
         mapping: A JSON file with settings, mappings and aliases that the index should have too; without it an index
             that replaces another one takes over what that has.
+        adoption: An index that osparse did not make, or one on another cluster: the new index gets its settings and
+            mappings, its documents are copied and encoded while it is written to, and the alias moves to the new one.
 
     Raises:
         DeploymentConflictError: the name is taken by an index osparse did not make, or this bundle is served under it
@@ -129,12 +128,17 @@ def deploy(
     """
     started = time.monotonic()
     models, upgrade = models or ModelOptions(), upgrade or Upgrade()
-    survey = _survey(bundle, cluster, index, mode, serving, mapping, models.encoder_url)
+    shards = _opened(upgrade, bundle)
+    survey = _survey(bundle, cluster, index, mode, serving, mapping, adoption, models.encoder_url)
+    if shards is not None:
+        shards.check_long_texts(long_texts(survey.deployment.window_weight), f"the new index {survey.index}")
     _warn_of_idle(survey, models, upgrade)
-    steps = [*_serving_steps(survey, models), *_switch_steps(survey, upgrade), *_hybrid_steps(survey, upgrade)]
-    findings, made = inspect_all(steps), Made()
-    if not plan_only:
-        findings, made = apply_all(steps, findings)
+    with _origin(survey, upgrade, shards, plan_only) as origin:
+        filling = _switch_steps(survey, upgrade, origin) if adoption is None else _adoption_steps(survey, upgrade)
+        steps = [*_serving_steps(survey, models), *filling, *_hybrid_steps(survey, upgrade)]
+        findings, made = inspect_all(steps), Made()
+        if not plan_only:
+            findings, made = apply_all(steps, findings)
     return DeployResult(
         plan=DeployPlan(survey.mode.mode, survey.mode.why, survey.index, index, tuple(findings)),
         deployment=survey.deployment,
@@ -147,6 +151,26 @@ def deploy(
     )
 
 
+def _opened(upgrade: Upgrade, bundle: Bundle) -> ShardSet | None:
+    """The shards to copy with; raises :class:`InputError` if they are of another bundle."""
+    if upgrade.encoded is None:
+        return None
+    shards = ShardSet.open(open_folder(upgrade.encoded))
+    shards.check_bundle(bundle.name, bundle.fingerprint, "is to be deployed")
+    return shards
+
+
+@contextmanager
+def _origin(survey: Survey, upgrade: Upgrade, shards: ShardSet | None, plan_only: bool) -> Iterator[VectorOrigin]:
+    """Where the vectors of the copied documents come from; the shards are read where there is something to copy."""
+    origin = VectorOrigin(upgrade.encode, survey.bundle)
+    if shards is None or plan_only or survey.old is None or upgrade.stage or not upgrade.copy:
+        yield origin
+        return
+    with VectorLookup(shards) as lookup:
+        yield replace(origin, given=lookup)
+
+
 def _survey(
     bundle: Bundle,
     cluster: Cluster,
@@ -154,6 +178,7 @@ def _survey(
     asked: AskedMode,
     serving: Serving | Mapping[str, Any] | None,
     mapping: Path | None = None,
+    adoption: Adoption | None = None,
     encoder_url: str | None = None,
 ) -> Survey:
     """Read the cluster and settle what is to be deployed; raises as :func:`deploy`."""
@@ -161,25 +186,32 @@ def _survey(
     api = ClusterApi(cluster)
     facts = look(api)
     index = names.concrete_index(alias, bundle)
-    existing, old = _existing(api, index), _in_use(api, alias, index)
+    adopted = survey_adoption(api, alias, index, adoption) if adoption is not None else None
+    existing, old = _existing(api, index), _in_use(api, alias, index) if adopted is None else None
     choice = _mode(facts, bundle, asked, existing)
     before = existing or (old.deployment if old is not None else None)
     endpoint = remote_endpoint(choice.mode, encoder_url, existing)
     settled, notes = settle(before, choice.mode, serving)
     settled = with_remote_batch(settled, facts, choice.mode, serving, before)
     check_serving(settled, facts, choice, bundle)
+    if adopted is not None:
+        check_text(adopted.source, settled.text_template)
     same_mode = existing is not None and (existing.mode == "client") == (choice.mode == "client")
     style = existing.key_style if existing is not None and same_mode else facts.key_style
     deployment = deployment_of(bundle, choice.mode, style, settled, endpoint)
     log.debug("mode %s: %s", choice.mode, choice.why)
     return Survey(api, facts, bundle, alias, index, choice, settled, deployment, before, old, tuple(notes),
-                  _user_mapping(api, mapping, old))  # fmt: skip
+                  _user_mapping(api, mapping, old, adopted), adopted)  # fmt: skip
 
 
-def _user_mapping(api: ClusterApi, mapping: Path | None, old: Generation | None) -> UserMapping | None:
+def _user_mapping(
+    api: ClusterApi, mapping: Path | None, old: Generation | None, adopted: Adopted | None
+) -> UserMapping | None:
     """That of the file, or of the index that is replaced."""
     if mapping is not None:
         return read_user_mapping(mapping)
+    if adopted is not None:
+        return adopted.source.definition()
     if old is None:
         return None
     found = (api.get_index(old.index) or {}).get(old.index, {})
@@ -193,11 +225,17 @@ def _existing(api: ClusterApi, index: str) -> Deployment | None:
 
 def _in_use(api: ClusterApi, alias: str, index: str) -> Generation | None:
     """The other index that serves under the alias; raises :class:`DeploymentConflictError` for a stranger's."""
-    current = read_generations(api, alias).current
+    try:
+        current = read_generations(api, alias).current
+    except DeploymentConflictError as problem:
+        raise DeploymentConflictError(f"{problem}; or take its documents over (`source`)") from None
     if current is not None:
         return current if current.index != index else None
     if alias in (api.get_mapping(alias) or {}):
-        raise DeploymentConflictError(f"{alias} is an index and osparse did not make it; choose another `index`")
+        raise DeploymentConflictError(
+            f"{alias} is an index and osparse did not make it; choose another `index`, or take its documents over "
+            "(`source`)"
+        )
     return None
 
 
@@ -215,35 +253,43 @@ def _warn_of_idle(survey: Survey, models: ModelOptions, upgrade: Upgrade) -> Non
         log.warning("`allow_settings` has no effect in mode client: no cluster setting is needed")
     if models.via_url is not None and client:
         log.warning("`via_url` has no effect in mode client: no model is registered")
-    if upgrade.carry_aliases and (survey.old is None or upgrade.stage):
+    copies = survey.old is not None and upgrade.copy and not upgrade.stage
+    idle = {"encoded": upgrade.encoded is not None, "encode": upgrade.encode != "auto"}
+    for name in [name for name, given in idle.items() if given and not copies]:
+        log.warning("`%s` has no effect here: no documents are copied", name)
+    if upgrade.carry_aliases and (survey.beside is None or upgrade.stage):
         log.warning("`carry_aliases` has no effect here: the name does not move from another index")
 
 
 def _serving_steps(survey: Survey, options: ModelOptions) -> list[Step]:
     """Everything the new index needs, and the index itself."""
     api, bundle, serving, deployment = survey.api, survey.bundle, survey.serving, survey.deployment
-    beside = survey.old.index if survey.old is not None else None
-    user = survey.user
+    beside, user = survey.beside, survey.user
     kept = user is not None and beside is not None and user.where == beside
     index = ServingIndex(api, survey.alias, survey.index, deployment, bundle, beside, serving, user, kept)
     part_file(bundle, "tokenizer")
+    seen = ("seen",) if bundle.seen is not None else ()  # so that an evaluation of the index can tell
     if deployment.mode == "client":
         part_file(bundle, "onnx")
-        return [StoreParts(api, bundle, ("tokenizer", "onnx")), index]
+        return [StoreParts(api, bundle, ("tokenizer", "onnx", *seen)), index]
     ml = MLCommons(api.cluster)
     tokenizer = find_copies(ml, bundle, "tokenizer")
     ingest = IngestPipeline(api, bundle, serving, deployment.piece_words, deployment.encoder_part)
+    chosen = survey.facts.has("model_id")
     return [
-        *_encoder_steps(survey, options, ml, tokenizer),
-        ServedModel(ml, bundle, "tokenizer", tokenizer, options.via_url),
-        StoreParts(api, bundle, ("tokenizer",)),
+        *_encoder_steps(survey, options, ml, tokenizer, chosen),
+        ServedModel(ml, bundle, "tokenizer", tokenizer, options.via_url, chosen),
+        StoreParts(api, bundle, ("tokenizer", *seen)),
         *([ingest] if deployment.ingest_pipeline else []),
         SearchPipeline(api, bundle, serving),
+        *([SeismicThreads(api, options.allow_settings)] if deployment.vector == "sparse_vector" else []),
         index,
     ]
 
 
-def _encoder_steps(survey: Survey, options: ModelOptions, ml: MLCommons, tokenizer: ModelCopies) -> list[Step]:
+def _encoder_steps(
+    survey: Survey, options: ModelOptions, ml: MLCommons, tokenizer: ModelCopies, chosen: bool
+) -> list[Step]:
     """Settings, group and the model that encodes documents: a local one, or one that calls the encoder's address."""
     api, bundle, url = survey.api, survey.bundle, survey.deployment.encoder_url
     if url is not None:
@@ -257,21 +303,35 @@ def _encoder_steps(survey: Survey, options: ModelOptions, ml: MLCommons, tokeniz
     return [
         MLSettings(api, survey.facts, (encoder, tokenizer), options.allow_settings, options.via_url),
         ModelGroup(ml, bundle),
-        ServedModel(ml, bundle, "encoder", encoder, options.via_url),
+        ServedModel(ml, bundle, "encoder", encoder, options.via_url, chosen),
     ]
 
 
-def _switch_steps(survey: Survey, upgrade: Upgrade) -> list[Step]:
+def _switch_steps(survey: Survey, upgrade: Upgrade, origin: VectorOrigin | None = None) -> list[Step]:
     """What brings the new index into the place of the old one."""
     old = survey.old
     if old is None or upgrade.stage:
         return []
-    copied = CopiedDocuments(survey.api, old, survey.index, survey.deployment) if upgrade.copy else None
+    copied = (
+        CopiedDocuments(survey.api, old, survey.index, survey.deployment, origin or VectorOrigin())
+        if upgrade.copy
+        else None
+    )
     switch = Switch(
         survey.api, survey.alias, old, survey.index, survey.bundle, survey.deployment, upgrade.gate,
         upgrade.carry_aliases, copied,
     )  # fmt: skip
     return [switch] if copied is None else [copied, switch]
+
+
+def _adoption_steps(survey: Survey, upgrade: Upgrade) -> list[Step]:
+    """What fills the new index from the one that is taken over, and moves the name."""
+    if upgrade.stage or not upgrade.copy:
+        raise InputError("`stage` and `copy=False` leave out what `source` asks for; leave one of them out")
+    checks = GateChecks(
+        survey.api, survey.alias, survey.beside or "", survey.index, survey.bundle, survey.deployment, upgrade.gate
+    )
+    return adoption_steps(survey.adopted, checks, upgrade.carry_aliases)
 
 
 def _hybrid_steps(survey: Survey, upgrade: Upgrade) -> list[Step]:
@@ -282,8 +342,8 @@ def _hybrid_steps(survey: Survey, upgrade: Upgrade) -> list[Step]:
     staged = survey.old is not None and upgrade.stage
     if staged or (survey.serving.hybrid == "none" and not _has_fusing_pipeline(survey)):
         return []
-    ml_commons = survey.deployment.mode == "ml-commons"
-    plain = SearchPipeline(survey.api, survey.bundle, survey.serving) if ml_commons else None
+    client = survey.deployment.mode == "client"
+    plain = None if client else SearchPipeline(survey.api, survey.bundle, survey.serving)
     return [FusingPipeline(survey.api, survey.alias, survey.bundle, survey.serving, plain)]
 
 

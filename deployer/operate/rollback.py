@@ -8,10 +8,11 @@ from typing import Any
 
 from osparse.contracts.deployment import Deployment
 from osparse.deployer import names
+from osparse.deployer.adopt.give_back import AdoptedPair, adopted_pair
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.health.rewiring import pipeline_steps
-from osparse.deployer.health.status import ModelStatus, existing_models, status
+from osparse.deployer.health.status import DeploymentStatus, ModelStatus, existing_models, status
 from osparse.deployer.index.alias_switch import move_alias
 from osparse.deployer.index.generations import alias_note, foreign_aliases, read_generations
 from osparse.deployer.index.pipeline_steps import FusingPipeline
@@ -27,8 +28,9 @@ class RollbackResult:
     """The index that served."""
     serves: str
     """The index that serves now."""
-    bundle: str
-    fingerprint: str
+    bundle: str | None
+    """None: osparse did not make the index that serves now."""
+    fingerprint: str | None
     documents: int
     documents_left: int | None
     """In the index that was left: those loaded since the switch are not in the other. None: closed or not readable."""
@@ -41,9 +43,8 @@ class RollbackResult:
 
     def __str__(self) -> str:
         how = "now stands on" if self.applied else "would go back to"
-        lines = [
-            f"{self.alias} {how} {self.serves} (bundle {self.bundle}, {self.documents:,} documents), not {self.left}"
-        ]
+        whose = f"bundle {self.bundle}" if self.bundle is not None else "not made by osparse"
+        lines = [f"{self.alias} {how} {self.serves} ({whose}, {self.documents:,} documents), not {self.left}"]
         if self.documents_left is None:
             lines.append(f"  {self.left} is closed or not readable: what was written since the switch is there only")
         elif self.documents != self.documents_left:
@@ -60,13 +61,17 @@ def rollback(cluster: Cluster, index: str, *, plan_only: bool = False, carry_ali
 
     Args:
         plan_only: Say what would be done and touch nothing.
-        carry_aliases: Move the aliases that others put on the index that is left along.
+        carry_aliases: Move the aliases that others put on the index that is left along. Between an index that was
+            adopted and the one made from it they always move.
 
     Raises:
         InputError: nothing serves under the name, or nothing did before.
         ClusterError: the index before is not ready to serve (its models, pipelines or parts are gone).
     """
     api = ClusterApi(cluster)
+    pair = adopted_pair(api, index)
+    if pair is not None:
+        return _between(cluster, index, pair, plan_only)
     found = read_generations(api, index)
     if found.current is None:
         there = ", ".join(one.index for one in found.others)
@@ -74,13 +79,7 @@ def rollback(cluster: Cluster, index: str, *, plan_only: bool = False, carry_ali
     if found.previous is None:
         raise InputError(f"{index} has stood on {found.current.index} only: there is nothing to go back to")
     old, new = found.current, found.previous
-    (state,) = status(cluster, new.index)
-    problems = [problem for problem in state.problems if not problem.startswith("no alias")]
-    if problems:
-        raise ClusterError(
-            f"{new.index} cannot serve as it is, and {index} stays on {old.index}: {'; '.join(problems)}. Deploying "
-            f"its bundle ({new.deployment.bundle}, fingerprint {new.deployment.fingerprint[:12]}) repairs it"
-        )
+    state = _ready(cluster, index, new.index, old.index)
     others = ", ".join(foreign_aliases(api, index, old.index))
     notes = [alias_note(others, old.index, carry_aliases)] if others else []
     documents_left = _readable_count(api, old.index)
@@ -97,6 +96,39 @@ def rollback(cluster: Cluster, index: str, *, plan_only: bool = False, carry_ali
         documents_left=documents_left,
         applied=not plan_only,
         notes=notes,
+    )
+
+
+def _ready(cluster: Cluster, alias: str, index: str, serving: str) -> DeploymentStatus:
+    """The state of the index that is to serve; raises :class:`ClusterError` if it could not."""
+    (state,) = status(cluster, index)
+    problems = [problem for problem in state.problems if not problem.startswith("no alias")]
+    if problems:
+        raise ClusterError(
+            f"{index} cannot serve as it is, and {alias} stays on {serving}: {'; '.join(problems)}. Deploying "
+            f"its bundle ({state.deployment.bundle}, fingerprint {state.deployment.fingerprint[:12]}) repairs it"
+        )
+    return state
+
+
+def _between(cluster: Cluster, alias: str, pair: AdoptedPair, plan_only: bool) -> RollbackResult:
+    """Back to an index that was adopted, or forward again to the one made from it."""
+    api = ClusterApi(cluster)
+    state = None if pair.back else _ready(cluster, alias, pair.serves, pair.leaves)
+    documents, documents_left = api.count(pair.serves), _readable_count(api, pair.leaves)
+    others = ", ".join(foreign_aliases(api, alias, pair.leaves))
+    if not plan_only:
+        move_alias(api, alias, pair.leaves, pair.serves, carry=True)
+    return RollbackResult(
+        alias=alias,
+        left=pair.leaves,
+        serves=pair.serves,
+        bundle=state.deployment.bundle if state is not None else None,
+        fingerprint=state.deployment.fingerprint if state is not None else None,
+        documents=documents,
+        documents_left=documents_left,
+        applied=not plan_only,
+        notes=[alias_note(others, pair.leaves, True)] if others else [],
     )
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from osparse.contracts.bundle import Bundle
 from osparse.deployer import names
 from osparse.deployer.mlcommons.api import MLCommons
 from osparse.deployer.mlcommons.proof import prove
-from osparse.deployer.mlcommons.remote_calls import Connector, RemoteCalls, RemoteModel
+from osparse.deployer.mlcommons.remote_calls import Connector, RemoteCalls, RemoteModel, TokenPredictions
 from osparse.deployer.plan import ENCODER, GROUP, Finding, Made
 from osparse.deployer.remote.connector import Wanted
 from osparse.encoders.onnx_encoder import open_query_encoder
@@ -27,20 +26,6 @@ TRIAL = "-trial"
 """Ends the name of a model that tries another address out; none is left after a deploy that ended well."""
 DELETE_WAITS = (0.0, 0.5, 1.0, 2.0, 4.0)
 """Seconds before each try to delete a model: right after an undeploy the server refuses."""
-
-
-class _AsTokens:
-    """Predictions keyed by tokens, also of a connector that is asked for ids."""
-
-    def __init__(self, calls: RemoteCalls, tokens: Sequence[str] | None) -> None:
-        self._calls, self._tokens = calls, tokens
-
-    def predict(self, model_id: str, texts: Sequence[str]) -> list[dict[str, float]]:
-        if self._tokens is None:
-            return self._calls.predict(model_id, texts)
-        rows = self._calls.predict(model_id, texts, "TOKEN_ID")
-        names_of = {str(i): token for i, token in enumerate(self._tokens)}
-        return [{names_of.get(key, key): weight for key, weight in row.items()} for row in rows]
 
 
 @dataclass(frozen=True)
@@ -148,7 +133,7 @@ class RemoteEncoder:
     def _prove(self, model_id: str) -> None:
         ids = self.wanted.part == "remote-ids"
         tokens = open_query_encoder(self.bundle.zip_path("tokenizer")).lexicon.tokens if ids else None
-        prove(_AsTokens(self.calls, tokens), model_id, self.bundle, "encoder")
+        prove(TokenPredictions(self.calls, tokens), model_id, self.bundle, "encoder")
 
     def _delete_trial(self) -> None:
         for model in self.ml.find_models(f"{self.name}{TRIAL}"):

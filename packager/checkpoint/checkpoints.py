@@ -112,6 +112,12 @@ def display_name(model: Model) -> str:
     return name.rpartition("/")[2].partition("@")[0]
 
 
+def alarms_of(model: Model) -> list[dict[str, Any]]:
+    """What the training run found wrong with its outcome: ``name``, ``finding``, ``remedy`` and ``usable`` of each."""
+    alarms = model.metrics.get("alarms", ())
+    return [{key: alarm.get(key) for key in ("name", "finding", "remedy", "usable")} for alarm in alarms]
+
+
 def describe(model: Model) -> dict[str, Any]:
     """The manifest's ``source``: what was packaged. A folder is not named: the same model has the same bundle."""
     config = read_json(model.path / "config.json", ModelError)
@@ -122,6 +128,7 @@ def describe(model: Model) -> dict[str, Any]:
         "architecture": config.get("model_type", "unknown"),
         "licence": _licence(card / "README.md"),
         "query_weights": {k: v for k, v in model.idf.items() if k in ("from", "missing", "missing_count_as", "corpus")},
+        **({"alarms": alarms} if (alarms := alarms_of(model)) else {}),
         **({"ignored": list(model.ignored)} if isinstance(model, ForeignCheckpoint) and model.ignored else {}),
     }
 

@@ -89,17 +89,19 @@ class LoadedModel:
     @property
     def own_query_tokenizer(self) -> bool:
         """Whether queries have another tokenizer.json than documents, apart from where it cuts."""
-        return truncated(self.tokenizer_json, SERVER_MAX_TOKENS) != truncated(
-            self.query_tokenizer_json, SERVER_MAX_TOKENS
-        )
+        documents, queries = (json.loads(data) for data in (self.tokenizer_json, self.query_tokenizer_json))
+        return {**documents, "truncation": None} != {**queries, "truncation": None}
 
     def tokenizer(self) -> Tokenizer:
         """The packaged tokenizer, truncating as the server will."""
         return load(self.tokenizer_json, str(self.model.path / "tokenizer.json"))
 
+    def query_tokenizer(self) -> Tokenizer:
+        """The packaged tokenizer of queries."""
+        return load(self.query_tokenizer_json, str(self.model.path / "tokenizer.json"))
+
     def query_encoder(self) -> QueryEncoder:
-        tokenizer = load(self.query_tokenizer_json, str(self.model.path / "tokenizer.json"))
-        return QueryEncoder(tokenizer, self.model.lexicon, max_length=self.query_length)
+        return QueryEncoder(self.query_tokenizer(), self.model.lexicon, max_length=self.query_length)
 
     def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """The model itself, in torch as it was trained: (B, T), (B, T) -> (B, V) pruned weights."""

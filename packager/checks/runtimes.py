@@ -8,6 +8,7 @@ against the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ from osparse.packager.checks import lucene_emulator
 from osparse.packager.checks.emulator import ServerEncoder, ServerTokenizer
 from osparse.packager.checks.registry import Check, Group, Subject, result
 from osparse.packager.compare import parity
+
+if TYPE_CHECKING:
+    from osparse.packager.checkpoint.loaded import LoadedModel
 
 SCORE_TOLERANCE = 1e-6
 """Relative; Lucene sums in float32."""
@@ -60,8 +64,12 @@ def with_model(subject: Subject, model: Model) -> Iterable[Check]:
             f"{model.path} (fingerprint {model.fingerprint[:12]}) is not what {bundle.path} was made from "
             f"({bundle.model[:12]}); pass that model"
         )
-    loaded = LoadedModel.open(model)
-    cases = _cases(bundle)
+    yield from against(subject, LoadedModel.open(model))
+
+
+def against(subject: Subject, loaded: LoadedModel) -> Iterable[Check]:
+    """Graphs against a loaded model that has the bundle's tokens."""
+    bundle, cases = subject.bundle, _cases(subject.bundle)
     wanted = [loaded.run(case.ids, case.mask) for case in cases]
     for form, run in subject.runners.items():
         yield _compared(f"{form} = model", "graphs", bundle, run, cases, wanted)

@@ -84,5 +84,5 @@ def _folding(vocabulary: Mapping[str, int | float]) -> str:
         return f"{size:,}, all below {SEISMIC_IDS:,}: SEISMIC keeps them apart"
     return (
         f"{size:,}: {past:,} are {SEISMIC_IDS:,} or higher, {vocabulary['sharing']:.0%} share a slot in SEISMIC from "
-        "3.9 on, and 3.3 to 3.8 lose the shard; use rank_features"
+        f"3.9 on, and 3.3 to 3.8 lose the shard; use rank_features, or package with --vocabulary {SEISMIC_IDS}"
     )

@@ -33,6 +33,8 @@ READ = 5_000
 """Documents of a dataset that are tokenised."""
 ENCODED = 200
 """Documents of a dataset that are encoded."""
+CALIBRATED = 100
+"""Documents of a dataset that static scales are taken from."""
 ASKED = 50
 """Queries of a dataset that are scored against them."""
 OPENING = 8
@@ -133,13 +135,24 @@ def _from_dataset(
     return documents, [_by_id(tokenizer.predict(text, "TOKEN_ID")) for text in asked], facts
 
 
-def _spread(table: pl.LazyFrame, wanted: int) -> list[tuple[str, str]]:
-    """At most ``wanted`` rows, spread over the table."""
+def calibration_texts(dataset: Dataset) -> list[str]:
+    """The documents that int8-static takes its scales from."""
+    return [text for _, text in _spread(dataset.documents.select("lang", "text"), CALIBRATED)]
+
+
+def held_out_texts(dataset: Dataset) -> list[str]:
+    """Documents that :func:`calibration_texts` does not have, unless there are no others."""
+    table = dataset.documents.select("lang", "text")
+    return [text for _, text in _spread(table, ENCODED, skip=CALIBRATED) or _spread(table, ENCODED)]
+
+
+def _spread(table: pl.LazyFrame, wanted: int, skip: int = 0) -> list[tuple[str, str]]:
+    """At most ``wanted`` rows, spread over the table; none of those that ``wanted=skip`` gives."""
     import polars as pl
 
     rows = table.select(pl.len()).collect().item()
     # At random, but always the same: languages may take turns in a dataset, which a fixed step would miss.
-    chosen = np.sort(np.random.default_rng(0).permutation(rows)[:wanted]).tolist()
+    chosen = np.sort(np.random.default_rng(0).permutation(rows)[skip : skip + wanted]).tolist()
     return list(table.collect()[chosen].iter_rows())
 
 

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.model import Model
+from osparse.contracts.seen import SeenTexts
+from osparse.evaluation.exact_run import exact_run
 from osparse.evaluation.exact_search import InvertedIndex
 from osparse.evaluation.measures import Benchmark, JudgedSet
 from osparse.formula.lexicon import load_tokenizer
 from osparse.formula.query_encoder import QueryEncoder
-from osparse.io.progress import progress, track
+from osparse.io.progress import progress
 from osparse.retrieval.systems.system import Run, System
 
 log = logging.getLogger("osparse.retrieval.systems.memory")
@@ -36,6 +38,7 @@ class DocumentEncoder(Protocol):
 class MemorySystem(System):
     """A document encoder and a query encoder, with an inverted index between them."""
 
+    learns = True
     _index: InvertedIndex
     _queries: QueryEncoder
 
@@ -61,7 +64,7 @@ class MemorySystem(System):
         self._index = index_corpus(documents, data, quantised=self.quantised)
 
     def run(self, judged: JudgedSet, depth: int) -> Run:
-        return memory_run(self._index, self._queries, judged, depth)
+        return exact_run(self._index, self._queries, judged, depth)
 
     def non_zeros(self) -> dict[str, float]:
         sizes = self._index.non_zeros()
@@ -84,6 +87,9 @@ class ModelSystem(MemorySystem):
         queries = QueryEncoder(load_tokenizer(self.model.path / "tokenizer.json"), self.model.lexicon)
         return TextEncoder.open(self.model, device=self.device), queries
 
+    def training_texts(self) -> SeenTexts | None:
+        return self.model.training_texts()
+
     def prepare(self, data: Benchmark) -> None:
         if data.split == "validation" and self.model.metrics.get("trained_on"):
             log.warning(
@@ -105,6 +111,9 @@ class BundleSystem(MemorySystem):
         from osparse.encoders.onnx_encoder import OnnxEncoder, open_query_encoder
 
         return OnnxEncoder.open(self.bundle), open_query_encoder(self.bundle.zip_path("tokenizer"))
+
+    def training_texts(self) -> SeenTexts | None:
+        return self.bundle.training_texts()
 
 
 def model_system(model: Model | Path | str, *, quantised: bool, device: str) -> ModelSystem:
@@ -130,13 +139,3 @@ def encode_corpus(model: Model, data: Benchmark, *, quantised: bool, device: str
     """All documents of the benchmark, encoded by a model, in one inverted index over token ids."""
     documents, _ = ModelSystem(model, device=device).encoders()
     return index_corpus(documents, data, quantised=quantised)
-
-
-def memory_run(index: InvertedIndex, encoder: QueryEncoder, judged: JudgedSet, depth: int) -> Run:
-    """The best of the set's documents for each of its queries."""
-    only = index.subset(judged.document_ids)
-    run: Run = {}
-    for query, text in track(judged.queries.items(), f"rank {judged.direction}", len(judged.queries), "queries"):
-        ids = encoder.ids(text)
-        run[query] = dict(index.search(ids, encoder.lexicon.idf[ids], depth, only=only))
-    return run

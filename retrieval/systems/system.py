@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+from osparse.contracts.seen import SeenTexts
 from osparse.evaluation.measures import Benchmark, JudgedSet
 
 Run = dict[str, dict[str, float]]
@@ -17,6 +18,8 @@ class System(ABC):
 
     name: str
     """As the table shows it."""
+    learns: bool = False
+    """Whether it is a trained model, which may have learnt judged queries or their answers."""
 
     @abstractmethod
     def key(self) -> dict[str, Any]:
@@ -39,6 +42,10 @@ class System(ABC):
 
     def timed_search(self, judged: JudgedSet) -> Callable[[str], object] | None:
         """A function that sends one query text for ten hits, to be timed; None where there is no server to time."""
+        return None
+
+    def training_texts(self) -> SeenTexts | None:
+        """What a trained model learnt from; None where that is not known."""
         return None
 
     def notes(self) -> list[str]:

@@ -47,7 +47,7 @@ class ConfigError(InputError):
     """A configuration is wrong; holds every problem found, not only the first."""
 
     def __init__(self, source: str, problems: Sequence[str]) -> None:
-        self.problems = list(problems)
+        self.source, self.problems = source, list(problems)
         lines = [f"{source}: {len(self.problems)} problem(s)", *(f"  - {p}" for p in self.problems)]
         super().__init__("\n".join(lines))
 

@@ -49,7 +49,7 @@ SINCE: dict[Feature, Version] = {
     "analyzers": (3, 1),  # of neural_sparse: bert-uncased and mbert-uncased
     "semantic": (3, 2),  # the field type is of 3.1, its sparse settings of 3.2
     "sparse_vector": (3, 3),  # SEISMIC
-    "model_id": (3, 9),  # chosen by whoever registers the model
+    "model_id": (3, 9),  # chosen by whoever registers the model (ml-commons#4974)
 }
 """Feature -> the first version that has it."""
 ANALYZERS = ("bert-uncased", "mbert-uncased")

@@ -14,30 +14,32 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PUBLIC = {
     "osparse": """
-        Bundle Dataset Model TextEncoder build_dataset deploy evaluate explain
-        index_documents open_benchmark open_cluster package read_settings search train
+        Bundle Dataset Model TextEncoder build_dataset compare deploy evaluate explain
+        index_documents mine open_benchmark open_cluster package read_settings score search train
     """,
     "osparse.corpus": """
         Bm25Retriever IdfDiff Input MiningReport MiningRules ModelRetriever PairFilters PairRules READERS Recency
         ScoringReport Selection Stats Store SynonymReport SynonymRules TokenizerReport TrendReport TrendRules build_dataset
         build_from compute_idf dataset_stats diff_idf find_synonyms find_trends make_pairs mine
-        prepare_baseline score_candidates train_tokenizer
+        prepare_baseline score score_candidates train_tokenizer
     """,
     "osparse.deployer": """
-        Answer Cluster DeletionRow DeployResult DocumentRow Gate Healed IndexResult ModelOptions RollbackResult Serving
-        UndeployResult Upgrade deploy doctor drift_from heal index_documents infer_mapping load_rows node_down node_status node_up
-        open_cluster other_problems query_encoder read_deployment rollback status undeploy
+        Adoption Answer Cluster DeletionRow DeployResult DocumentRow EncodeResult Gate Healed IndexResult ModelOptions
+        Optimised RollbackResult Serving UndeployResult Upgrade deploy doctor drift_from encode_documents from_cluster
+        heal index_documents infer_mapping load_rows metrics_text node_down node_status node_up open_cluster optimise
+        other_problems query_encoder read_deployment rollback status undeploy
     """,
     "osparse.masked_lm": """
         Architecture BERT DISTILBERT ELECTRA GTE MODERNBERT ROBERTA load_masked_lm
     """,
     "osparse.packager": """
-        Check Format Graph Onnx Quantization ServerEncoder ServerTokenizer Subject TorchScript Verification
-        package result verify
+        Check Format Graph Import Onnx Quantization QuantizationTable ServerEncoder ServerTokenizer Subject TorchScript
+        Verification compare_quantizations from_files import_model package result verify
     """,
     "osparse.retrieval": """
-        Comparison Contrast Explanation Hit Imported Match Pool Report Searcher WhyNot compare evaluate explain gate
-        import_judgements pool search
+        Comparison Contrast Explanation Feedback Hit Imported LoadReport Match Pool Report Searcher Setting
+        TuningPlan WhyNot Workload adoption_gate compare evaluate explain gate import_judgements load_test pool search
+        tune write_workload
     """,
     "osparse.trainer": """
         TrainConfig losses plan run_folder train

@@ -17,7 +17,7 @@ import osparse
 from osparse.cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("corpus", "trainer", "packager", "deployer", "retrieval", "opensearch_templates")
+ROOMS = ("corpus", "trainer", "packager", "deployer", "retrieval", "opensearch_templates", "configs")
 MAY_IMPORT = {"retrieval": {"deployer", "opensearch_templates"}, "deployer": {"opensearch_templates"}}
 HEAVY = ("torch", "transformers", "polars", "onnxruntime", "opensearchpy", "scipy", "pyarrow")
 

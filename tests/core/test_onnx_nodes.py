@@ -13,7 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.zip_members import read_member
 from osparse.encoders.onnx_nodes import INTEGER, operators
-from osparse.packager.export.quantize import quantized
+from osparse.packager.export.onnx import cleaned
+from osparse.packager.quantize.choice import parse
+from osparse.packager.quantize.rewrite import rewritten
 
 
 def of_graph(nodes: Any) -> Iterator[str]:
@@ -26,9 +28,9 @@ def of_graph(nodes: Any) -> Iterator[str]:
 
 def test_operators_are_those_of_the_onnx_package(bundle: Bundle) -> None:
     plain = read_member(bundle.zip_path("onnx"), "model.onnx")
-    for data in (plain, quantized(plain)):
+    for data in (plain, cleaned(rewritten(plain, parse("int8")))):
         assert operators(data) == {*of_graph(onnx.load_from_string(data).graph.node)}
-    assert not operators(plain) & INTEGER and operators(quantized(plain)) & INTEGER
+    assert not operators(plain) & INTEGER and operators(cleaned(rewritten(plain, parse("int8")))) & INTEGER
 
 
 def named_like_an_operator() -> bytes:

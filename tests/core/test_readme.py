@@ -79,5 +79,5 @@ def test_the_commands_are_the_quickstart_s() -> None:
     shown = " ".join(commands(ENGLISH)).replace("\\", " ")
     for kind in ("corpus build", "corpus tokenizer", "idf", "train", "package", "node up", "deploy", "index", "search"):
         assert f"osparse {kind} " in script and f"osparse {kind} " in shown, kind
-    for option in ("--vocab-size 16000", "--source debian", "configs/quickstart.yaml", "--baseline bm25"):
+    for option in ("--vocab-size 16000", "--source debian", "osparse train quickstart", "--baseline bm25"):
         assert option in script and option in shown, option

@@ -206,8 +206,7 @@ def test_a_web_address() -> None:
 def test_rows_of_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     """A local S3 server: plain, compressed, by a pattern, and a bucket that is not there."""
     servers = pytest.importorskip("moto.server")
-    pytest.importorskip("s3fs")
-    import s3fs
+    s3fs = pytest.importorskip("s3fs")
 
     server = servers.ThreadedMotoServer("127.0.0.1", 0)
     server.start()

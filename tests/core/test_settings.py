@@ -60,6 +60,16 @@ def test_overrides_by_key_position_and_task(tmp_path: Path) -> None:
     assert made == Whole(7, Path("a/b"), Inner(None), (First(1e-3), Second(3)))
 
 
+def test_an_override_without_a_value_deletes_a_key(tmp_path: Path) -> None:
+    made = read_settings(Whole, write(tmp_path, GOOD), ["inner.top_k=", "stages.first=", "stages.0.steps=4"])
+    assert made == Whole(1, Path("a/b"), Inner(), (Second(4),))
+    with pytest.raises(ConfigError) as caught:
+        read_settings(Whole, write(tmp_path, GOOD), ["inner.kind=", "stages.9=", "no.such=", "seed= "])
+    assert [problem.split(":")[0] for problem in caught.value.problems] == [
+        "`overrides=inner.kind=`", "`overrides=stages.9=`", "`overrides=no.such=`", "seed",
+    ]  # fmt: skip
+
+
 def test_reports_every_problem_at_once(tmp_path: Path) -> None:
     text = "seed: yes\nfoldr: a\ninner: {top_k: 0, kind: c}\nstages:\n- {task: first, lr: 2}\n- {task: third}\n"
     with pytest.raises(ConfigError) as caught:

@@ -138,7 +138,8 @@ def test_settings_idf_json_and_profiles(tmp_path: Path, monkeypatch: pytest.Monk
     assert read_idf(tmp_path / "idf.json") == read_json(tmp_path / "idf.json") == {"a": 1.5}
     config = Path("configs/quickstart.yaml")
     (tmp_path / "marked.yaml").write_bytes(BOM + config.read_bytes())
-    assert read_settings(TrainConfig, tmp_path / "marked.yaml") == read_settings(TrainConfig, config)
+    paths = ["tokenizer=tokenizer", "idf=idf.json"]
+    assert read_settings(TrainConfig, tmp_path / "marked.yaml", paths) == read_settings(TrainConfig, config, paths)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     (tmp_path / "osparse").mkdir()
     profiles = tmp_path / "osparse" / "profiles.toml"
@@ -186,8 +187,9 @@ def test_text_is_read_by_these_functions_alone() -> None:
     own = {
         "src/osparse/encoders/onnx_nodes.py", "src/osparse/io/files.py", "src/osparse/io/streams.py",
         "src/osparse/runtime/java.py", "corpus/sources/readers/apt.py", "packager/checks/djl.py",
-        "packager/checks/djl_child.py", "packager/checks/emulator.py", "packager/tokenizer/packaged.py",
-        "deployer/health/doctor.py", "deployer/load/encoders.py", "deployer/node/home.py", "deployer/node/state.py",
+         "packager/checks/djl_child.py", "packager/checks/emulator.py", "packager/quantize/cost_child.py",
+         "packager/tokenizer/packaged.py",
+         "deployer/health/doctor.py", "deployer/encode/encoders.py", "deployer/node/home.py", "deployer/node/state.py",
         "deployer/node/stop.py", "retrieval/queries.py",
     }  # fmt: skip
     root = Path(__file__).parents[2]

@@ -33,7 +33,7 @@ def test_the_users_choice_stays(before: dict[str, str], after: dict[str, str]) -
         ["-c", "import osparse.trainer.training"],
         ["-c", "import osparse.encoders.torch_encoder"],
         ["-m", "osparse", "train", "--help"],
-        ["-m", "osparse.deployer.load.worker", "--nothing"],
+        ["-m", "osparse.deployer.encode.worker", "--nothing"],
     ],
     ids=lambda start: start[-1],
 )

@@ -42,6 +42,8 @@ def test_the_road_from_rows_to_weights(rows: Path, tmp_path: Path, capsys: pytes
     assert "jsonl: 120 of 120 rows kept" in capsys.readouterr().out
     assert run("corpus", "tokenizer", dataset, "--output", tokenizer, "--vocab-size", 200) == 0
     assert "test/ko: 0.000% unknown" in capsys.readouterr().out
+    assert run("corpus", "tokenizer", dataset, "--output", tmp_path / "large", "--vocab-size", 9000) == 0
+    assert "tokens, fewer than the 9,000 asked for: its texts hold no more pieces" in capsys.readouterr().out
     assert run("idf", dataset, "--tokenizer", tokenizer, "--output", idf, "--json") == 0
     result = json.loads(capsys.readouterr().out)
     assert result["path"] == str(idf)

@@ -140,9 +140,17 @@ def test_a_second_run_is_up_to_date_and_other_settings_are_refused(
     assert train_tokenizer(dataset, output, vocab_size=SIZE, overwrite=True) == first
 
 
+def test_more_tokens_than_a_sparse_vector_field_takes(
+    dataset: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = train_tokenizer(dataset, tmp_path / "t", vocab_size=32_769)
+    assert made.vocabulary < 32_769, "the corpus has no more"
+    assert "a model of 32,769 can be trimmed for it with osparse package MODEL --vocabulary 32768" in caplog.text
+
+
 def test_wrong_sizes_and_splits(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="vocab_size=32769` is outside 6 to 32,768"):
-        train_tokenizer(dataset, tmp_path / "t", vocab_size=32_769)
+    with pytest.raises(InputError, match="`vocab_size` must be at least 6, got 5"):
+        train_tokenizer(dataset, tmp_path / "t", vocab_size=5)
     with pytest.raises(InputError, match="vocab-size 50 is too small: the alphabet alone takes"):
         train_tokenizer(dataset, tmp_path / "t", vocab_size=50)
     with pytest.raises(DatasetError, match="has no dev qrels; it has: train, validation, test"):

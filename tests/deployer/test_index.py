@@ -12,8 +12,8 @@ from mlcommons_search import Refused
 from mlcommons_server import MLCommonsServer
 
 from osparse.contracts.bundle import Bundle
-from osparse.deployer import deploy, index_documents
-from osparse.deployer.load.encoders import cores
+from osparse.deployer import deploy, encode_documents, index_documents
+from osparse.deployer.encode.encoders import cores
 from osparse.errors import ClusterError, InputError
 
 from .conftest import client
@@ -40,6 +40,42 @@ def test_of_an_id_that_comes_twice_the_last_row_stays(
         assert load.indexed + load.unchanged + load.repeated == len(rows)
     assert load.unchanged == (1 if batch == 1 else 2)
     assert ("1 rows have the id of a later row" in str(load)) == (batch > 1)
+
+
+TWICE: list[dict[str, object]] = [
+    {"id": "a", "text": "first", "price": 1, "brand": "Acme", "old": True},
+    {"id": "a", "text": "last", "price": 2, "old": None},
+    {"id": "b", "text": "first", "price": 1},
+    {"id": "b", "_op": "delete"},
+    {"id": "b", "text": "after the deletion"},
+    {"id": "c", "text": "deleted"},
+    {"id": "c", "_op": "delete"},
+]
+
+
+@pytest.mark.parametrize("shards", [False, True], ids=["rows", "shards"])
+def test_the_stored_fields_do_not_depend_on_the_batch(
+    shards: bool, core: MLCommonsServer, small_bundle: Bundle, tmp_path: Path
+) -> None:
+    """Rows of one id come to the same, whether they are sent together or one after the other, at the second load too."""
+    cluster = client(core)
+    path = write(tmp_path / "d.jsonl", TWICE)
+    encode_documents([path], small_bundle, tmp_path / "shards", workers=1)
+    given: dict[str, Any] = {"encoded": tmp_path / "shards"} if shards else {}
+    for batch in (1, 2, 3, 256):
+        deploy(small_bundle, cluster, f"by-{batch}")
+        documents = core.indices[f"by-{batch}-{small_bundle.short}"].documents
+        for _ in range(2):
+            load = index_documents(cluster, f"by-{batch}", [] if shards else [path], batch=batch, **given)
+            assert load.failed == 0
+            kept = ("text", "price", "brand", "old")
+            assert {i: {name: v for name, v in source.items() if name in kept} for i, source in documents.items()} == {
+                "a": {"text": "last", "price": 2, "brand": "Acme"},
+                "b": {"text": "after the deletion"},
+            }
+            for source in documents.values():  # what another program adds in between
+                source["clicks"] = 7
+        assert documents["a"]["clicks"] == 7 and load.indexed + load.unchanged > 0
 
 
 def test_failures_are_listed_as_they_come_and_few_are_kept(

@@ -15,9 +15,9 @@ import world
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import feature_name
-from osparse.deployer.load import encoders
-from osparse.deployer.load.encoders import OneProcess, WorkerPool, open_source
-from osparse.deployer.load.worker import FeatureEncoder
+from osparse.deployer.encode import encoders
+from osparse.deployer.encode.encoders import OneProcess, WorkerPool, open_source
+from osparse.deployer.encode.worker import FeatureEncoder
 from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.errors import OsparseError
 
@@ -38,7 +38,7 @@ def test_processes_give_what_one_process_gives(pool: WorkerPool, small_bundle: B
     assert pool.encode(IDS, TEXTS) == alone
     vectors = OnnxEncoder.open(small_bundle).encode(TEXTS)
     wanted = [{feature_name(token, "u2024"): weight for token, weight in vector.items()} for vector in vectors]
-    for features, vector in zip(alone, wanted, strict=True):
+    for (features, _), vector in zip(alone, wanted, strict=True):
         assert json.loads(features) == pytest.approx(vector, rel=1e-7)
     assert pool.encode([], []) == [] and len(pool._all) == 2
 
@@ -54,7 +54,7 @@ def test_features_do_not_depend_on_the_company(bundle: Bundle) -> None:
 
 
 def test_a_weight_is_written_in_few_digits_and_read_back_exactly(bundle: Bundle) -> None:
-    (features,) = FeatureEncoder(bundle.zip_path("onnx"), "raw").encode(TEXTS[:1])
+    ((features, _),) = FeatureEncoder(bundle.zip_path("onnx"), "raw").encode(TEXTS[:1])
     (vector,) = OnnxEncoder.open(bundle, threads=1).encode(TEXTS[:1])
     found = json.loads(features)
     assert {k: np.float32(v) for k, v in found.items()} == {k: np.float32(v) for k, v in vector.items()}

@@ -15,7 +15,7 @@ from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import stored_vectors
 from osparse.deployer import Serving, deploy, index_documents, read_deployment, status
 from osparse.deployer.index.pipeline_steps import words_per_piece
-from osparse.deployer.index.seismic_ceilings import ceilings
+from osparse.deployer.index.seismic_parameters import ceilings
 from osparse.deployer.operate.snippets import saved_objects, snippets
 from osparse.errors import DeploymentConflictError, InputError
 from osparse.opensearch_templates.queries import tokens_body

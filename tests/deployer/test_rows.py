@@ -53,7 +53,7 @@ def write(path: Path, *rows: dict[str, Any]) -> Path:
     return path
 
 
-def ids(path: Path, **names: str) -> list[str]:
+def ids(path: Path, **names: Any) -> list[str]:
     found = list(read_documents([path], RowRules(**names)))
     assert all(isinstance(row, DocumentRow) for row in found), found
     return [row.id for row in found]

@@ -13,10 +13,10 @@ from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import Deployment
 from osparse.deployer import deploy, index_documents, load_rows, read_deployment
 from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.encode.worker import FeatureEncoder
 from osparse.deployer.health.document_check import document_problems
 from osparse.deployer.index.layout import Serving
 from osparse.deployer.load.documents import DocumentRow
-from osparse.deployer.load.worker import FeatureEncoder
 from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.errors import ClusterError
 from osparse.formula.lucene_rounding import score
@@ -113,7 +113,9 @@ def test_a_document_without_weights_is_stored_without_the_field(
     monkeypatch.setattr(
         FeatureEncoder,
         "encode",
-        lambda s, texts: [b"{}" if t == "-" else f for t, f in zip(texts, encode(s, texts), strict=True)],
+        lambda s, texts: [
+            one._replace(vector=b"{}") if t == "-" else one for t, one in zip(texts, encode(s, texts), strict=True)
+        ],
     )
     whole = OnnxEncoder.encode
     monkeypatch.setattr(

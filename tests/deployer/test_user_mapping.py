@@ -143,7 +143,9 @@ def test_the_answers_of_the_server_are_read_as_well(tmp_path: Path) -> None:
     assert whole.settings == {"index.codec": "default"} and set(whole.aliases) == {"everything", "cheap"}
     for body in ({"old": {"mappings": MINE["mappings"]}}, MINE["mappings"]):
         assert read_user_mapping(write(tmp_path / "b", body)).mappings == MINE["mappings"]
-    made = {"mappings": {"_meta": {"osparse": {}, "osparse_refresh": None, "owner": 1}, "properties": {}}}
+    made: dict[str, Any] = {
+        "mappings": {"_meta": {"osparse": {}, "osparse_refresh": None, "owner": 1}, "properties": {}}
+    }
     assert read_user_mapping(write(tmp_path / "c", made)).mappings["_meta"] == {"owner": 1}
 
 
@@ -201,7 +203,7 @@ def test_what_the_call_names_counts_for_more_than_the_index_before(
 
 
 def test_what_osparse_made_of_an_index_is_not_the_users() -> None:
-    found = {
+    found: dict[str, Any] = {
         "settings": {"index": {"sparse": "true", "blocks": {"write": "true"}, "default_pipeline": "p", "codec": "x",
                                "number_of_replicas": "1", "auto_expand_replicas": "0-1", "refresh_interval": "30s"}},
         "mappings": {"_meta": {"osparse_refresh": "1s"}, "_source": {"enabled": True},

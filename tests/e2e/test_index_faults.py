@@ -14,9 +14,9 @@ from lookup_bundle import TEXTS, make_lookup_bundle
 
 from osparse.contracts.bundle import Bundle
 from osparse.deployer import Cluster, deploy, index_documents, load_rows
+from osparse.deployer.encode.encoders import FEW
 from osparse.deployer.load import bulk, refresh
 from osparse.deployer.load.documents import DocumentRow, Row
-from osparse.deployer.load.encoders import FEW
 
 pytestmark = [pytest.mark.e2e, pytest.mark.network]
 NAME = "faulted"

@@ -12,6 +12,8 @@ from typing import Any
 import saved_worlds
 
 from osparse.contracts.bundle import Bundle
+from osparse.contracts.dataset import Dataset
+from osparse.contracts.model import Model
 from osparse.opensearch_versions import TARGETS
 from osparse.packager import package
 from osparse.packager.checkpoint.saved_settings import Setting
@@ -20,9 +22,9 @@ from osparse.packager.checkpoint.saved_settings_table import SETTINGS
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = {
     "quantization.*", "source.query_weights.from", "source.query_weights.missing*", "source.ignored",
-    "checks.reference.*",
+    "checks.reference.*", "seen.*", "source.alarms", "trimming.*",
 }  # fmt: skip
-"""Fields of a quantised bundle, or of another's checkpoint."""
+"""Fields of a quantised or trimmed bundle, of another's checkpoint, or of a model that a run has written."""
 
 
 def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
@@ -54,6 +56,17 @@ def test_every_field_of_a_checkpoints_manifest_is_documented(tmp_path: Path) -> 
     found = list(leaves(json.loads((made.path / "manifest.json").read_text(encoding="utf-8"))))
     assert "source.ignored" in found and "checks.reference.texts" in found
     assert [name for name in found if not any(_is(name, field) for field in documented())] == []
+
+
+def test_every_field_of_a_trimmed_manifest_is_documented(model: Model, dataset: Dataset, tmp_path: Path) -> None:
+    names = set[str]()
+    (tmp_path / "keep.txt").write_text("배\n", encoding="utf-8")
+    for asked in ("300", f"keep:{tmp_path / 'keep.txt'}"):
+        made = package(model, tmp_path / asked[:4], ["onnx"], dataset=dataset, vocabulary=asked)
+        names |= {name for name in leaves(made.manifest()) if name.startswith("trimming.")}
+    fields = [field for field in documented() if field.startswith("trimming.")]
+    assert [name for name in names if not any(_is(name, field) for field in fields)] == []
+    assert [field for field in fields if not any(_is(name, field) for name in names)] == []
 
 
 def _is(name: str, field: str) -> bool:

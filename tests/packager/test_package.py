@@ -234,7 +234,13 @@ def test_bad_arguments(own: Path, tmp_path: Path, dataset: Any) -> None:
     refused(own, tmp_path, BundleError, "--name", name="../../x")
     refused(own, tmp_path, InputError, "choose from torchscript, onnx", formats=["tflite"])
     refused(own, tmp_path, InputError, r"`target=4\.0` is not a known version; choose from", target="4.0")
-    refused(own, tmp_path, InputError, "`quantize` must be one of int8, got int4", quantize="int4")
+    refused(
+        own,
+        tmp_path,
+        InputError,
+        "`quantize` must be one of fp16, int8, int8-tensor, int8-static, or name parts .* got 'int4'",
+        quantize="int4",
+    )
     refused(own, tmp_path, InputError, r"is for ONNX.*`formats=onnx`", quantize="int8", formats=["torchscript"])
     refused(own, tmp_path, InputError, "leave out `idf`", idf=own / "idf.json")
     refused(own, tmp_path, InputError, "choose from", formats=[])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from osparse.errors import CheckError
 from osparse.formula.head import Head
@@ -13,6 +14,7 @@ from osparse.packager.compare.parity import (
     lone_words,
     make_cases,
     padding_leak,
+    remembering,
     require_parity,
 )
 from osparse.packager.compare.probes import _is_sharp
@@ -108,3 +110,20 @@ def test_a_table_says_what_differed() -> None:
 def test_a_probe_has_no_weight_on_the_edge(head: Head, weights: list[float], sharp: bool) -> None:
     every = np.array(weights, np.float32)
     assert _is_sharp(prune(every, head), every, head) is sharp
+
+
+def test_a_text_is_computed_once() -> None:
+    calls: list[int] = []
+
+    def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        calls.append(len(ids))
+        summed: NDArray[np.float32] = (ids * mask).sum(1, keepdims=True).astype(np.float32)
+        return summed
+
+    remembered = remembering(run)
+    row, padded = np.array([[3, 4]]), np.array([[1, 0]])
+    assert [float(remembered(ids, np.ones_like(ids))[0, 0]) for ids in (row, row, row + 1)] == [7, 7, 9]
+    assert float(remembered(row, padded)[0, 0]) == 3, "padding is another text"
+    both = np.concatenate([row, row])
+    assert remembered(both, np.ones_like(both)).shape == remembered(both, np.ones_like(both)).shape == (2, 1)
+    assert calls == [1, 1, 1, 2, 2]

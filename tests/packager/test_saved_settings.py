@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import saved_worlds as saved
 from sentence_transformers import SparseEncoder
+from sentence_transformers.base.modules import Dense, Normalize
 
 from osparse.encoders.onnx_encoder import OnnxEncoder, open_query_encoder
 from osparse.errors import InputError, ModelError
@@ -76,6 +77,21 @@ def no_tokenizer_config(folder: Path) -> Path:
     return root
 
 
+def bert_tokenizer_of_config(folder: Path) -> Path:
+    """As Korean RoBERTa models are published: transformers goes by config.json where no tokenizer_config.json says it."""
+    root = saved.roberta(folder / "base")
+    words = saved.bert(folder / "words")
+    (root / "tokenizer_config.json").unlink()
+    (root / "tokenizer.json").write_bytes((words / "tokenizer.json").read_bytes())
+    saved.edit(root / "config.json", lambda raw: raw.update(tokenizer_class="BertTokenizer"))
+    return saved.plain(root)
+
+
+def with_module(module: Any) -> Make:
+    """A SPLADE model with a module after its pooling."""
+    return lambda folder: saved.symmetric(base(folder), folder / "model", after=[module])
+
+
 POOLING, TRANSFORMER, MODEL = (
     "1_SpladePooling/config.json", "sentence_bert_config.json", "config_sentence_transformers.json",
 )  # fmt: skip
@@ -117,6 +133,29 @@ OBEYED: dict[str, Make] = {
     "query weights of 0": routed(weights=lambda drawn: drawn * (drawn > 0.5)),
     "routes by task": routed(names=("q", "d"), mappings={("query", None): "q", ("document", "text"): "d"}),
     "routes by modality": routed(names=("query", "text")),
+    "max_active_dims, a prompt and a length": symmetric(
+        model={"max_active_dims": 3, "prompts": {"document": "The "}}, max_seq_length=10
+    ),
+    "max_active_dims, a length, an activation and lower case": edited(
+        symmetric(model={"max_active_dims": 4}, document_length=9, activation="log1p_relu"),
+        TRANSFORMER,
+        do_lower_case=True,
+    ),
+    "lower-cased queries, both lengths": lambda folder: saved.routed(
+        base(folder),
+        folder / "model",
+        queries=saved.bert(folder / "queries", lower=True, strip_accents=False),
+        query_length=6,
+        max_seq_length=11,
+    ),
+    "default route of queries": routed(default="query"),
+    "default prompt of documents, routed": routed(
+        model={"prompts": {"document": "The ", "query": ""}, "default_prompt_name": "document"}
+    ),
+    "Unigram with bytes": lambda folder: saved.symmetric(
+        saved.unigram_of_bytes(folder / "base"), folder / "model", max_seq_length=38
+    ),
+    "plain, RoBERTa whose config.json names BERT's tokenizer": bert_tokenizer_of_config,
     "plain": plain(),
     "plain, lower in tokenizer_config.json": plain(do_lower_case=True),
     "plain, no accents in tokenizer_config.json": plain(strip_accents=True),
@@ -158,6 +197,12 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "unknown key of the transformer": (edited(symmetric(), TRANSFORMER, whitening=True), "'whitening' is not known"),
     "unknown key of the model": (edited(symmetric(), MODEL, scale=2), "'scale' is not known .*`ignore=scale`"),
     "unknown key of the tokenizer": (plain(fold_case=True), "'fold_case' is not known"),
+    "Normalize": (with_module(Normalize()), "document side is Transformer -> SpladePooling -> Normalize"),
+    "Dense": (with_module(Dense(4, 4)), "document side is Transformer -> SpladePooling -> Dense"),
+    "truncate_dim": (edited(symmetric(), MODEL, truncate_dim=8), "truncate_dim is 8, required is null"),
+    "a model for queries": (
+        lambda folder: saved.two_encoders(base(folder), folder / "model"), "the query side is Transformer -> SpladePooling",
+    ),
     "adapter": (edited(symmetric(), "adapter_config.json", r=8), "adapter_config.json cannot be obeyed"),
     "static path": (
         edited(routed(), "query_0_SparseStaticEmbedding/config.json", path="idf.json"), "path is 'idf.json'",

@@ -49,7 +49,7 @@ class EncoderService:
 
 @contextmanager
 def encoder_service(
-    bundle: Path, token: str | None = None, *, slow: Callable[[], None] | None = None, port: int = 0, **options: Any
+    bundle: Path, token: str | None = None, *, slow: Callable[[], object] | None = None, port: int = 0, **options: Any
 ) -> Iterator[EncoderService]:
     """Args: slow: called before each run of the encoder."""
     import uvicorn

@@ -73,6 +73,7 @@ class DocumentCalls(Ingestion, Templates):
     def bulk(self, request: Request) -> Any:
         """An action that is refused is an item of its own; the others are done."""
         lines = [json.loads(line) for line in request.data.splitlines() if line.strip()]
+        _check_upserts(lines)
         self.call_remote_in_batches(self._to_encode(request, lines))
         rows, items, refused_items = iter(lines), list[Any](), list[Any]()
         for action in rows:
@@ -115,11 +116,31 @@ class DocumentCalls(Ingestion, Templates):
         """An update's partial document is merged, and no pipeline sees the result, unless it makes the document."""
         if kind == "delete":
             return source
+        if kind == "update" and "script" in source:
+            return _scripted(place, source)
         if kind == "update" and place.stored:
             return {**place.stored, **source["doc"]}
         if kind == "update" and not source.get("doc_as_upsert"):
             raise document_missing(place.index.name if place.index else "", place.id)
         return self.ingested(place, source["doc"] if kind == "update" else source, named)
+
+
+def _scripted(place: Place, source: dict[str, Any]) -> dict[str, Any]:
+    """What osparse's script writes, past every pipeline, also that of a semantic field."""
+    if source["script"]["source"] != "ctx._source = params.source":
+        raise Refused(400, "script_exception", "compile error")
+    if not place.stored and not source.get("scripted_upsert"):
+        raise document_missing(place.index.name if place.index else "", place.id)
+    stored: dict[str, Any] = source["script"]["params"]["source"]
+    return stored
+
+
+def _check_upserts(rows: list[dict[str, Any]]) -> None:
+    """The whole request is refused."""
+    reason = "upsert requests don't support `if_seq_no` and `if_primary_term`"
+    pairs = zip(rows, rows[1:], strict=False)
+    if any("if_seq_no" in row.get("update", {}) and "upsert" in source for row, source in pairs):
+        raise Refused(400, "action_request_validation_exception", f"Validation Failed: 1: {reason};")
 
 
 def _done(kind: str, index: Index, meta: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from fnmatch import fnmatch
 from typing import Any
@@ -52,7 +53,7 @@ class IndexCalls(DocumentCalls, SearchCalls):
         return found or (404, {})
 
     def simulate(self, request: Request) -> Any:
-        pipeline = self.ingest[request.parts[0]]
+        pipeline = self.ingest[request.parts[0]] if request.parts else request.json["pipeline"]
         docs = []
         for row in request.json["docs"]:
             asked = row.get("_index", "_index")
@@ -143,6 +144,9 @@ class IndexCalls(DocumentCalls, SearchCalls):
             ((kind, body),) = action.items()
             if body["index"] not in self.indices:
                 raise no_such_index(body["index"])
+            if kind == "remove_index":
+                del self.indices[body["index"]]
+                continue
             aliases = self.indices[body["index"]].aliases
             if kind == "remove" and body["alias"] not in aliases:
                 raise Refused(404, "aliases_not_found_exception", f"aliases [{body['alias']}] missing")
@@ -151,6 +155,26 @@ class IndexCalls(DocumentCalls, SearchCalls):
             else:
                 aliases[body["alias"]] = {k: v for k, v in body.items() if k not in ("index", "alias")}
         return {"acknowledged": True}
+
+    def index_block(self, request: Request) -> Any:
+        """The server waits for the writes that it has accepted; here none is ever under way."""
+        for index in self._indices(request.parts[0]):
+            index.change_settings({"index.blocks.write": "true"})
+        return {"acknowledged": True, "shards_acknowledged": True}
+
+    def index_clone(self, request: Request) -> Any:
+        source, target = request.parts
+        (index,) = self._indices(source)
+        if str(index.settings.get("blocks.write", "false")) != "true":
+            reason = f'index {source} must be read-only to resize index. use "index.blocks.write=true"'
+            raise Refused(400, "illegal_state_exception", reason)
+        if target in self.indices:
+            raise Refused(400, "resource_already_exists_exception", f"index [{target}/uuid] already exists")
+        clone = copy.deepcopy(index)
+        clone.name, clone.aliases, clone.uuid = target, {}, f"clone-of-{index.uuid}"
+        clone.change_settings({**(request.json or {}).get("settings", {}), "index.resize.source.uuid": index.uuid})
+        self.indices[target] = clone
+        return {"acknowledged": True, "shards_acknowledged": True, "index": target}
 
     def refresh(self, request: Request) -> Any:
         self._open(request.parts[0])
@@ -168,8 +192,13 @@ class IndexCalls(DocumentCalls, SearchCalls):
             "indices": {
                 i.name: {
                     "uuid": i.uuid,
-                    "shards": {"0": [{"routing": {"primary": True}, "seq_no": {"max_seq_no": i.writes - 1}}]},
+                    "shards": {"0": [{"routing": {"primary": True}, "seq_no": _numbers(i)}]},
                 }
                 for i in self._open(request.parts[0])
             }
         }
+
+
+def _numbers(index: Index) -> dict[str, int]:
+    last = index.writes - 1
+    return {"max_seq_no": last, "local_checkpoint": last, "global_checkpoint": last}

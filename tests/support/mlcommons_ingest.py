@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from mlcommons_chunking import most_tokens, pieces
 from mlcommons_remote import RemoteRuntime
 from mlcommons_search import Index, Refused, no_such_index
@@ -45,6 +46,24 @@ class Ingestion(State):
         for name in (named or settings.get("default_pipeline"), settings.get("final_pipeline")):
             if name and name != "_none":
                 source = self._by_name(name, source, place)
+        return self._semantic(source, place.index) if place.index else source
+
+    def _semantic(self, source: dict[str, Any], index: Index) -> dict[str, Any]:
+        """A semantic field encodes whatever is indexed, with or without a pipeline, and replaces a vector given."""
+        for name, field in index.mappings.get("properties", {}).items():
+            text = source.get(name)
+            if field.get("type") == "semantic" and isinstance(text, str) and text.strip():
+                vector = self._vectors(field["model_id"], [text], "WORD")[0]
+                stated = {
+                    "name": self.models[field["model_id"]]["name"],
+                    "id": field["model_id"],
+                    "type": self.models[field["model_id"]]["algorithm"],
+                }
+                info = {
+                    "model": stated,
+                    "embedding": thinned(vector, field.get("sparse_encoding_config", {})),
+                }
+                source = {**source, f"{name}_semantic_info": info}
         return source
 
     def _by_name(self, name: str, source: dict[str, Any], place: Place) -> dict[str, Any]:
@@ -83,6 +102,12 @@ class Ingestion(State):
                 source = {**source, target: stored[target]}
                 continue
             source = self._encoded(source, text_field, target, body["model_id"], place.form)
+            made = source.get(target)
+            if isinstance(made, list):
+                kept: Any = [{name: thinned(vector, body) for name, vector in piece.items()} for piece in made]
+                source = {**source, target: kept}
+            elif isinstance(made, dict):
+                source = {**source, target: thinned(made, body)}
         return source
 
     def _remote(self, model_id: str) -> bool:
@@ -180,6 +205,15 @@ def _guarded(body: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
     if body["description"] == "part":
         return {**source, "text": part(source["text"])} if isinstance(source.get("text"), str) else source
     return {**source, **{name: join(source[name]) for name in body["params"]["fields"] if name in source}}
+
+
+def thinned(vector: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+    """What ``prune_type`` max_ratio leaves: the weights of at least ``prune_ratio`` of the largest."""
+    if body.get("prune_type") != "max_ratio":
+        return vector
+    largest = max(vector.values(), default=1.0)
+    ratio = np.float32(body["prune_ratio"])
+    return {token: weight for token, weight in vector.items() if np.float32(weight) / np.float32(largest) >= ratio}
 
 
 def _composed(body: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:

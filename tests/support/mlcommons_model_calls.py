@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from typing import Any
@@ -75,7 +76,16 @@ class ModelCalls(RegisterCalls):
         model.pop("description", None)
 
     def model_get(self, request: Request) -> Any:
+        """A chunk is a document too, and answers under its own id."""
         model_id = request.parts[0]
+        if request.method == "GET":
+            shown = request.query.get("return_content", "false")
+            if shown not in ("true", "false"):
+                reason = f"Failed to parse value [{shown}] as only [true] or [false] are allowed."
+                raise Refused(400, "illegal_argument_exception", reason)
+            owner, _, number = model_id.rpartition("_")
+            if number.isdecimal() and str(int(number)) == number and int(number) in self.chunks.get(owner, {}):
+                return self._chunk(owner, int(number), content=shown == "true")
         if model_id not in self.models:
             kind = " to update" if request.method == "PUT" else ""
             reason = f"Failed to find model{kind} with the provided model id: {model_id}"
@@ -96,6 +106,19 @@ class ModelCalls(RegisterCalls):
             del self.models[model_id], self.chunks[model_id]
             return {"_index": ".plugins-ml-model", "_id": model_id, "result": "deleted"}
         return model
+
+    def _chunk(self, model_id: str, number: int, *, content: bool) -> dict[str, Any]:
+        """As measured: the chunks of a model that the server downloaded have its name, the others its group."""
+        model = self.models[model_id]
+        stored = base64.b64encode(self.chunks[model_id][number]).decode()
+        named = "name" if model_id in self.downloaded else "model_group_id"
+        return {
+            named: model[named],
+            "algorithm": model["algorithm"], "model_version": model["model_version"],
+            **({"model_content": stored} if content else {}),
+            "model_format": model["model_format"], "model_id": model_id, "chunk_number": number,
+            "total_chunks": model["total_chunks"], "is_hidden": False,
+        }  # fmt: skip
 
     def model_search(self, request: Request) -> Any:
         chunks = {

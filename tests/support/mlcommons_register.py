@@ -14,6 +14,7 @@ from mlcommons_state import NODE, State
 
 ALGORITHMS = {"SPARSE_ENCODING", "SPARSE_TOKENIZE", "TEXT_EMBEDDING"}
 MAX_CHUNK = 10_000_000
+CHOSEN = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")
 PLAIN = re.compile(r"""[\w\s.,!?():@\-_'/"]*""")
 BAD_WORDS = """can only contain letters, numbers, spaces, and basic punctuation (.,!?():@-_'/");"""
 
@@ -39,8 +40,8 @@ class RegisterCalls(State):
         group_id = body.get("model_group_id") or self._group_named(body["name"])
         if group_id not in self.groups:
             raise Refused(500, "m_l_resource_not_found_exception", "Fail to find model group")
+        model_id = self._id_of(body)
         self.groups[group_id]["latest_version"] += 1
-        model_id = self._new_id()
         self.models[model_id] = {
             "name": body["name"], "model_group_id": group_id, "algorithm": algorithm,
             "model_version": str(self.groups[group_id]["latest_version"]),
@@ -93,10 +94,14 @@ class RegisterCalls(State):
         if hashlib.sha256(data).hexdigest() != body["model_content_hash_value"]:
             task.update(state="FAILED", error="model content changed")
             return
+        try:
+            model_id = self._id_of(body)
+        except Refused as taken:
+            task.update(state="FAILED", error=taken.body()["error"]["reason"])
+            return
         pieces = [data[i : i + MAX_CHUNK] for i in range(0, len(data), MAX_CHUNK)]
         group_id = body.get("model_group_id") or self._group_named(body["name"])
         self.groups[group_id]["latest_version"] += 1
-        model_id = self._new_id()
         self.models[model_id] = {
             "name": body["name"], "model_group_id": group_id, "algorithm": body["function_name"],
             "model_version": str(self.groups[group_id]["latest_version"]), "model_format": body["model_format"],
@@ -105,6 +110,7 @@ class RegisterCalls(State):
             "is_hidden": False,
         }  # fmt: skip
         self.chunks[model_id] = dict(enumerate(pieces))
+        self.downloaded.add(model_id)
         task.update(state="COMPLETED", model_id=model_id)
 
     def _register_remote(self, body: dict[str, Any]) -> Any:
@@ -123,6 +129,23 @@ class RegisterCalls(State):
         }  # fmt: skip
         self.chunks[model_id] = {}
         return {"task_id": self._new_id(), "status": "CREATED", "model_id": model_id}
+
+    def _id_of(self, body: dict[str, Any]) -> str:
+        """The caller's on 3.9, as read in its source: created once, or a conflict. Older servers do not look at it."""
+        chosen = body.get("model_id")
+        if chosen is None or not self.takes_ids:
+            return self._new_id()
+        if not CHOSEN.fullmatch(chosen):
+            reason = (
+                "model id must contain only letters, digits, underscores, and hyphens, and must start with a letter or "
+                "digit"
+            )
+            raise Refused(400, "illegal_argument_exception", reason)
+        if len(chosen.encode()) > 512:
+            raise Refused(400, "illegal_argument_exception", "model id is too long, max length is 512")
+        if chosen in self.models:
+            raise Refused(409, "status_exception", f"model id '{chosen}' already exists")
+        return str(chosen)
 
     def _check_meta(self, body: dict[str, Any], algorithm: str) -> None:
         def refuse(reason: str) -> Refused:

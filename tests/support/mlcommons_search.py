@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import time
 import uuid
@@ -91,11 +92,20 @@ class Index:
 
     def delete(self, document_id: str) -> bool:
         """Whether the document was there; the deletion has a sequence number of its own."""
+        self.check_block()
         self.writes += 1
+        self.seq_nos.pop(document_id, None)
         return self.documents.pop(document_id, None) is not None
+
+    def check_block(self) -> None:
+        """Raises :class:`Refused` while the index refuses writes."""
+        if str(self.settings.get("blocks.write", "false")).lower() == "true":
+            reason = f"index [{self.name}] blocked by: [FORBIDDEN/8/index write (api)];"
+            raise Refused(403, "cluster_block_exception", reason)
 
     def put(self, document_id: str, source: dict[str, Any]) -> int:
         """Store it; returns the version. Raises :class:`Refused` for a feature the field cannot hold."""
+        self.check_block()
         unknown = sorted(source.keys() - self.mappings.get("properties", {}).keys())
         if unknown and self.mappings.get("dynamic") == "strict":
             reason = f"mapping set to strict, dynamic introduction of [{unknown[0]}] within [_doc] is not allowed"
@@ -122,7 +132,8 @@ class Index:
             self._check_options(field, source[field])
         self.documents[document_id] = source
         self.versions[document_id] = self.versions.get(document_id, 0) + 1
-        self.seq_nos[document_id] = self.writes = self.writes + 1
+        self.seq_nos[document_id] = self.writes
+        self.writes += 1
         return self.versions[document_id]
 
     def _check_options(self, field: str, vector: dict[str, float]) -> None:
@@ -198,13 +209,16 @@ def search(index: Index, body: dict[str, Any], tokens: Tokens) -> dict[str, Any]
     """Score every document; ties by id."""
     scores = _scores(index, body.get("query", {"match_all": {}}), tokens)
     ranked = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
-    if body.get("sort") == [{"_seq_no": "desc"}]:
-        ranked.sort(key=lambda pair: -index.seq_nos[pair[0]])
+    if "rescore" in body:
+        ranked = _rescored(index, ranked, body["rescore"], tokens)
+    for order in ("desc", "asc"):
+        if body.get("sort") == [{"_seq_no": order}]:
+            ranked.sort(key=lambda pair: index.seq_nos[pair[0]], reverse=order == "desc")
     total, size = len(ranked), body.get("size", 10)
     chosen = body["_source"] if isinstance(body.get("_source"), dict) else {}
     includes, excludes = chosen.get("includes"), chosen.get("excludes", [])
     hits = [
-        {"_index": index.name, "_id": i, "_score": score,
+        {"_index": index.name, "_id": i, "_score": score, "_seq_no": index.seq_nos[i], "_primary_term": 1,
          "_source": {k: v for k, v in index.documents[i].items()
                      if k not in excludes and (includes is None or k in includes)}}
         for i, score in ranked[body.get("from", 0) : body.get("from", 0) + size]
@@ -214,6 +228,16 @@ def search(index: Index, body: dict[str, Any], tokens: Tokens) -> dict[str, Any]
         "took": 1, "timed_out": False, "_shards": {"total": 1, "successful": 1, "skipped": 0, "failed": 0},
         "hits": {"total": {"value": total, "relation": "eq"}, "max_score": top, "hits": hits},
     }  # fmt: skip
+
+
+def _rescored(
+    index: Index, ranked: list[tuple[str, float]], rescore: dict[str, Any], tokens: Tokens
+) -> list[tuple[str, float]]:
+    """The first hits of the window with the second query's score added, sorted anew; the others stay behind them."""
+    window = rescore["window_size"]
+    more = _scores(index, rescore["query"]["rescore_query"], tokens)
+    first = [(i, float(np.float32(score + more.get(i, 0.0)))) for i, score in ranked[:window]]
+    return [*sorted(first, key=lambda pair: (-pair[1], pair[0])), *ranked[window:]]
 
 
 def merged(answers: list[dict[str, Any]], size: int) -> dict[str, Any]:
@@ -232,6 +256,11 @@ def _scores(index: Index, query: dict[str, Any], tokens: Tokens) -> dict[str, fl
     ((kind, clause),) = query.items()
     if kind in ("match_all", "function_score"):
         return dict.fromkeys(index.documents, 1.0)
+    if kind == "range":
+        limits = clause["_seq_no"]
+        return {i: 1.0 for i in index.documents if limits["gt"] < index.seq_nos[i] <= limits["lte"]}
+    if kind == "exists" and clause == {"field": "_routing"}:
+        return {}
     if kind == "ids":
         return {i: 1.0 for i in clause["values"] if i in index.documents}
     if kind == "term":
@@ -242,7 +271,7 @@ def _scores(index: Index, query: dict[str, Any], tokens: Tokens) -> dict[str, fl
     if kind in ("multi_match", "match"):
         return _words(index, clause)
     if kind == "nested":
-        return _scores(index, clause["query"], tokens)
+        return _nested(index, clause, tokens)
     if kind == "hybrid":
         parts = [_scores(index, one, tokens) for one in clause["queries"]]
         return {i: sum(part.get(i, 0.0) for part in parts) for i in set().union(*parts)}
@@ -252,6 +281,23 @@ def _scores(index: Index, query: dict[str, Any], tokens: Tokens) -> dict[str, fl
     if kind == "bool":
         return _bool(index, clause, tokens)
     raise Refused(400, "parsing_exception", f"unknown query [{kind}]")
+
+
+def _nested(index: Index, clause: dict[str, Any], tokens: Tokens) -> dict[str, float]:
+    """Every object below the path is scored as a document of its own, and the best one counts."""
+    if clause.get("score_mode") != "max":
+        raise Refused(400, "parsing_exception", "only score_mode max is known here")
+    path, parts, owners = clause["path"], dict[str, dict[str, Any]](), dict[str, str]()
+    for i, source in index.documents.items():
+        for number, part in enumerate(source.get(path) or []):
+            owners[f"{i}#{number}"] = i
+            parts[f"{i}#{number}"] = {f"{path}.{name}": value for name, value in part.items()}
+    within = copy.copy(index)
+    within.documents = parts
+    best = dict[str, float]()
+    for part_id, score in _scores(within, clause["query"], tokens).items():
+        best[owners[part_id]] = max(score, best.get(owners[part_id], score))
+    return best
 
 
 def _words(index: Index, clause: dict[str, Any]) -> dict[str, float]:
@@ -307,4 +353,6 @@ def _bool(index: Index, clause: dict[str, Any], tokens: Tokens) -> dict[str, flo
     ids = set(index.documents) if must else set().union(*should) if should else set()
     for found in must:
         ids &= found.keys()
+    if clause.get("minimum_should_match") == 1:
+        ids &= set().union(*should)
     return {i: sum(found.get(i, 0.0) for found in [*should, *must]) for i in ids}

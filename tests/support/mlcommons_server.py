@@ -19,12 +19,13 @@ from mlcommons_http import Fault, Handler, Request
 from mlcommons_index_calls import IndexCalls
 from mlcommons_model_calls import ModelCalls
 from mlcommons_search import Refused
+from mlcommons_segments import SegmentCalls
 from mlcommons_state import DEFAULTS, ML_PLUGINS, NODE
 
 __all__ = ["DEFAULTS", "ML_PLUGINS", "Fault", "MLCommonsServer", "mlcommons_server"]
 
 
-class MLCommonsServer(ModelCalls, ConnectorCalls, IndexCalls):
+class MLCommonsServer(ModelCalls, ConnectorCalls, IndexCalls, SegmentCalls):
     """Start with :func:`mlcommons_server`."""
 
     def answer(self, method: str, path: str, query: dict[str, str], kind: str, data: bytes) -> tuple[int, Any]:
@@ -57,6 +58,9 @@ class MLCommonsServer(ModelCalls, ConnectorCalls, IndexCalls):
         node = {"name": "n1", "os": {"mem": {"used_percent": self.memory_percent}}}
         more = {"jvm": {"mem": {"heap_used_percent": 40}}, "fs": {"total": {"available_in_bytes": 9_000_000_000}}}
         return {"nodes": {NODE: {**node, **more}}}
+
+    def node_processors(self, request: Request) -> Any:
+        return {"nodes": {NODE: {"os": {"allocated_processors": 8}}}}
 
     def node_places(self, request: Request) -> Any:
         data = {"path": {"data": "/var/lib/opensearch"}}
@@ -96,6 +100,9 @@ ROUTES = (
     (r"/_nodes/stats/os", "GET", "node_stats"),
     (r"/_nodes/stats/os,jvm,fs", "GET", "node_stats"),
     (r"/_nodes/os,settings", "GET", "node_places"),
+    (r"/_nodes/os", "GET", "node_processors"),
+    (r"/_plugins/_neural/stats", "GET", "neural_stats"),
+    (r"/_plugins/_neural/warmup/([^/]+)", "POST", "neural_warm_up"),
     (r"/_cluster/settings", "GET PUT", "settings"),
     (r"/_analyze", "POST", "analyze"),
     (rf"{_ML}/model_groups/_register", "POST", "group_register"),
@@ -116,6 +123,7 @@ ROUTES = (
     (rf"{_ML}/connectors/_create", "POST", "connector_create"),
     (rf"{_ML}/connectors/_search", "POST GET", "connector_search"),
     (rf"{_ML}/connectors/([^/]+)", "GET PUT DELETE", "connector"),
+    (r"/_ingest/pipeline/_simulate", "POST", "simulate"),
     (r"/_ingest/pipeline/([^/]+)/_simulate", "POST", "simulate"),
     (r"/_ingest/pipeline/([^/]+)", "GET PUT DELETE", "ingest_pipeline"),
     (r"/_search/pipeline/([^/]+)", "GET PUT DELETE", "search_pipeline"),
@@ -134,6 +142,10 @@ ROUTES = (
     (rf"/{_N}/_alias", "GET", "alias_of_index"),
     (rf"/{_N}/_(open|close)", "POST", "index_close"),
     (rf"/{_N}/_refresh", "POST", "refresh"),
+    (rf"/{_N}/_forcemerge", "POST", "force_merge"),
+    (rf"/{_N}/_segments", "GET", "segments"),
+    (rf"/{_N}/_block/write", "PUT", "index_block"),
+    (rf"/{_N}/_clone/([^/]+)", "POST", "index_clone"),
     (rf"/{_N}/_count", "GET POST", "count"),
     (rf"/{_N}/_stats/store", "GET", "store_stats"),
     (rf"/{_N}/_stats", "GET", "shard_stats"),

@@ -30,6 +30,9 @@ DEFAULTS: dict[str, Any] = {
     ],
     "plugins.ml_commons.connector.private_ip_enabled": "false",
     "plugins.ml_commons.remote_inference.enabled": "true",
+    "plugins.neural_search.stats_enabled": "false",
+    "plugins.neural_search.circuit_breaker.limit": "10%",
+    "plugins.neural_search.sparse.algo_param.index_thread_qty": "1",
 }
 OPEN = {
     "plugins.ml_commons.only_run_on_ml_node": "false",
@@ -51,6 +54,7 @@ class State:
         self.authorization: str | None = None
         self.forbidden = ""
         self.auto_create = True
+        self.takes_ids = False
         self.memory_percent = 50
         self.task_seconds = 0.03
         self.settle_seconds = 0.02
@@ -62,6 +66,7 @@ class State:
         self.groups: dict[str, dict[str, Any]] = {}
         self.models: dict[str, dict[str, Any]] = {}
         self.chunks: dict[str, dict[int, bytes]] = {}
+        self.downloaded: set[str] = set()
         self.tasks: dict[str, dict[str, Any]] = {}
         self.runtimes: dict[str, Runtime | RemoteRuntime] = {}
         self.connectors: dict[str, dict[str, Any]] = {}
@@ -74,6 +79,10 @@ class State:
         self.index_templates: dict[str, dict[str, Any]] = {}
         self.legacy: dict[str, dict[str, Any]] = {}
         self.scrolls: dict[str, tuple[int, int, list[dict[str, Any]]]] = {}
+        self.merged: dict[str, int] = {}
+        self.warmed: list[str] = []
+        self.threads_at_merge: list[str | None] = []
+        self.breaker_full = False
         self.lock = threading.RLock()
         self._later: list[tuple[float, Callable[[], None]]] = []
         self._ids = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,15 @@ import torch
 from sentence_transformers import SparseEncoder
 from sentence_transformers.base.modules import Router, Transformer
 from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding, SpladePooling
-from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers import Tokenizer, models
+from tokenizers.pre_tokenizers import ByteLevel, Metaspace
+from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoConfig,
     AutoModelForMaskedLM,
     AutoTokenizer,
     BertTokenizer,
+    PreTrainedTokenizerFast,
     RobertaTokenizer,
     XLMRobertaTokenizer,
 )
@@ -63,6 +66,21 @@ def xlm_roberta(folder: Path, **tokenizer: Any) -> Path:
     return folder
 
 
+def unigram_of_bytes(folder: Path) -> Path:
+    """The same with a token for each byte, which unknown characters become."""
+    special = ("<s>", "<pad>", "</s>", "<unk>")
+    letters = (("▁", -2.0), ("▁the", -3.0), ("ferry", -3.5), *((letter, -5.0) for letter in LATIN))
+    pieces = [*((t, 0.0) for t in special), *((f"<0x{byte:02X}>", -8.0) for byte in range(256)), *letters]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=3, byte_fallback=True))
+    tokenizer.pre_tokenizer = Metaspace()
+    tokenizer.add_special_tokens(list(special))
+    ends = [("<s>", 0), ("</s>", 2)]
+    tokenizer.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=ends)
+    names = {"cls_token": "<s>", "sep_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+    _save_roberta(folder, "xlm-roberta", PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names))
+    return folder
+
+
 def _save_roberta(folder: Path, kind: str, tokenizer: Any) -> None:
     mlm = _masked_lm(kind, len(tokenizer), 42)
     with torch.no_grad():
@@ -85,10 +103,10 @@ def transformer(base: Path, **settings: Any) -> Any:
 
 def symmetric(
     base: Path, folder: Path, *, activation: str = "relu", pooling: str = "max", model: dict[str, Any] | None = None,
-    **settings: Any,
+    after: Sequence[Any] = (), **settings: Any,
 ) -> Path:  # fmt: skip
     """A SPLADE model, saved; its query weights are an idf.json beside it."""
-    modules: list[Any] = [transformer(base, **settings), SpladePooling(pooling, activation)]  # type: ignore[arg-type]  # a test names a kind by its text
+    modules: list[Any] = [transformer(base, **settings), SpladePooling(pooling, activation), *after]  # type: ignore[arg-type]  # a test names a kind by its text
     SparseEncoder(modules=modules, device="cpu", **(model or {})).save_pretrained(str(folder), create_model_card=False)
     write_idf(folder, modules[0].tokenizer)
     return folder
@@ -97,7 +115,7 @@ def symmetric(
 def routed(
     base: Path, folder: Path, *, queries: Path | None = None, query_length: int | None = None,
     model: dict[str, Any] | None = None, mappings: dict[Any, str] | None = None, names: tuple[str, str] = ("query",
-    "document"), weights: Callable[[torch.Tensor], torch.Tensor] | None = None, **settings: Any,
+    "document"), weights: Callable[[torch.Tensor], torch.Tensor] | None = None, default: str | None = None, **settings: Any,
 ) -> Path:  # fmt: skip
     """An inference-free model, saved: documents by a transformer, queries by a SparseStaticEmbedding."""
     tokenizer = BertTokenizer.from_pretrained(queries or base)
@@ -107,8 +125,16 @@ def routed(
     drawn = torch.rand(len(tokenizer)) + 0.1
     static = SparseStaticEmbedding(tokenizer, weights(drawn) if weights else drawn)
     routes: Any = {names[0]: [static], names[1]: [transformer(base, **settings), SpladePooling("max")]}
-    router = Router(routes, default_route=names[1], route_mappings=mappings)
+    router = Router(routes, default_route=default or names[1], route_mappings=mappings)
     SparseEncoder(modules=[router], device="cpu", **(model or {})).save_pretrained(str(folder), create_model_card=False)
+    return folder
+
+
+def two_encoders(base: Path, folder: Path) -> Path:
+    """A model whose queries have a transformer too."""
+    sides: Any = {side: [transformer(base), SpladePooling("max")] for side in ("query", "document")}
+    router = Router(sides, default_route="document")
+    SparseEncoder(modules=[router], device="cpu").save_pretrained(str(folder), create_model_card=False)
     return folder
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,8 @@ def test_the_python_example_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    inputs = small_run.write_inputs(tmp_path / "inputs")
+    inputs = small_run.write_inputs(tmp_path / "build" / "quickstart" / "tokenizer")
+    shutil.copy(inputs.with_name("idf.json"), tmp_path / "build" / "quickstart" / "idf.json")
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "quickstart.yaml").write_text(inputs.read_text(encoding="utf-8"), encoding="utf-8")
     world.make_dataset(tmp_path / "build" / "quickstart" / "dataset")

@@ -24,7 +24,7 @@ def run(tmp_path: Path) -> Path:
         log.write("step", part=1, stage="ranking", step=step, steps=40, lr=0.1, loss=4.0 / step)
     log.write(
         "validation", part=1, stage="ranking", step=20, ndcg=0.5, directions={"ko->en": 0.4321}, nonzeros=99.0, empty=0.0,
-        posting_max=77,
+        posting_max=0.77,
     )  # fmt: skip
     return tmp_path / "model.run"
 
@@ -34,7 +34,19 @@ def test_the_picture_says_where_the_run_is(run: Path) -> None:
     with sole_process(run):
         monitor(run, once=True, console=console)
     text = console.export_text()
-    for word in ("ranking", "step 20 of 40", "loss", "0.2", "ko->en", "0.432", "99", "left", "77"):
+    for word in (
+        "ranking",
+        "step 20 of 40",
+        "loss",
+        "0.2",
+        "ko->en",
+        "0.432",
+        "99",
+        "left",
+        "longest posting list",
+        "77% of documents",
+        "0.0% of documents",
+    ):
         assert word in text, word
 
 

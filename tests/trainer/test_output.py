@@ -45,7 +45,7 @@ def test_the_card_shows_the_curves(trained: Model, tmp_path: Path) -> None:
     assert (tmp_path / "again.png").read_bytes() == (trained.path / "curves.png").read_bytes()
     pixels = matplotlib.image.imread(trained.path / "curves.png")
     colours = {tuple(pixel) for pixel in np.round(pixels[..., :3], 2).reshape(-1, 3)}
-    assert pixels.shape == (800, 1000, 4) and len(colours) > 20  # curves, not an empty page
+    assert pixels.shape == (1000, 1000, 4) and len(colours) > 20  # curves, not an empty page
     rows[0]["loss"] = 1e9
     draw_curves(rows[:-1], tmp_path / "other.png")
     assert (tmp_path / "other.png").read_bytes() != (tmp_path / "again.png").read_bytes()

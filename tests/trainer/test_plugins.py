@@ -7,12 +7,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 
 from osparse.contracts.dataset import Dataset
 from osparse.errors import ConfigError, InputError
+from osparse.formula.lexicon import Lexicon
 from osparse.io.settings import read_settings
 from osparse.plugins.dotted_paths import load_dotted, source_of
-from osparse.trainer import TrainConfig, train
+from osparse.trainer import TrainConfig, plan, train
+from osparse.trainer.loop.own_parts import check_own_parts, loss_problems
+from osparse.trainer.losses import info_nce
 
 OWN = '''
 import torch
@@ -91,7 +95,8 @@ def test_a_run_with_an_encoder_and_a_loss_of_ones_own(here: Path, yaml: Path, da
     ]
     model = train(yaml, dataset, here / "model", overrides=sets)
     assert "distilbert" in (model.path / "config.json").read_text(encoding="utf-8")
-    assert len(importlib.import_module("own_parts").calls) == 2
+    assert importlib.import_module("own_parts").calls[0] == (3, 4)  # the toy batch
+    assert len(importlib.import_module("own_parts").calls) == 3
     assert train(yaml, dataset, here / "model", overrides=sets).fingerprint == model.fingerprint  # up to date
     (here / "own_parts.py").write_text(OWN + "\n# changed\n", encoding="utf-8")
     with pytest.raises(InputError, match="not made from these inputs"):  # own code is part of what a model is
@@ -106,3 +111,118 @@ def test_a_factory_must_make_a_masked_lm(here: Path, yaml: Path, dataset: Datase
         read_settings(TrainConfig, yaml, ["encoder={factory: 'own_parts:make', start: .}", only])
     with pytest.raises(ConfigError, match="encoder.factory is given"):
         read_settings(TrainConfig, yaml, ["encoder={factory: 'own_parts:make'}"])
+
+
+LOSSES = """
+import torch
+
+
+def no_weight(scores, target, *, temperature, candidates):
+    return scores.mean()
+
+
+def vector(scores, target, *, temperature, candidates, weight):
+    return scores.mean(1)
+
+
+def infinite(scores, target, *, temperature, candidates, weight):
+    return (scores / 0).sum()
+
+
+def detached(scores, target, *, temperature, candidates, weight):
+    return scores.detach().sum()
+
+
+def constant(scores, target, *, temperature, candidates, weight):
+    return (scores * 0).sum()
+
+
+def number(scores, target, *, temperature, candidates, weight):
+    return 1.0
+
+
+def raises(scores, target, *, temperature, candidates, weight):
+    return scores @ scores
+
+
+def sharp(scores, target, temperature=1.0, **others):
+    return torch.nn.functional.cross_entropy(scores / temperature, target)
+
+
+def dataset_sized(scores, target, *, temperature, candidates, weight):
+    if scores.shape[0] != 3:
+        raise KeyError("only the toy batch")
+    return sharp(scores, target)
+
+
+def make(lexicon):
+    return None
+
+
+def narrow(lexicon, config):
+    from transformers import DistilBertConfig, DistilBertForMaskedLM
+    return DistilBertForMaskedLM(DistilBertConfig(vocab_size=5, dim=16, n_layers=1, n_heads=2, hidden_dim=32))
+"""
+
+RANKING = (
+    "stages=[{task: ranking, steps: 1, batch: 3, lr: 1e-3, schedule: constant, warmup: 0, max_length: 16, "
+    "temperature: 1, spans: 1, neighbours: 0, span_weight: 1, loss: 'toy_losses:%s'}]"
+)
+
+
+@pytest.fixture
+def toy(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delitem(sys.modules, "toy_losses", raising=False)
+    (here / "toy_losses.py").write_text(LOSSES, encoding="utf-8")
+    return here
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("no_weight", r"must take \(scores, target, \*, temperature, candidates, weight\), got .*'weight'"),
+        ("vector", r"must return a scalar tensor, got one of shape \(3,\)"),
+        ("infinite", "returned inf .*must be finite"),
+        ("detached", "returned a tensor without a gradient"),
+        ("constant", "has no gradient with respect to the scores"),
+        ("number", "must return a scalar tensor, got float"),
+        ("raises", r"failed on a toy batch .* RuntimeError: .*toy_losses.py, line 30"),
+    ],
+)
+def test_a_loss_is_tried_on_a_toy_batch(toy: Path, yaml: Path, dataset: Dataset, name: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=f"stages.0.loss: toy_losses:{name} {says}"):
+        plan(yaml, dataset, toy / "model", overrides=[RANKING % name])
+    assert not (toy / "model.run").exists()
+
+
+def test_a_sound_loss_passes_and_the_random_state_stays(toy: Path, yaml: Path, dataset: Dataset) -> None:
+    assert plan(yaml, dataset, toy / "model", overrides=[RANKING % "sharp"]).stages
+    assert loss_problems(info_nce, 0.5) == []
+    before = torch.random.get_rng_state()
+    check_own_parts(
+        read_settings(TrainConfig, yaml, ["encoder={factory: 'own_parts:make'}", RANKING % "sharp"]), lexicon(yaml)
+    )
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def lexicon(yaml: Path) -> Lexicon:
+    return Lexicon.open(yaml.parent / "tokenizer.json", yaml.parent / "idf.json")
+
+
+def test_everything_wrong_with_own_code_is_told_at_once(toy: Path, yaml: Path, dataset: Dataset) -> None:
+    with pytest.raises(ConfigError) as caught:
+        plan(yaml, dataset, toy / "model", overrides=["encoder={factory: 'toy_losses:make'}", RANKING % "vector"])
+    assert len(caught.value.problems) == 2
+    assert "encoder.factory: toy_losses:make must take (lexicon, config), got (lexicon)" in str(caught.value)
+    with pytest.raises(ConfigError) as caught:
+        plan(yaml, dataset, toy / "model", overrides=["encoder={factory: 'toy_losses:mke'}", RANKING % "vectr"])
+    assert "has no mke" in str(caught.value) and "has no vectr" in str(caught.value)
+    with pytest.raises(ConfigError, match="toy_losses:narrow gives 5 vocabulary rows, the tokenizer has"):
+        plan(yaml, dataset, toy / "model", overrides=["encoder={factory: 'toy_losses:narrow'}", RANKING % "sharp"])
+
+
+def test_an_error_of_a_step_names_the_function(toy: Path, yaml: Path, dataset: Dataset) -> None:
+    with pytest.raises(ConfigError, match="toy_losses:dataset_sized.*\n.*failed in a training step: KeyError"):
+        train(
+            yaml, dataset, toy / "model", overrides=["encoder={factory: 'own_parts:make'}", RANKING % "dataset_sized"]
+        )

@@ -10,7 +10,6 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -386,10 +385,3 @@ def test_a_dataset_without_positives_is_refused(yaml: Path, dataset: Dataset, tm
     )  # fmt: skip
     with pytest.raises(DatasetError, match="no validation qrels"):
         train(yaml, alone, tmp_path / "model")
-
-
-def test_the_quickstart_configuration_is_valid() -> None:
-    config = read_settings(TrainConfig, Path(__file__).parents[2] / "configs" / "quickstart.yaml")
-    assert config.head.top_k is not None and config.head.top_k <= 250
-    assert str(config.tokenizer) == "build/quickstart/tokenizer"
-    assert np.isfinite(config.sparsity.weight)

@@ -12,13 +12,14 @@ import polars as pl
 
 from osparse.contracts.dataset import Dataset
 from osparse.contracts.model import LEXICAL_TABLE
-from osparse.errors import ConfigError, InputError, ModelError
+from osparse.errors import ConfigError, ModelError
 from osparse.formula.lexicon import Lexicon
 from osparse.io.files import fingerprint, read_json, sha256_file
-from osparse.io.settings import read_settings
 from osparse.masked_lm.weight_files import weight_files
 from osparse.plugins.dotted_paths import source_of
 from osparse.plugins.extras import require
+from osparse.trainer.config.all_problems import AllProblems
+from osparse.trainer.config.read_config import GivenPaths, read_config
 from osparse.trainer.config.run_config import Ranking, TrainConfig
 
 log = logging.getLogger("osparse.trainer.config.inputs")
@@ -75,32 +76,46 @@ class Inputs:
 
 
 def read_inputs(
-    config: TrainConfig | Path | str, dataset: Dataset | Path | str, overrides: Sequence[str] = ()
+    config: TrainConfig | Path | str,
+    dataset: Dataset | Path | str,
+    overrides: Sequence[str] = (),
+    paths: GivenPaths | None = None,
 ) -> Inputs:
-    """Read and check the arguments of :func:`train`, and take the fingerprints. Imports no torch."""
-    if not isinstance(config, TrainConfig):
-        config = read_settings(TrainConfig, Path(config), overrides)
-    elif overrides:
-        raise InputError("`overrides` change a YAML file; pass dataclasses.replace(config, ...) instead")
-    dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
-    lexicon = Lexicon.open(config.tokenizer / "tokenizer.json", config.idf)
-    _refuse_what_knows_validation(config, dataset)
-    idf = idf_provenance(config.idf, dataset.fingerprint, sources_of(dataset))
+    """Read and check the arguments of :func:`train`, and take the fingerprints. Imports no torch.
+
+    Raises the one problem there is, or :class:`ConfigError` with all of them.
+    """
+    with AllProblems(str(config) if isinstance(config, str | Path) else "the configuration") as problems:
+        with problems.collected():
+            config = read_config(config, overrides, paths)
+        with problems.collected():
+            dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
+    if not isinstance(config, TrainConfig) or not isinstance(dataset, Dataset):
+        raise TypeError("problems that were collected are raised at the end of the block")
+    lexicon, idf = None, {}
+    made_from: dict[str, Any] = {"config": _without_places(config), "dataset": dataset.fingerprint}
+    with AllProblems("the inputs") as problems:
+        with problems.collected():
+            lexicon = Lexicon.open(config.tokenizer / "tokenizer.json", config.idf)
+            made_from |= {"tokenizer": sha256_file(config.tokenizer / "tokenizer.json"), "idf": sha256_file(config.idf)}
+        with problems.collected():
+            _refuse_what_knows_validation(config, dataset)
+        with problems.collected():
+            idf = idf_provenance(config.idf, dataset.fingerprint, sources_of(dataset))
+        with problems.collected():
+            made_from["start"] = _start_fingerprint(config)
+        with problems.collected():
+            made_from["teachers"] = _teachers(config)
+        with problems.collected():
+            made_from["own_code"] = _own_code(config)
+        with problems.collected():
+            if config.loop.tensorboard:
+                require("tensorboard", "tensorboard")
     languages = training_languages(dataset)
     not_trained = tuple(sorted(start_languages(config.encoder.start) - {*languages})) if config.encoder.start else ()
-    if config.loop.tensorboard:
-        require("tensorboard", "tensorboard")
-    made_from = {
-        "config": _without_places(config),
-        "dataset": dataset.fingerprint,
-        "tokenizer": sha256_file(config.tokenizer / "tokenizer.json"),
-        "idf": sha256_file(config.idf),
-        "start": _start_fingerprint(config),
-        "teachers": _teachers(config),
-        "own_code": _own_code(config),
-        "recipe": RECIPE,
-    }
-    return Inputs(config, dataset, lexicon, made_from, idf, languages, not_trained)
+    if lexicon is None:
+        raise TypeError("problems that were collected are raised at the end of the block")
+    return Inputs(config, dataset, lexicon, {**made_from, "recipe": RECIPE}, idf, languages, not_trained)
 
 
 def sources_of(dataset: Dataset) -> tuple[str, ...]:
@@ -227,7 +242,13 @@ def _own_code(config: TrainConfig) -> dict[str, str]:
     for number, stage in enumerate(config.stages):
         if isinstance(stage, Ranking):
             named[f"stages.{number}.loss"] = stage.loss
-    return {where: source_of(path, where) for where, path in named.items() if path is not None}
+    sources = {}
+    with AllProblems("functions of your own") as problems:
+        for where, path in named.items():
+            with problems.collected():
+                if path is not None:
+                    sources[where] = source_of(path, where)
+    return sources
 
 
 def _start_fingerprint(config: TrainConfig) -> str | None:

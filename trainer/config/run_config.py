@@ -1,4 +1,4 @@
-"""The schema of a training configuration (YAML). See configs/ for commented examples."""
+"""The schema of a training configuration (YAML). ``osparse configs`` shows commented examples."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class EncoderConfig:
             return ["factory: what it makes has its own sizes and dropout; leave them out"] if given else []
         if not all(sizes):
             return [
-                "layers, hidden, heads, feed_forward: all are required for a new encoder (or start: a checkpoint, "
-                "or factory: a function)"
+                "start, factory or sizes: one is required; give a checkpoint to start from (`start`), a function "
+                "(factory), or layers, hidden, heads and feed_forward of a new BERT"
             ]
         return [f"hidden: {self.hidden} is not a multiple of heads {self.heads}"] if self.hidden % self.heads else []
 

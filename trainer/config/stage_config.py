@@ -116,6 +116,8 @@ class Distillation:
     """S: each teacher min-max normalised per query, the mean times S. None: the raw scores of the one teacher."""
     temperature: float = setting(1.0, low=0, above=True)
     """Of the KL divergence, on both sides."""
+    force_teacher: bool = False
+    """Train on a teacher that ranks near chance too; it is refused otherwise."""
 
     def problems(self) -> list[str]:
         problems = []

@@ -99,8 +99,8 @@ def with_candidates(
     documents, queries = text_maps(dataset)
     rows = pl.concat([dataset.candidates(split) for split in with_some])
     table, named = _table(rows, records, documents, queries)
-    held_back = documents.index.rows(_held_back(dataset, splits)["id"])
-    learnable = named[~np.isin(named, held_back)]
+    held = documents.index.rows(held_back(dataset, splits)["id"])
+    learnable = named[~np.isin(named, held)]
     if len(learnable) < len(named):
         log.warning(
             "%s: %d of %d candidates that are trained with are judged in a held-back split alone and are left out",
@@ -148,7 +148,7 @@ def _part(
     )
 
 
-def _held_back(dataset: Dataset, splits: Sequence[str]) -> pl.DataFrame:
+def held_back(dataset: Dataset, splits: Sequence[str]) -> pl.DataFrame:
     """Ids of the documents that another split judges and none of ``splits`` does."""
     other_splits = [dataset.qrels(split) for split in dataset.splits if split not in splits]
     trained = pl.concat([dataset.qrels(split) for split in splits]).select(pl.col("document_id").alias("id"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from osparse.trainer.data.candidates import with_candidates
 from osparse.trainer.data.padding import SpecialTokens
 from osparse.trainer.data.record_reader import read_records
 from osparse.trainer.data.training_records import TrainingRecords
+from osparse.trainer.loop.own_parts import named_errors
 from osparse.trainer.losses.contrastive import info_nce
 from osparse.trainer.stages.base import Stage
 from osparse.trainer.stages.masked_lm import MaskedLmStage, require_bias, require_mask
@@ -47,17 +48,31 @@ def _uses_candidates(stage: Ranking) -> bool:
     return stage.negatives > 0 or any(teacher.kind == "dataset" for teacher in taught)
 
 
+def make_scorers(
+    config: TrainConfig, dataset: Dataset, records: TrainingRecords, device: torch.device
+) -> dict[Teacher, Scorer]:
+    """The scorer of each teacher of the run; raises as :func:`make_scorer`."""
+    named = [
+        teacher
+        for stage in config.stages
+        if isinstance(stage, Ranking) and stage.distillation
+        for teacher in stage.distillation.teachers
+    ]
+    return {teacher: make_scorer(teacher, dataset, records, device) for teacher in dict.fromkeys(named)}
+
+
 def stage_makers(
     config: TrainConfig,
-    dataset: Dataset,
     encoder: SparseEncoder,
     records: TrainingRecords,
     lexicon: Lexicon,
     special: SpecialTokens,
-    device: torch.device,
+    scorers: Mapping[Teacher, Scorer],
 ) -> StageMakers:
-    """Each stage but the warm start, and what makes it when it is its turn; raises now what it would raise then."""
-    teachers: dict[Teacher, Scorer] = {}
+    """Each stage but the warm start, and what makes it when it is its turn; raises now what it would raise then.
+
+    ``scorers``: those of all teachers, as :func:`make_scorers` makes them.
+    """
     makers: StageMakers = []
     for number, stage in enumerate(config.stages):
         if isinstance(stage, WarmStart):
@@ -75,17 +90,14 @@ def stage_makers(
         if stage.translated_queries and len(records.languages) < 2:
             problem = f"translated_queries: the training records are all in {records.languages[0]!r}; set it to 0"
             raise ConfigError("stages.ranking", [problem])
-        for teacher in stage.distillation.teachers if stage.distillation else ():
-            if teacher not in teachers:
-                teachers[teacher] = make_scorer(teacher, dataset, records, device)
-        scorers = [teachers[teacher] for teacher in stage.distillation.teachers] if stage.distillation else []
-        loss = load_dotted(stage.loss, f"stages.{number}.loss") if stage.loss else info_nce
+        teachers = [scorers[teacher] for teacher in stage.distillation.teachers] if stage.distillation else []
+        loss = named_errors(load_dotted(stage.loss, f"stages.{number}.loss"), stage.loss) if stage.loss else info_nce
         makers.append(
             (
                 stage,
                 partial(
                     RankingStage, encoder, stage, config.sparsity, records, lexicon.idf, special, seed,
-                    teachers=scorers, micro_batch=config.loop.micro_batch, loss=loss,
+                    teachers=teachers, micro_batch=config.loop.micro_batch, loss=loss,
                 ),
             )
         )  # fmt: skip

@@ -1,6 +1,9 @@
 """Whether a finished run gave a useful model: what is wrong with it, and what to change.
 
-Nothing here refuses a model; the alarms are logged, written to its card and to ``metrics["alarms"]`` of osparse.json.
+Nothing here refuses a model; the alarms are logged, written to its card and to ``metrics["alarms"]`` of osparse.json,
+and repeated by ``osparse package``. The limits below were measured on collapsed, dense, untrained and healthy runs
+(docs/training.md has the table): skill was at most .02 without training or after a collapse, and .14 or more otherwise;
+documents had 1 non-zero after a collapse, and 37 or more otherwise; 86 % of the vocabulary without a penalty.
 """
 
 from __future__ import annotations

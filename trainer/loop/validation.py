@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from osparse.contracts.dataset import Dataset
+from osparse.contracts.seen import SeenTexts
 from osparse.encoders.torch_encoder import SparseEncoder, TextEncoder
 from osparse.evaluation.exact_search import InvertedIndex
 from osparse.evaluation.measures import NDCG, JudgedSet, judged_sets, measure
+from osparse.evaluation.trained_on import trained_on
 from osparse.formula.head import Head
 from osparse.formula.lexicon import Lexicon, load_tokenizer
 from osparse.formula.pruning import prune
@@ -40,9 +42,11 @@ class Validation:
 
     def __init__(
         self, dataset: Dataset, tokenizer: Path, lexicon: Lexicon, *, distractors: int, seed: int,
-        nonzeros: int | None = None,
+        nonzeros: int | None = None, seen: SeenTexts | None = None,
     ) -> None:  # fmt: skip
         """``nonzeros``: mean per document that the prune ratio is set for; None leaves the head's.
+
+        ``seen``: what the run learns from, its start and its teachers included; None where nothing is to be told of it.
 
         Raises :class:`DatasetError` if the dataset has no validation judgements.
         """
@@ -52,10 +56,13 @@ class Validation:
         queries = QueryEncoder(load_tokenizer(tokenizer), lexicon)
         self.idf, self.nonzeros = lexicon.idf, nonzeros
         self.chance = round(float(np.mean([_chance(judged, self.corpora) for judged in self.sets])), 4)
+        self.trained_on = None if seen is None else trained_on(dataset.documents, self.sets, seen)
         self.queries = {name: queries.ids(text) for judged in self.sets for name, text in judged.queries.items()}
 
     def measure(self, encoder: SparseEncoder) -> dict[str, Any]:
         """``ndcg`` (mean over directions, what selects) and each direction's, ``chance`` of a random order; index cost.
+
+        A direction with queries or answers that the run learns from has a second figure without them, "not trained on".
 
         ``nonzeros`` per document, ``posting_max`` the share of documents in the longest posting list, ``flops`` the
         expected number of products of a query and a document, sum_j P(q_j > 0) P(d_j > 0) (arXiv 2004.05665), ``empty``
@@ -73,12 +80,15 @@ class Validation:
         counts = np.concatenate([index.non_zeros() for index in indices.values()])
         frequencies = [(index.document_frequencies(), index) for index in indices.values()]
         directions: dict[str, float] = {}
-        for judged in self.sets:
+        affected = self.trained_on.affected if self.trained_on else [frozenset[str]()] * len(self.sets)
+        for judged, learnt in zip(self.sets, affected, strict=True):
             index = indices[judged.document_lang]
             scores = measure(judged.qrels, {name: self._search(index, name, idf) for name in judged.qrels})
             directions[judged.direction] = round(scores.mean(NDCG), 4)
             if judged.no_shared:
                 directions[f"{judged.direction}, no shared word"] = round(scores.subset(judged.no_shared).mean(NDCG), 4)
+            if learnt and (others := frozenset(judged.qrels) - learnt):
+                directions[f"{judged.direction}, not trained on"] = round(scores.subset(others).mean(NDCG), 4)
         main = [value for name, value in directions.items() if "," not in name]
         return {
             "ndcg": round(float(np.mean(main)), 4),

@@ -12,7 +12,9 @@ from transformers.utils import logging as transformers_logging
 
 import osparse
 from osparse.contracts.model import Model, save_model
+from osparse.contracts.seen import SeenTexts
 from osparse.encoders.torch_encoder import SparseEncoder
+from osparse.evaluation.trained_on import TrainedOn
 from osparse.formula.lexicon import Lexicon
 from osparse.io.files import pretty_json
 from osparse.trainer.report.curves import CURVES, draw_curves
@@ -31,11 +33,12 @@ def write_model(
     training: Mapping[str, Any],
     metrics: Mapping[str, Any],
     log: Path,
+    seen: SeenTexts | None = None,
     overwrite: bool,
 ) -> Model:
     """Save weights, tokenizer, IDF table, head and card in one step.
 
-    ``tokenizer`` is a folder, ``idf`` its provenance, ``log`` the run folder.
+    ``tokenizer`` is a folder, ``idf`` its provenance, ``log`` the run folder, ``seen`` what the model learnt from.
     """
     rows = read_log(log)
 
@@ -45,7 +48,7 @@ def write_model(
         encoder.mlm.save_pretrained(folder)
         if encoder.lexical is not None:
             encoder.lexical.write(folder)
-        draw_curves(rows, folder / CURVES)
+        draw_curves(rows, folder / CURVES, written=metrics)
         for name in TOKENIZER_FILES:
             if (tokenizer / name).is_file():
                 shutil.copyfile(tokenizer / name, folder / name)
@@ -64,6 +67,7 @@ def write_model(
         training=training,
         metrics=metrics,
         card=card(output.name, encoder, training, metrics),
+        seen=seen,
         overwrite=overwrite,
     )
 
@@ -85,7 +89,9 @@ def _directions(metrics: Mapping[str, Any]) -> str:
         rows = [f"| {direction} | {value:.3f} |" for direction, value in metrics["directions"].items()]
         return "\n".join(["| direction | nDCG@10 |", "|---|---|", *rows])
     rows = [
-        f"| {direction} | {start[direction]:.3f} | {value:.3f} |" for direction, value in metrics["directions"].items()
+        f"| {direction} | {start[direction]:.3f} | {value:.3f} |"
+        for direction, value in metrics["directions"].items()
+        if direction in start  # a run that an earlier version began has fewer
     ]
     mean = f"| mean | {metrics['start']['ndcg']:.3f} | {metrics['ndcg']:.3f} |"
     return "\n".join(["| direction | nDCG@10 of the start | nDCG@10 |", "|---|---|---|", *rows, mean])
@@ -94,10 +100,21 @@ def _directions(metrics: Mapping[str, Any]) -> str:
 def _alarms(metrics: Mapping[str, Any]) -> str:
     """A section of what is wrong with the outcome; empty if nothing is."""
     alarms = [f"- {alarm['finding']}; {alarm['remedy']}" for alarm in metrics.get("alarms", ())]
+    alarms += learnt_lines(metrics)
     lost = ", ".join(metrics.get("languages_not_trained", ()))
     if lost:
         alarms.append(f"- the start was trained for other languages too, which the training split lacks: {lost}")
     return "\n".join(["", "## Warnings", "", *alarms, ""]) if alarms else ""
+
+
+def learnt_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """What was learnt of the held-back splits, one line for each of which anything was."""
+    counts = {split: TrainedOn.from_json(plain) for split, plain in metrics.get("seen", {}).items()}
+    return [
+        f"- {of_split.text(split)}, so figures on them say little about other queries"
+        for split, of_split in counts.items()
+        if of_split.any
+    ]
 
 
 def card(name: str, encoder: SparseEncoder, training: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
@@ -116,7 +133,7 @@ network, a query is tokenised and looked up in `idf.json`. Serve it with `ospars
 - {config.model_type}, {parameters:,} parameters, {config.num_hidden_layers} layers, width {config.hidden_size},
   vocabulary {config.vocab_size:,}
 - activation {head.activation}, at most {head.max_length} tokens in,
-  at most {head.top_k or "any number of"} non-zeros out
+  {f"at most {head.top_k} non-zeros" if head.top_k else "any number of non-zeros"} out
 - trained for {training["steps"]} steps in {training["seconds"]:.0f} s
 
 ## Validation

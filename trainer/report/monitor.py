@@ -18,9 +18,13 @@ REFRESH_SECONDS = 1.0
 BLOCKS = "▁▂▃▄▅▆▇█"
 WIDTH = 40
 """Characters of a curve."""
-EXTRA = {"posting_max": "longest list", "flops": "FLOPS", "empty": "empty"}
-"""Other numbers of a validation -> their column: share of documents in the longest posting list, products per score,
-share of documents without a weight."""
+EXTRA = {
+    "posting_max": ("longest posting list", "{:.0%} of documents"),
+    "flops": ("FLOPS", "{:.3g}"),
+    "empty": ("empty", "{:.1%} of documents"),
+}
+"""Other numbers of a validation -> their column and its form: share of documents in the longest posting list, products
+per score, share of documents without a weight."""
 
 
 def monitor(run: Path, *, once: bool = False, console: Console | None = None) -> list[dict[str, Any]]:
@@ -111,13 +115,13 @@ def _validations(rows: list[dict[str, Any]]) -> Table:
         return table
     names = list(measured[-1]["directions"])
     extra_names = [name for name in EXTRA if name in measured[-1]]
-    for name in ("stage", "step", "mean", *names, "non-zeros", *(EXTRA[name] for name in extra_names)):
+    for name in ("stage", "step", "mean", *names, "non-zeros", *(EXTRA[name][0] for name in extra_names)):
         table.add_column(name, overflow="fold")
     best = max(row["ndcg"] for row in measured)
     for row in measured:
         values = [f"{row['directions'].get(name, 0.0):.3f}" for name in names]
         style = "bold" if row["ndcg"] == best else ""
-        more = [f"{row[name]:.3g}" if name in row else "" for name in extra_names]
+        more = [EXTRA[name][1].format(row[name]) if name in row else "" for name in extra_names]
         table.add_row(
             row["stage"], str(row["step"]), f"{row['ndcg']:.3f}", *values, f"{row['nonzeros']:.0f}", *more, style=style
         )

@@ -115,6 +115,11 @@ class DatasetTeacher:
                 scores[row, column] = of_query.get(document.id, np.nan)
         return scores
 
+    def list_scores(self, query: str, documents: Sequence[str]) -> Floats:
+        """(n,) scores of documents for a query, both by id; NaN where the dataset has none."""
+        of_query = self.scores_of(query)
+        return np.array([of_query.get(document, np.nan) for document in documents], dtype=np.float32)
+
 
 class Bm25Teacher:
     """BM25 over the student's own tokens (Robertson and Zaragoza 2009, section 3.4; Lucene's IDF), within a language.
@@ -186,6 +191,14 @@ class SparseTeacher:
                 scores[row] = self.idf[tokens] @ matrix[tokens]
         return scores
 
+    def list_scores(self, query: str, documents: Sequence[str]) -> Floats:
+        """(n,) scores of documents for a query, both by id."""
+        weights = np.zeros(len(self.idf), dtype=np.float32)
+        tokens = self.query.ids(self.queries[query])
+        weights[tokens] = self.idf[tokens]
+        vectors = self._vectors.of(documents, self._encode)
+        return np.array([weights[ids] @ values for ids, values in vectors], dtype=np.float32)
+
     def _encode(self, names: list[str]) -> list[tuple[NDArray[np.int64], Floats]]:
         vectors: list[tuple[NDArray[np.int64], Floats]] = [(np.zeros(0, np.int64), np.zeros(0, np.float32))] * len(
             names
@@ -216,6 +229,10 @@ class DenseTeacher:
             if name is not None:
                 scores[row] = documents @ query_vectors[row_of[name]]
         return scores
+
+    def list_scores(self, query: str, documents: Sequence[str]) -> Floats:
+        """(n,) scores of documents for a query, both by id."""
+        return np.asarray(self._embed("document", documents) @ self._embed("query", [query])[0], np.float32)
 
     def _embed(self, kind: str, names: Sequence[str]) -> Floats:
         """(n, H) embeddings, cached in half precision."""

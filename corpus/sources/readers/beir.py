@@ -21,8 +21,8 @@ from osparse.corpus.sources.records import (
 from osparse.errors import DatasetError
 from osparse.evaluation.beir import read_qrels, row_language
 from osparse.io.files import canonical_json
-from osparse.io.ids import id_of, plain_id
 from osparse.io.streams import find, json_rows
+from osparse.rows.ids import id_of, plain_id
 
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 

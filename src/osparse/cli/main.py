@@ -1,12 +1,14 @@
 """The command line: finds a command, runs it, and turns an error into one clear message and an exit code.
 
-A command lives in ``osparse/cli/commands/<name>.py`` as ``command``; it parses, calls one function, echoes.
+A command lives in ``osparse/cli/commands/<name>.py`` as ``command``; it parses, calls one function, echoes. A name that
+Python keeps for itself has ``_`` behind it there (``import_.py``).
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import keyword
 import logging
 import sys
 from typing import Any, NoReturn, TextIO
@@ -20,20 +22,27 @@ from osparse.plugins.extras import extra_of, missing
 COMMANDS = {
     "corpus": "Build and inspect datasets from raw text",
     "idf": "Compute the query weights of a tokenizer on a dataset",
+    "configs": "List the training configurations that osparse has, or show one",
     "train": "Train an inference-free sparse encoder",
     "monitor": "Show a training run's metrics in the terminal",
     "package": "Turn a model into the zips that OpenSearch loads, and check that they give its weights",
+    "import": "Read a model of another tool back from a cluster, and say what it is",
     "verify": "Check a bundle: files, tokenizer, query weights, encoders",
     "node": "Run a real OpenSearch on this machine",
     "serve": "Serve a bundle's encoder over HTTP, for a cluster that calls it",
     "deploy": "Serve a bundle on a cluster under an index name",
+    "encode": "Encode documents into shards, without a cluster",
     "index": "Load documents into a deployed index",
     "search": "Run a query on a deployed index",
     "explain": "Show why a document matches a query, or does not, token by token",
     "evaluate": "Measure deployed indices, models, bundles and run files on judged queries",
+    "tune": "Choose search settings and pruning of a deployed index by judged queries",
+    "loadtest": "Measure search times of a deployed index under load",
+    "workload": "Write a deployed index as a workload of OpenSearch Benchmark",
     "compare": "Compare run files, with significance tests",
     "judge": "Collect documents to judge, and import the judgements",
     "status": "Show the deployments of a cluster and whether they are ready",
+    "optimise": "Merge the segments of a deployed index and warm it up",
     "rollback": "Move an alias back to the index it had before",
     "undeploy": "Delete old indices, models and pipelines of an alias",
     "doctor": "Report what a cluster or this machine lacks",
@@ -52,7 +61,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"osparse.cli.commands.{name}").command
+        module = f"{name}_" if keyword.iskeyword(name) else name
+        command: click.Command = importlib.import_module(f"osparse.cli.commands.{module}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -89,8 +99,8 @@ def cli(ctx: click.Context, as_json: bool, quiet: bool, verbose: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the ``osparse`` script."""
+    options = {"json": False, "quiet": False, "verbose": False, "own_process": arguments is None}
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = {"json": False, "quiet": False, "verbose": False}
     try:
         code = cli.main(arguments, prog_name="osparse", standalone_mode=False, obj=options)
     except (click.exceptions.Abort, KeyboardInterrupt):

@@ -4,6 +4,7 @@
     encoder.torchscript.zip and/or encoder.onnx.zip    model file, tokenizer.json, idf.json, LICENSE at the root
     tokenizer.zip                                      tokenizer.json, idf.json
     probes.jsonl                                       texts with the weights they must get
+    seen.bin                                           hashes of what the model learnt from (osparse.contracts.seen)
 
 The same model gives the same bytes: no dates, paths or machine names are in any of these files.
 """
@@ -17,8 +18,10 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from osparse.contracts.seen import SEEN, SeenFile, SeenTexts
 from osparse.errors import BundleError
 from osparse.formula.head import Head
+from osparse.io import html
 from osparse.io.files import fingerprint, pretty_json, read_json, read_jsonl, sha256_file
 from osparse.io.settings import checked, setting
 
@@ -71,12 +74,27 @@ class Bundle:
     """OpenSearch versions it is proved for."""
     quantization: dict[str, Any] = field(default_factory=dict)
     """``scheme`` (int8) and what it loses against the unquantised encoder; {} for fp32."""
+    trimming: dict[str, Any] = field(default_factory=dict)
+    """Which tokens of the model are left and what that loses on a dataset; {} where it has all of them."""
     tolerance: float = setting(1e-4, low=0)
     """Largest difference of a served document weight from ``probes.jsonl`` that is not a fault."""
     source: dict[str, Any] = field(default_factory=dict)
     """What was packaged: kind of folder, name, architecture, licence, where the query weights are from."""
     fit: dict[str, Any] = field(default_factory=dict)
     """How it suits a corpus and a cluster; ``ceilings`` are what a SEISMIC index should be given."""
+    seen: SeenFile | None = None
+    """The list of texts that the model learnt from; None where that is not known."""
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the files, and what was proved."""
+        facts = {
+            "path": str(self.path), "made from the model": self.model, "vocabulary": self.vocabulary,
+            "OpenSearch": list(self.targets), "quantisation": self.quantization.get("scheme"), "checks": self.checks,
+        }  # fmt: skip
+        files = [
+            (kind, file.name, f"{file.size / 1e6:,.1f} MB", file.model_format) for kind, file in self.files.items()
+        ]
+        return html.described(f"Bundle {self.name}", facts, [html.table(("part", "file", "size", "format"), files)])
 
     @classmethod
     def open(cls, path: Path | str) -> Bundle:
@@ -111,7 +129,10 @@ class Bundle:
 
     def problems(self) -> list[str]:
         """What no manifest may say, for :func:`osparse.io.settings.checked`."""
-        return [] if self.vocabulary >= 1 else [f"vocabulary must be at least 1, got {self.vocabulary}"]
+        problems = [] if self.vocabulary >= 1 else [f"vocabulary must be at least 1, got {self.vocabulary}"]
+        if self.seen is not None and self.seen.name != SEEN:
+            problems.append(f"seen.name must be {SEEN}, got {self.seen.name!r}")
+        return problems
 
     @cached_property
     def fingerprint(self) -> str:
@@ -127,6 +148,19 @@ class Bundle:
     def formats(self) -> list[str]:
         """Names of the encoder formats; the first is the one a server is given."""
         return [key for key in self.files if key != "tokenizer"]
+
+    @property
+    def parts(self) -> dict[str, BundleFile | SeenFile]:
+        """The zips by key, and ``seen`` where it has that: what a cluster may be given to keep."""
+        return {**self.files, **({"seen": self.seen} if self.seen is not None else {})}
+
+    def training_texts(self) -> SeenTexts | None:
+        """The texts that the model learnt from; None where that is not known."""
+        return None if self.seen is None else SeenTexts.open(self.path / self.seen.name, BundleError)
+
+    def part_path(self, key: str) -> Path:
+        """Path of one of :attr:`parts`; raises as :meth:`zip_path`."""
+        return self.path / SEEN if key == "seen" and self.seen is not None else self.zip_path(key)
 
     def zip_path(self, key: str) -> Path:
         """Path of ``torchscript``, ``onnx`` or ``tokenizer``; raises :class:`BundleError` if the bundle lacks it."""
@@ -148,8 +182,9 @@ class Bundle:
         return read
 
     def _check_files(self, raw: Mapping[str, Any]) -> None:
-        expected = {file.name: file.sha256 for file in self.files.values()} | {"probes.jsonl": self.probes_sha256}
-        sizes = {file.name: file.size for file in self.files.values()}
+        files = self.parts.values()
+        expected = {file.name: file.sha256 for file in files} | {"probes.jsonl": self.probes_sha256}
+        sizes = {file.name: file.size for file in files}
         problems = []
         for name, sha256 in expected.items():
             path = self.path / name

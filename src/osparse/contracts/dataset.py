@@ -7,6 +7,7 @@
     qrels.validation.arrow
     qrels.test.arrow
     candidates.train.arrow   query_id, document_id, label, score, origin, scorer     optional, also of other splits
+    seen.bin                 what the teachers that scored candidates learnt from (osparse.contracts.seen)   optional
 
 Qrels say which documents answer a query, and by them a query belongs to a split; documents alone, without queries, are
 a dataset too. Candidates are what else a ranker was
@@ -25,7 +26,9 @@ from typing import Any
 import polars as pl
 
 from osparse.contracts.dataset_checks import NO_QRELS, content_problems, file_problems
+from osparse.contracts.seen import SeenFile, SeenTexts
 from osparse.errors import DatasetError
+from osparse.io import html
 from osparse.io.files import atomic_directory, fingerprint, pretty_json, read_json, sha256_file
 from osparse.io.tables import write_table
 from osparse.plugins.extras import check
@@ -117,6 +120,14 @@ class Dataset:
             )
         return cls(path, manifest)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the rows of each file, and what was kept of each source."""
+        facts = {"path": str(self.path), "fingerprint": self.fingerprint, "splits": list(self.splits)}
+        counts = [(name.removesuffix(".arrow"), rows) for name, rows in self.manifest.counts.items()]
+        sources = [(s.name, s.licence, s.rows_in, s.rows_kept) for s in self.manifest.sources]
+        tables = [html.table(("file", "rows"), counts), html.table(("source", "licence", "rows in", "kept"), sources)]
+        return html.described(f"Dataset {self.path.name}", facts, tables)
+
     @cached_property
     def fingerprint(self) -> str:
         """Names the content: equal rows, equal fingerprint."""
@@ -157,6 +168,14 @@ class Dataset:
                 "query. Build it again from rows with a title, or of queries and their answers (osparse corpus build); "
                 "osparse corpus pairs then cuts pairs to train on out of them"
             )
+
+    def teachers_texts(self) -> SeenTexts | None:
+        """What the teachers that scored the candidates learnt from; None where none is known.
+
+        Raises :class:`DatasetError` if the list is missing or was changed.
+        """
+        note = self.manifest.notes.get("seen")
+        return None if note is None else SeenTexts.read(self.path, SeenFile(**note), DatasetError)
 
     def has_candidates(self, split: str) -> bool:
         return bool(self.manifest.counts.get(f"candidates.{split}.arrow"))
@@ -226,12 +245,14 @@ def save_dataset(
     seed: int,
     candidates: Mapping[str, pl.DataFrame | pl.LazyFrame] | None = None,
     notes: Mapping[str, Any] | None = None,
+    teachers_texts: SeenTexts | None = None,
     overwrite: bool = False,
 ) -> Dataset:
     """Write the directory in one step, its tables checked against each other; lazy tables are streamed.
 
     Args:
         qrels, candidates: split -> rows; a split without rows of a kind has no file of it.
+        teachers_texts: what the teachers that scored the candidates learnt from.
 
     Raises:
         DatasetError: a split that is none of :data:`SPLITS`, duplicate ids, empty texts, a qrel that points nowhere, a
@@ -263,7 +284,10 @@ def save_dataset(
             seed=seed,
             counts=counts,
             sha256={name: sha256_file(folder / name) for name in counts},
-            notes=dict(notes or {}),
+            notes={
+                **{key: value for key, value in (notes or {}).items() if key != "seen"},
+                **({"seen": asdict(teachers_texts.write(folder))} if teachers_texts is not None else {}),
+            },
         )
         (folder / "manifest.json").write_text(pretty_json(asdict(manifest)), encoding="utf-8")
     return Dataset.open(path)

@@ -71,11 +71,14 @@ class Deployment:
     ingest_batch: int = 1
     """Documents that the ingest pipeline hands to the model together."""
     piece_words: int | None = None
-    """Words of one piece of a text; None where ``chunks`` is False."""
+    """Words of one piece of a text; None where ``chunks`` is False, or osparse cuts the texts (mode client)."""
     text_template: str | None = None
     """How the text is made of other fields ("{title}\\n{body}"); None where documents bring it."""
     encoder_url: str | None = None
     """Of the encoder that ML Commons calls; None but in mode remote."""
+    window_weight: float | None = None
+    """Where a text that is longer than the encoder reads is encoded in windows: the weight of those after the first.
+    None where it is cut, or encoded in pieces."""
 
     @property
     def encoder_part(self) -> EncoderPart:

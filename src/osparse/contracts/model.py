@@ -3,6 +3,7 @@
 config.json model.safetensors tokenizer.json tokenizer_config.json   as transformers writes them
 idf.json        {raw token: query weight}, every token
 osparse.json    head (activation, max_length, masked ids, prune), IDF provenance, training, metrics
+seen.bin        hashes of the texts and queries that it, its start and its teachers learnt from (osparse.contracts.seen)
 README.md       model card
 lexical_table.safetensors   where the run made one: what a document's own tokens give it beside the network
 modules.json    the same for sentence-transformers' SparseEncoder, with its three other configuration files; left out
@@ -17,10 +18,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from osparse.contracts.seen import SeenFile, SeenTexts
 from osparse.errors import ModelError
 from osparse.formula.head import ACTIVATIONS, SERVER_MAX_TOKENS, Head
 from osparse.formula.lexicon import Lexicon
+from osparse.io import html
 from osparse.io.files import atomic_directory, fingerprint, pretty_json, read_json, sha256_file
+from osparse.io.settings import checked
 
 SCHEMA_VERSION = 1
 FILES = {
@@ -46,6 +50,8 @@ class Model:
     training: dict[str, Any] = field(default_factory=dict)
     """``fingerprint`` of everything that went in, and the whole configuration."""
     metrics: dict[str, Any] = field(default_factory=dict)
+    seen: SeenFile | None = None
+    """The list of texts that it learnt from; None where that is not known."""
 
     @classmethod
     def open(cls, path: Path | str) -> Model:
@@ -65,7 +71,15 @@ class Model:
                 "model would answer differently"
             )
         head = _read_head(raw.get("head"), path)
-        return cls(path, head, raw.get("idf", {}), raw.get("training", {}), raw.get("metrics", {}))
+        seen = _read_seen(raw.get("seen"), path)
+        return cls(path, head, raw.get("idf", {}), raw.get("training", {}), raw.get("metrics", {}), seen)
+
+    def training_texts(self) -> SeenTexts | None:
+        """The texts that it, its start and its teachers learnt from; None where that is not known.
+
+        Raises :class:`ModelError` if the list is missing or was changed.
+        """
+        return None if self.seen is None else SeenTexts.read(self.path, self.seen, ModelError)
 
     @cached_property
     def lexicon(self) -> Lexicon:
@@ -79,6 +93,34 @@ class Model:
             names.append(LEXICAL_TABLE)
         return fingerprint({"head": asdict(self.head), **{name: sha256_file(self.path / name) for name in names}})
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the head, and the validation by direction beside the start's."""
+        head, metrics = self.head, self.metrics
+        facts = {
+            "path": str(self.path),
+            "head": f"{head.activation}, at most {head.max_length} tokens, top_k {head.top_k}",
+            "validation nDCG@10": metrics.get("ndcg"),
+            "non-zeros per document": metrics.get("nonzeros"),
+            "written": f"step {metrics['step']} of {metrics['stage']}" if "stage" in metrics else None,
+            "warnings": [f"{alarm['finding']}; {alarm['remedy']}" for alarm in metrics.get("alarms", ())],
+        }
+        start = (metrics.get("start") or {}).get("directions", {})
+        rows = [(name, start.get(name, ""), value) for name, value in metrics.get("directions", {}).items()]
+        figures = [html.table(("direction", "start", "nDCG@10"), rows)] if rows else []
+        return html.described(f"Model {self.path.name}", facts, figures)
+
+
+def texts_learnt_by(folder: Path, role: str) -> SeenTexts:
+    """What the model of a folder learnt from; nothing but "role name" under ``unknown`` where that is not known.
+
+    Raises :class:`ModelError` if the list is missing or was changed.
+    """
+    settings = read_json(folder / "osparse.json", ModelError) if (folder / "osparse.json").is_file() else {}
+    seen = _read_seen(settings.get("seen"), folder)
+    if seen is None:
+        return SeenTexts.of((), (), [f"{role} {folder.resolve().name}"])
+    return SeenTexts.read(folder, seen, ModelError)
+
 
 def save_model(
     path: Path,
@@ -90,6 +132,7 @@ def save_model(
     training: Mapping[str, Any],
     metrics: Mapping[str, Any],
     card: str,
+    seen: SeenTexts | None = None,
     overwrite: bool = False,
 ) -> Model:
     """Write a model directory in one step; ``write_weights`` saves the transformers model and tokenizer to a folder."""
@@ -103,6 +146,7 @@ def save_model(
             "idf": {**idf, "version": lexicon.version},
             "training": dict(training),
             "metrics": dict(metrics),
+            **({"seen": asdict(seen.write(folder))} if seen is not None else {}),
         }
         (folder / "osparse.json").write_text(pretty_json(description), encoding="utf-8")
         (folder / "README.md").write_text(card, encoding="utf-8")
@@ -131,6 +175,17 @@ def _write_sentence_transformers(folder: Path, head: Head) -> None:
         "1_SpladePooling/config.json": {"pooling_strategy": "max", "activation_function": activation},
     }.items():
         (folder / name).write_text(pretty_json(content), encoding="utf-8")
+
+
+def _read_seen(raw: Any, path: Path) -> SeenFile | None:
+    if raw is None:
+        return None
+    seen, problems = checked(SeenFile, raw)
+    if seen is None or Path(seen.name).name != seen.name:
+        raise ModelError(
+            f"{path}/osparse.json: seen is not readable: {'; '.join(problems) or seen}; train again with: osparse train"
+        )
+    return seen
 
 
 def _read_head(raw: Any, path: Path) -> Head:

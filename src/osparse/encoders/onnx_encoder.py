@@ -79,10 +79,27 @@ class OnnxEncoder:
         alike: with one thread its weights are the same to the last bit in any company. An int8 encoder has each text
         alone: all that it runs together shares one scale.
         """
+        yield from self.batches_of_ids(self.token_ids(texts)[0], batch_size)
+
+    def token_ids(self, texts: Sequence[str]) -> tuple[list[list[int]], list[bool]]:
+        """The ids of each text, and whether the text was longer than the encoder reads and was cut."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        return [encoding.ids for encoding in encodings], [bool(encoding.overflowing) for encoding in encodings]
+
+    def windows(self, texts: Sequence[str]) -> list[list[list[int]]]:
+        """The ids of the windows of each text, every one with the special tokens; a quarter of a window is shared."""
+        limit = self._limit
+        self._tokenizer.enable_truncation(limit, stride=limit // 4)
+        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        return [[encoding.ids, *(rest.ids for rest in encoding.overflowing)] for encoding in encodings]
+
+    def batches_of_ids(
+        self, rows_of_ids: Sequence[Sequence[int]], batch_size: int = 32
+    ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        """:meth:`batches` of texts that are tokenized already."""
         batch_size = 1 if self._alone else batch_size
-        rows_of_ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
         widths = [self._width(len(ids)) for ids in rows_of_ids]
-        order = sorted(range(len(texts)), key=lambda i: (-len(rows_of_ids[i]), i))
+        order = sorted(range(len(rows_of_ids)), key=lambda i: (-len(rows_of_ids[i]), i))
         for width, alike in groupby(order, key=widths.__getitem__):
             group = list(alike)
             for start in range(0, len(group), batch_size):
@@ -94,8 +111,13 @@ class OnnxEncoder:
         """Ids a text is padded to: a multiple of :data:`STEP`, or what the tokenizer cuts at."""
         if self._alone:
             return length
+        return max(length, min(-(-length // STEP) * STEP, self._limit))
+
+    @property
+    def _limit(self) -> int:
+        """Ids of the longest text."""
         limit: int = (self._tokenizer.truncation or {}).get("max_length", SERVER_MAX_TOKENS)
-        return max(length, min(-(-length // STEP) * STEP, limit))
+        return limit
 
     def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """(B, T), (B, T) -> (B, V); ids past the vocabulary are left out, as the server leaves them out."""

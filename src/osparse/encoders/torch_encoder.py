@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from osparse.contracts.model import Model
@@ -130,9 +131,10 @@ class TextEncoder:
     other within a batch.
     """
 
-    def __init__(self, encoder: SparseEncoder, tokenizer: Path) -> None:
+    def __init__(self, encoder: SparseEncoder, tokenizer: Path | Tokenizer) -> None:
+        """``tokenizer``: a tokenizer.json, or a tokenizer that does not pad."""
         self.encoder = encoder.eval()
-        self._tokenizer = load_tokenizer(tokenizer)
+        self._tokenizer = load_tokenizer(tokenizer) if isinstance(tokenizer, Path) else tokenizer
         self.tokens, _ = vocabulary_of(self._tokenizer)
         self._tokenizer.enable_truncation(encoder.head.max_length)
         self._screens: dict[tuple[int | None, ...], Screen] = {}

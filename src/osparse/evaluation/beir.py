@@ -14,8 +14,8 @@ import polars as pl
 from osparse.algorithms.language import UNDETERMINED, guess_language, settle_guesses
 from osparse.errors import DatasetError
 from osparse.io.files import fingerprint, sha256_file
-from osparse.io.ids import id_of, plain_id
 from osparse.io.streams import decoded, find, json_rows, lines
+from osparse.rows.ids import id_of, plain_id
 
 NO_LANGUAGE = UNDETERMINED
 MAX_SCORE = float(np.finfo(np.float32).max)

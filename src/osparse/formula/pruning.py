@@ -18,3 +18,14 @@ def prune(weights: NDArray[np.float32], head: Head) -> NDArray[np.float32]:
     if head.top_k is not None and np.count_nonzero(kept) > head.top_k:
         kept = np.where(kept >= np.partition(kept, -head.top_k)[-head.top_k], kept, 0)
     return kept.astype(np.float32)
+
+
+def max_ratio(weights: NDArray[np.float32], ratio: float) -> NDArray[np.float32]:
+    """(N,) weights with those below ``ratio`` times the largest as 0; a ratio of 0 keeps all.
+
+    The ``max_ratio`` pruning of neural-search's pipelines, which keeps ``weight / largest >= ratio``.
+    """
+    largest = weights.max(initial=0)
+    if ratio <= 0 or largest <= 0:
+        return weights
+    return np.where(weights / largest >= np.float32(ratio), weights, np.float32(0))

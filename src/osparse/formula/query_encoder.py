@@ -29,5 +29,14 @@ class QueryEncoder:
         """Distinct non-special ids in order of first appearance."""
         return [i for i in dict.fromkeys(self._tokenizer.encode(text).ids) if i not in self._special]
 
+    def cuts(self, text: str) -> bool:
+        """Whether the text is longer than the tokenizer's limit, so that its end is left out."""
+        return bool(self._tokenizer.encode(text).overflowing)
+
     def encode(self, text: str) -> dict[str, float]:
         return {self.lexicon.tokens[i]: float(self.lexicon.idf[i]) for i in self.ids(text)}
+
+    def count_unknown(self, text: str) -> tuple[int, int]:
+        """Tokens of a text, and how many of them have no weight: out of the vocabulary, or of weight 0."""
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return len(ids), sum(i in self._special or not self.lexicon.idf[i] > 0 for i in ids)

@@ -13,7 +13,7 @@ import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -233,3 +233,19 @@ def _move(temporary: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
     if old.exists():
         log.warning("%s is written; what was there before could not be removed from %s", target, old)
+
+
+def output_folder(output: Path | str | None, names: Sequence[str], overwrite: bool) -> Path | None:
+    """The folder that a command writes files of these names into; nothing is made yet.
+
+    Raises :class:`InputError` where it is a file, or holds one of the files of another run and may not be overwritten.
+    """
+    if output is None:
+        return None
+    folder = Path(output)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; `output` must be a folder")
+    existing = [folder / name for name in names if (folder / name).exists()]
+    if existing and not overwrite:
+        raise InputError(f"{existing[0]} exists; pass `overwrite=True` to replace it, or another `output`")
+    return folder

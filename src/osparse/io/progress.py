@@ -23,8 +23,12 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from osparse.io.notebook import Output, in_notebook
+
 PLAIN_SECONDS = 10.0
 """Between two lines where there is no terminal."""
+NOTEBOOK_SECONDS = 0.25
+"""Between two changes of a notebook's output."""
 
 CONSOLE = Console(stderr=True)
 """The one way to the terminal: two would write over each other."""
@@ -75,6 +79,24 @@ class _RichBar(Bar):
         self.done += n
         self.note = self.note if note is None else note
         self._shown.update(self.task, advance=n, note=self.note)
+
+
+class _NotebookBar(Bar):
+    """In the output of the running cell, changed a few times a second."""
+
+    def __init__(self, label: str, total: int | None, unit: str) -> None:
+        super().__init__(label, total, unit)
+        self._output = Output()
+
+    def advance(self, n: int = 1, note: str | None = None) -> None:
+        self.done += n
+        self.note = self.note if note is None else note
+        if time.monotonic() - self._said >= NOTEBOOK_SECONDS:
+            self._said = time.monotonic()
+            self._output.show(self.line(), self.done / self.total if self.total else None)
+
+    def finish(self) -> None:
+        self._output.show(_finished(self), None)
 
 
 class _Amount(ProgressColumn):
@@ -133,13 +155,29 @@ def note(text: str) -> None:
     CONSOLE.print(Text(text), soft_wrap=True)
 
 
+def _heard_in_notebook() -> bool:
+    level = logging.getLogger("osparse").level
+    return level == logging.NOTSET or level <= logging.INFO
+
+
+def _finished(bar: Bar) -> str:
+    return f"{bar.label}: {_amount(bar.done, None, bar.unit)} in {time.monotonic() - bar.started:.1f} s"
+
+
 @contextmanager
 def progress(label: str, total: int | None = None, unit: str = "items") -> Iterator[Bar]:
     """Show one piece of work on standard error while the block runs; silent when logging is (``--quiet``).
 
-    Blocks may be nested and overlap: each has its line.
+    Blocks may be nested and overlap: each has its line. A notebook shows it in the cell's output, unless the logger
+    ``osparse`` was given a level above INFO.
     """
-    if not log.isEnabledFor(logging.INFO):
+    if in_notebook() and _heard_in_notebook():
+        shown = _NotebookBar(label, total, unit)
+        try:
+            yield shown
+        finally:
+            shown.finish()
+    elif not log.isEnabledFor(logging.INFO):
         yield Bar(label, total, unit)
     elif CONSOLE.is_terminal:
         with _DISPLAY.bar(label, total, unit) as bar:
@@ -147,7 +185,7 @@ def progress(label: str, total: int | None = None, unit: str = "items") -> Itera
     else:
         bar = Bar(label, total, unit)
         yield bar
-        log.info("%s: %s in %.1f s", label, _amount(bar.done, None, unit), time.monotonic() - bar.started)
+        log.info("%s", _finished(bar))
 
 
 def track(items: Iterable[T], label: str, total: int | None = None, unit: str = "items") -> Iterator[T]:

@@ -16,7 +16,7 @@ import dataclasses
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
@@ -43,22 +43,36 @@ def setting(
     )
 
 
-def read_settings(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
+def read_settings(
+    kind: type[T], path: Path, overrides: Sequence[str] = (), complete: Callable[[dict[str, Any]], None] | None = None
+) -> T:
     """Read ``path``, apply the overrides in order, check all of it.
 
-    An override is ``key.inner=value`` with a YAML value; an item of a list is named by its position or by its task.
+    An override is ``key.inner=value`` with a YAML value, or ``key.inner=``, which deletes the key; an item of a list is
+    named by its position or by its task. ``complete`` adds, after that, the settings that follow from others.
 
     Raises:
         ConfigError: with every problem found.
+    """
+    raw, problems = read_raw(path, overrides)
+    if complete is not None:
+        complete(raw)
+    made = _make(kind, raw, "", problems)
+    if problems:
+        raise ConfigError(str(path), problems)
+    return typing.cast(T, made)
+
+
+def read_raw(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], list[str]]:
+    """The YAML mapping with the overrides applied, not checked yet, and the problems of reading it.
+
+    Raises :class:`ConfigError` if the file cannot be read as YAML.
     """
     problems: list[str] = []
     raw = _read_yaml(path, problems)
     for override in overrides:
         _override(raw, override, problems)
-    made = _make(kind, raw, "", problems)
-    if problems:
-        raise ConfigError(str(path), problems)
-    return typing.cast(T, made)
+    return raw, problems
 
 
 def checked(kind: type[T], raw: Any) -> tuple[T | None, list[str]]:
@@ -99,7 +113,7 @@ def _read_yaml(path: Path, problems: list[str]) -> dict[str, Any]:
     try:
         raw = yaml.load(read_text(path), _Loader)
     except FileNotFoundError:
-        raise ConfigError(str(path), ["the file does not exist; see configs/ for examples"]) from None
+        raise ConfigError(str(path), ["the file does not exist; osparse configs lists the packaged ones"]) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
         raise ConfigError(str(path), [f"not readable as YAML: {problem}"]) from None
     if not isinstance(raw, dict):
@@ -118,23 +132,45 @@ def _override(raw: dict[str, Any], override: str, problems: list[str]) -> None:
     except yaml.YAMLError:
         problems.append(f"`overrides={override}`: the value is not YAML")
         return
-    *parents, last = name.split(".")
-    place: Any = raw
-    for part in parents:
-        place = _step(place, part)
-    if isinstance(place, list):
-        last, place = _position(place, last), place
-    if isinstance(place, list) and isinstance(last, int):
-        place[last] = value
-    elif isinstance(place, dict):
-        place[last] = value
-    else:
+    if not (_set(raw, name.split("."), value) if text.strip() else _delete(raw, name.split("."))):
         problems.append(f"`overrides={override}`: there is no {name} in the file")
 
 
-def _step(place: Any, part: str) -> Any:
+def _set(raw: dict[str, Any], keys: Sequence[str], value: Any) -> bool:
+    """Set a key, made with its parents where a mapping lacks it; False if a list has no such item."""
+    *parents, last = keys
+    place: Any = raw
+    for part in parents:
+        place = _step(place, part, make=True)
+    key = _key(place, last)
+    if key is not None:
+        place[key] = value
+    return key is not None
+
+
+def _delete(raw: dict[str, Any], keys: Sequence[str]) -> bool:
+    """Delete a key or a list's item; False if it is not in the file."""
+    *parents, last = keys
+    place: Any = raw
+    for part in parents:
+        place = _step(place, part, make=False)
+    key = _key(place, last)
+    if key is None or (isinstance(place, dict) and key not in place):
+        return False
+    del place[key]
+    return True
+
+
+def _key(place: Any, part: str) -> Any:
+    """``part`` as the key of a mapping or the index of a list's item; None if it is neither."""
+    if isinstance(place, list):
+        return _position(place, part)
+    return part if isinstance(place, dict) else None
+
+
+def _step(place: Any, part: str, *, make: bool) -> Any:
     if isinstance(place, dict):
-        return place.setdefault(part, {})
+        return place.setdefault(part, {}) if make else place.get(part)
     if isinstance(place, list):
         position = _position(place, part)
         return place[position] if position is not None else None

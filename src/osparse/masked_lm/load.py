@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 
 from osparse.errors import ModelError
 from osparse.masked_lm.architectures import of_folder
+from osparse.masked_lm.lean_imports import lean_loading
 from osparse.masked_lm.quiet import quiet_transformers
 from osparse.masked_lm.weight_files import weight_files
 
@@ -38,7 +39,10 @@ def load_masked_lm(folder: Path, attention: str) -> Any:
     weights = weight_files(folder)
     of_folder(folder)
     try:
-        with quiet_transformers():  # it prints a table of what is missing; _require_whole names it in an error
+        with (
+            quiet_transformers(),
+            lean_loading(),
+        ):  # it prints a table of what is missing; _require_whole names it in an error
             mlm, loading = AutoModelForMaskedLM.from_pretrained(
                 folder,
                 attn_implementation=attention,

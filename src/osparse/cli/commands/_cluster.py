@@ -116,6 +116,30 @@ def _open(given: _Given) -> Cluster | None:
     )
 
 
+def other_cluster(url: str | None, name: str | None) -> Cluster | None:
+    """A second cluster: with the credentials of a profile and no others; None where neither is given."""
+    if url is None and name is None:
+        return None
+    from osparse.deployer import open_cluster
+    from osparse.deployer.cluster.credentials import Credentials
+    from osparse.deployer.cluster.profiles import Profile, read_profile
+
+    profile = read_profile(name) if name is not None else Profile()
+    address = url or profile.cluster
+    if address is None:
+        raise InputError(f"profile {name} names no cluster; add one to it, or give the address before the # of --from")
+    credentials = profile.credentials or Credentials("none")
+    if profile.aws_region is not None:
+        credentials = Credentials.aws(profile.aws_region, profile.aws_service or "es")
+    return open_cluster(
+        address,
+        credentials=credentials,
+        ca_file=_path(profile.ca_file),
+        client_cert=_path(profile.client_cert),
+        client_key=_path(profile.client_key),
+    )
+
+
 def _credentials(given: _Given, profile: Profile) -> Credentials:
     """The one way in; raises :class:`InputError` where two are given."""
     from osparse.deployer.cluster.credentials import Credentials

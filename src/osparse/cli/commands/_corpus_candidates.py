@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from osparse.cli.commands._common import FOLDER, echo
 from osparse.cli.commands._common import command as make_command
+
+if TYPE_CHECKING:
+    from osparse.corpus import ScoringReport
 
 
 @make_command(
@@ -74,9 +77,10 @@ def mine_command(
     if consistency is not None:
         lines.append(f"  {report.pairs_dropped:,} pairs dropped: answer not among the first {consistency}")
     if teacher is not None:
-        _, scored = score_candidates(made, output, teacher, overwrite=True)
-        result["teacher"] = asdict(scored)
-        lines.append(_scored(scored.teacher, scored.pairs, scored.false_negative_rate))
+        beside = None if retriever == "bm25" else retriever
+        _, scored = score_candidates(made, output, teacher, retriever=beside, overwrite=True)
+        result["teacher"] = scored.to_json()
+        lines.append(_scored(scored))
     echo(result, "\n".join(lines))
 
 
@@ -95,13 +99,13 @@ def score_command(dataset: Path, teacher: Path, name: str | None, output: Path, 
     from osparse.corpus import score_candidates
 
     _, scored = score_candidates(Dataset.open(dataset), output, teacher, name=name, overwrite=overwrite)
-    text = _scored(scored.teacher, scored.pairs, scored.false_negative_rate)
-    echo({"path": str(output), **asdict(scored)}, f"{output}\n{text}")
+    echo({"path": str(output), **scored.to_json()}, f"{output}\n{_scored(scored)}")
 
 
-def _scored(teacher: str, pairs: int, rate: float | None) -> str:
+def _scored(report: ScoringReport) -> str:
+    rate = report.false_negative_rate
     false = "no negatives to judge" if rate is None else f"{rate:.1%} of the negatives score at least as the answer"
-    return f"  {teacher} scored {pairs:,} pairs; {false}"
+    return f"  {report.teacher} scored {report.pairs:,} pairs; {false}\n{report.quality.text()}"
 
 
 COMMANDS = (mine_command, score_command)

@@ -27,6 +27,7 @@ osparse corpus trends data/news --as-of 2026-11-01 --tokenizer data/tokenizer --
 @click.option("--max-boost", default=2.0, show_default=True, help="Largest factor of a token's query weight.")
 @click.option("--split", help="Only documents judged in it, or all; by default those not held back.")
 @click.option("--plot", type=FOLDER, help="A PNG of the strongest trends over time.")
+@click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True, help="Of --plot.")
 def trends_command(
     dataset: Path,
     as_of: datetime,
@@ -37,21 +38,26 @@ def trends_command(
     max_boost: float,
     split: str | None,
     plot: Path | None,
+    theme: str,
 ) -> None:
     """Find terms that became significantly more or less frequent in a DATASET's recent documents."""
     from osparse.contracts.dataset import Dataset
     from osparse.corpus import TrendRules, find_trends
+    from osparse.corpus.terms.trend_plot import nothing_found, telling
 
     rules = TrendRules(as_of=as_of.date(), window=window, fdr=fdr, max_boost=max_boost)
-    report = find_trends(Dataset.open(dataset), output, rules, tokenizer=tokenizer, split=split, plot=plot)
+    report = find_trends(Dataset.open(dataset), output, rules, tokenizer=tokenizer, split=split, plot=plot, look=theme)
     lines = [
         f"{output}: {len(report.rising)} rising and {len(report.falling)} falling of {report.terms_tested:,} "
         f"terms; {report.recent_documents:,} recent documents against {report.before_documents:,}, "
         f"{report.undated_documents:,} without a date up to {rules.as_of}"
     ]
-    for what, found in (("rising", report.rising), ("falling", report.falling)):
+    for what, word, trends in (("rising", "rose", report.rising), ("falling", "fell", report.falling)):
+        if not trends:
+            lines.append("  " + " ".join(nothing_found(word, report, rules).split()))
         lines += [
-            f"  {what:<8} {t.term:<30} {t.before_share:7.2%} -> {t.recent_share:7.2%}  q {t.q:.2g}" for t in found[:10]
+            f"  {what:<8} {t.term:<30} {t.before_share:7.2%} -> {t.recent_share:7.2%}  q {t.q:.2g}"
+            for t in telling(trends)[:10]
         ]
     echo({"path": str(output), **asdict(report)}, "\n".join(lines))
 

@@ -40,6 +40,15 @@ class _Template(_TextType):
 LOCATION = _Location()
 
 
+def window_weight_of(long_texts: str | None, window_weight: float | None) -> float | None:
+    """What --long-texts and --window-weight ask for; raises :class:`click.UsageError` where they contradict."""
+    from osparse.encoders.windows import LATER_WEIGHT
+
+    if window_weight is not None and long_texts != "windows":
+        raise click.UsageError("--window-weight goes with --long-texts windows; give that too")
+    return (window_weight or LATER_WEIGHT) if long_texts == "windows" else None
+
+
 def text_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds --text-field, several times, and --template."""
     helps = {

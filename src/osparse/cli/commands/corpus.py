@@ -39,6 +39,7 @@ for part in (*_corpus_candidates.COMMANDS, *_corpus_words.COMMANDS, *_corpus_pai
 osparse corpus build --source jsonl examples/sample_corpus.jsonl --output data/sample
 osparse corpus build --source csv --option columns=query=question,pos=answer faq.csv --output data/faq
 osparse corpus build --source csv --option 'template={name}\\n{description}' products.csv --output data/products
+osparse corpus build --source csv new_faq.csv --split-like data/faq --output data/new-faq
 osparse corpus build --source beir scifact/ --output data/scifact
 osparse corpus build --source wikipedia kowiki-latest-pages-articles-multistream.xml.bz2 --output data/kowiki
 osparse corpus build --source squad=KorQuAD_v1.0_train.json --source gooaq=gooaq.jsonl --output data/qa""",
@@ -57,6 +58,9 @@ osparse corpus build --source squad=KorQuAD_v1.0_train.json --source gooaq=gooaq
     "--lang", default="", metavar="TAG", help="Language of every text, as ko; else the rows' own, or detected."
 )
 @click.option("--seed", default=0, show_default=True, help="Changes which groups go to which split.")
+@click.option(
+    "--split-like", type=FOLDER, metavar="DATASET", help="Hold back what this DATASET holds back, by group and text."
+)
 @click.option("--strict", is_flag=True, help="Refuse judgements of a missing or empty text; else they are dropped.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --output; fetches Debian's lists again.")
 def build(
@@ -66,6 +70,7 @@ def build(
     options: tuple[str, ...],
     lang: str,
     seed: int,
+    split_like: Path | None,
     strict: bool,
     overwrite: bool,
 ) -> None:
@@ -97,10 +102,12 @@ def build(
     modu         Modu corpus JSON files or folders; min_characters=100
     debian       this machine's apt sources (no PATH, no root), or a folder of lists
                  english=true adds the descriptions without Korean
-    mallard      help pages by language, such as /usr/share/help; langs=en,ko
+    mallard      help pages by language, such as /usr/share/help; langs=en,ko chooses
+                 languages; source_lang=en is that of the folder C
     \b
-    Translations (langs=en,ko chooses languages):
-    gettext      .po and .mo catalogues, or folders such as /usr/share/locale
+    Translations (langs=en,ko chooses languages; min_characters=2 letters of a text):
+    gettext      .po and .mo catalogues, or folders such as /usr/share/locale;
+                 source_lang=en is that of the messages
     tmx          translation memories
     xliff        XLIFF 1.2 and 2.x
 
@@ -109,7 +116,7 @@ def build(
     from osparse.corpus import build_from
 
     inputs = _inputs(source, paths, options, lang)
-    dataset = build_from(inputs, output, seed=seed, overwrite=overwrite, strict=strict)
+    dataset = build_from(inputs, output, seed=seed, split_like=split_like, overwrite=overwrite, strict=strict)
     manifest = dataset.manifest
     result = {"path": str(output), "fingerprint": dataset.fingerprint, "counts": manifest.counts, **_sources(manifest)}
     echo(result, lambda: _build_text(output, manifest))
@@ -144,9 +151,17 @@ def _parted(text: str, flag: str, form: str) -> tuple[str, str]:
     examples="osparse corpus stats data/deb-koen --json\nosparse corpus stats data/deb-koen --plots data/plots",
 )
 @click.argument("dataset", type=FOLDER)
-@click.option("--plots", type=FOLDER, help="A folder for pictures (PNG) of lengths, languages, dates and filters.")
-def stats(dataset: Path, plots: Path | None) -> None:
-    """Show a DATASET's counts, lengths, languages and dates, and check that its splits are apart (else exit 3)."""
+@click.option(
+    "--plots", type=FOLDER, help="A folder for pictures (PNG): lengths, languages, dates, filters, negatives, scores."
+)
+@click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True, help="Of --plots.")
+def stats(dataset: Path, plots: Path | None, theme: str) -> None:
+    """Show a DATASET's counts, lengths, languages, dates and candidates, and check its splits (shared groups: exit 3).
+
+    Candidates are hard negatives and teachers' scores: negatives per query, origins, scorers, their scores of relevant
+    documents and of the others, and examples.
+    """
+    from osparse.cli.commands._corpus_stats import stats_text
     from osparse.contracts.dataset import Dataset
     from osparse.corpus import dataset_stats
 
@@ -155,14 +170,14 @@ def stats(dataset: Path, plots: Path | None) -> None:
     if plots is not None:
         from osparse.corpus.builder.plots import draw
 
-        for path in draw(opened, plots):
+        for path in draw(opened, plots, look=theme):
             log.info("wrote %s", path)
     if not statistics.shared_groups:
-        echo(asdict(statistics), lambda: _stats_text(statistics.splits, statistics.overlap))
+        echo(asdict(statistics), lambda: stats_text(statistics))
         return
     message = f"{dataset}: {statistics.shared_groups} groups are in more than one split; rebuild the dataset"
     failed = {"error": message, "exit_code": CheckError.exit_code}
-    echo({**asdict(statistics), **failed}, lambda: _stats_text(statistics.splits, statistics.overlap))
+    echo({**asdict(statistics), **failed}, lambda: stats_text(statistics))
     click.echo(f"osparse: {message}", err=True)  # not raised: the command line would print a second JSON result
     click.get_current_context().exit(CheckError.exit_code)
 
@@ -175,7 +190,9 @@ def stats(dataset: Path, plots: Path | None) -> None:
 )
 @click.argument("dataset", type=FOLDER)
 @click.option("--output", required=True, type=FOLDER, help="The Hugging Face tokenizer folder to write.")
-@click.option("--vocab-size", default=16_000, show_default=True, help="Number of tokens, at most 32,768.")
+@click.option(
+    "--vocab-size", default=16_000, show_default=True, help="Number of tokens; a sparse_vector field takes 32,768."
+)
 @click.option(
     "--kind",
     type=click.Choice(["wordpiece", "unigram", "bpe"]),
@@ -203,18 +220,25 @@ def tokenizer(
     report = train_tokenizer(
         opened, output, vocab_size=vocab_size, split=split, lowercase=lowercase, kind=kind, overwrite=overwrite
     )
-    lines = [f"{output}: {report.vocabulary:,} tokens"] + [
+    fewer = f", fewer than the {vocab_size:,} asked for: its texts hold no more pieces"
+    lines = [f"{output}: {report.vocabulary:,} tokens{fewer if report.vocabulary < vocab_size else ''}"] + [
         f"  {where}: {report.unknown_share[where]:.3%} unknown, {report.pieces_per_word[where]:.2f} pieces per word"
         for where in report.unknown_share
     ]
-    echo({**asdict(report), "path": str(output)}, "\n".join(lines))
+    echo({**asdict(report), "path": str(output), "asked": vocab_size}, "\n".join(lines))
 
 
 def _sources(manifest: Any) -> dict[str, Any]:
     removed = manifest.notes.get("judgements_removed", {})
+    conflicts = manifest.notes.get("split_conflicts", {})
     ignored = manifest.notes.get("ignored_columns", {})
     sources = [asdict(source) for source in manifest.sources]
-    return {"sources": sources, "judgements_removed": removed, **({"ignored_columns": ignored} if ignored else {})}
+    return {
+        "sources": sources,
+        "judgements_removed": removed,
+        **({"ignored_columns": ignored} if ignored else {}),
+        **({"split_conflicts": conflicts} if conflicts else {}),
+    }
 
 
 def _build_text(output: Path, manifest: Any) -> str:
@@ -226,21 +250,7 @@ def _build_text(output: Path, manifest: Any) -> str:
         lines.append(f"  columns of {name} that were not read: {', '.join(columns)}")
     removed = manifest.notes.get("judgements_removed", {})
     lines += [f"  judgements removed {rows:,}: {reason}" for reason, rows in removed.items()]
+    conflicts = manifest.notes.get("split_conflicts", {})
+    lines += [f"  split conflicts {rows:,}: {reason}" for reason, rows in conflicts.items()]
     lines += [f"  {name.removesuffix('.arrow'):<17} {rows:>9,}" for name, rows in manifest.counts.items()]
-    return "\n".join(lines)
-
-
-def _stats_text(splits: dict[str, dict[str, Any]], overlap: dict[str, dict[str, int]]) -> str:
-    lines = [f"{'split':<11} {'what':<10} {'lang':<5} {'rows':>9} {'mean':>8} {'p50':>6} {'p99':>6}  (characters)"]
-    for split, part in splits.items():
-        for what in ("documents", "queries"):
-            lines += [
-                f"{split:<11} {what:<10} {lang:<5} {n['rows']:>9,} {n['mean']:>8} {n['p50']:>6.0f} {n['p99']:>6.0f}"
-                for lang, n in part[what].items()
-            ]
-        judged = ", ".join(f"{rows:,} {origin}" for origin, rows in part["judgements"].items()) or "none"
-        dates = f", dated {part['dates'][0]} to {part['dates'][1]}" if part["dates"][0] else ""
-        lines.append(f"{split:<11} {part['groups']:,} groups, judgements: {judged}{dates}")
-    for pair, shared in overlap.items():
-        lines.append(f"shared by {pair}: {', '.join(f'{n} {kind}' for kind, n in shared.items())}".replace("_", " "))
     return "\n".join(lines)

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from osparse.cli.commands._cluster import cluster_options, with_own_flags
+from osparse.cli.commands._cluster import cluster_options, other_cluster, with_own_flags
 from osparse.cli.commands._common import FOLDER, command, echo
-from osparse.cli.commands._rows import text_options
+from osparse.cli.commands._rows import text_options, window_weight_of
 from osparse.errors import InputError
 
 if TYPE_CHECKING:
-    from osparse.deployer import Cluster, DeployResult
+    from osparse.deployer import Adoption, Cluster, DeployResult, Gate
 
 EXAMPLES = """
 osparse deploy build/bundle --cluster http://localhost:9210 --index products
 osparse deploy build/bundle --cluster https://search.example:9200 --ca-file ca.pem --index products --plan
 osparse deploy build/bundle2 --cluster http://localhost:9210 --index products --gate build/dataset
 osparse deploy build/bundle --cluster http://localhost:9210 --index products --mode remote --encoder-url http://encoder:8765
+osparse deploy build/bundle --cluster http://localhost:9210 --index products --from products-v7 --text-field name
 """
 
 
@@ -48,10 +49,20 @@ osparse deploy build/bundle --cluster http://localhost:9210 --index products --m
     metavar="URL",
     help="Mode remote: address of osparse serve, as the cluster's nodes see it (http://encoder:8765).",
 )
+@click.option("--from", "source", metavar="INDEX", help="Take this index over: an index, an alias, or URL#INDEX.")
+@click.option("--from-profile", metavar="NAME", help="Profile with the credentials of the cluster of --from.")
+@click.option("--changed-field", metavar="FIELD",
+              help="Find what is written meanwhile by this date field.  [default: sequence numbers]")  # fmt: skip
+@click.option("--replace-index", is_flag=True,
+              help="--from is the index --index itself: clone it and put the alias in its place.")  # fmt: skip
 @click.option("--stage", is_flag=True, help="Beside another bundle: make the new index, copy nothing, do not switch.")
 @click.option(
     "--no-copy", "copy", flag_value=False, default=True, help="Beside another bundle: the new index was loaded already."
 )
+@click.option("--encode", type=click.Choice(["auto", "here", "cluster"]), default="auto", show_default=True,
+              help="Who encodes the copied documents: this machine, or the cluster (not in mode client).")  # fmt: skip
+@click.option("--encoded", metavar="SHARDS",
+              help="Folder or URL of shards of BUNDLE: a copied text that they have is not encoded.")  # fmt: skip
 @click.option("--gate", "gate_dataset", type=FOLDER, metavar="DATASET",
               help="Switch only if nDCG@10 on its judged queries is not below that of the old index.")  # fmt: skip
 @click.option(
@@ -59,11 +70,20 @@ osparse deploy build/bundle --cluster http://localhost:9210 --index products --m
 )
 @click.option("--gate-margin", type=click.FloatRange(0, 1), default=0.005, show_default=True,
               help="Largest drop of nDCG@10 that passes the gate.")  # fmt: skip
+@click.option("--gate-query", type=FOLDER, metavar="FILE",
+              help="Query of --from to compare with, with {{text}}.  [default: multi_match]")  # fmt: skip
 @click.option("--carry-aliases", is_flag=True, help="Beside another bundle: move the old index's other aliases along.")
 @click.option("--field", type=click.Choice(["rank_features", "sparse_vector", "semantic"]),
               help="Field type: exact, SEISMIC, or self-encoding.  [default: rank_features]")  # fmt: skip
-@click.option("--chunk-text/--no-chunk-text", default=None,
-              help="Encode long texts in pieces; the best piece counts (ml-commons).")  # fmt: skip
+@click.option("--seismic-threshold", type=click.IntRange(1), metavar="N",
+              help="With --field sparse_vector: segments of N documents and more are searched approximately.  "
+              "[default: 1,000,000, or that of the index before]")  # fmt: skip
+@click.option("--long-texts", type=click.Choice(["cut", "windows", "nested"]),
+              help="A text longer than the encoder reads: its beginning; one vector of all its windows (client); or "
+              "pieces, of which the best counts.  [default: cut]")  # fmt: skip
+@click.option("--window-weight", type=click.FloatRange(0, 1, min_open=True), metavar="W",
+              help="Of the windows after the first.  [default: 0.5]")  # fmt: skip
+@click.option("--chunk-text/--no-chunk-text", default=None, help="The same as --long-texts nested, or not.")
 @click.option("--two-phase/--no-two-phase", default=None,
               help="Score text queries in two phases (ml-commons; big indices).")  # fmt: skip
 @click.option(
@@ -96,6 +116,11 @@ def deploy_command(
     gate_dataset: Path | None,
     gate_split: str,
     gate_margin: float,
+    gate_query: Path | None,
+    source: str | None,
+    from_profile: str | None,
+    changed_field: str | None,
+    replace_index: bool,
     **options: Any,
 ) -> None:
     """Serve BUNDLE on a cluster under an index name.
@@ -103,7 +128,8 @@ def deploy_command(
     Running it again changes nothing; after an interruption it finishes the work. Where another bundle
     serves under the name, the new index is made beside it, its documents are copied and encoded again, a gate is
     passed, and the name moves at once; osparse rollback moves it back. Options from --field to --template that are
-    not given stay as they are in the index that serves. Exit code 3: the gate did not hold, and the
+    not given stay as they are in the index that serves. With --from, an index that osparse did not make is
+    taken over in the same way, while programs write to it and read it. Exit code 3: the gate did not hold, and the
     name stays where it was.
     """
     from osparse.contracts.bundle import Bundle
@@ -112,27 +138,61 @@ def deploy_command(
     if options["stage"] and (not copy or gate_dataset is not None or options["carry_aliases"]):
         raise InputError("--stage stops before documents and gate; leave out --no-copy, --gate and --carry-aliases")
     given = click.get_current_context().get_parameter_source
-    flags = {"gate_split": "--gate-split", "gate_margin": "--gate-margin"}
+    flags = {"gate_split": "--gate-split", "gate_margin": "--gate-margin", "gate_query": "--gate-query"}
     idle = [flag for name, flag in flags.items() if given(name) == ParameterSource.COMMANDLINE]
     if gate_dataset is None and idle:
         raise InputError(f"{' and '.join(idle)} {'go' if len(idle) > 1 else 'goes'} with --gate DATASET; give that too")
+    adoption = _adoption(source, from_profile, changed_field, replace_index, gate_query)
     chosen = ("field", "chunk_text", "two_phase", "hybrid", "prune_ratio", "skip_existing", "ingest_batch",
-              "text_template", "shards", "replicas", "refresh_interval")  # fmt: skip
+              "text_template", "shards", "replicas", "refresh_interval", "seismic_threshold")  # fmt: skip
     options["text_template"] = _template(options.pop("text_field"), options.pop("template"))
     named = {name: value for name in chosen if (value := options.pop(name)) is not None}
-    choices = {**named, **_unpruned(options.pop("no_prune"), named)}
+    long_texts = _long_texts(options.pop("long_texts"), options.pop("window_weight"), named)
+    choices = {**named, **_unpruned(options.pop("no_prune"), named), **long_texts}
     opened = Bundle.open(bundle)
     if gate_dataset is not None:
-        from osparse.retrieval import gate
-
-        options["gate"] = gate(cluster, gate_dataset, split=gate_split, margin=gate_margin)
+        options["gate"] = _gate(cluster, adoption, gate_dataset, gate_query, split=gate_split, margin=gate_margin)
     models = ModelOptions(options.pop("allow_settings"), options.pop("via_url"), options.pop("encoder_url"))
-    moving = {name: options.pop(name) for name in ("stage", "gate", "carry_aliases") if name in options}
+    moving = {
+        name: options.pop(name) for name in ("stage", "gate", "carry_aliases", "encode", "encoded") if name in options
+    }
     upgrade = Upgrade(copy=copy, **moving)
-    result = deploy(opened, cluster, index, serving=choices, models=models, upgrade=upgrade, **options)
+    result = deploy(
+        opened, cluster, index, serving=choices, models=models, upgrade=upgrade, adoption=adoption, **options
+    )
     if result.applied:
         _write(result, snippets_file, saved_objects)
     echo(result.to_json(), lambda: with_own_flags(result))
+
+
+def _adoption(
+    source: str | None, profile: str | None, changed_field: str | None, replace_index: bool, gate_query: Path | None
+) -> Adoption | None:
+    """What --from and the options that go with it ask for; None without it."""
+    from osparse.deployer import Adoption
+
+    flags = {"--from-profile": profile, "--changed-field": changed_field, "--replace-index": replace_index,
+             "--gate-query": gate_query}  # fmt: skip
+    if source is None:
+        if idle := [flag for flag, value in flags.items() if value]:
+            raise InputError(
+                f"{' and '.join(idle)} {'go' if len(idle) > 1 else 'goes'} with --from INDEX; give that too"
+            )
+        return None
+    url, _, name = source.rpartition("#")
+    return Adoption(name, other_cluster(url or None, profile), changed_field, replace_index)
+
+
+def _gate(
+    cluster: Cluster, adoption: Adoption | None, dataset: Path, query: Path | None, *, split: str, margin: float
+) -> Gate:
+    from osparse.retrieval import adoption_gate, gate
+
+    if adoption is None:
+        return gate(cluster, dataset, split=split, margin=margin)
+    return adoption_gate(
+        cluster, dataset, adoption.source, source_cluster=adoption.cluster, query=query, split=split, margin=margin
+    )
 
 
 def _template(fields: tuple[str, ...], template: str | None) -> str | None:
@@ -141,6 +201,15 @@ def _template(fields: tuple[str, ...], template: str | None) -> str | None:
 
     made = TextTemplate.of_fields(fields) if len(fields) == 1 and template is None else template_of(fields, template)
     return None if made is None else str(made)
+
+
+def _long_texts(asked: str | None, window_weight: float | None, named: dict[str, Any]) -> dict[str, Any]:
+    weight = window_weight_of(asked, window_weight)
+    if asked is None:
+        return {"window_weight": None} if named.get("chunk_text") else {}
+    if "chunk_text" in named:
+        raise InputError("--chunk-text and --long-texts are two names of one option; leave --chunk-text out")
+    return {"window_weight": weight, "chunk_text": asked == "nested"}
 
 
 def _unpruned(no_prune: bool, named: dict[str, Any]) -> dict[str, None]:

@@ -9,10 +9,12 @@ import click
 
 from osparse.cli.commands._cluster import cluster_options
 from osparse.cli.commands._common import FOLDER, command, echo
+from osparse.cli.commands._feedback import feedback_option
 from osparse.cli.commands._measures import MeasuresCommand, measures_option
 
 if TYPE_CHECKING:
     from osparse.deployer import Cluster
+    from osparse.retrieval.serving.settings import Feedback
 
 EXAMPLES = """
 osparse evaluate --dataset build/dataset --cluster http://localhost:9210 --index products --baseline bm25
@@ -29,6 +31,7 @@ osparse evaluate --dataset beir/scifact --cluster http://localhost:9210 --index 
 @click.option("--strict", is_flag=True, help="Refuse judgements of a missing or empty text; else they are left out.")
 @cluster_options(required=False)
 @click.option("--index", metavar="NAME", help="The deployed index to measure, with --cluster.")
+@feedback_option
 @click.option("--model", "models", multiple=True, type=FOLDER, metavar="MODEL",
               help="A model directory to measure without a cluster; may be repeated.")  # fmt: skip
 @click.option("--bundle", "bundles", multiple=True, type=FOLDER, metavar="BUNDLE",
@@ -50,6 +53,7 @@ def evaluate_command(
     strict: bool,
     cluster: Cluster | None,
     index: str | None,
+    feedback: Feedback | None,
     models: tuple[Path, ...],
     bundles: tuple[Path, ...],
     runs: tuple[Path, ...],
@@ -72,6 +76,7 @@ def evaluate_command(
         open_benchmark(dataset, split, strict=strict),
         cluster=cluster,
         index=index,
+        feedback=feedback,
         models=models,
         bundles=bundles,
         runs=runs,

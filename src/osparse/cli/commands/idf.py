@@ -23,7 +23,13 @@ Examples:
 
 
 class _CountByDefault(click.Group):
-    """``osparse idf DATASET`` is ``osparse idf count DATASET``."""
+    """``osparse idf DATASET`` is ``osparse idf count DATASET``; the help shows the options of counting too."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        records = [parameter.get_help_record(ctx) for parameter in count.params if isinstance(parameter, click.Option)]
+        with formatter.section("Options of counting (osparse idf DATASET|FILE...)"):
+            formatter.write_dl([record for record in records if record is not None])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):

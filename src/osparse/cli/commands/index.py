@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 osparse index --cluster http://localhost:9210 --index products documents.jsonl
 osparse index --cluster http://localhost:9210 --index products build/dataset --workers 4
+osparse index --cluster http://localhost:9210 --index products --encoded build/shards
 osparse index --cluster http://localhost:9210 --index products --text-field title --text-field body 'crawl/*.parquet'
 osparse index --cluster http://localhost:9210 --index products --id-field sku --rename name=title s3://shop/products.csv
 osparse index --print-mapping products.csv > mapping.json
@@ -44,12 +45,23 @@ zcat dump.jsonl.gz | osparse index --cluster http://localhost:9210 --index produ
               help="Documents per bulk request.  [default: 16 in mode ml-commons, else 256]")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1),
               help="Processes that encode, in mode client.  [default: one per core]")  # fmt: skip
+@click.option("--encode", type=click.Choice(["auto", "here", "cluster"]), default="auto", show_default=True,
+              help="Who encodes: this machine, or the index's pipeline. auto: in mode ml-commons here where the "
+              "encoder is at hand and the index is empty or the load large; in mode remote the pipeline.")  # fmt: skip
+@click.option("--bundle", type=FOLDER, help="The index's bundle, to encode with on this machine.")
+@click.option("--encoded", metavar="SHARDS",
+              help="Folder or URL of shards that osparse encode made, instead of DOCUMENTS.")  # fmt: skip
 @click.option("--force", is_flag=True,
               help="Encode and send documents that are there unchanged too.")  # fmt: skip
 @click.option("--failures", type=FOLDER, default=Path("failed.jsonl"), show_default=True,
               help="Lists the documents that failed, if any do.")  # fmt: skip
 def index_command(
-    documents: tuple[Path, ...], cluster: Cluster | None, index: str | None, print_mapping: bool, **options: Any
+    documents: tuple[Path, ...],
+    cluster: Cluster | None,
+    index: str | None,
+    print_mapping: bool,
+    bundle: Path | None,
+    **options: Any,
 ) -> None:
     """Load DOCUMENTS into a deployed index: JSON lines or an array, CSV, TSV, Parquet, Arrow, a BEIR folder, a dataset.
 
@@ -58,6 +70,7 @@ def index_command(
     among them; {"id": ..., "_op": "delete"} deletes. What a document has beside the row's fields stays. Documents that
     are there unchanged are skipped, so after an interruption the same command continues where it was.
     """
+    from osparse.contracts.bundle import Bundle
     from osparse.deployer import index_documents
     from osparse.rows.row_rules import parse_renames
 
@@ -68,7 +81,8 @@ def index_command(
     if cluster is None or index is None:
         option = "'--cluster': the cluster's URL, or a --profile that has one" if cluster is None else "'--index'"
         raise click.UsageError(f"Missing option {option}")
-    result = index_documents(cluster, index, documents, **options)
+    opened = None if bundle is None else Bundle.open(bundle)
+    result = index_documents(cluster, index, documents, bundle=opened, **options)
     echo(result.to_json(), lambda: str(result))
     if result.failed:
         click.get_current_context().exit(1)

@@ -10,10 +10,12 @@ import click
 
 from osparse.cli.commands._cluster import cluster_options
 from osparse.cli.commands._common import FOLDER, command, echo
+from osparse.cli.commands._feedback import feedback_option
 
 if TYPE_CHECKING:
     from osparse.deployer import Cluster
     from osparse.retrieval.searcher import Answer, Match
+    from osparse.retrieval.serving.settings import Feedback
 
 SHOWN = 110
 """Characters of a document shown."""
@@ -22,6 +24,7 @@ EXAMPLES = """
 osparse search --cluster http://127.0.0.1:9210 --index quickstart "동영상 편집기"
 osparse search --cluster http://127.0.0.1:9210 --index quickstart --lang en --top 3 --explain "동영상 편집기"
 osparse search --cluster http://127.0.0.1:9210 --index quickstart --idf build/idf-november.json "동영상 편집기"
+osparse search --cluster http://127.0.0.1:9210 --index quickstart --feedback documents=3,share=0.2 "동영상 편집기"
 """
 
 
@@ -32,16 +35,24 @@ osparse search --cluster http://127.0.0.1:9210 --index quickstart --idf build/id
 @click.option("--lang", metavar="CODE", help="Only documents of this language, such as ko.")
 @click.option("--explain", is_flag=True, help="Show the matched tokens: query weight x document weight.")
 @click.option("--idf", type=FOLDER, help="Take query weights from this idf.json instead of the deployed one.")
+@feedback_option
 @click.argument("text")
 def search_command(
-    cluster: Cluster, index: str, top: int, lang: str | None, explain: bool, idf: Path | None, text: str
+    cluster: Cluster,
+    index: str,
+    top: int,
+    lang: str | None,
+    explain: bool,
+    idf: Path | None,
+    feedback: Feedback | None,
+    text: str,
 ) -> None:
     """Search a deployed index for TEXT, which is only tokenised and looked up: no model is called."""
     from osparse.retrieval.queries import well_formed
     from osparse.retrieval.searcher import Searcher
 
     text = well_formed(text)
-    answer = Searcher(cluster, index, idf=idf).ask(text, top=top, lang=lang, explain=explain)
+    answer = Searcher(cluster, index, idf=idf, feedback=feedback).ask(text, top=top, lang=lang, explain=explain)
     hits = [{**asdict(hit), "matched": [match._asdict() for match in hit.matched]} for hit in answer.hits]
     result = {"text": text, "query": answer.query, "hits": hits, "took_ms": answer.took_ms, "note": answer.note}
     echo(result, lambda: "\n".join(_lines(answer, text, explain)))

@@ -21,46 +21,98 @@ if TYPE_CHECKING:
 @make_command(
     "train",
     examples="""
-osparse train configs/quickstart.yaml --dataset build/quickstart/dataset --output build/quickstart/model
-osparse train configs/quickstart.yaml --dataset DATASET --output MODEL --set stages.ranking.steps=800 --set seed=2
-osparse train configs/quickstart.yaml --dataset DATASET --output MODEL --dry-run
-osparse train configs/quickstart.yaml --dataset DATASET --output MODEL --resume
-torchrun --nproc-per-node 8 -m osparse train configs/dgx_8gpu.yaml --dataset DATASET --output MODEL
+osparse train quickstart --dataset build/quickstart/dataset --output build/quickstart/model
+osparse train quickstart --dataset DATASET --output MODEL --tokenizer TOKENIZER --idf IDF.json
+osparse train pairs_cpu --start MODEL --dataset DATASET --output MODEL2 --set stages.ranking.steps=100 --set seed=2
+osparse train mine.yaml --dataset DATASET --output MODEL --dry-run
+osparse train quickstart --dataset DATASET --output MODEL --resume
+osparse train dgx_8gpu --processes 8 --start CHECKPOINT --dataset DATASET --output MODEL
+torchrun --nproc-per-node 8 -m osparse train dgx_8gpu --start CHECKPOINT --idf IDF.json --dataset DATASET --output MODEL
 """,
 )
-@click.argument("config", type=FOLDER)
+@click.argument("config")
 @click.option("--dataset", type=FOLDER, required=True, help="Dataset directory; its train split is trained on.")
 @click.option("--output", type=FOLDER, required=True, help="Model directory to write; the log goes to OUTPUT.run.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one setting of CONFIG.")
+@click.option("--start", type=FOLDER, help="Checkpoint to start from: a masked-LM folder or a model directory.")
+@click.option(
+    "--tokenizer",
+    type=FOLDER,
+    help="Tokenizer folder; default: CONFIG's or the start's, else one is fitted on the training split.",
+)
+@click.option(
+    "--idf", type=FOLDER, help="IDF table; default: CONFIG's or the start's, else the training split is counted."
+)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one setting of CONFIG; KEY= deletes it."
+)
+@click.option(
+    "--processes", type=click.IntRange(1), default=1, show_default=True, help="Train in so many on this machine."
+)
 @click.option("--dry-run", is_flag=True, help="Describe the run, with an estimate of memory; write nothing.")
 @click.option("--resume", is_flag=True, help="Continue from the run's newest checkpoint.")
 @click.option("--overwrite", is_flag=True, help="Replace an output that was made from other inputs.")
 def command(
-    config: Path,
+    config: str,
     dataset: Path,
     output: Path,
+    start: Path | None,
+    tokenizer: Path | None,
+    idf: Path | None,
     overrides: tuple[str, ...],
+    processes: int,
     dry_run: bool,
     resume: bool,
     overwrite: bool,
 ) -> None:
-    """Train an inference-free sparse encoder with the settings of CONFIG (YAML)."""
-    from osparse.trainer import plan, train
+    """Train an inference-free sparse encoder with the settings of CONFIG: a packaged name, or a YAML file.
 
-    if dry_run:
-        if resume or overwrite:
-            raise click.UsageError("--dry-run writes nothing, so --resume and --overwrite do nothing; leave them out")
-        planned = plan(config, dataset, output, overrides=overrides)
-        if _main_process():
-            echo(planned.to_json(), with_flags(planned.text(), click.get_current_context().command.params))
-        return
-    model = train(config, dataset, output, overrides=overrides, resume=resume, overwrite=overwrite)
+    `osparse configs` lists the packaged ones.
+    """
+    from osparse.cli.commands._train_inputs import made_inputs
+    from osparse.trainer import plan, run_folder, train
+    from osparse.trainer.config.read_config import GivenPaths
+
+    if dry_run and (resume or overwrite):
+        raise click.UsageError("--dry-run writes nothing, so --resume and --overwrite do nothing; leave them out")
+    given = GivenPaths(start=start, tokenizer=tokenizer, idf=idf)
+    run = None if dry_run else run_folder(output)
+    with made_inputs(config, dataset, run, overrides, given, overwrite=overwrite) as paths:
+        if processes > 1:
+            flags = {"--dry-run": dry_run, "--resume": resume, "--overwrite": overwrite}
+            arguments = _arguments(config, dataset, output, vars(paths), overrides)
+            _launch(processes, [*arguments, *(flag for flag, wished in flags.items() if wished)])
+            return
+        inputs: dict[str, Any] = {**vars(paths), "overrides": overrides}
+        if dry_run:
+            planned = plan(config, dataset, output, **inputs)
+            if _main_process():
+                echo(planned.to_json(), with_flags(planned.text(), click.get_current_context().command.params))
+            return
+        model = train(config, dataset, output, **inputs, resume=resume, overwrite=overwrite)
     alarms = model.metrics.get("alarms", [])
-    again = ["osparse", "train", str(config), "--dataset", str(dataset), "--output", str(output), "--overwrite"]
-    again += [part for override in overrides for part in ("--set", override)]
+    again = ["osparse", *_arguments(config, dataset, output, vars(given), overrides), "--overwrite"]
     result = {"model": str(model.path), "fingerprint": model.fingerprint, "validation": model.metrics}
     if _main_process():
-        echo(result, "\n".join([_summary(model), *_warnings(alarms), f"next: {_next_step(model, alarms, again)}"]))
+        warnings = [*_warnings(alarms), *_learnt(model)]
+        echo(result, "\n".join([_summary(model), *warnings, f"next: {_next_step(model, alarms, again)}"]))
+
+
+def _arguments(
+    config: str, dataset: Path, output: Path, paths: Mapping[str, Path | str | None], overrides: Sequence[str]
+) -> list[str]:
+    """The command line of a training, without its flags."""
+    arguments = ["train", config, "--dataset", str(dataset), "--output", str(output)]
+    arguments += [part for name, path in paths.items() if path is not None for part in (f"--{name}", str(path))]
+    return arguments + [part for override in overrides for part in ("--set", override)]
+
+
+def _launch(processes: int, arguments: Sequence[str]) -> None:
+    """Train in several processes, which print the result; ends with their exit code."""
+    from osparse.trainer.compute.launch import launch
+
+    context = click.get_current_context()
+    flags = [f"--{name}" for name, given in context.find_root().obj.items() if given]
+    context.exit(launch(processes, [*arguments, *flags]))
 
 
 def _summary(model: Model) -> str:
@@ -75,6 +127,18 @@ def _summary(model: Model) -> str:
 
 def _warnings(alarms: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"warning: {alarm['finding']}; {alarm['remedy']}" for alarm in alarms]
+
+
+def _learnt(model: Model) -> list[str]:
+    """What the model has learnt of the splits that it is measured on."""
+    from osparse.evaluation.trained_on import TrainedOn
+
+    counts = {split: TrainedOn.from_json(plain) for split, plain in model.metrics.get("seen", {}).items()}
+    measured = {
+        "validation": 'the directions "not trained on" leave them out',
+        "test": "osparse evaluate shows its figures without them too",
+    }
+    return [f"warning: {c.text(split)}; {measured[split]}" for split, c in counts.items() if c.any]
 
 
 def _next_step(model: Model, alarms: Sequence[Mapping[str, Any]], again: Sequence[str]) -> str:

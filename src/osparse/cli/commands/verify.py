@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
 from osparse.cli.commands._common import FOLDER, echo
 from osparse.cli.commands._common import command as make_command
+from osparse.contracts.bundle import Bundle
 
 
 @make_command(
@@ -39,7 +41,8 @@ def command(bundle: Path, runtime: str, model: Path | None, reference: Path | No
     """Check BUNDLE's files, tokenizer, query weights and encoders; exit code 3 if a check fails.
 
     "graphs" compares the packaged graphs with each other, "emulator" an emulation of the server with the bundle's
-    probes, "server runtime" (with --runtime djl) the server's own runtime with them.
+    probes, "server runtime" (with --runtime djl) the server's own runtime with them. A model that osparse import has
+    read back is checked as far as it says what it must give: --model or --reference say more.
     """
     from osparse.packager import verify
     from osparse.packager.compare.parity import table
@@ -47,11 +50,12 @@ def command(bundle: Path, runtime: str, model: Path | None, reference: Path | No
     verification = verify(
         bundle, runtime="djl" if runtime == "djl" else "python", model=model, reference=reference, dataset=dataset
     )
-    result = {
-        "bundle": str(verification.bundle.path),
-        "fingerprint": verification.bundle.fingerprint,
-        "checks": [asdict(check) for check in verification.checks],
-        "fit": verification.fit.to_json() if verification.fit else verification.bundle.fit,
-    }
+    checked = verification.bundle
+    result: dict[str, Any] = {"checks": [asdict(check) for check in verification.checks]}
+    if isinstance(checked, Bundle):
+        fit_figures = verification.fit.to_json() if verification.fit else checked.fit
+        result = {"bundle": str(checked.path), "fingerprint": checked.fingerprint, **result, "fit": fit_figures}
+    else:
+        result = {"imported": str(checked.path), **result, "notes": list(checked.notes)}
     fit = f"\nfit\n{table(verification.fit.rows())}" if verification.fit else ""
-    echo(result, f"{verification.bundle.path} holds\n{verification.table()}{fit}")
+    echo(result, f"{checked.path} holds\n{verification.table()}{fit}")

@@ -1,11 +1,27 @@
-"""The ceilings of a sparse_vector field (SEISMIC): weights above them are clipped."""
+"""The parameters of a sparse_vector field (SEISMIC) that are fixed when its index is made."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from osparse.contracts.bundle import Bundle
 from osparse.encoders.onnx_encoder import open_query_encoder
 from osparse.formula.lexicon import MAX_WEIGHT
 from osparse.formula.seismic_ceiling import MARGINS, up_to_tenth
+
+DEFAULT_THRESHOLD = 1_000_000
+"""Documents of a segment from which on the server searches it approximately, unless the mapping says otherwise.
+
+It is kept: of 2,000 and of 8,028 documents (OpenSearch 3.4.0) approximate search was no faster than exact search and
+found .957 to .989 of its first ten hits, and its cache took 83 bytes a weight of the node's heap.
+"""
+
+
+def threshold_of(mappings: Mapping[str, Any], field: str) -> int:
+    """``approximate_threshold`` of a field at the top of a mapping."""
+    method = mappings.get("properties", {}).get(field, {}).get("method", {})
+    return int(method.get("parameters", {}).get("approximate_threshold", DEFAULT_THRESHOLD))
 
 
 def ceilings(bundle: Bundle) -> dict[str, float]:

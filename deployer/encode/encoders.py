@@ -1,4 +1,4 @@
-"""Encoders for a client-mode load: in this process for a few documents, in worker processes for many."""
+"""Encoders on this machine: in this process for a few documents, in worker processes for many."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
-from osparse.contracts.deployment import KeyStyle
-from osparse.deployer.load.worker import FeatureEncoder
+from osparse.deployer.encode.worker import Encoded, FeatureEncoder, Form
 from osparse.errors import OsparseError
 
-MODULE = "osparse.deployer.load.worker"
+MODULE = "osparse.deployer.encode.worker"
 PIECE = 32
 """Texts in one request to a worker, of about the same length."""
 FEW = 256
@@ -26,9 +25,9 @@ FEW = 256
 
 
 class FeatureSource(Protocol):
-    """Gives the JSON object {feature: weight} of each text; thread-safe."""
+    """Gives the vector of each text, in one form; thread-safe."""
 
-    def encode(self, ids: Sequence[str], texts: Sequence[str]) -> list[bytes]: ...
+    def encode(self, ids: Sequence[str], texts: Sequence[str]) -> list[Encoded]: ...
 
     def close(self) -> None: ...
 
@@ -38,21 +37,28 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def open_source(archive: Path, key_style: KeyStyle, workers: int | None, total: int | None) -> FeatureSource:
+def open_source(
+    archive: Path,
+    form: Form,
+    workers: int | None,
+    total: int | None,
+    prune_ratio: float = 0,
+    window_weight: float | None = None,
+) -> FeatureSource:
     """``workers`` processes; None takes one per core, or none at all for a few documents."""
     if workers is None and total is not None and total <= FEW:
-        return OneProcess(archive, key_style)
-    return WorkerPool(archive, key_style, workers or cores())
+        return OneProcess(archive, form, prune_ratio, window_weight)
+    return WorkerPool(archive, form, workers or cores(), prune_ratio, window_weight)
 
 
 class OneProcess:
     """Encodes where it is called, one call at a time."""
 
-    def __init__(self, archive: Path, key_style: KeyStyle) -> None:
-        self._encoder = FeatureEncoder(archive, key_style)
+    def __init__(self, archive: Path, form: Form, prune_ratio: float = 0, window_weight: float | None = None) -> None:
+        self._encoder = FeatureEncoder(archive, form, prune_ratio, window_weight)
         self._lock = threading.Lock()
 
-    def encode(self, ids: Sequence[str], texts: Sequence[str]) -> list[bytes]:
+    def encode(self, ids: Sequence[str], texts: Sequence[str]) -> list[Encoded]:
         with self._lock:
             return self._encoder.encode(texts)
 
@@ -63,15 +69,18 @@ class OneProcess:
 class WorkerPool:
     """Processes that encode with one thread each; started when there is work for them."""
 
-    def __init__(self, archive: Path, key_style: KeyStyle, size: int) -> None:
-        self._command = [sys.executable, "-P", "-m", MODULE, str(archive), key_style]
+    def __init__(
+        self, archive: Path, form: Form, size: int, prune_ratio: float = 0, window_weight: float | None = None
+    ) -> None:
+        numbers = [str(prune_ratio), str(window_weight or 0)]
+        self._command = [sys.executable, "-P", "-m", MODULE, str(archive), form, *numbers]
         self._threads = ThreadPoolExecutor(size, "osparse-encode")
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._all: list[_Worker] = []
         self._lock = threading.Lock()
         self._closed = False
 
-    def encode(self, ids: Sequence[str], texts: Sequence[str]) -> list[bytes]:
+    def encode(self, ids: Sequence[str], texts: Sequence[str]) -> list[Encoded]:
         """In the order given.
 
         Raises:
@@ -82,11 +91,11 @@ class WorkerPool:
         futures = [
             self._threads.submit(self._piece, [ids[i] for i in piece], [texts[i] for i in piece]) for piece in pieces
         ]
-        found = [b""] * len(texts)
+        encoded: list[Encoded] = [Encoded(b"", False)] * len(texts)
         for piece, future in zip(pieces, futures, strict=True):
-            for i, features in zip(piece, future.result(), strict=True):
-                found[i] = features
-        return found
+            for i, vector in zip(piece, future.result(), strict=True):
+                encoded[i] = vector
+        return encoded
 
     def close(self) -> None:
         """End every worker at once; what they had under way is lost."""
@@ -99,11 +108,11 @@ class WorkerPool:
         for worker in workers:
             worker.release()
 
-    def _piece(self, ids: list[str], texts: list[str]) -> list[bytes]:
+    def _piece(self, ids: list[str], texts: list[str]) -> list[Encoded]:
         worker = self._free()
-        found = worker.encode(ids, texts)
+        encoded = worker.encode(ids, texts)
         self._idle.put(worker)
-        return found
+        return encoded
 
     def _free(self) -> _Worker:
         """An idle worker, or a new one: there are as many threads as there may be workers."""
@@ -112,7 +121,7 @@ class WorkerPool:
         except queue.Empty:
             with self._lock:
                 if self._closed:
-                    raise OsparseError("the load was stopped") from None
+                    raise OsparseError("the encoding was stopped") from None
                 worker = _Worker(self._command)
                 self._all.append(worker)
             return worker
@@ -131,7 +140,7 @@ class _Worker:
             self._said.close()
             raise OsparseError(f"cannot start a process of {command[0]}: {problem.strerror}") from None
 
-    def encode(self, ids: Sequence[str], texts: Sequence[str]) -> list[bytes]:
+    def encode(self, ids: Sequence[str], texts: Sequence[str]) -> list[Encoded]:
         requests, answers = self._process.stdin, self._process.stdout
         if requests is None or answers is None:
             raise OsparseError("an encoder process has no pipe")
@@ -146,7 +155,7 @@ class _Worker:
             raise OsparseError(str(json.loads(rest)))
         if kind != b"ok" or not all(line.endswith(b"\n") for line in lines):
             raise self._death(ids)
-        return [line[:-1] for line in lines]
+        return [Encoded(line[2:-1], line.startswith(b"1")) for line in lines]
 
     def kill(self) -> None:
         if self._process.poll() is None:
@@ -170,7 +179,7 @@ class _Worker:
         named = ", ".join(i[:60] for i in ids)
         return OsparseError(
             f"an encoder process {how}{f' ({said})' if said else ''} while it had the documents {named}; none of them "
-            "was indexed. If memory is short, use fewer `workers`; then run the same load again, which continues"
+            "was stored. If memory is short, use fewer `workers`; then run the same command again, which continues"
         )
 
 

@@ -1,0 +1,1 @@
+"""Models of a cluster read back into files."""

@@ -1,0 +1,1 @@
+"""What keeps a serving index fast, and what is read from it to watch it."""

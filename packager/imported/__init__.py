@@ -1,0 +1,1 @@
+"""Zips that another tool made: what they are, and whether they hold."""

@@ -1,0 +1,1 @@
+"""Trimming a checkpoint's vocabulary for a corpus."""

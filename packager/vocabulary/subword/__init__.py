@@ -1,0 +1,1 @@
+"""Tokenizers with fewer tokens: subword models, their merges, and new ids."""

@@ -1,0 +1,1 @@
+"""Load tests: requests sent by a schedule that does not wait for answers, and what their senders saw."""

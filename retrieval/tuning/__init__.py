@@ -1,0 +1,1 @@
+"""Choose search settings by judged queries and by cost."""

@@ -1,0 +1,1 @@
+"""Put a chosen setting into service: copies, pruned bundles, records, pipelines."""

@@ -1,0 +1,1 @@
+"""What a tuning run gives: measured points, the choice, tables and pictures."""

@@ -1,0 +1,1 @@
+"""A deployed index and its queries as a workload of OpenSearch Benchmark."""
