@@ -14,6 +14,8 @@ from osparse.errors import InputError
 
 BUNDLES_INDEX = "osparse-bundles"
 """Hidden index that holds the bundle parts that other machines encode with."""
+MODEL_PARTS = ("encoder", "tokenizer", "remote", "remote-ids")
+"""What the names of models end with; the last two are encoders that ML Commons calls."""
 _INDEX = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _MAX_INDEX = 200
 """Characters; OpenSearch allows 255 bytes and the concrete index adds 13."""
@@ -47,7 +49,7 @@ def group_of(bundle: str) -> str:
 
 
 def model_of(bundle: Named, part: str) -> str:
-    """The model of a part (``encoder``, ``tokenizer``) of a bundle."""
+    """The model of a part (:data:`MODEL_PARTS`) of a bundle."""
     return f"{bundle.name}-{bundle.short}-{part}"
 
 
@@ -100,7 +102,7 @@ def bundle_of_group(name: str) -> str | None:
 
 def bundle_of_model(name: str) -> tuple[str, str] | None:
     """Bundle name and short fingerprint in the name of a model osparse made; None for any other model."""
-    found = re.fullmatch(r"(.+)-([0-9a-f]{12})-(encoder|tokenizer)", name)
+    found = re.fullmatch(r"(.+)-([0-9a-f]{12})-(encoder|tokenizer|remote(-ids)?(-trial)?)", name)
     return (found[1], found[2]) if found else None
 
 

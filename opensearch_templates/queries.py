@@ -20,7 +20,7 @@ def asks_by_text(deployment: Deployment) -> bool:
     Not inside a nested query, which older enrichers pass over; and not on a sparse_vector field, where a text query
     through an alias is refused (the server looks up words instead of ids unless the request names the concrete index).
     """
-    return deployment.mode == "ml-commons" and not deployment.chunks and deployment.vector != "sparse_vector"
+    return deployment.mode != "client" and not deployment.chunks and deployment.vector != "sparse_vector"
 
 
 def query_keys(deployment: Deployment, weights: Mapping[str, float], ids: Mapping[str, int]) -> dict[str, float]:

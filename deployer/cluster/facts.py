@@ -11,7 +11,7 @@ from osparse.deployer.cluster.api import ClusterApi
 from osparse.errors import ClusterError, InputError, MissingPluginError
 from osparse.opensearch_versions import SINCE, Feature
 
-AskedMode = Literal["auto", "ml-commons", "client"]
+AskedMode = Literal["auto", "ml-commons", "remote", "client"]
 ML_PLUGINS = ("opensearch-ml", "opensearch-neural-search")
 """What ml-commons mode needs; the second alone brings the neural_sparse query."""
 KOREAN_ANALYZERS = ("nori", "cjk", "standard")
@@ -88,26 +88,29 @@ def choose_mode(facts: Facts, asked: str) -> Choice:
     """Decide how to serve.
 
     Raises:
-        MissingPluginError: ml-commons was asked for and the cluster lacks a plugin.
-        ClusterError: ml-commons was asked for and the cluster is too old for it.
-        InputError: ``asked`` is none of auto, ml-commons, client.
+        MissingPluginError: ml-commons or remote was asked for and the cluster lacks a plugin.
+        ClusterError: ml-commons or remote was asked for and the cluster is too old for it.
+        InputError: ``asked`` is none of auto, ml-commons, remote, client.
     """
     missing = facts.missing_plugins
     lacks = f"OpenSearch {facts.version} without {' and '.join(missing)}"
-    if asked == "ml-commons" and missing:
+    if asked in ("ml-commons", "remote") and missing:
         raise MissingPluginError(
-            f"mode ml-commons needs the plugins {' and '.join(ML_PLUGINS)}; this is {lacks}; install them on every "
+            f"mode {asked} needs the plugins {' and '.join(ML_PLUGINS)}; this is {lacks}; install them on every "
             "node, or use `mode=client`"
         )
-    too_old = f"OpenSearch {facts.version}, and mode ml-commons needs 2.13 or newer"
-    if asked == "ml-commons" and not facts.has("enricher"):
+    asked_or_best = "remote" if asked == "remote" else "ml-commons"
+    too_old = f"OpenSearch {facts.version}, and mode {asked_or_best} needs 2.13 or newer"
+    if asked in ("ml-commons", "remote") and not facts.has("enricher"):
         raise ClusterError(f"this is {too_old}: upgrade it, or use `mode=client`")
     if asked == "client":
         return Choice("client", "asked for")
     if asked == "ml-commons":
         return Choice("ml-commons", "asked for")
+    if asked == "remote":
+        return Choice("remote", "asked for")
     if asked != "auto":
-        raise InputError(f"mode {asked!r} is not one of auto, ml-commons, client")
+        raise InputError(f"mode {asked!r} is not one of auto, ml-commons, remote, client")
     if missing:
         return Choice("client", f"this is {lacks}: documents and queries are encoded by osparse")
     if not facts.has("enricher"):

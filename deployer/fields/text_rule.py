@@ -99,11 +99,16 @@ def _problem(api: ClusterApi, index: str, deployment: Deployment) -> str | None:
     return f"it holds documents whose text was made {how}; use that, or deploy under another name"
 
 
+def _composes(processor: dict[str, Any]) -> bool:
+    """Whether it is the script that makes the text."""
+    return "pieces" in processor.get("script", {}).get("params", {})
+
+
 def _recorded(api: ClusterApi, index: str, deployment: Deployment, asked: TextTemplate) -> Deployment:
     template, pipeline = str(asked), deployment.ingest_pipeline
     if pipeline is not None:
         body = api.get_ingest_pipeline(pipeline) or {}
-        encoders = [one for one in body.get("processors", []) if "script" not in one]
+        encoders = [one for one in body.get("processors", []) if not _composes(one)]
         before = variant_of(deployment.text_template)
         pipeline = pipeline.removesuffix(before) + variant_of(template)
         api.put_ingest_pipeline(pipeline, {**body, "processors": [*compose_processors(template), *encoders]})

@@ -81,6 +81,8 @@ def _redeploy(ml: MLCommons, index: str, model_id: str, plan_only: bool) -> Heal
         return Healed(index, what, None if model is not None else "it is gone; run osparse deploy")
     log.info("%s: %s", index, what)
     try:
+        if model.remote:  # deployed again, it reads the settings that connectors are called by
+            ml.undeploy_model(model.id)
         errors = deploy_once(ml, model)
         if errors:
             return Healed(index, what, failures.failure_text(name, errors, node_names(ml)))

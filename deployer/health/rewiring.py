@@ -25,10 +25,11 @@ def pipeline_steps(
     serving = replace(serving_of(deployment), hybrid=hybrid or deployment.hybrid)
     steps: list[PipelineStep] = []
     plain = None
-    if deployment.mode == "ml-commons":
+    if deployment.mode != "client":
         plain = SearchPipeline(api, bundle, serving)
         words = deployment.piece_words
-        ingest = [IngestPipeline(api, bundle, serving, words)] if deployment.ingest_pipeline else []
+        step = IngestPipeline(api, bundle, serving, words, deployment.encoder_part)
+        ingest = [step] if deployment.ingest_pipeline else []
         steps += [*ingest, plain]
     fusing = FusingPipeline(api, alias, bundle, serving, plain)
     return [*steps, *([fusing] if serving.hybrid != "none" else [])]

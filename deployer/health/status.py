@@ -17,6 +17,7 @@ from osparse.deployer.index.generations import SUFFIX, deployments_of
 from osparse.deployer.load.bundle_store import chunk_ids, stored_parts
 from osparse.deployer.mlcommons.api import MLCommons
 from osparse.deployer.mlcommons.failures import remedy
+from osparse.deployer.mlcommons.tasks import answers, first_answer
 from osparse.deployer.names import BUNDLES_INDEX
 from osparse.deployer.plan import ENCODER, TOKENIZER, Made
 from osparse.deployer.segments.seismic import SeismicStatus, read_seismic
@@ -79,7 +80,8 @@ class DeploymentStatus:
         d = self.deployment
         lines = [
             f"{', '.join(self.aliases) or '(no alias)'} -> {self.index}: {'ready' if self.ready else 'NOT READY'}",
-            f"  bundle {d.bundle}, fingerprint {d.fingerprint[:12]}, idf {d.idf_version}, mode {d.mode}, "
+            f"  bundle {d.bundle}, fingerprint {d.fingerprint[:12]}, idf {d.idf_version}, mode {d.mode}"
+            f"{f' (encoder at {d.encoder_url})' if d.encoder_url else ''}, "
             f"{d.vector}{_long_texts(d)}, {d.key_style} feature names, {self._content}",
             *(f"  {model}" for model in self.models),
             *([f"  {self.seismic}"] if self.seismic is not None else []),
@@ -143,7 +145,7 @@ def _examined(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentS
     aliases, documents = api.aliases(name), api.count_unless_closed(name)
     problems, notes = _place(api, name, deployment, aliases, documents)
     models: list[ModelStatus] = []
-    if deployment.mode == "ml-commons":
+    if deployment.mode != "client":
         models, wrong = _models(MLCommons(api.cluster), api, deployment)
         problems += wrong
     broken = _broken_pipelines(api, deployment, served_name(name, deployment, aliases), models)
@@ -203,18 +205,18 @@ def _models(ml: MLCommons, api: ClusterApi, deployment: Deployment) -> tuple[lis
     models: list[ModelStatus] = []
     problems = []
     profiles, nodes = ml.profiles(), {key: str(node.get("name")) for key, node in api.nodes().items()}
-    for part in ("encoder", "tokenizer"):
+    for part in (deployment.encoder_part, "tokenizer"):
         name = f"{prefix}-{part}"
         there = ml.find_models(name)
         if not there:
             problems.append(f"model {name} is gone; run osparse deploy again")
         for model in there:
-            answer = ml.try_predict(model.id, ["osparse"])
+            answer = first_answer(ml, model)
             mine = {nodes.get(node, node): found[model.id] for node, found in profiles.items() if model.id in found}
             memory = max((int(row.get("memory_size_estimation_cpu", 0)) for row in mine.values()), default=0)
             states = {node: str(row.get("model_state", "?")) for node, row in mine.items()}
-            models.append(ModelStatus(name, model.id, model.state, answer.status == 200, states, memory))
-            if answer.status != 200:
+            models.append(ModelStatus(name, model.id, model.state, answers(answer), states, memory))
+            if not answers(answer):
                 what = remedy(answer.reason) or "run osparse status --heal"
                 problems.append(f"model {name} is {model.state} and does not answer ({answer.reason}); {what}")
     return models, problems
@@ -223,7 +225,7 @@ def _models(ml: MLCommons, api: ClusterApi, deployment: Deployment) -> tuple[lis
 def existing_models(models: Sequence[ModelStatus]) -> Made:
     """Ids of the encoder and the tokenizer: the first of each that answers, or the first; none of one that is gone."""
     best = sorted(reversed(models), key=lambda model: model.answers)  # the last of a part counts
-    return Made({part: model.id for model in best for part in (ENCODER, TOKENIZER) if model.name.endswith(f"-{part}")})
+    return Made({TOKENIZER if model.name.endswith("-tokenizer") else ENCODER: model.id for model in best})
 
 
 def served_name(index: str, deployment: Deployment, aliases: Sequence[str]) -> str | None:
@@ -239,7 +241,7 @@ def _broken_pipelines(
     fusing = names.fusing_pipeline(alias) if alias and deployment.hybrid != "none" else None
     broken = {}
     for kind, name, part, body in (
-        ("ingest", deployment.ingest_pipeline, "encoder", api.get_ingest_pipeline),
+        ("ingest", deployment.ingest_pipeline, deployment.encoder_part, api.get_ingest_pipeline),
         ("search", deployment.search_pipeline, "tokenizer", api.get_search_pipeline),
         ("search", fusing, "tokenizer", api.get_search_pipeline),
     ):
@@ -273,7 +275,7 @@ def _parts(api: ClusterApi, deployment: Deployment) -> list[str]:
     """Queries are encoded away from the cluster in either mode, documents in client mode only."""
     listed = stored_parts(api, deployment.fingerprint)
     problems = []
-    for part in ("tokenizer",) if deployment.mode == "ml-commons" else ("tokenizer", "onnx"):
+    for part in ("tokenizer",) if deployment.mode != "client" else ("tokenizer", "onnx"):
         if part not in listed:
             problems.append(f"the {part} part is not in {BUNDLES_INDEX}; run osparse deploy again")
             continue

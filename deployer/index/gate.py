@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from osparse.contracts.bundle import Bundle
@@ -10,6 +10,7 @@ from osparse.contracts.deployment import Deployment, feature_name
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.load.bundle_store import fetch_part
 from osparse.deployer.mlcommons.proof import TOLERANCE, check_weights
+from osparse.encoders.onnx_encoder import open_query_encoder
 from osparse.errors import CheckError
 from osparse.rows.text_template import TEXT_FIELD
 
@@ -48,10 +49,10 @@ class GateChecks:
     def weights(self) -> str:
         probes = [probe for probe in self.bundle.probes() if probe.text.strip()]  # a blank text is not encoded
         served = self._encoded([probe.text for probe in probes])
+        keys = self._keys({token for probe in probes for token in probe.document})
         for probe, weights in zip(probes, served, strict=True):
             if weights is not None:
-                style = self.deployment.key_style
-                expected = {feature_name(token, style): weight for token, weight in probe.document.items()}
+                expected = {keys.get(token, token): weight for token, weight in probe.document.items()}
                 check_weights(
                     f"what {self.new} makes of a text",
                     probe.text,
@@ -61,8 +62,15 @@ class GateChecks:
                     alike=bool(self.bundle.quantization),
                 )
         seen = sum(weights is not None for weights in served)
-        how = "through its pipeline" if self.deployment.mode == "ml-commons" else "by its stored encoder"
+        how = "through its pipeline" if self.deployment.mode != "client" else "by its stored encoder"
         return f"weights: {seen} probes as proved {how}" if seen else "weights: of the models alone, which were proved"
+
+    def _keys(self, tokens: Collection[str]) -> dict[str, str]:
+        """Token -> its key in what :meth:`_encoded` gives: an id where the encoder gives ids to whoever asks."""
+        if self.deployment.encoder_part == "remote-ids":
+            lexicon = open_query_encoder(self.bundle.zip_path("tokenizer")).lexicon
+            return {token: str(i) for i, token in enumerate(lexicon.tokens)}
+        return {token: feature_name(token, self.deployment.key_style) for token in tokens}
 
     def _encoded(self, texts: list[str]) -> list[dict[str, float] | None]:
         """The vectors that the new index stores for the texts; None where that cannot be simulated."""

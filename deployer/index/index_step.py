@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from osparse.contracts.bundle import Bundle
-from osparse.contracts.deployment import META_KEY, Deployment, KeyStyle, Mode, generated_fields
+from osparse.contracts.deployment import META_KEY, Deployment, KeyStyle, Mode, encoder_part, generated_fields
 from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.facts import ENGLISH_ANALYZERS, KOREAN_ANALYZERS, first_analyzer
 from osparse.deployer.cluster.index_settings import pipelines_of, settings_drift
 from osparse.deployer.cluster.inherited_settings import check_created, check_source, inherited
 from osparse.deployer.index.layout import Serving
-from osparse.deployer.index.pipeline_steps import words_per_piece
+from osparse.deployer.index.pipeline_steps import ingest_name, words_per_piece
 from osparse.deployer.index.seismic_parameters import DEFAULT_THRESHOLD, ceilings, threshold_of
 from osparse.deployer.index.user_mapping import UserMapping, merged, missing_fields, problems
 from osparse.deployer.plan import ENCODER, TOKENIZER, Finding, Made
@@ -208,7 +208,7 @@ class ServingIndex:
 
 _LAYOUT = (
     "fingerprint",
-    "mode",
+    "encoded by",
     "feature names",
     "field type",
     "chunks",
@@ -221,7 +221,8 @@ _LAYOUT = (
 
 def _layout(deployment: Deployment) -> tuple[object, ...]:
     d = deployment
-    return (d.fingerprint[:12], d.mode, d.key_style, d.vector, d.chunks, d.prune, d.window_weight, d.text_template)
+    encodes = "client" if d.mode == "client" else "the cluster's pipeline"
+    return (d.fingerprint[:12], encodes, d.key_style, d.vector, d.chunks, d.prune, d.window_weight, d.text_template)
 
 
 def _sparse_encoding(deployment: Deployment) -> dict[str, Any]:
@@ -232,10 +233,12 @@ def _sparse_encoding(deployment: Deployment) -> dict[str, Any]:
     return {"prune_type": kind, "prune_ratio": float(ratio)}
 
 
-def deployment_of(bundle: Bundle, mode: Mode, key_style: KeyStyle, serving: Serving | None = None) -> Deployment:
+def deployment_of(
+    bundle: Bundle, mode: Mode, key_style: KeyStyle, serving: Serving | None = None, encoder_url: str | None = None
+) -> Deployment:
     """What the index's ``_meta`` will say."""
     s = serving or Serving()
-    ml = mode == "ml-commons"
+    ml = mode != "client"
     ingests = ml and s.field != "semantic"
     return Deployment(
         mode=mode,
@@ -245,7 +248,7 @@ def deployment_of(bundle: Bundle, mode: Mode, key_style: KeyStyle, serving: Serv
         vocabulary=bundle.vocabulary,
         max_length=bundle.head.max_length,
         key_style="raw" if ml else key_style,
-        ingest_pipeline=names.ingest_pipeline(bundle, s.ingest_variant) if ingests else None,
+        ingest_pipeline=ingest_name(bundle, s, encoder_part(mode, s.field)) if ingests else None,
         search_pipeline=names.search_pipeline(bundle, s.search_variant) if ml else None,
         field=s.vector_field,
         vector=s.field,
@@ -257,5 +260,6 @@ def deployment_of(bundle: Bundle, mode: Mode, key_style: KeyStyle, serving: Serv
         skip_existing=s.skip_existing,
         ingest_batch=s.ingest_batch,
         text_template=s.text_template,
+        encoder_url=encoder_url,
         piece_words=words_per_piece(bundle) if s.chunk_text and ml else None,
     )

@@ -11,7 +11,9 @@ from osparse.contracts.deployment import Deployment, Mode
 from osparse.deployer.index.layout import Serving
 from osparse.errors import InputError
 
-_INGEST = re.compile(r"-ingest(?:-chunks)?(?:-prune[\d.e-]+?)?(-skip)?(?:-batch(\d+))?(?:-text[0-9a-f]{8})?$")
+_INGEST = re.compile(
+    r"-ingest(?:-remote(?:-ids)?)?(?:-chunks)?(?:-prune[\d.e-]+?)?(-skip)?(?:-batch(\d+))?(?:-text[0-9a-f]{8})?$"
+)
 """As ``Serving.ingest_variant`` makes it."""
 OPTIONS = (
     "field",
@@ -63,7 +65,7 @@ def settle(
     unknown = sorted({*choices} - {option.name for option in fields(Serving)})
     if unknown:
         raise InputError(f"{', '.join(unknown)}: no such option of a deployment")
-    same = before is None or before.mode == mode
+    same = before is None or (before.mode == "client") == (mode == "client")
     new = replace(old if same else Serving(hybrid=old.hybrid), **choices)
     return new, _notes(old, new, choices)
 

@@ -154,7 +154,7 @@ def _too_old(serving: Serving, facts: Facts, choice: Choice) -> list[str]:
         (serving.two_phase, "`two_phase`", "two_phase"),
         (serving.field == "sparse_vector", "`field=sparse_vector`", "sparse_vector"),
         (serving.field == "semantic", "`field=semantic`", "semantic"),
-        (serving.chunk_text and choice.mode == "ml-commons", "`chunk_text`", "text_chunking"),
+        (serving.chunk_text and choice.mode != "client", "`chunk_text`", "text_chunking"),
         (serving.hybrid == "normalise", "`hybrid=normalise`", "hybrid"),
         (serving.hybrid == "rrf", "`hybrid=rrf`", "rrf"),
         (serving.prune_ratio is not None, "`prune_ratio`", "prune"),
@@ -169,6 +169,9 @@ def _too_old(serving: Serving, facts: Facts, choice: Choice) -> list[str]:
 
 
 def _of_the_other_mode(serving: Serving, facts: Facts, choice: Choice) -> list[str]:
+    if choice.mode == "remote" and serving.field == "semantic":
+        return ["`field=semantic` is for mode ml-commons: it has no pipeline that could guard texts on their way to a "
+                "remote encoder; use `field=rank_features`"]  # fmt: skip
     if choice.mode != "client":
         return ["`window_weight` is for mode client: a cluster's encoder cuts"] if serving.window_weight else []
     used = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from osparse.contracts.bundle import Bundle
-from osparse.contracts.deployment import CHUNK_TEXTS_FIELD, CHUNKS_FIELD, FIELD
+from osparse.contracts.deployment import CHUNK_TEXTS_FIELD, CHUNKS_FIELD, FIELD, EncoderPart
 from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.fields.text_rule import compose_processors
@@ -29,11 +29,12 @@ class IngestPipeline:
     serving: Serving = field(default_factory=Serving)
     words: int | None = None
     """Of one piece, where texts are encoded in pieces."""
+    part: EncoderPart = "encoder"
     takes = (ENCODER,)
 
     @property
     def name(self) -> str:
-        return names.ingest_pipeline(self.bundle, self.serving.ingest_variant)
+        return ingest_name(self.bundle, self.serving, self.part)
 
     def inspect(self, made: Made) -> Finding:
         existing = self.api.get_ingest_pipeline(self.name)
@@ -53,7 +54,16 @@ class IngestPipeline:
             body = dict(render("ingest_sparse_encoding", **values, field=FIELD))
         (encoding,) = (processor for processor in body["processors"] if "sparse_encoding" in processor)
         encoding["sparse_encoding"].update(self._choices())
-        return {**body, "processors": [*compose_processors(self.serving.text_template), *body["processors"]]}
+        if self.part != "encoder":  # a processor with a condition gets documents one by one, whatever its batch_size
+            del encoding["sparse_encoding"]["if"]
+        processors = body["processors"] if self.part == "encoder" else self._guarded(body["processors"])
+        return {**body, "processors": [*compose_processors(self.serving.text_template), *processors]}
+
+    def _guarded(self, processors: list[Any]) -> list[Any]:
+        """ML Commons expands ``${parameters.NAME}`` in the texts of a remote call, and one refuses its whole batch."""
+        fields = [TEXT_FIELD, *([CHUNK_TEXTS_FIELD] if self.serving.chunk_text else [])]
+        part, join = render("ingest_guarded_text", text_field=TEXT_FIELD, fields=fields)["processors"]
+        return [part, *processors, join]
 
     def _choices(self) -> dict[str, Any]:
         """Only what was asked for: an older server does not know the rest."""
@@ -131,6 +141,11 @@ class FusingPipeline:
         values = {"weights": WEIGHTS} if self.serving.hybrid == "normalise" else {}
         template = f"search_{self.serving.hybrid}"
         return dict(render(template, bundle=self.bundle.name, request_processors=before, **values))
+
+
+def ingest_name(bundle: names.Named, serving: Serving, part: EncoderPart) -> str:
+    """Of the ingest pipeline: a local and a remote encoder of one bundle have their own."""
+    return names.ingest_pipeline(bundle, ("" if part == "encoder" else f"-{part}") + serving.ingest_variant)
 
 
 def words_per_piece(bundle: Bundle) -> int:

@@ -24,6 +24,7 @@ from osparse.deployer.cluster.api import ClusterApi, ndjson
 from osparse.deployer.cluster.client import reason_of
 from osparse.deployer.cluster.reasons import meaning_of
 from osparse.deployer.load.documents import HASH_FIELD
+from osparse.deployer.mlcommons.remote_faults import may_be_of_another, passes
 from osparse.errors import ClusterBusyError, ClusterError, ClusterUnreachableError, InputError
 
 log = logging.getLogger("osparse.deployer.load.bulk")
@@ -32,6 +33,8 @@ MAX_BYTES = 5_000_000
 """Of one bulk body, unless a single document is larger."""
 BUSY = (429, 503)
 TRIES = 8
+ALONE = 20
+"""Documents of a call that failed which are sent alone before the rest of it is given up."""
 BACKOFF = 0.5
 """Seconds before the first repetition; doubles each time, up to :data:`LONGEST_WAIT`. A cluster that names a time
 (Retry-After) is given that time, by :meth:`Cluster.request`."""
@@ -186,22 +189,60 @@ def _send_one(api: ClusterApi, index: str, body: bytes, lines: list[Line], backo
     failed: list[Failure] = []
     for attempt in range(TRIES):
         try:
-            results = patiently(functools.partial(_post, api, index, body, len(lines)), backoff)
+            results = patiently(functools.partial(_post, api, index, body, lines), backoff)
         except _TooLargeError:
             return failed + _send_halves(api, index, body, lines, backoff)
-        busy: list[Line] = []
+        again: list[Line] = []
+        together: list[Line] = []
         for line, result in zip(lines, results, strict=True):
-            status = int(result["status"])
-            reason = reason_of(result) if status >= 300 else ""
-            known = meaning_of(reason)
-            if status in BUSY and attempt < TRIES - 1 and not (known and known.lasting):
-                busy.append(line)
-            elif status >= 300 and not (status == 404 and line.source is None):
-                failed.append(Failure(line.id, f"{status}: {reason}{f'; {known.advice}' if known else ''}"))
-        if not busy:
+            refusal = _refusal(line, result)
+            if refusal is None:
+                continue
+            if refusal.passes and attempt < TRIES - 1:
+                again.append(line)
+            elif len(lines) > 1 and may_be_of_another(refusal.failure.reason):
+                together.append(line)
+            else:
+                failed.append(refusal.failure)
+        failed += _send_alone(api, index, together, backoff)
+        if not again:
             break
-        _wait(attempt, backoff, f"{len(busy)} of {len(lines)} documents were refused as too many")
-        lines, body = busy, b"".join(_encoded(line) for line in busy)
+        _wait(attempt, backoff, f"{len(again)} of {len(lines)} documents were refused for a reason that passes")
+        lines, body = again, b"".join(_encoded(line) for line in again)
+    return failed
+
+
+class _Refusal(NamedTuple):
+    failure: Failure
+    passes: bool
+    """Whether the same document may be accepted a moment later."""
+
+
+def _refusal(line: Line, result: Mapping[str, Any]) -> _Refusal | None:
+    """None for a document that was stored or is gone, as asked.
+
+    An item with an ``error`` was not stored, whatever its status: that of a remote encoder's answer, maybe 200.
+    """
+    status = int(result["status"])
+    if "error" not in result and (status < 300 or (status == 404 and line.source is None)):
+        return None
+    reason = reason_of(result)
+    known = meaning_of(reason)
+    passing = (status in BUSY or passes(reason)) and not (known and known.lasting)
+    return _Refusal(Failure(line.id, f"{status}: {reason}{f'; {known.advice}' if known else ''}"), passing)
+
+
+def _send_alone(api: ClusterApi, index: str, lines: list[Line], backoff: float | None) -> list[Failure]:
+    """Each in a request of its own, because one of them may have spoilt the call of the others.
+
+    Where the first of them are all refused alike, it is the encoder that fails, and the rest is not tried.
+    """
+    failed: list[Failure] = []
+    for sent, line in enumerate(lines, 1):
+        failed += _send_one(api, index, _encoded(line), [line], backoff)
+        reasons = {failure.reason for failure in failed}
+        if sent == ALONE and len(failed) == ALONE and len(reasons) == 1:
+            return failed + [Failure(rest.id, reasons.copy().pop()) for rest in lines[ALONE:]]
     return failed
 
 
@@ -220,15 +261,21 @@ def _send_halves(api: ClusterApi, index: str, body: bytes, lines: list[Line], ba
     ]
 
 
-def _post(api: ClusterApi, index: str, body: bytes, count: int) -> list[dict[str, Any]]:
-    """One result per line, in order."""
+def _post(api: ClusterApi, index: str, body: bytes, lines: Sequence[Line]) -> list[dict[str, Any]]:
+    """One result per line, in the lines' order: items that a pipeline refuses come in another one."""
     answer = api.bulk(index, body)
     if answer.status == 413:
         raise _TooLargeError(len(body))
     items = answer.body.get("items") if isinstance(answer.body, dict) else None
-    if not isinstance(items, list) or len(items) != count:
-        raise ClusterError(f"{api.cluster.url} answers _bulk not as OpenSearch does: {count} results were expected")
-    return [next(iter(item.values())) for item in items]
+    results = [next(iter(item.values())) for item in items] if isinstance(items, list) else []
+    by_id = {str(result.get("_id")): result for result in results}
+    if [*by_id] != [line.id for line in lines] and {*by_id} == {line.id for line in lines}:
+        results = [by_id[line.id] for line in lines]
+    if len(results) != len(lines):
+        raise ClusterError(
+            f"{api.cluster.url} answers _bulk not as OpenSearch does: {len(lines)} results were expected"
+        )
+    return results
 
 
 def stored_hashes(api: ClusterApi, index: str, ids: Collection[str]) -> dict[str, str | None]:

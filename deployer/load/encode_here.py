@@ -21,7 +21,8 @@ from osparse.deployer.load.bundle_store import fetch_part, stored_parts
 from osparse.deployer.load.documents import DocumentRow, Row
 from osparse.deployer.load.vectors import GivenVectors
 from osparse.deployer.mlcommons.api import MLCommons
-from osparse.deployer.mlcommons.proof import TOLERANCE, check_weights
+from osparse.deployer.mlcommons.proof import TOLERANCE, Predicting, check_weights
+from osparse.deployer.mlcommons.remote_calls import RemoteCalls, TokenPredictions
 from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.errors import AccessError, CheckError, InputError
 from osparse.rows.text_template import TEXT_FIELD
@@ -62,7 +63,8 @@ def choose_encoding(
     """Settle who encodes.
 
     "auto" encodes here where the bundle's encoder is at hand (``bundle``, or stored in the cluster), and the index is
-    empty, or the load has at least :data:`MANY` rows or an unknown number. In mode client it is always this machine.
+    empty, or the load has at least :data:`MANY` rows or an unknown number. In mode client it is always this machine; in
+    mode remote "auto" leaves it to the encoder beside the cluster, which was set up for that.
 
     Raises:
         InputError: ``asked`` cannot be had, or ``bundle`` is not the index's.
@@ -79,6 +81,8 @@ def choose_encoding(
         if asked == "cluster":
             raise InputError(f"{index} is in mode client: its cluster has no encoder; leave out `encode`")
         return Encoding(True, "mode client", archive)
+    if deployment.mode == "remote" and asked == "auto":
+        return Encoding(False, "mode remote")
     if asked == "here" and archive is None:
         raise InputError("`encode=here` needs the encoder; give `bundle`, one that has an onnx part")
     if asked != "auto" or archive is None:
@@ -106,7 +110,7 @@ def _archive(api: ClusterApi, deployment: Deployment, bundle: Bundle | None) -> 
 
 
 def _stored(api: ClusterApi, deployment: Deployment) -> Collection[str]:
-    """The bundle's parts in the cluster; a load in mode ml-commons needs no right to read them."""
+    """The bundle's parts in the cluster; a load that the cluster encodes needs no right to read them."""
     try:
         return patiently(lambda: stored_parts(api, deployment.fingerprint))
     except AccessError as problem:
@@ -142,7 +146,8 @@ def prove_equal(
     Args:
         sample: Documents of the load; with an ``archive`` the texts of the probes of ``bundle`` come first.
         archive: An encoder.onnx.zip that encodes them here.
-        given: Vectors that exist already, instead of ``archive``; ``tokens`` is their vocabulary.
+        given: Vectors that exist already, instead of ``archive``.
+        tokens: The vocabulary, in the order of ids; for ``given``, and where a remote encoder answers with ids.
 
     Raises:
         CheckError: a weight differs by more than the bundle's tolerance; the message names the text and the token.
@@ -161,7 +166,7 @@ def prove_equal(
         texts += [document.text for document in sample]
         expected += zip(texts, OnnxEncoder.open(archive, threads=1).encode(texts), strict=True)
     model_id = _encoder_of(api, index, deployment)
-    ml = MLCommons(api.cluster)
+    ml = _predicting(api, deployment, tokens)
     for start in range(0, len(expected), _AT_ONCE):
         some = expected[start : start + _AT_ONCE]
         served = patiently(functools.partial(ml.predict, model_id, [text for text, _ in some]))
@@ -170,6 +175,12 @@ def prove_equal(
             check_weights(f"the encoder behind {index}", text, weights, answer, limit, alike=alike)
     log.info("%s: %d texts have the weights that the cluster gives them", index, len(expected))
     return len(expected)
+
+
+def _predicting(api: ClusterApi, deployment: Deployment, tokens: Sequence[str]) -> Predicting:
+    if deployment.mode != "remote":
+        return MLCommons(api.cluster)
+    return TokenPredictions(RemoteCalls(api.cluster), tokens if deployment.encoder_part == "remote-ids" else None)
 
 
 def _encoder_of(api: ClusterApi, index: str, deployment: Deployment) -> str:

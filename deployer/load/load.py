@@ -145,15 +145,15 @@ def index_documents(
         template: How the text is made of other fields, such as ``{title}\n{body}``; None takes what the index records.
         exclude: Fields that are not stored; ``a.b`` is the field b of the object a.
         rename: Name in the files -> name in the index; all other parameters use the new names.
-        batch: Documents looked up and sent together; None takes 256, or 16 where the cluster encodes.
+        batch: Documents looked up and sent together; None takes 256, or 16 where the cluster's own model encodes.
         workers: Processes that encode (client mode), each with one thread; None takes one per core for more than a few
             documents.
         failures: Where the documents that failed are listed with their reason; written only if there are any.
         force: Encode and send documents that are there with the same content too, in case somebody else changed their
             text or their vector since.
-        encode: Who encodes in mode ml-commons: "cluster", its pipeline; "here", this machine, whose vectors are written
-            past the pipeline; "auto" as :func:`osparse.deployer.load.encode_here.choose_encoding` says. The pipeline
-            stays in place for other writers.
+        encode: Who encodes in modes ml-commons and remote: "cluster", its pipeline; "here", this machine, whose vectors
+            are written past the pipeline; "auto" as :func:`osparse.deployer.load.encode_here.choose_encoding` says. The
+            pipeline stays in place for other writers.
         bundle: The index's bundle, to encode on this machine with.
         encoded: A folder or URL of shards that ``osparse encode`` made with the index's bundle, instead of ``paths``.
 

@@ -29,8 +29,8 @@ log = logging.getLogger("osparse.deployer.load.prepare")
 BATCH = 256
 """Documents sent together where osparse encodes."""
 ENCODING_BATCH = 16
-"""Where the cluster encodes: queries by text wait for the model meanwhile. Measured, batches of 16 load as fast as of
-256 (105 and 106 documents a second), and the slowest query took 252 ms instead of up to 10 s."""
+"""Where the cluster's own model encodes: queries by text wait for the model meanwhile. Measured, batches of 16 load as
+fast as of 256 (105 and 106 documents a second), and the slowest query took 252 ms instead of up to 10 s."""
 
 
 def settle_encoding(
@@ -58,7 +58,8 @@ def settle_encoding(
     if deployment.mode == "client" or not (encoding.here or given is not None):
         return encoding, rows
     sample, rows = sampled(rows)
-    tokens = _tokenizer(api, deployment)().lexicon.tokens if given is not None else ()
+    by_ids = given is not None or deployment.encoder_part == "remote-ids"
+    tokens = _tokenizer(api, deployment)().lexicon.tokens if by_ids else ()
     try:
         archive = encoding.archive() if encoding.here and encoding.archive is not None else None
         prove_equal(api, index, deployment, sample, archive=archive, given=given, tokens=tokens, bundle=bundle)
@@ -95,7 +96,8 @@ def prepare_load(
     vectors = _vectors(api, index, deployment, total, workers, encoding, given)
     if encoding.here and encoding.archive is not None:
         return Load(api, index, deployment, vectors, batch=batch or BATCH, senders=(workers or cores()) + 1, uuid=uuid)
-    size = ENCODING_BATCH if vectors is None else BATCH  # the cluster encodes, at least what has no vector
+    # the cluster encodes, at least what has no vector; a remote encoder is no queries' model
+    size = ENCODING_BATCH if vectors is None and deployment.mode == "ml-commons" else BATCH
     counting = None if deployment.chunks else _tokenizer_if_readable(_tokenizer(api, deployment))
     return Load(api, index, deployment, vectors, counting, batch or size, uuid=uuid)
 

@@ -37,6 +37,11 @@ class ServerModel:
     algorithm: str = ""
     """SPARSE_ENCODING, SPARSE_TOKENIZE, REMOTE and so on."""
 
+    @property
+    def remote(self) -> bool:
+        """Whether it runs elsewhere and is called through a connector."""
+        return self.algorithm == "REMOTE"
+
 
 @dataclass(frozen=True)
 class Task:

@@ -7,6 +7,19 @@ from collections.abc import Mapping
 
 REMEDIES: tuple[tuple[str, str], ...] = (
     (
+        r"trusted connector endpoint|private ip address",
+        "the cluster may not call the encoder's address: deploy with `allow_settings=True`",
+    ),
+    (
+        r"Error communicating with remote model|unknown_host|UnknownHost.*encode",
+        "the nodes do not get an answer from the encoder: `encoder_url` must be right as seen from them, and osparse "
+        "serve must run there",
+    ),
+    (
+        r"bearer token is missing or wrong",
+        "set OSPARSE_SERVE_TOKEN to the encoder's token in the environment of osparse deploy",
+    ),
+    (
         r"allow_registering_model_via_local_file",
         "models may not be uploaded from a file on this cluster: deploy with `allow_settings=True`, or set "
         "plugins.ml_commons.allow_registering_model_via_local_file to true",

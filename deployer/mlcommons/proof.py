@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
 
 from osparse.contracts.bundle import Bundle
-from osparse.deployer.mlcommons.api import MLCommons
 from osparse.encoders.similarity import unlike
 from osparse.errors import CheckError
 
@@ -16,7 +15,12 @@ _TEXTS = 8
 """Probes per call."""
 
 
-def prove(ml: MLCommons, model_id: str, bundle: Bundle, part: Literal["encoder", "tokenizer"]) -> None:
+class Predicting(Protocol):
+    def predict(self, model_id: str, texts: Sequence[str]) -> list[dict[str, float]]:
+        """{token: weight} of each text."""
+
+
+def prove(ml: Predicting, model_id: str, bundle: Bundle, part: Literal["encoder", "tokenizer"]) -> None:
     """Raises :class:`CheckError` naming the text and token whose weight differs by more than the bundle's tolerance."""
     probes = bundle.probes()
     allowed = max(TOLERANCE, bundle.tolerance) if part == "encoder" else TOLERANCE

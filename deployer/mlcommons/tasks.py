@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.cluster.client import Answer
 from osparse.deployer.mlcommons import failures
 from osparse.deployer.mlcommons.api import MLCommons, ServerModel, Task
+from osparse.deployer.mlcommons.remote_calls import RemoteCalls
 from osparse.errors import ClusterError
 from osparse.io.progress import progress
 
@@ -42,6 +44,8 @@ def deploy_once(ml: MLCommons, model: ServerModel) -> dict[str, str]:
     answer = ml.deploy_model(model.id)
     if answer.status != 200:
         return {"": answer.reason}
+    if answer.body.get("status") == "COMPLETED":
+        return {}  # of a remote model, at once
     task = finished(ml, str(answer.body["task_id"]), f"deploy {model.name}", model)
     if task.state == "COMPLETED_WITH_ERROR":
         log.warning("%s", failures.failure_text(f"{model.name} (on some nodes)", task.errors, node_names(ml)))
@@ -84,11 +88,22 @@ def _failed_meanwhile(ml: MLCommons, model: ServerModel) -> bool:
     return model.state != "DEPLOY_FAILED" and found is not None and found.state == "DEPLOY_FAILED"
 
 
+def first_answer(ml: MLCommons, model: ServerModel) -> Answer:
+    """Of a prediction, local or remote."""
+    texts = ["osparse"]
+    return RemoteCalls(ml.cluster).try_predict(model.id, texts) if model.remote else ml.try_predict(model.id, texts)
+
+
+def answers(answer: Answer) -> bool:
+    """Whether a prediction went well; a remote answer that was cut off is 200 with an error."""
+    return answer.status == 200 and "error" not in answer.body
+
+
 def await_answer(ml: MLCommons, model: ServerModel) -> None:
     """Return once a predict works; raises :class:`ClusterError` if none does within :data:`SETTLE_SECONDS`."""
     for last in poll(SETTLE_SECONDS):
-        answer = ml.try_predict(model.id, ["osparse"])
-        if answer.status == 200:
+        answer = first_answer(ml, model)
+        if answers(answer):
             return
         if last:
             raise ClusterError(

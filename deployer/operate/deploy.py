@@ -40,7 +40,7 @@ from osparse.deployer.index.user_mapping import UserMapping, mapping_of_index, r
 from osparse.deployer.load.bundle_store import StoreParts, part_file
 from osparse.deployer.mlcommons.api import MLCommons
 from osparse.deployer.mlcommons.group_step import ModelGroup
-from osparse.deployer.mlcommons.model_steps import ServedModel, find_copies
+from osparse.deployer.mlcommons.model_steps import ModelCopies, ServedModel, find_copies
 from osparse.deployer.mlcommons.settings_step import MLSettings
 from osparse.deployer.operate.deploy_options import ModelOptions, Upgrade
 from osparse.deployer.operate.deploy_result import DeployResult
@@ -48,6 +48,9 @@ from osparse.deployer.operate.snippets import snippets
 from osparse.deployer.plan import DeployPlan, Made, Step, apply_all, inspect_all
 from osparse.deployer.preflight.checks import Preflight
 from osparse.deployer.preflight.preflight import Intent, preflight
+from osparse.deployer.remote.encoder_step import RemoteEncoder
+from osparse.deployer.remote.options import remote_endpoint, wanted_connector, with_remote_batch
+from osparse.deployer.remote.trust_step import TrustedEndpoint
 from osparse.deployer.shards.lookup import VectorLookup
 from osparse.encoders.windows import long_texts
 from osparse.errors import AccessError, DeploymentConflictError, InputError
@@ -107,7 +110,8 @@ def deploy(
     copied and encoded again, the gate is passed, and the alias moves in one call; the old index stays for a rollback.
 
     Args:
-        mode: "auto" decides by the cluster's plugins; "ml-commons" and "client" insist.
+        mode: "auto" decides by the cluster's plugins; "ml-commons" and "client" insist; "remote" lets the cluster call
+            an encoder beside it (``osparse serve``) at ``models.encoder_url``.
         plan_only: Say what would be created, changed or kept, and touch nothing.
         serving: Field type, chunks, search pipelines, pruning: all of them as a :class:`Serving`, or some by name; the
             others, or without this argument all of them, stay as in the index that serves.
@@ -127,7 +131,7 @@ def deploy(
     started = time.monotonic()
     models, upgrade = models or ModelOptions(), upgrade or Upgrade()
     shards = _opened(upgrade, bundle)
-    survey = _survey(bundle, cluster, index, mode, serving, mapping, adoption)
+    survey = _survey(bundle, cluster, index, mode, serving, mapping, adoption, models.encoder_url)
     if shards is not None:
         shards.check_long_texts(long_texts(survey.deployment.window_weight), f"the new index {survey.index}")
     _warn_of_idle(survey, models, upgrade)
@@ -199,6 +203,7 @@ def _survey(
     serving: Serving | Mapping[str, Any] | None,
     mapping: Path | None = None,
     adoption: Adoption | None = None,
+    encoder_url: str | None = None,
 ) -> Survey:
     """Read the cluster and settle what is to be deployed; raises as :func:`deploy`."""
     names.check_index_name(alias)
@@ -209,13 +214,15 @@ def _survey(
     existing, old = _existing(api, index), _in_use(api, alias, index) if adopted is None else None
     choice = _mode(facts, bundle, asked, existing)
     before = existing or (old.deployment if old is not None else None)
+    endpoint = remote_endpoint(choice.mode, encoder_url, existing)
     settled, notes = settle(before, choice.mode, serving)
+    settled = with_remote_batch(settled, facts, choice.mode, serving, before)
     check_serving(settled, facts, choice, bundle)
     if adopted is not None:
         check_text(adopted.source, settled.text_template)
-    same_mode = existing is not None and existing.mode == choice.mode
+    same_mode = existing is not None and (existing.mode == "client") == (choice.mode == "client")
     style = existing.key_style if existing is not None and same_mode else facts.key_style
-    deployment = deployment_of(bundle, choice.mode, style, settled)
+    deployment = deployment_of(bundle, choice.mode, style, settled, endpoint)
     log.debug("mode %s: %s", choice.mode, choice.why)
     return Survey(api, facts, bundle, alias, index, choice, settled, deployment, before, old, tuple(notes),
                   _user_mapping(api, mapping, old, adopted), adopted)  # fmt: skip
@@ -290,19 +297,37 @@ def _serving_steps(survey: Survey, options: ModelOptions) -> list[Step]:
         part_file(bundle, "onnx")
         return [StoreParts(api, bundle, ("tokenizer", "onnx", *seen)), index]
     ml = MLCommons(api.cluster)
-    encoder, tokenizer = find_copies(ml, bundle, "encoder"), find_copies(ml, bundle, "tokenizer")
-    ingest = IngestPipeline(api, bundle, serving, deployment.piece_words)
+    tokenizer = find_copies(ml, bundle, "tokenizer")
+    ingest = IngestPipeline(api, bundle, serving, deployment.piece_words, deployment.encoder_part)
     chosen = survey.facts.has("model_id")
     return [
-        MLSettings(api, survey.facts, (encoder, tokenizer), options.allow_settings, options.via_url),
-        ModelGroup(ml, bundle),
-        ServedModel(ml, bundle, "encoder", encoder, options.via_url, chosen),
+        *_encoder_steps(survey, options, ml, tokenizer, chosen),
         ServedModel(ml, bundle, "tokenizer", tokenizer, options.via_url, chosen),
         StoreParts(api, bundle, ("tokenizer", *seen)),
         *([ingest] if deployment.ingest_pipeline else []),
         SearchPipeline(api, bundle, serving),
         *([SeismicThreads(api, options.allow_settings)] if deployment.vector == "sparse_vector" else []),
         index,
+    ]
+
+
+def _encoder_steps(
+    survey: Survey, options: ModelOptions, ml: MLCommons, tokenizer: ModelCopies, chosen: bool
+) -> list[Step]:
+    """Settings, group and the model that encodes documents: a local one, or one that calls the encoder's address."""
+    api, bundle, url = survey.api, survey.bundle, survey.deployment.encoder_url
+    if url is not None:
+        return [
+            TrustedEndpoint(api, url, options.allow_settings),
+            MLSettings(api, survey.facts, (tokenizer,), options.allow_settings, options.via_url),
+            ModelGroup(ml, bundle),
+            RemoteEncoder(ml, bundle, wanted_connector(bundle, survey.deployment)),
+        ]
+    encoder = find_copies(ml, bundle, "encoder")
+    return [
+        MLSettings(api, survey.facts, (encoder, tokenizer), options.allow_settings, options.via_url),
+        ModelGroup(ml, bundle),
+        ServedModel(ml, bundle, "encoder", encoder, options.via_url, chosen),
     ]
 
 
@@ -341,8 +366,8 @@ def _hybrid_steps(survey: Survey, upgrade: Upgrade) -> list[Step]:
     staged = survey.old is not None and upgrade.stage
     if staged or (survey.serving.hybrid == "none" and not _has_fusing_pipeline(survey)):
         return []
-    ml_commons = survey.deployment.mode == "ml-commons"
-    plain = SearchPipeline(survey.api, survey.bundle, survey.serving) if ml_commons else None
+    client = survey.deployment.mode == "client"
+    plain = None if client else SearchPipeline(survey.api, survey.bundle, survey.serving)
     return [FusingPipeline(survey.api, survey.alias, survey.bundle, survey.serving, plain)]
 
 

@@ -17,6 +17,8 @@ class ModelOptions:
     """Change the cluster settings that ML Commons needs; otherwise the call to make is reported."""
     via_url: str | None = None
     """Let the cluster fetch the zips from under this address instead of sending them in chunks."""
+    encoder_url: str | None = None
+    """Of the encoder in mode remote, as the nodes see it; None: the one that the index has already."""
 
 
 @dataclass(frozen=True)

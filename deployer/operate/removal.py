@@ -19,6 +19,7 @@ from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.in_use import PipelineKey, Uses
 from osparse.deployer.load.bundle_store import chunk_ids, stored_parts
 from osparse.deployer.mlcommons.api import MLCommons, ServerModel
+from osparse.deployer.mlcommons.remote_calls import RemoteCalls
 from osparse.errors import ClusterError, ClusterUnreachableError
 from osparse.opensearch_templates import render
 
@@ -68,6 +69,7 @@ class Removal:
         if not self._wiring(pipelines, models):
             self.left.append(f"index {index}: it is deleted once its models are")
             return False
+        self._connectors(f"{deployment.bundle}-{deployment.fingerprint[:12]}", self._parts_to_go(deployment))
         if deployment.fingerprint not in {other.fingerprint for other in self.staying.values()}:
             self.parts(deployment.fingerprint, f"{deployment.bundle}-{deployment.fingerprint[:12]}")
         self._index(index)
@@ -102,13 +104,17 @@ class Removal:
             return "unreadable"
         return "closed" if documents is None else f"{documents:,} documents"
 
-    def bundle(self, what: str, pipelines: Collection[PipelineKey], models: Collection[ServerModel]) -> None:
-        """Remove the pipelines and models of a bundle; none of them if somebody else uses one."""
+    def bundle(self, bundle: str, pipelines: Collection[PipelineKey], models: Collection[ServerModel]) -> None:
+        """Remove the pipelines, models and connectors of a bundle; none of them if somebody else uses one.
+
+        Args:
+            bundle: Its name and the first twelve digits of its fingerprint.
+        """
         reasons = self._users(pipelines, models)
         if reasons:
-            self.left.append(f"{what}, which is in use: {'; '.join(reasons)}")
-        else:
-            self._wiring(pipelines, models)
+            self.left.append(f"bundle {bundle}, which is in use: {'; '.join(reasons)}")
+        elif self._wiring(pipelines, models) and self.has_models:
+            self._connectors(bundle, names.MODEL_PARTS)
 
     def _wiring(self, pipelines: Iterable[PipelineKey], models: Iterable[ServerModel]) -> bool:
         """Pipelines first: a server may refuse to delete a model that a pipeline names. False if a model is left."""
@@ -147,16 +153,26 @@ class Removal:
         return [key for key in _named_pipelines(deployment) if key in self.uses.pipelines and key not in named]
 
     def _models(self, deployment: Deployment) -> list[ServerModel]:
-        if not self.has_models or self._sharing(deployment):
+        ml, prefix = MLCommons(self.api.cluster), f"{deployment.bundle}-{deployment.fingerprint[:12]}"
+        parts = [part + trial for part in self._parts_to_go(deployment) for trial in ("", "-trial")]
+        return [model for part in parts for model in ml.find_models(f"{prefix}-{part}")]
+
+    def _parts_to_go(self, deployment: Deployment) -> list[str]:
+        """The models of its bundle, by what their names end with, that no deployment which stays needs."""
+        if not self.has_models:
             return []
-        ml = MLCommons(self.api.cluster)
-        prefix = f"{deployment.bundle}-{deployment.fingerprint[:12]}"
-        return [model for part in ("encoder", "tokenizer") for model in ml.find_models(f"{prefix}-{part}")]
+        sharing = self._sharing(deployment)
+        needed = {part for other in sharing for part in (other.encoder_part, "tokenizer")}
+        parts = [part for part in names.MODEL_PARTS if part not in needed]
+        if sharing:  # a model of another part may be what a deploy under way is making
+            return [part for part in parts if part == deployment.encoder_part]
+        return parts
 
     def _sharing(self, deployment: Deployment) -> list[Deployment]:
         """The deployments that stay and use the same models: those carry the bundle's name and its fingerprint."""
-        same = (deployment.bundle, deployment.fingerprint, "ml-commons")
-        return [other for other in self.staying.values() if (other.bundle, other.fingerprint, other.mode) == same]
+        same = (deployment.bundle, deployment.fingerprint)
+        others = [other for other in self.staying.values() if other.mode != "client"]
+        return [other for other in others if (other.bundle, other.fingerprint) == same]
 
     def _do(self, what: str, act: Callable[[], object]) -> None:
         self.removed.append(what)
@@ -173,6 +189,23 @@ class Removal:
         else:
             self.removed.append(what)
         return not refused
+
+    def _connectors(self, bundle: str, parts: Iterable[str]) -> None:
+        """Remove those of the remote models that are gone: the server refuses while a model uses one.
+
+        Args:
+            bundle: Its name and the first twelve digits of its fingerprint.
+        """
+        remote = [part for part in parts if part.startswith("remote")]
+        calls = RemoteCalls(self.api.cluster)
+        for connector in calls.find_connectors(f"osparse-{bundle}-") if remote else ():
+            if not connector.name.startswith(tuple(f"osparse-{bundle}-{part}." for part in remote)):
+                continue
+            answer = None if self.plan_only else calls.delete_connector(connector.id)
+            if answer is None or answer.status in (200, 404):
+                self.removed.append(f"connector {connector.name} (id {connector.id})")
+            else:
+                self.left.append(f"connector {connector.name} (id {connector.id}): {answer.reason}")
 
     def _delete_model(self, model: ServerModel) -> str:
         """The server's reason for not deleting it; empty if it is gone."""

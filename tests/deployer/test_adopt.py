@@ -308,7 +308,7 @@ def test_an_interrupted_copy_continues_where_it_was(
     monkeypatch.setattr(changes, "WINDOW", 10)
     monkeypatch.setattr(changes, "LARGEST_WINDOW", 10)
     monkeypatch.setattr(follow, "RECORD_SECONDS", 0.0)
-    monkeypatch.setattr("osparse.deployer.load.load.BATCH", 20)
+    monkeypatch.setattr("osparse.deployer.load.prepare.BATCH", 20)
     monkeypatch.setattr("osparse.deployer.load.bulk.TRIES", 1)
     monkeypatch.setattr(follow, "RESTARTS", 1)
     fill(core, count=200)

@@ -133,9 +133,8 @@ def test_models_that_the_server_fetches(newer: MLCommonsServer, small_bundle: Bu
         def log_message(self, *_: object) -> None:
             pass
 
-    options = {"allow_settings": True}
     with serving(functools.partial(Files, directory=str(small_bundle.path))) as url:  # type: ignore[arg-type]  # a handler's class, with its folder
-        deploy(small_bundle, client(newer), "products", models=ModelOptions(via_url=url, **options))
+        deploy(small_bundle, client(newer), "products", models=ModelOptions(allow_settings=True, via_url=url))
     assert newer.models[model_id_of(small_bundle, "encoder")]["model_state"] == "DEPLOYED"
     assert newer.models[taken]["name"] == "mine" and len(newer.models) == 3
 

@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+from mlcommons_models import Runtime
 from mlcommons_server import DEFAULTS, Fault, MLCommonsServer, mlcommons_server
 
 from osparse.contracts.bundle import Bundle
@@ -157,7 +158,7 @@ def test_after_a_restart_the_models_are_deployed_again(server: MLCommonsServer, 
 
 def test_weights_that_were_not_proved_stop_the_deploy(server: MLCommonsServer, small_bundle: Bundle) -> None:
     deploy(small_bundle, client(server), "products")
-    (runtime,) = [r for r in server.runtimes.values() if not r.encodes]
+    (runtime,) = [r for r in server.runtimes.values() if isinstance(r, Runtime) and not r.encodes]
     token = next(iter(small_bundle.probes()[0].query))
     assert runtime.idf is not None
     runtime.idf[token] = small_bundle.probes()[0].query[token] + 0.001

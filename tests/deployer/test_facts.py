@@ -30,7 +30,7 @@ def test_mode_follows_from_the_plugins(plugins: tuple[str, ...], mode: str, key_
 
 
 def test_a_mode_that_is_none() -> None:
-    with pytest.raises(InputError, match="auto, ml-commons, client"):
+    with pytest.raises(InputError, match="auto, ml-commons, remote, client"):
         choose_mode(Facts("3.4.0", "c"), "both")
 
 

@@ -131,7 +131,7 @@ def test_pipelines_that_may_not_be_read_are_a_note(
 
 def remote(call: Caller) -> str:
     body = {"name": "g-remote", "function_name": "remote", "connector_id": "con-1", "description": "d"}
-    call.server.persistent["plugins.ml_commons.allow_registering_model_via_url"] = "true"
+    call.server.connectors["con-1"] = {"name": "another program's"}
     return str(call("POST", f"{ML}/models/_register", body).body["model_id"])
 
 

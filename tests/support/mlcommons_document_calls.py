@@ -72,10 +72,10 @@ class DocumentCalls(Ingestion, Templates):
 
     def bulk(self, request: Request) -> Any:
         """An action that is refused is an item of its own; the others are done."""
-        parsed = [json.loads(line) for line in request.data.splitlines() if line.strip()]
-        _check_upserts(parsed)
-        rows = iter(parsed)
-        items = []
+        lines = [json.loads(line) for line in request.data.splitlines() if line.strip()]
+        _check_upserts(lines)
+        self.call_remote_in_batches(self._to_encode(request, lines))
+        rows, items, refused_items = iter(lines), list[Any](), list[Any]()
         for action in rows:
             ((kind, meta),) = action.items()
             asked = meta.get("_index") or request.parts[0]
@@ -89,8 +89,28 @@ class DocumentCalls(Ingestion, Templates):
                 item |= _done(kind, index, meta, source)
             except Refused as refused:
                 item |= {"status": refused.status, "error": refused.error()}
+                if self.called:  # what a batching pipeline refuses comes before the rest
+                    refused_items.append({kind: item})
+                    continue
             items.append({kind: item})
+        items = refused_items + items
+        self.called.clear()
         return {"took": 1, "errors": any("error" in item for row in items for item in row.values()), "items": items}
+
+    def _to_encode(self, request: Request, lines: list[Any]) -> list[tuple[Place, dict[str, Any], str | None]]:
+        """The documents of a bulk's index and create actions, with the pipeline that each names."""
+        rows, found = iter(lines), list[tuple[Place, dict[str, Any], str | None]]()
+        for action in rows:
+            ((kind, meta),) = action.items()
+            source = next(rows) if kind != "delete" else {}
+            if kind in ("index", "create"):
+                asked = meta.get("_index") or request.parts[0]
+                try:
+                    place = Place(self._open(asked)[0], asked, meta["_id"])
+                except Refused:
+                    continue
+                found.append((place, source, meta.get("pipeline") or request.query.get("pipeline")))
+        return found
 
     def _to_store(self, kind: str, place: Place, source: dict[str, Any], named: str | None) -> dict[str, Any]:
         """An update's partial document is merged, and no pipeline sees the result, unless it makes the document."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from mlcommons_chunking import most_tokens, pieces
+from mlcommons_remote import RemoteRuntime
 from mlcommons_search import Index, Refused, no_such_index
 from mlcommons_state import State
 
@@ -52,15 +53,15 @@ class Ingestion(State):
         for name, field in index.mappings.get("properties", {}).items():
             text = source.get(name)
             if field.get("type") == "semantic" and isinstance(text, str) and text.strip():
-                model = self._running(field["model_id"])
+                vector = self._vectors(field["model_id"], [text], "WORD")[0]
                 stated = {
                     "name": self.models[field["model_id"]]["name"],
                     "id": field["model_id"],
-                    "type": "SPARSE_ENCODING",
+                    "type": self.models[field["model_id"]]["algorithm"],
                 }
                 info = {
                     "model": stated,
-                    "embedding": thinned(model.predict(text, "WORD"), field.get("sparse_encoding_config", {})),
+                    "embedding": thinned(vector, field.get("sparse_encoding_config", {})),
                 }
                 source = {**source, f"{name}_semantic_info": info}
         return source
@@ -80,6 +81,8 @@ class Ingestion(State):
                 source = {name: value for name, value in source.items() if name not in names}
             elif kind == "set":
                 source = {**source, body["field"]: body["value"]}
+            elif kind == "script" and body.get("description") in ("part", "join"):
+                source = _guarded(body, source)
             elif kind == "script":
                 source = _composed(body, source)
             elif not _left_alone(body, source):
@@ -107,11 +110,14 @@ class Ingestion(State):
                 source = {**source, target: thinned(made, body)}
         return source
 
+    def _remote(self, model_id: str) -> bool:
+        return bool(self.models.get(model_id, {}).get("algorithm") == "REMOTE")
+
     def _encoded(
         self, source: dict[str, Any], text_field: str, target: str, model_id: str, form: str
     ) -> dict[str, Any]:
         text = source.get(text_field)
-        if text is None or text == "":
+        if text is None or text == "" or (self._remote(model_id) and isinstance(text, str) and not text.strip()):
             return source
         if isinstance(text, dict):
             reason = (
@@ -120,11 +126,85 @@ class Ingestion(State):
             )
             raise Refused(400, "illegal_argument_exception", reason)
         if isinstance(text, list):
-            return {**source, target: [{"sparse_encoding": self._running(model_id).predict(t, form)} for t in text]}
+            vectors = self._vectors(model_id, text, form)
+            return {**source, target: [{"sparse_encoding": vector} for vector in vectors]}
         if not isinstance(text, str):
             reason = f"map type field [{text_field}] is neither string nor nested type, cannot process it"
             raise Refused(400, "illegal_argument_exception", reason)
-        return {**source, target: self._running(model_id).predict(text, form)}
+        return {**source, target: self._vectors(model_id, [text], form)[0]}
+
+    def _vectors(self, model_id: str, texts: list[Any], form: str) -> list[dict[str, float | None]]:
+        """Of a remote model in one call, with its format named only where that is not WORD; blank texts are not sent."""
+        runtime = self._running(model_id)
+        if not isinstance(runtime, RemoteRuntime):
+            return [runtime.predict(text, form) for text in texts]
+        key = (model_id, form, *texts)
+        if key in self.called:
+            made = self.called[key]
+            if isinstance(made, Refused):
+                raise made
+            return [made]
+        return [dict(row) for row in runtime.encode(texts, form if form != "WORD" else None)]
+
+    def call_remote_in_batches(self, documents: list[tuple[Place, dict[str, Any], str | None]]) -> None:
+        """Of a bulk: the texts for a remote model, ``batch_size`` of them in a call, sorted by length within it.
+
+        A processor that has a condition gets its documents one by one; their calls are made when they come.
+        """
+        self.called.clear()
+        waiting: dict[tuple[str, str], list[str]] = {}
+        size = 1
+        for place, source, named in documents:
+            pipeline = self.ingest.get(
+                str(named or (place.index.settings if place.index else {}).get("default_pipeline"))
+            )
+            before: list[Any] = []
+            for processor in pipeline["processors"] if pipeline else []:
+                body = processor.get("sparse_encoding")
+                if body is None:
+                    before.append(processor)
+                    continue
+                ((text_field, _),) = body["field_map"].items()
+                remote = self.models.get(body["model_id"], {}).get("algorithm") == "REMOTE"
+                try:
+                    text = self.through({"processors": before}, source, place).get(text_field)
+                except Refused:
+                    break
+                if remote and "if" not in body and isinstance(text, str) and text.strip():
+                    size = body.get("batch_size", 1)
+                    waiting.setdefault((body["model_id"], place.form), []).append(text)
+                break
+        for (model_id, form), texts in waiting.items():
+            for start in range(0, len(texts), size):
+                self._call_together(model_id, form, sorted(texts[start : start + size], key=len))
+
+    def _call_together(self, model_id: str, form: str, texts: list[str]) -> None:
+        runtime = self._running(model_id)
+        assert isinstance(runtime, RemoteRuntime)
+        try:
+            made: Any = runtime.encode(texts, form if form != "WORD" else None)
+        except Refused as refused:
+            made = [refused] * len(texts)
+        self.called |= {(model_id, form, text): one for text, one in zip(texts, made, strict=False)}
+
+
+def _guarded(body: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
+    """What osparse's two scripts do that keep ML Commons from expanding ``${parameters.NAME}`` in a text."""
+    mark = "\u2060"
+
+    def part(text: str) -> str:
+        return text.replace("$" + mark, "$" + mark * 2).replace("${parameters.", f"${mark}{{parameters.")
+
+    def join(value: Any) -> Any:
+        if isinstance(value, list):
+            return [join(one) for one in value]
+        if not isinstance(value, str):
+            return value
+        return value.replace(f"${mark}{{parameters.", "${parameters.").replace("$" + mark * 2, "$" + mark)
+
+    if body["description"] == "part":
+        return {**source, "text": part(source["text"])} if isinstance(source.get("text"), str) else source
+    return {**source, **{name: join(source[name]) for name in body["params"]["fields"] if name in source}}
 
 
 def thinned(vector: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from mlcommons_http import Request
 from mlcommons_models import InferenceError, LoadError, Runtime, assemble
 from mlcommons_register import ALGORITHMS, BAD_WORDS, MAX_CHUNK, PLAIN, RegisterCalls
+from mlcommons_remote import RemoteRuntime
 from mlcommons_search import Refused
 from mlcommons_state import NODE
 
@@ -92,6 +93,9 @@ class ModelCalls(RegisterCalls):
                 reason = "Failed to find model"
             raise Refused(404, "status_exception", reason)
         model = self.models[model_id]
+        if request.method == "PUT" and model["algorithm"] == "REMOTE":
+            model |= request.json
+            return {"_id": model_id, "result": "updated"}
         if request.method == "PUT":
             reason = f"The function category {model['algorithm']} is not supported at this time."
             raise Refused(403, "status_exception", reason)
@@ -126,11 +130,14 @@ class ModelCalls(RegisterCalls):
     def model_deploy(self, request: Request) -> Any:
         model_id = request.parts[0]
         model = self._model(model_id)
-        if self._setting("only_run_on_ml_node") == "true" and "ml" not in self.roles:
+        if self._setting("only_run_on_ml_node") == "true" and "ml" not in self.roles and model["algorithm"] != "REMOTE":
             reason = "No eligible node found to execute this request. It's best practice to provision ML nodes."
             raise Refused(400, "illegal_argument_exception", reason)
         if self.refuse_deploy:
             raise Refused(429, "circuit_breaking_exception", self.refuse_deploy)
+        if model["algorithm"] == "REMOTE":
+            self.deploy_remote(model_id)
+            return {"task_id": self._new_id(), "task_type": "DEPLOY_MODEL", "status": "COMPLETED"}
         task_id = self._new_id()
         task = {
             "model_id": model_id, "task_type": "DEPLOY_MODEL", "function_name": model["algorithm"],
@@ -152,7 +159,9 @@ class ModelCalls(RegisterCalls):
             if asked is not None:
                 raise LoadError(asked)
             if model_id not in self.runtimes:
-                if len(self.runtimes) >= int(self._setting("max_model_on_node")):
+                if sum(isinstance(one, Runtime) for one in self.runtimes.values()) >= int(
+                    self._setting("max_model_on_node")
+                ):
                     raise LoadError("Exceed max local model per node limit")
                 self.runtimes[model_id] = Runtime(model, assemble(model, self.chunks[model_id], model_id), model_id)
         except Exception as problem:  # noqa: BLE001 - whatever happens, the task must end, as on the server
@@ -192,10 +201,18 @@ class ModelCalls(RegisterCalls):
             raise Refused(500, "null_pointer_exception", reason)
         if not texts:
             raise Refused(400, "illegal_argument_exception", "Empty text docs")
+        runtime = self._running(model_id) if self.models[model_id]["algorithm"] == "REMOTE" else None
+        if isinstance(runtime, RemoteRuntime):
+            if len(request.parts) == 1:  # the path of local models fills no texts in
+                raise Refused(400, "illegal_argument_exception", f"Invalid payload: {runtime.template}")
+            response = runtime.call(texts, (body.get("parameters") or {}).get("sparse_embedding_format"))
+            output = {"name": "response", "dataAsMap": {"response": response}}
+            return {"inference_results": [{"output": [output], "status_code": 200}]}
         return {"inference_results": [{"output": [self._output(model_id, text, form)]} for text in texts]}
 
     def _output(self, model_id: str, text: Any, form: str) -> dict[str, Any]:
         runtime = self._running(model_id)
+        assert isinstance(runtime, Runtime)
         try:
             response = runtime.predict(text, form)
         except InferenceError as problem:
@@ -210,7 +227,10 @@ class ModelCalls(RegisterCalls):
             i: {"predict_request_stats": {"count": 1}} for i in self.asked_models & set(self.models)
         }
         for i in self.runtimes:
+            remote = self.models[i]["algorithm"] == "REMOTE" if i in self.models else False
             rows[i] = {"model_state": "DEPLOYED", "memory_size_estimation_cpu": 1_200_000}
+            if remote:
+                rows[i] = {"model_state": "DEPLOYED", "predictor": "org.opensearch.ml.engine.RemoteModel@1"}
         if not rows:
             return {}
         return {"nodes": {NODE: {"models": rows}}}

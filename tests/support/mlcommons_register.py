@@ -55,7 +55,9 @@ class RegisterCalls(State):
         return {"model_id": model_id, "status": "CREATED"}
 
     def model_register_url(self, request: Request) -> Any:
-        """The task downloads; a failed one leaves no model behind."""
+        """The task downloads; a failed one leaves no model behind. A remote model is there at once."""
+        if str(request.json["function_name"]).lower() == "remote":
+            return self._register_remote(request.json)
         if self._setting("allow_registering_model_via_url") != "true":
             reason = (
                 "To upload custom model user needs to enable allow_registering_model_via_url settings. Otherwise please "
@@ -66,28 +68,12 @@ class RegisterCalls(State):
             if not PLAIN.fullmatch(text):
                 reason = f"Validation Failed: 1: Model {what} {BAD_WORDS}"
                 raise Refused(400, "action_request_validation_exception", reason)
-        if request.json["function_name"].upper() == "REMOTE":
-            return self._remote(request.json)
         task_id = self._new_id()
         task = {"task_type": "REGISTER_MODEL", "function_name": request.json["function_name"], "state": "CREATED",
                 "worker_node": [NODE], "is_async": True}  # fmt: skip
         self.tasks[task_id] = task
         self._soon(self.task_seconds, lambda: self._download(task, request.json))
         return {"task_id": task_id, "status": "CREATED"}
-
-    def _remote(self, body: dict[str, Any]) -> Any:
-        """At once; the document has neither content nor hash, format nor chunks."""
-        group_id = body.get("model_group_id") or self._group_named(body["name"])
-        self.groups[group_id]["latest_version"] += 1
-        model_id, task_id = self._new_id(), self._new_id()
-        self.models[model_id] = {
-            "name": body["name"], "model_group_id": group_id, "algorithm": "REMOTE",
-            "model_version": str(self.groups[group_id]["latest_version"]), "model_state": "REGISTERED",
-            "is_hidden": False, "connector_id": body["connector_id"],
-        }  # fmt: skip
-        self.chunks[model_id] = {}
-        self.tasks[task_id] = {"task_type": "REGISTER_MODEL", "state": "COMPLETED", "model_id": model_id}
-        return {"task_id": task_id, "status": "CREATED", "model_id": model_id}
 
     def _download(self, task: dict[str, Any], body: dict[str, Any]) -> None:
         try:
@@ -126,6 +112,23 @@ class RegisterCalls(State):
         self.chunks[model_id] = dict(enumerate(pieces))
         self.downloaded.add(model_id)
         task.update(state="COMPLETED", model_id=model_id)
+
+    def _register_remote(self, body: dict[str, Any]) -> Any:
+        if body["connector_id"] not in self.connectors:
+            raise Refused(
+                404,
+                "status_exception",
+                f"Failed to find connector with the provided connector id: {body['connector_id']}",
+            )
+        group_id = body.get("model_group_id") or self._group_named(body["name"])
+        self.groups[group_id]["latest_version"] += 1
+        model_id = self._new_id()
+        self.models[model_id] = {
+            "name": body["name"], "model_group_id": group_id, "algorithm": "REMOTE", "model_version": "1",
+            "model_state": "REGISTERED", "is_hidden": False, "connector_id": body["connector_id"],
+        }  # fmt: skip
+        self.chunks[model_id] = {}
+        return {"task_id": self._new_id(), "status": "CREATED", "model_id": model_id}
 
     def _id_of(self, body: dict[str, Any]) -> str:
         """The caller's on 3.9, as read in its source: created once, or a conflict. Older servers do not look at it."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlcommons_http import Request
 from mlcommons_ingest import Ingestion, Place
+from mlcommons_remote import RemoteRuntime
 from mlcommons_search import Index, Refused, merged, search, sorted_and_rescored
 
 
@@ -76,4 +77,7 @@ class SearchCalls(Ingestion):
             model_id = model_id or by_field or body.get("default_model_id")
         if model_id is None:
             return dict.fromkeys(clause["query_text"].lower().split(), 1.0)  # the server's bert-uncased analyzer
-        return {k: float(v or 0) for k, v in self._running(model_id).predict(clause["query_text"], form).items()}
+        runtime = self._running(model_id)
+        if isinstance(runtime, RemoteRuntime):
+            return dict(runtime.encode([clause["query_text"]], form if form != "WORD" else None)[0])
+        return {k: float(v or 0) for k, v in runtime.predict(clause["query_text"], form).items()}

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from local_http import serving
+from mlcommons_connectors import ConnectorCalls
 from mlcommons_http import Fault, Handler, Request
 from mlcommons_index_calls import IndexCalls
 from mlcommons_model_calls import ModelCalls
@@ -24,7 +25,7 @@ from mlcommons_state import DEFAULTS, ML_PLUGINS, NODE
 __all__ = ["DEFAULTS", "ML_PLUGINS", "Fault", "MLCommonsServer", "mlcommons_server"]
 
 
-class MLCommonsServer(ModelCalls, IndexCalls, SegmentCalls):
+class MLCommonsServer(ModelCalls, ConnectorCalls, IndexCalls, SegmentCalls):
     """Start with :func:`mlcommons_server`."""
 
     def answer(self, method: str, path: str, query: dict[str, str], kind: str, data: bytes) -> tuple[int, Any]:
@@ -87,7 +88,7 @@ class MLCommonsServer(ModelCalls, IndexCalls, SegmentCalls):
                     raise Refused(400, "illegal_argument_exception", reason)
                 self.persistent.pop(key, None)
                 if value is not None:
-                    self.persistent[key] = str(value).lower()
+                    self.persistent[key] = value if isinstance(value, list) else str(value).lower()
             return {"acknowledged": True, "persistent": self.persistent, "transient": {}}
         body: dict[str, Any] = {"persistent": self.persistent, "transient": {}}
         if request.query.get("include_defaults") == "true":
@@ -132,6 +133,9 @@ ROUTES = (
     (rf"{_ML}/models/([^/]+)", "GET PUT DELETE", "model_get"),
     (rf"{_ML}/tasks/([^/]+)", "GET", "task_get"),
     (rf"{_ML}/profile/models", "GET", "profile_models"),
+    (rf"{_ML}/connectors/_create", "POST", "connector_create"),
+    (rf"{_ML}/connectors/_search", "POST GET", "connector_search"),
+    (rf"{_ML}/connectors/([^/]+)", "GET PUT DELETE", "connector"),
     (r"/_ingest/pipeline/_simulate", "POST", "simulate"),
     (r"/_ingest/pipeline/([^/]+)/_simulate", "POST", "simulate"),
     (r"/_ingest/pipeline/([^/]+)", "GET PUT DELETE", "ingest_pipeline"),

@@ -11,11 +11,12 @@ from typing import Any
 
 from mlcommons_http import Call, Fault
 from mlcommons_models import Runtime
+from mlcommons_remote import RemoteRuntime
 from mlcommons_search import Index, Refused, index_closed, no_such_index
 
 ML_PLUGINS = ("opensearch-job-scheduler", "opensearch-knn", "opensearch-ml", "opensearch-neural-search")
 NODE = "43f__YrxTVKXLcL1iKRVww"
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "plugins.ml_commons.only_run_on_ml_node": "true",
     "plugins.ml_commons.allow_registering_model_via_local_file": "false",
     "plugins.ml_commons.allow_registering_model_via_url": "false",
@@ -23,6 +24,12 @@ DEFAULTS = {
     "plugins.ml_commons.native_memory_threshold": "90",
     "plugins.ml_commons.jvm_heap_memory_threshold": "85",
     "plugins.ml_commons.max_model_on_node": "10",
+    "plugins.ml_commons.trusted_connector_endpoints_regex": [
+        r"^https://runtime\.sagemaker\..*[a-z0-9-]\.amazonaws\.com/.*$",
+        r"^https://api\.openai\.com/.*$",
+    ],
+    "plugins.ml_commons.connector.private_ip_enabled": "false",
+    "plugins.ml_commons.remote_inference.enabled": "true",
     "plugins.neural_search.stats_enabled": "false",
     "plugins.neural_search.circuit_breaker.limit": "10%",
     "plugins.neural_search.sparse.algo_param.index_thread_qty": "1",
@@ -42,7 +49,8 @@ class State:
     """Every attribute may be changed by a test."""
 
     def __init__(self, plugins: tuple[str, ...] = ML_PLUGINS, settings: dict[str, str] | None = None) -> None:
-        self.plugins, self.persistent = list(plugins), dict(OPEN if settings is None else settings)
+        self.plugins = list(plugins)
+        self.persistent: dict[str, Any] = dict(OPEN if settings is None else settings)
         self.roles = ["cluster_manager", "data", "ingest", "remote_cluster_client"]
         self.analyzers = {"standard", "english", "cjk", "whitespace"}
         self.password: tuple[str, str] | None = None
@@ -64,7 +72,10 @@ class State:
         self.chunks: dict[str, dict[int, bytes]] = {}
         self.downloaded: set[str] = set()
         self.tasks: dict[str, dict[str, Any]] = {}
-        self.runtimes: dict[str, Runtime] = {}
+        self.runtimes: dict[str, Runtime | RemoteRuntime] = {}
+        self.connectors: dict[str, dict[str, Any]] = {}
+        self.called: dict[tuple[str, ...], Any] = {}
+        """(remote model, format, text) -> its vector or refusal, of the bulk that is being done."""
         self.asked_models: set[str] = set()
         self.ingest: dict[str, dict[str, Any]] = {}
         self.pipelines: dict[str, dict[str, Any]] = {}
@@ -85,9 +96,7 @@ class State:
 
     def state(self) -> dict[str, Any]:
         """What a deploy leaves, without ids: equal states, same result."""
-        models = sorted(
-            (m["name"], m["model_state"], m.get("model_content_hash_value", "")) for m in self.models.values()
-        )
+        models = sorted((m["name"], m["model_state"], self._content(m)) for m in self.models.values())
         names = {i: m["name"] for i, m in self.models.items()}
         wired = json.dumps([self.ingest, self.pipelines], sort_keys=True)
         for model_id, name in names.items():
@@ -96,8 +105,15 @@ class State:
             "groups": sorted(g["name"] for g in self.groups.values()),
             "models": models,
             "pipelines": wired,
+            "connectors": sorted(connector["name"] for connector in self.connectors.values()),
             "indices": {n: (i.aliases, i.mappings, i.settings, sorted(i.documents)) for n, i in self.indices.items()},
         }
+
+    def _content(self, model: dict[str, Any]) -> str:
+        """Hash of a local model, name of a remote model's connector."""
+        if model["algorithm"] == "REMOTE":
+            return str(self.connectors.get(model["connector_id"], {}).get("name"))
+        return str(model["model_content_hash_value"])
 
     def restart(self) -> None:
         """The node restarts: models still read DEPLOYED and no longer answer."""
@@ -116,7 +132,7 @@ class State:
         self._ids += 1
         return f"id{self._ids:04}_aEBr7WC3Jr2"
 
-    def _setting(self, name: str) -> str:
+    def _setting(self, name: str) -> Any:
         key = f"plugins.ml_commons.{name}"
         return self.persistent.get(key, DEFAULTS[key])
 
@@ -125,13 +141,24 @@ class State:
             raise Refused(404, "status_exception", "Failed to find model")
         return self.models[model_id]
 
-    def _running(self, model_id: str) -> Runtime:
-        self._model(model_id)
+    def _running(self, model_id: str) -> Runtime | RemoteRuntime:
+        """A remote model that is not deployed is deployed by the call; a local one is not."""
+        model = self._model(model_id)
         self.asked_models.add(model_id)
+        if model["algorithm"] == "REMOTE":
+            if model_id not in self.runtimes:
+                self.deploy_remote(model_id)
+            return self.runtimes[model_id]
         if model_id not in self.runtimes:
             reason = "Model not ready yet. Please deploy the model first."
             raise Refused(400, "illegal_argument_exception", reason)
         return self.runtimes[model_id]
+
+    def deploy_remote(self, model_id: str) -> None:
+        """Succeeds whatever the address is; the private address switch is read now."""
+        private = self._setting("connector.private_ip_enabled") == "true"
+        self.runtimes[model_id] = RemoteRuntime(lambda: self.connectors[self.models[model_id]["connector_id"]], private)
+        self.models[model_id]["model_state"] = "DEPLOYED"
 
     def _indices(self, names: str, expand: str = "open,closed") -> list[Index]:
         """Those that a list of names, aliases and wildcards stands for, each once; a wildcard may stand for none."""

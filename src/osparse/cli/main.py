@@ -29,6 +29,7 @@ COMMANDS = {
     "import": "Read a model of another tool back from a cluster, and say what it is",
     "verify": "Check a bundle: files, tokenizer, query weights, encoders",
     "node": "Run a real OpenSearch on this machine",
+    "serve": "Serve a bundle's encoder over HTTP, for a cluster that calls it",
     "deploy": "Serve a bundle on a cluster under an index name",
     "encode": "Encode documents into shards, without a cluster",
     "index": "Load documents into a deployed index",

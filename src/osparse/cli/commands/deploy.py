@@ -20,6 +20,7 @@ EXAMPLES = """
 osparse deploy build/bundle --cluster http://localhost:9210 --index products
 osparse deploy build/bundle --cluster https://search.example:9200 --ca-file ca.pem --index products --plan
 osparse deploy build/bundle2 --cluster http://localhost:9210 --index products --gate build/dataset
+osparse deploy build/bundle --cluster http://localhost:9210 --index products --mode remote --encoder-url http://encoder:8765
 osparse deploy build/bundle --cluster http://localhost:9210 --index products --from products-v7 --text-field name
 """
 
@@ -28,14 +29,25 @@ osparse deploy build/bundle --cluster http://localhost:9210 --index products --f
 @click.argument("bundle", type=FOLDER)
 @cluster_options
 @click.option("--index", required=True, help="The alias to search under; it points to <name>-<fingerprint>.")
-@click.option("--mode", type=click.Choice(["auto", "ml-commons", "client"]), default="auto", show_default=True,
-              help="ml-commons: the cluster encodes; client: osparse does; auto: what the plugins allow.")  # fmt: skip
+@click.option(
+    "--mode",
+    type=click.Choice(["auto", "ml-commons", "remote", "client"]),
+    default="auto",
+    show_default=True,
+    help="ml-commons: the cluster encodes; remote: it calls osparse serve; client: osparse does; auto: what the "
+    "plugins allow.",
+)
 @click.option("--plan", "plan_only", is_flag=True, help="Print what would be done and why; change nothing.")
 @click.option("--allow-settings", is_flag=True, help="Change the cluster settings that ML Commons needs.")
 @click.option(
     "--via-url",
     metavar="URL",
     help="Let the cluster download the bundle's zips from below URL instead of uploading them.",
+)
+@click.option(
+    "--encoder-url",
+    metavar="URL",
+    help="Mode remote: address of osparse serve, as the cluster's nodes see it (http://encoder:8765).",
 )
 @click.option("--from", "source", metavar="INDEX", help="Take this index over: an index, an alias, or URL#INDEX.")
 @click.option("--from-profile", metavar="NAME", help="Profile with the credentials of the cluster of --from.")
@@ -48,7 +60,7 @@ osparse deploy build/bundle --cluster http://localhost:9210 --index products --f
     "--no-copy", "copy", flag_value=False, default=True, help="Beside another bundle: the new index was loaded already."
 )
 @click.option("--encode", type=click.Choice(["auto", "here", "cluster"]), default="auto", show_default=True,
-              help="Who encodes the copied documents in mode ml-commons: this machine, or the cluster.")  # fmt: skip
+              help="Who encodes the copied documents: this machine, or the cluster (not in mode client).")  # fmt: skip
 @click.option("--encoded", metavar="SHARDS",
               help="Folder or URL of shards of BUNDLE: a copied text that they have is not encoded.")  # fmt: skip
 @click.option("--gate", "gate_dataset", type=FOLDER, metavar="DATASET",
@@ -140,7 +152,7 @@ def deploy_command(
     opened = Bundle.open(bundle)
     if gate_dataset is not None:
         options["gate"] = _gate(cluster, adoption, gate_dataset, gate_query, split=gate_split, margin=gate_margin)
-    models = ModelOptions(options.pop("allow_settings"), options.pop("via_url"))
+    models = ModelOptions(options.pop("allow_settings"), options.pop("via_url"), options.pop("encoder_url"))
     moving = {
         name: options.pop(name) for name in ("stage", "gate", "carry_aliases", "encode", "encoded") if name in options
     }

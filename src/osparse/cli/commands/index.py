@@ -46,8 +46,8 @@ zcat dump.jsonl.gz | osparse index --cluster http://localhost:9210 --index produ
 @click.option("--workers", type=click.IntRange(1),
               help="Processes that encode, in mode client.  [default: one per core]")  # fmt: skip
 @click.option("--encode", type=click.Choice(["auto", "here", "cluster"]), default="auto", show_default=True,
-              help="Who encodes in mode ml-commons: this machine, or the index's pipeline. auto: here where the "
-              "encoder is at hand and the index is empty or the load large.")  # fmt: skip
+              help="Who encodes: this machine, or the index's pipeline. auto: in mode ml-commons here where the "
+              "encoder is at hand and the index is empty or the load large; in mode remote the pipeline.")  # fmt: skip
 @click.option("--bundle", type=FOLDER, help="The index's bundle, to encode with on this machine.")
 @click.option("--encoded", metavar="SHARDS",
               help="Folder or URL of shards that osparse encode made, instead of DOCUMENTS.")  # fmt: skip
