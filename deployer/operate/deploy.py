@@ -14,29 +14,24 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from osparse.contracts.bundle import Bundle
-from osparse.contracts.deployment import META_KEY, Deployment
 from osparse.contracts.shards import ShardSet
 from osparse.deployer import names
-from osparse.deployer.adopt.source_index import Adoption, check_text
-from osparse.deployer.adopt.survey import Adopted, adoption_steps, survey_adoption
-from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.adopt.source_index import Adoption
+from osparse.deployer.adopt.survey import adoption_steps
 from osparse.deployer.cluster.client import Cluster
-from osparse.deployer.cluster.facts import AskedMode, Choice, Facts, choose_mode, look
+from osparse.deployer.cluster.facts import AskedMode
 from osparse.deployer.index.alias_switch import CopiedDocuments, Switch
 from osparse.deployer.index.copy import VectorOrigin
 from osparse.deployer.index.gate import GateChecks
-from osparse.deployer.index.generations import Generation, read_generations
-from osparse.deployer.index.index_step import ServingIndex, deployment_of
-from osparse.deployer.index.kept_options import settle
-from osparse.deployer.index.layout import Serving, check_serving
+from osparse.deployer.index.index_step import ServingIndex
+from osparse.deployer.index.layout import Serving
 from osparse.deployer.index.pipeline_steps import FusingPipeline, IngestPipeline, SearchPipeline
 from osparse.deployer.index.seismic_threads import SeismicThreads
-from osparse.deployer.index.user_mapping import UserMapping, mapping_of_index, read_user_mapping
 from osparse.deployer.load.bundle_store import StoreParts, part_file
 from osparse.deployer.mlcommons.api import MLCommons
 from osparse.deployer.mlcommons.group_step import ModelGroup
@@ -45,50 +40,19 @@ from osparse.deployer.mlcommons.settings_step import MLSettings
 from osparse.deployer.operate.deploy_options import ModelOptions, Upgrade
 from osparse.deployer.operate.deploy_result import DeployResult
 from osparse.deployer.operate.snippets import snippets
+from osparse.deployer.operate.survey import Survey, read_survey
 from osparse.deployer.plan import DeployPlan, Made, Step, apply_all, inspect_all
 from osparse.deployer.preflight.checks import Preflight
 from osparse.deployer.preflight.preflight import Intent, preflight
 from osparse.deployer.remote.encoder_step import RemoteEncoder
-from osparse.deployer.remote.options import remote_endpoint, wanted_connector, with_remote_batch
+from osparse.deployer.remote.options import wanted_connector
 from osparse.deployer.remote.trust_step import TrustedEndpoint
 from osparse.deployer.shards.lookup import VectorLookup
 from osparse.encoders.windows import long_texts
-from osparse.errors import AccessError, DeploymentConflictError, InputError
+from osparse.errors import AccessError, InputError
 from osparse.io.file_folders import open_folder
 
 log = logging.getLogger("osparse.deployer.operate.deploy")
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What is to be deployed, and what the cluster has of it."""
-
-    api: ClusterApi
-    facts: Facts
-    bundle: Bundle
-    alias: str
-    index: str
-    """The concrete index that is to serve under the alias."""
-    mode: Choice
-    serving: Serving
-    deployment: Deployment
-    """What the index's ``_meta`` is to say."""
-    before: Deployment | None
-    """Of the index that exists or is replaced."""
-    old: Generation | None
-    """Another bundle's index that serves under the alias."""
-    notes: tuple[str, ...]
-    user: UserMapping | None = None
-    """What the index is to have beside what osparse needs; None: nothing."""
-    adopted: Adopted | None = None
-    """The index that is taken over; None also where that is done."""
-
-    @property
-    def beside(self) -> str | None:
-        """What has, or will have given up, the name that the new index takes."""
-        if self.adopted is not None:
-            return self.adopted.source.shown
-        return self.old.index if self.old is not None else None
 
 
 def deploy(
@@ -131,7 +95,7 @@ def deploy(
     started = time.monotonic()
     models, upgrade = models or ModelOptions(), upgrade or Upgrade()
     shards = _opened(upgrade, bundle)
-    survey = _survey(bundle, cluster, index, mode, serving, mapping, adoption, models.encoder_url)
+    survey = read_survey(bundle, cluster, index, mode, serving, mapping, adoption, models.encoder_url)
     if shards is not None:
         shards.check_long_texts(long_texts(survey.deployment.window_weight), f"the new index {survey.index}")
     _warn_of_idle(survey, models, upgrade)
@@ -193,81 +157,6 @@ def _preflight(survey: Survey, steps: list[Step], models: ModelOptions, upgrade:
         nodes=len(survey.facts.nodes),
     )
     return preflight(survey.api, survey.facts, intent)
-
-
-def _survey(
-    bundle: Bundle,
-    cluster: Cluster,
-    alias: str,
-    asked: AskedMode,
-    serving: Serving | Mapping[str, Any] | None,
-    mapping: Path | None = None,
-    adoption: Adoption | None = None,
-    encoder_url: str | None = None,
-) -> Survey:
-    """Read the cluster and settle what is to be deployed; raises as :func:`deploy`."""
-    names.check_index_name(alias)
-    api = ClusterApi(cluster)
-    facts = look(api)
-    index = names.concrete_index(alias, bundle)
-    adopted = survey_adoption(api, alias, index, adoption) if adoption is not None else None
-    existing, old = _existing(api, index), _in_use(api, alias, index) if adopted is None else None
-    choice = _mode(facts, bundle, asked, existing)
-    before = existing or (old.deployment if old is not None else None)
-    endpoint = remote_endpoint(choice.mode, encoder_url, existing)
-    settled, notes = settle(before, choice.mode, serving)
-    settled = with_remote_batch(settled, facts, choice.mode, serving, before)
-    check_serving(settled, facts, choice, bundle)
-    if adopted is not None:
-        check_text(adopted.source, settled.text_template)
-    same_mode = existing is not None and (existing.mode == "client") == (choice.mode == "client")
-    style = existing.key_style if existing is not None and same_mode else facts.key_style
-    deployment = deployment_of(bundle, choice.mode, style, settled, endpoint)
-    log.debug("mode %s: %s", choice.mode, choice.why)
-    return Survey(api, facts, bundle, alias, index, choice, settled, deployment, before, old, tuple(notes),
-                  _user_mapping(api, mapping, old, adopted), adopted)  # fmt: skip
-
-
-def _user_mapping(
-    api: ClusterApi, mapping: Path | None, old: Generation | None, adopted: Adopted | None
-) -> UserMapping | None:
-    """That of the file, or of the index that is replaced."""
-    if mapping is not None:
-        return read_user_mapping(mapping)
-    if adopted is not None:
-        return adopted.source.definition()
-    if old is None:
-        return None
-    found = (api.get_index(old.index) or {}).get(old.index, {})
-    return mapping_of_index(old.index, found, old.deployment)
-
-
-def _existing(api: ClusterApi, index: str) -> Deployment | None:
-    meta = (api.get_mapping(index) or {}).get(index, {}).get("mappings", {}).get("_meta", {})
-    return Deployment.from_meta(meta, index) if META_KEY in meta else None
-
-
-def _in_use(api: ClusterApi, alias: str, index: str) -> Generation | None:
-    """The other index that serves under the alias; raises :class:`DeploymentConflictError` for a stranger's."""
-    try:
-        current = read_generations(api, alias).current
-    except DeploymentConflictError as problem:
-        raise DeploymentConflictError(f"{problem}; or take its documents over (`source`)") from None
-    if current is not None:
-        return current if current.index != index else None
-    if alias in (api.get_mapping(alias) or {}):
-        raise DeploymentConflictError(
-            f"{alias} is an index and osparse did not make it; choose another `index`, or take its documents over "
-            "(`source`)"
-        )
-    return None
-
-
-def _mode(facts: Facts, bundle: Bundle, asked: AskedMode, existing: Deployment | None) -> Choice:
-    """An index of this bundle that exists decides for "auto"; otherwise the plugins do."""
-    if asked == "auto" and existing is not None and existing.fingerprint == bundle.fingerprint:
-        return Choice(existing.mode, "the index exists and was made so")
-    return choose_mode(facts, asked)
 
 
 def _warn_of_idle(survey: Survey, models: ModelOptions, upgrade: Upgrade) -> None:
