@@ -120,6 +120,7 @@ def test_documents_go_in_batches(
     before = answered()
     done = index_documents(client(server), "products", [rows(tmp_path / "r.jsonl", [f"pear {n}" for n in range(64)])])
     assert done.indexed == 64 and answered() - before == 4
+    assert len([call for call in server.calls if call.path.endswith("/_bulk")]) == 1, "256 documents in a request"
 
 
 def test_settings_change_only_when_allowed_and_lists_grow(
