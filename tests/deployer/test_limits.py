@@ -9,7 +9,7 @@ import pytest
 from mlcommons_server import MLCommonsServer
 
 from osparse.contracts.bundle import Bundle
-from osparse.deployer import ModelOptions, deploy, index_documents, undeploy
+from osparse.deployer import ModelOptions, Upgrade, deploy, index_documents, undeploy
 from osparse.errors import ClusterError
 
 from .conftest import client
@@ -80,5 +80,5 @@ def test_a_copy_that_the_cluster_encodes_is_made_in_small_batches(
     path.write_text("".join(json.dumps({"id": str(n), "text": "pears"}) + "\n" for n in range(40)), encoding="utf-8")
     index_documents(client(server), "products", [path])
     before = len(server.calls)
-    deploy(other_bundle, client(server), "products")
+    deploy(other_bundle, client(server), "products", upgrade=Upgrade(encode="cluster"))
     assert sum(call.path.endswith("/_bulk") for call in server.calls[before:]) == 3

@@ -11,6 +11,7 @@ from mlcommons_server import MLCommonsServer
 from osparse.contracts.bundle import Bundle
 from osparse.deployer import ModelOptions, Upgrade, deploy
 from osparse.deployer.operate import deploy as deploy_module
+from osparse.deployer.operate.survey import read_survey
 from osparse.deployer.plan import Finding, Made, Step, apply_all, inspect_all
 
 from .conftest import client
@@ -61,7 +62,7 @@ def test_a_step_is_inspected_again_only_where_an_id_that_it_takes_was_made_anew(
 
 def test_inspection_changes_no_step(server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle) -> None:
     deploy(small_bundle, client(server), "products")
-    survey = deploy_module._survey(other_bundle, client(server), "products", "auto", {"hybrid": "rrf"})
+    survey = read_survey(other_bundle, client(server), "products", "auto", {"hybrid": "rrf"})
     steps = [
         *deploy_module._serving_steps(survey, ModelOptions()),
         *deploy_module._switch_steps(survey, Upgrade()),

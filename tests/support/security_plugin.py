@@ -20,6 +20,7 @@ import yaml
 from local_http import serving
 from mlcommons_http import Handler
 from mlcommons_models import Runtime
+from mlcommons_remote import RemoteRuntime
 from mlcommons_search import Index, Refused
 from mlcommons_server import ML_PLUGINS, MLCommonsServer
 from security_actions import OPEN_TO_ALL, Needed, needed
@@ -113,7 +114,7 @@ class SecuredServer(MLCommonsServer):
         finally:
             self.indices = everything
 
-    def _running(self, model_id: str) -> Runtime:
+    def _running(self, model_id: str) -> Runtime | RemoteRuntime:
         """Pipelines and queries that encode text ask the model in the user's name."""
         if not self._allowed(PREDICT):
             raise self._refusal([PREDICT.action])

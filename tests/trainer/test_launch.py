@@ -79,7 +79,7 @@ def test_ctrl_c_in_several_processes_leaves_a_checkpoint_and_no_traceback(
     try:
         deadline = time.monotonic() + 300
         while not (log.is_file() and '"step"' in log.read_text(encoding="utf-8")):
-            assert process.poll() is None and time.monotonic() < deadline, "training does not begin"
+            assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1][-3000:]
             time.sleep(0.1)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         shown, told = process.communicate(timeout=120)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from osparse.errors import InputError
+from osparse.io.files import read_text
 
 if TYPE_CHECKING:
     from osparse.retrieval.filters.clauses import Filter
@@ -26,7 +27,7 @@ class JsonOrFile(click.ParamType[Any]):
         flag = param.opts[0] if param is not None else "the value"
         is_json = value.lstrip()[:1] in ("{", "[")
         try:
-            return json.loads(value if is_json else Path(value).read_text(encoding="utf-8"))
+            return json.loads(value if is_json else read_text(Path(value)))
         except OSError as problem:
             raise InputError(
                 f"{flag} must be JSON or a file that holds it, got {value!r}: {problem.strerror}"

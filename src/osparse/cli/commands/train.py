@@ -111,7 +111,8 @@ def _launch(processes: int, arguments: Sequence[str]) -> None:
     from osparse.trainer.compute.launch import launch
 
     context = click.get_current_context()
-    flags = [f"--{name}" for name, given in context.find_root().obj.items() if given]
+    shared = context.find_root().obj
+    flags = [f"--{name}" for name in ("json", "quiet", "verbose") if shared.get(name)]
     context.exit(launch(processes, [*arguments, *flags]))
 
 
