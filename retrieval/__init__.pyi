@@ -4,6 +4,7 @@ from .evaluator import evaluate
 from .explainer import Contrast, Explanation, explain
 from .html_report.make import WrittenPage, write_html_report
 from .judging.clicks import ClickJudgements, judge_clicks
+from .judging.exchange import Exported, export_judgements
 from .judging.import_judgements import Imported, import_judgements
 from .judging.pool import Pool, pool
 from .loadtest.load_report import LoadReport
@@ -22,6 +23,7 @@ __all__ = [
     "Comparison",
     "Contrast",
     "Explanation",
+    "Exported",
     "Feedback",
     "Hit",
     "Imported",
@@ -39,6 +41,7 @@ __all__ = [
     "compare",
     "evaluate",
     "explain",
+    "export_judgements",
     "gate",
     "import_judgements",
     "judge_clicks",

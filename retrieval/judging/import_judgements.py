@@ -15,6 +15,7 @@ from osparse.errors import InputError
 from osparse.evaluation.measures import open_benchmark
 from osparse.io.files import atomic_directory, read_jsonl, read_text
 from osparse.io.streams import find
+from osparse.retrieval.judging.exchange import quepid_row, workbench_rows
 from osparse.retrieval.judging.ubi import normal_query
 
 if TYPE_CHECKING:
@@ -59,8 +60,9 @@ def import_judgements(
     any case and spacing, and rows of other queries are counted and left out.
 
     Args:
-        judged: The ``.csv`` or ``.jsonl`` file of :func:`osparse.retrieval.pool` with its grades filled in, or that of
-            :func:`osparse.retrieval.judge_clicks`.
+        judged: The ``.csv`` or ``.jsonl`` file of :func:`osparse.retrieval.pool` with its grades filled in, that of
+            :func:`osparse.retrieval.judge_clicks`, Quepid's CSV (query, docid, rating), or the judgements of the Search
+            Relevance Workbench as ``.json``.
         data: The dataset directory or BEIR folder the file was made from.
         split: The split whose judgements are added to.
         keep: Keep the dataset's grade where the file has another for the same pair, instead of refusing the file.
@@ -123,9 +125,11 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield from ((f"{path}:{number}", row) for number, row in read_jsonl(path))
     elif path.suffix == ".csv":
         reader = csv.DictReader(io.StringIO(read_text(path).removeprefix("\ufeff"), newline=""))
-        yield from ((f"{path}:{reader.line_num}", row) for row in reader)
+        yield from ((f"{path}:{reader.line_num}", quepid_row(row)) for row in reader)
+    elif path.suffix == ".json":
+        yield from workbench_rows(path)
     else:
-        raise InputError(f"{path} must end in .csv or .jsonl, as osparse judge pool writes it")
+        raise InputError(f"{path} must end in .csv or .jsonl, or in .json for the Search Relevance Workbench")
 
 
 def _grade(value: Any, where: str) -> int:

@@ -93,6 +93,31 @@ def clicks_command(queries: Path, events: Path, output: Path, **options: Any) ->
 
 
 @_common.command(
+    "export",
+    group=command,
+    examples="osparse judge export build/dataset --format quepid --output ratings.csv\n"
+    "osparse judge export build/dataset --format workbench-judgements --output judgements.json",
+)
+@click.argument("dataset", type=_common.FOLDER, metavar="DATASET")
+@click.option("--format", type=click.Choice(["quepid", "workbench-judgements", "workbench-queries"]), required=True,
+              help="Quepid's CSV, or a request of the Search Relevance Workbench.")  # fmt: skip
+@click.option("--split", default="test", show_default=True, help="The split whose queries are written.")
+@click.option("--output", type=_common.FOLDER, required=True, metavar="FILE", help="FILE.csv for quepid, else .json.")
+@click.option("--overwrite", is_flag=True, help="Replace the output.")
+def export_command(dataset: Path, split: str, output: Path, **options: Any) -> None:
+    """Write the judgements or queries of DATASET (a dataset or BEIR folder) for Quepid or the workbench.
+
+    Send the .json files with PUT to /_plugins/_search_relevance/judgments and /_plugins/_search_relevance/query_sets.
+    """
+    from osparse.evaluation.measures import open_benchmark
+    from osparse.retrieval import export_judgements
+
+    made = export_judgements(open_benchmark(dataset, split), output, **options)
+    text = f"{made.path}: {made.queries:,} queries, {made.judgements:,} judgements"
+    _common.echo({**asdict(made), "path": str(made.path)}, text)
+
+
+@_common.command(
     "import",
     group=command,
     examples="osparse judge import to-judge.csv --dataset build/dataset --output build/judged\n"
@@ -105,10 +130,11 @@ def clicks_command(queries: Path, events: Path, output: Path, **options: Any) ->
 @click.option("--keep", is_flag=True, help="Keep the dataset's grade where FILE has another, instead of refusing it.")
 @click.option("--overwrite", is_flag=True, help="Replace the output.")
 def import_command(judged: Path, data: Path, split: str, output: Path, keep: bool, overwrite: bool) -> None:
-    """Write the dataset again with the grades of FILE, which osparse judge pool or osparse judge clicks made.
+    """Write the dataset again with the grades of FILE.
 
-    A FILE without the column query_id names queries by their text; rows of queries that the split does not have are
-    counted and left out.
+    FILE is of osparse judge pool or osparse judge clicks, Quepid's CSV (query, docid, rating), or a .json file of the
+    Search Relevance Workbench's judgements (its request, or its answer to GET). A FILE without the column query_id
+    names queries by their text; rows of queries that the split does not have are counted and left out.
     """
     from osparse.retrieval import import_judgements
 
