@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Integers = npt.NDArray[np.int64]
 
-STEPS = 5_000
-TOLERANCE = 1e-7
+STEPS = 2_000
+TOLERANCE = 1e-6
 """Largest change of a probability in the last step."""
 
 
