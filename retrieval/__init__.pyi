@@ -3,6 +3,8 @@ from .compare import Comparison, compare
 from .evaluator import evaluate
 from .explainer import Contrast, Explanation, explain
 from .html_report.make import WrittenPage, write_html_report
+from .judging.clicks import ClickJudgements, judge_clicks
+from .judging.exchange import Exported, export_judgements
 from .judging.import_judgements import Imported, import_judgements
 from .judging.pool import Pool, pool
 from .loadtest.load_report import LoadReport
@@ -17,9 +19,11 @@ from .why_not import WhyNot
 from .workload.write_workload import Workload, write_workload
 
 __all__ = [
+    "ClickJudgements",
     "Comparison",
     "Contrast",
     "Explanation",
+    "Exported",
     "Feedback",
     "Hit",
     "Imported",
@@ -37,8 +41,10 @@ __all__ = [
     "compare",
     "evaluate",
     "explain",
+    "export_judgements",
     "gate",
     "import_judgements",
+    "judge_clicks",
     "load_test",
     "pool",
     "search",

@@ -18,9 +18,9 @@ from osparse.retrieval.figures import (
     SystemMeasures,
     difference,
     direction_name,
-    judged_share_notes,
     measure_system,
     rows_of,
+    share_notes,
 )
 from osparse.retrieval.systems.run_file import RunFile, read_qrels_file
 
@@ -67,16 +67,17 @@ def compare(
     for system in systems:
         system.check_queries(sets)
     names = _names(systems)
-    rows, pairs, depth = list[Row](), list[Pair](), run_depth(measures)
+    rows, pairs, notes, depth = list[Row](), list[Pair](), list[str](), run_depth(measures)
     for judged in sets:
         measured = {
             name: measure_system(judged, system.run(judged, depth), measures)
             for name, system in zip(names, systems, strict=True)
         }
         rows += rows_of(judged, measured, measures)
+        notes += share_notes(judged, measured)
         for measure in measures:
             pairs += _pairs(judged, measured, measure)
-    return Comparison(list(measures), rows, pairs, judged_share_notes(rows))
+    return Comparison(list(measures), rows, pairs, notes)
 
 
 def _judged_sets(data: Benchmark | Path | str | None, qrels: Path | str | None) -> list[JudgedSet]:

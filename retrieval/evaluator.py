@@ -15,7 +15,7 @@ from osparse.errors import InputError
 from osparse.evaluation.measures import MEASURES, Benchmark, JudgedSet, open_benchmark, run_depth
 from osparse.evaluation.named_measures import check_measures
 from osparse.evaluation.trained_on import TrainedOn, trained_on
-from osparse.retrieval.figures import Row, judged_share_notes, measure_system, rows_of
+from osparse.retrieval.figures import Row, measure_system, rows_of, share_notes
 from osparse.retrieval.filters.clauses import Filter
 from osparse.retrieval.report import Report
 from osparse.retrieval.serving.settings import Feedback
@@ -174,11 +174,12 @@ def measure_systems(
         system.prepare(data)
     learnt = _learnt(data, systems)
     affected = affected_queries(data, learnt.values())
-    depth, rows = run_depth(measures), list[Row]()
+    depth, rows, unequal = run_depth(measures), list[Row](), list[str]()
     for judged, trained in zip(data.sets, affected, strict=True):
         ranked = {system.name: system.run(judged, depth) for system in systems}
         figures = {name: measure_system(judged, run, measures) for name, run in ranked.items()}
         rows += rows_of(judged, figures, measures, trained)
+        unequal += share_notes(judged, figures)
         if runs is not None:
             for name, run in ranked.items():
                 runs.setdefault(name, []).append((judged, run))
@@ -191,7 +192,7 @@ def measure_systems(
         systems=_descriptions(data, systems, learnt),
         rows=rows,
         notes=[
-            *(note for system in systems for note in system.notes()), *judged_share_notes(rows),
+            *(note for system in systems for note in system.notes()), *unequal,
             *_learnt_notes(data, learnt, rows),
         ],
     )  # fmt: skip

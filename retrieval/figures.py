@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from osparse.evaluation.exact_search import paired_randomisation_test
 from osparse.evaluation.measures import JUDGED, NDCG, JudgedSet, Measures, condensed_run, measure, without_query
 from osparse.evaluation.significance import holm
+from osparse.retrieval.judging.judged_share import PLACES, JudgedPlaces, judged_share_notes
 from osparse.retrieval.systems.system import Run
 
 ROUNDS = 10_000
 """Of the randomisation test."""
-JUDGED_GAP = 0.05
-"""Difference of two systems' Judged@10 from which a note warns."""
 
 
 @dataclass(frozen=True)
@@ -85,20 +84,34 @@ class SystemMeasures:
     condensed: Measures
     answered: frozenset[str]
     """Queries for which it returned any document."""
+    judged_places: JudgedPlaces
 
     def subset(self, queries: frozenset[str]) -> SystemMeasures:
         measures, judged, condensed = (part.subset(queries) for part in (self.measures, self.judged, self.condensed))
-        return SystemMeasures(measures, judged, condensed, self.answered & queries)
+        places = {query: judged for query, judged in self.judged_places.items() if query in queries}
+        return SystemMeasures(measures, judged, condensed, self.answered & queries, places)
 
 
 def measure_system(judged: JudgedSet, run: Run, names: Sequence[str]) -> SystemMeasures:
     """The named measures, Judged@10 and the condensed nDCG@10 of one run."""
+    rankings = without_query(run, judged.qrels)
     return SystemMeasures(
         measure(judged.qrels, run, names, judged.not_relevant),
         measure(judged.qrels, run, [JUDGED], judged.not_relevant),
         measure(judged.qrels, condensed_run(judged, run), [NDCG], judged.not_relevant),
-        frozenset(query for query, ranking in without_query(run, judged.qrels).items() if ranking),
+        frozenset(query for query, ranking in rankings.items() if ranking),
+        {query: _judged_places(judged, query, ranking) for query, ranking in rankings.items()},
     )
+
+
+def _judged_places(judged: JudgedSet, query: str, ranking: Sequence[str]) -> tuple[bool, ...]:
+    known = judged.qrels[query].keys() | judged.not_relevant.get(query, frozenset())
+    return tuple(document in known for document in ranking[:PLACES])
+
+
+def share_notes(judged: JudgedSet, systems: Mapping[str, SystemMeasures]) -> list[str]:
+    """A warning where the judgements of a direction cover one system better than another."""
+    return judged_share_notes(direction_name(judged), {name: one.judged_places for name, one in systems.items()})
 
 
 def rows_of(
@@ -169,27 +182,3 @@ def difference(system: Measures, reference: Measures, name: str) -> tuple[float,
     """(difference of the means, two-sided p of the paired randomisation test) by one measure."""
     p = paired_randomisation_test(system.values(name), reference.values(name), ROUNDS)
     return system.mean(name) - reference.mean(name), p
-
-
-def judged_share_notes(rows: Sequence[Row]) -> list[str]:
-    """A warning for each direction where the documents that the systems returned first were judged unequally often.
-
-    Queries that a system did not answer have no unjudged documents, so they are left out of its share.
-    """
-    notes = []
-    for direction in dict.fromkeys(row.direction for row in rows):
-        shares = {
-            row.system: row.judged10 * row.queries / row.answered
-            for row in rows
-            if row.direction == direction and row.whole and row.answered
-        }
-        if len(shares) < 2:
-            continue
-        least, most = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
-        if shares[most] - shares[least] >= JUDGED_GAP:
-            notes.append(
-                f"{direction}: the judgements cover {shares[most]:.0%} of the first ten documents of {most} and "
-                f"{shares[least]:.0%} of those of {least}; unjudged documents count as not relevant, so the figures "
-                f"may be unfair to {least}: compare the condensed nDCG@10, or judge more (osparse judge pool)"
-            )
-    return notes

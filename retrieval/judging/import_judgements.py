@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from osparse.contracts.dataset import Dataset, save_dataset
 from osparse.errors import InputError
+from osparse.evaluation.measures import open_benchmark
 from osparse.io.files import atomic_directory, read_jsonl, read_text
 from osparse.io.streams import find
+from osparse.retrieval.judging.exchange import quepid_row, workbench_rows
+from osparse.retrieval.judging.ubi import normal_query
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,7 +26,7 @@ ORIGIN = "annotated"
 MAX_GRADE = 100
 
 Grades = dict[tuple[str, str], int]
-"""(query id, document id) -> grade."""
+"""(query id, document id) -> grade; in a file without query ids (query text, document id) -> grade."""
 
 
 @dataclass(frozen=True)
@@ -34,22 +37,35 @@ class Imported:
     relevant: int
     """Of the added judgements, those with a grade of 1 or more."""
     known: int
-    """Judgements of the file that the dataset had already, with the same grade."""
+    """Judgements of the file for pairs that the dataset had already."""
     without_grade: int
     """Rows of the file that nobody filled in."""
+    other_queries: int
+    """Judgements of the file whose query the dataset does not have; only of files that name queries by their text."""
 
 
 def import_judgements(
-    judged: Path | str, data: Path | str, output: Path | str, *, split: str = "test", overwrite: bool = False
+    judged: Path | str,
+    data: Path | str,
+    output: Path | str,
+    *,
+    split: str = "test",
+    keep: bool = False,
+    overwrite: bool = False,
 ) -> Imported:
-    """Write ``data`` again under ``output``, with the grades of a file of :func:`osparse.retrieval.pool`.
+    """Write ``data`` again under ``output``, with the grades of a file of judgements.
 
-    A grade is a whole number: 0 is not relevant, 1 and more relevant. Rows without a grade are counted and left out.
+    A grade is a whole number: 0 is not relevant, 1 and more relevant. Rows without a grade are counted and left out. A
+    file without query ids names queries by their text: its rows count for each query of the split with that text, in
+    any case and spacing, and rows of other queries are counted and left out.
 
     Args:
-        judged: The ``.csv`` or ``.jsonl`` file with its grades filled in.
+        judged: The ``.csv`` or ``.jsonl`` file of :func:`osparse.retrieval.pool` with its grades filled in, that of
+            :func:`osparse.retrieval.judge_clicks`, Quepid's CSV (query, docid, rating), or the judgements of the Search
+            Relevance Workbench as ``.json``.
         data: The dataset directory or BEIR folder the file was made from.
         split: The split whose judgements are added to.
+        keep: Keep the dataset's grade where the file has another for the same pair, instead of refusing the file.
         overwrite: Replace ``output``.
 
     Raises:
@@ -57,33 +73,51 @@ def import_judgements(
         DatasetError: ``data`` cannot be read or has no such split.
     """
     source, folder = Path(data), Path(output)
-    grades, without_grade = _read(Path(judged))
+    grades, without_grade, by_text = _read(Path(judged))
     if source.resolve() == folder.resolve():
         raise InputError(f"`output` must be another folder than the dataset {source}, which stays as it is")
     beir = find(source, "corpus.jsonl") is not None and not (source / "manifest.json").is_file()
     write = _write_beir if beir else _write_dataset
-    added = write(source, folder, split, grades, overwrite)
+    other_queries = 0
+    if by_text:
+        grades, other_queries = _by_id(grades, source, split)
+    added = write(source, folder, split, grades, keep, overwrite)
     relevant = sum(grade > 0 for grade in added.values())
-    return Imported(folder, len(added), relevant, len(grades) - len(added), without_grade)
+    return Imported(folder, len(added), relevant, len(grades) - len(added), without_grade, other_queries)
 
 
-def _read(path: Path) -> tuple[Grades, int]:
-    """The grades of a file, and the number of its rows without one."""
-    grades, without_grade = Grades(), 0
-    for where, row in _rows(path):
-        missing = [name for name in ("query_id", "document_id", "grade") if name not in row]
+def _by_id(grades: Grades, source: Path, split: str) -> tuple[Grades, int]:
+    """The grades by query id, and the number of those whose query the split does not have."""
+    ids: dict[str, list[str]] = {}
+    for judged in open_benchmark(source, split).sets:
+        for query, text in judged.queries.items():
+            ids.setdefault(normal_query(text), []).append(query)
+    known = {pair: grade for pair, grade in grades.items() if pair[0] in ids}
+    if not known:
+        raise InputError(f"none of the file's queries is a query of the split {split} of {source}")
+    by_id = {(query, document): grade for (text, document), grade in known.items() for query in ids[text]}
+    return by_id, len(grades) - len(known)
+
+
+def _read(path: Path) -> tuple[Grades, int, bool]:
+    """The grades of a file, the number of its rows without one, and whether they name queries by their text."""
+    grades, without_grade, by_text = Grades(), 0, False
+    for number, (where, row) in enumerate(_rows(path)):
+        by_text = "query_id" not in row and "query" in row if number == 0 else by_text
+        missing = [name for name in ("query" if by_text else "query_id", "document_id", "grade") if name not in row]
         if missing:
             raise InputError(f"{where}: no {missing[0]}; give a file that osparse judge pool wrote, with grades")
         grade = row["grade"]
         if grade is None or not str(grade).strip():
             without_grade += 1
             continue
-        pair, number = (str(row["query_id"]), str(row["document_id"])), _grade(grade, where)
-        if grades.setdefault(pair, number) != number:
-            raise InputError(f"{where}: {pair[1]} for query {pair[0]} is judged {grades[pair]} and {number}; keep one")
+        query = normal_query(str(row["query"])) if by_text else str(row["query_id"])
+        pair, value = (query, str(row["document_id"])), _grade(grade, where)
+        if grades.setdefault(pair, value) != value:
+            raise InputError(f"{where}: {pair[1]} for query {pair[0]} is judged {grades[pair]} and {value}; keep one")
     if not grades:
         raise InputError(f"{path} has no grade: fill in the column grade, 0 for not relevant, 1 or more for relevant")
-    return grades, without_grade
+    return grades, without_grade, by_text
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -91,9 +125,11 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield from ((f"{path}:{number}", row) for number, row in read_jsonl(path))
     elif path.suffix == ".csv":
         reader = csv.DictReader(io.StringIO(read_text(path).removeprefix("\ufeff"), newline=""))
-        yield from ((f"{path}:{reader.line_num}", row) for row in reader)
+        yield from ((f"{path}:{reader.line_num}", quepid_row(row)) for row in reader)
+    elif path.suffix == ".json":
+        yield from workbench_rows(path)
     else:
-        raise InputError(f"{path} must end in .csv or .jsonl, as osparse judge pool writes it")
+        raise InputError(f"{path} must end in .csv or .jsonl, or in .json for the Search Relevance Workbench")
 
 
 def _grade(value: Any, where: str) -> int:
@@ -106,13 +142,13 @@ def _grade(value: Any, where: str) -> int:
     return int(number)
 
 
-def _new(grades: Grades, known: Mapping[tuple[str, str], float]) -> Grades:
-    """The grades that are not in ``known``; an error where a pair has another grade there."""
+def _new(grades: Grades, known: Mapping[tuple[str, str], float], keep: bool) -> Grades:
+    """The grades that are not in ``known``; an error where a pair has another grade there, unless ``keep`` is set."""
     for pair, grade in grades.items():
-        if known.get(pair, grade) != grade:
+        if not keep and known.get(pair, grade) != grade:
             raise InputError(
                 f"document {pair[1]} is judged {known[pair]:g} for query {pair[0]} in the dataset and {grade} in the "
-                "file; correct the file, or leave the row out"
+                "file; correct the file, or pass `keep=True` to keep the dataset's grades"
             )
     return {pair: grade for pair, grade in grades.items() if pair not in known}
 
@@ -130,12 +166,12 @@ def _check_ids(grades: Grades, queries: pl.LazyFrame, documents: pl.LazyFrame) -
             )
 
 
-def _write_dataset(source: Path, folder: Path, split: str, grades: Grades, overwrite: bool) -> Grades:
+def _write_dataset(source: Path, folder: Path, split: str, grades: Grades, keep: bool, overwrite: bool) -> Grades:
     import polars as pl
 
     dataset = Dataset.open(source)
     old = dataset.qrels(split).collect()
-    added = _new(grades, {(query, document): score for query, document, score, _ in old.iter_rows()})
+    added = _new(grades, {(query, document): score for query, document, score, _ in old.iter_rows()}, keep)
     _check_ids(added, dataset.queries, dataset.documents)
     rows = [(query, document, float(grade), ORIGIN) for (query, document), grade in added.items()]
     more = pl.DataFrame(rows, schema=old.schema, orient="row")
@@ -155,12 +191,12 @@ def _write_dataset(source: Path, folder: Path, split: str, grades: Grades, overw
     return added
 
 
-def _write_beir(source: Path, folder: Path, split: str, grades: Grades, overwrite: bool) -> Grades:
+def _write_beir(source: Path, folder: Path, split: str, grades: Grades, keep: bool, overwrite: bool) -> Grades:
     from osparse.evaluation.beir import read_beir
 
     beir = read_beir(source, split)
     old: dict[tuple[str, str], float] = {(query, document): score for query, document, score in beir.qrels.iter_rows()}
-    added = _new(grades, old)
+    added = _new(grades, old, keep)
     _check_ids(added, beir.queries, beir.documents)
     with atomic_directory(folder, marker="corpus.jsonl", overwrite=overwrite) as target:
         shutil.copytree(source, target, dirs_exist_ok=True)

@@ -16,6 +16,7 @@ from osparse.contracts.dataset import Dataset
 from osparse.errors import InputError
 from osparse.evaluation.measures import judged_sets, open_benchmark
 from osparse.retrieval import compare, evaluate, import_judgements, pool
+from osparse.retrieval.judging.judged_share import judged_share_notes, shares
 
 RUN = {"q:tide:ko": ["moon:ko", "tide:ko", "rain:ko"], "q:clay:en": ["clay:en", "bread:en", "moon:en"]}
 
@@ -138,8 +139,27 @@ def test_systems_of_unequal_judged_shares_are_noticed(tmp_path: Path) -> None:
     assert first.condensed_ndcg10 == second.condensed_ndcg10 == first.figures["nDCG@10"] > second.figures["nDCG@10"]
     assert (first.judged10, second.judged10) == (1.0, 0.4)
     (note,) = comparison.notes
-    assert "cover 100% of the first ten documents of known and 40% of those of unknown" in note
+    assert "cover 100% of the first documents of known and 0% of those of unknown" in note, "two documents of each"
     assert note in str(comparison)
+
+
+def test_a_short_ranking_is_not_taken_for_a_well_judged_one(tmp_path: Path) -> None:
+    """Both find the one answer first; the short ranking's share of ten would be 1/2, the long one's 1/10."""
+    (tmp_path / "qrels.txt").write_text("q 0 good 1\nr 0 fine 1\n")
+    short = write_run_file(tmp_path / "short.run", {"q": ["good", "x0"]})
+    long = write_run_file(tmp_path / "long.run", {"q": ["good", *(f"x{n}" for n in range(9))], "r": ["y", "z"]})
+    comparison = compare([short, long], qrels=tmp_path / "qrels.txt")
+    assert [row.judged10 for row in comparison.rows] == [0.25, 0.05] and comparison.notes == []
+
+
+def test_the_share_counts_as_many_documents_of_each_system() -> None:
+    """q: two of each, 1/2 and 2/2; r: three of each, 0/3 and 1/3; s only one system answered."""
+    first = {"q": (True, False, False), "r": (False, False, False, True), "s": (True,)}
+    second = {"q": (True, True), "r": (True, False, False), "s": ()}
+    assert shares(first, second) == (1 / 5, 3 / 5)
+    assert shares({}, {}) == shares(first, {}) == (0, 0)
+    (note,) = judged_share_notes("en->en", {"a": first, "b": second, "c": first})
+    assert "en->en: the judgements cover 60% of the first documents of b and 20% of those of a" in note
 
 
 def test_the_commands(dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

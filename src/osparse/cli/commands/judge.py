@@ -1,9 +1,10 @@
-"""``osparse judge``: collect documents to judge from several runs, and take the judgements back."""
+"""``osparse judge``: collect documents to judge from runs, judge by clicks, and take the judgements back."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,6 +13,7 @@ from osparse.cli.commands import _common
 EPILOG = """\b
 Examples:
   osparse judge pool build/runs/*.run --dataset build/dataset --output to-judge.csv
+  osparse judge clicks ubi_queries.jsonl ubi_events.jsonl --output clicks.jsonl
   osparse judge import to-judge.csv --dataset build/dataset --output build/judged
 """
 
@@ -55,22 +57,91 @@ def pool_command(runs: tuple[Path, ...], dataset: Path, split: str, depth: int, 
 
 
 @_common.command(
+    "clicks",
+    group=command,
+    examples="osparse judge clicks ubi_queries.jsonl ubi_events.jsonl --output clicks.jsonl\n"
+    "osparse judge clicks q.jsonl e.jsonl --action click --action add_to_cart --grade-from 0.1 --output clicks.jsonl",
+)
+@click.argument("queries", type=_common.FOLDER, metavar="QUERIES")
+@click.argument("events", type=_common.FOLDER, metavar="EVENTS")
+@click.option("--action", "actions", multiple=True, default=["click"], show_default=True,
+              help="An action_name that counts as a click; repeatable.")  # fmt: skip
+@click.option("--depth", type=click.IntRange(2), default=20, show_default=True, help="First places of each search.")
+@click.option("--min-examined", type=float, default=10, show_default=True,
+              help="Expected looks at a document from which it is graded.")  # fmt: skip
+@click.option("--grade-from", "grades_from", type=float, multiple=True, default=[0.05, 0.2, 0.4], show_default=True,
+              help="Probability of a click, once looked at, for grade 1, 2 and so on; repeatable.")  # fmt: skip
+@click.option("--output", type=_common.FOLDER, required=True, metavar="FILE", help="FILE.jsonl for judge import.")
+@click.option("--overwrite", is_flag=True, help="Replace the output.")
+def clicks_command(queries: Path, events: Path, output: Path, **options: Any) -> None:
+    """Make graded judgements of the clicks in QUERIES and EVENTS, exports of UBI's two indexes as JSON lines.
+
+    A document shown at the top is clicked more often because more people look there. A position-based click model
+    estimates how often each place is looked at, and grades a document by its clicks among those looks.
+    """
+    from osparse.retrieval import judge_clicks
+
+    made = judge_clicks(queries, events, output, **options)
+    looks = ", ".join(f"{place}: {share:.2f}" for place, share in list(made.examination.items())[:10])
+    text = (
+        f"{made.path}: {made.judgements:,} judgements of {made.queries:,} queries ({made.relevant:,} relevant) from "
+        f"{made.searches:,} searches\nlooks at each place, relative to the most looked at: {looks}\n"
+        f"left out: {made.too_few:,} documents looked at too seldom, {made.not_comparable:,} at places that cannot be "
+        f"compared, {made.unknown_clicks:,} clicks of no known search or document"
+    )
+    _common.echo({**asdict(made), "path": str(made.path)}, text)
+
+
+@_common.command(
+    "export",
+    group=command,
+    examples="osparse judge export build/dataset --format quepid --output ratings.csv\n"
+    "osparse judge export build/dataset --format workbench-judgements --output judgements.json",
+)
+@click.argument("dataset", type=_common.FOLDER, metavar="DATASET")
+@click.option("--format", type=click.Choice(["quepid", "workbench-judgements", "workbench-queries"]), required=True,
+              help="Quepid's CSV, or a request of the Search Relevance Workbench.")  # fmt: skip
+@click.option("--split", default="test", show_default=True, help="The split whose queries are written.")
+@click.option("--output", type=_common.FOLDER, required=True, metavar="FILE", help="FILE.csv for quepid, else .json.")
+@click.option("--overwrite", is_flag=True, help="Replace the output.")
+def export_command(dataset: Path, split: str, output: Path, **options: Any) -> None:
+    """Write the judgements or queries of DATASET (a dataset or BEIR folder) for Quepid or the workbench.
+
+    Send the .json files with PUT to /_plugins/_search_relevance/judgments and /_plugins/_search_relevance/query_sets.
+    """
+    from osparse.evaluation.measures import open_benchmark
+    from osparse.retrieval import export_judgements
+
+    made = export_judgements(open_benchmark(dataset, split), output, **options)
+    text = f"{made.path}: {made.queries:,} queries, {made.judgements:,} judgements"
+    _common.echo({**asdict(made), "path": str(made.path)}, text)
+
+
+@_common.command(
     "import",
     group=command,
-    examples="osparse judge import to-judge.csv --dataset build/dataset --output build/judged",
+    examples="osparse judge import to-judge.csv --dataset build/dataset --output build/judged\n"
+    "osparse judge import clicks.jsonl --dataset build/dataset --keep --output build/judged",
 )
 @click.argument("judged", type=_common.FOLDER, metavar="FILE")
 @click.option("--dataset", "data", type=_common.FOLDER, required=True, help="The dataset or BEIR folder it is from.")
 @click.option("--split", default="test", show_default=True, help="The split whose judgements are added to.")
 @click.option("--output", type=_common.FOLDER, required=True, metavar="DIR", help="The dataset with the judgements.")
+@click.option("--keep", is_flag=True, help="Keep the dataset's grade where FILE has another, instead of refusing it.")
 @click.option("--overwrite", is_flag=True, help="Replace the output.")
-def import_command(judged: Path, data: Path, split: str, output: Path, overwrite: bool) -> None:
-    """Write the dataset again with the grades of FILE, which osparse judge pool made."""
+def import_command(judged: Path, data: Path, split: str, output: Path, keep: bool, overwrite: bool) -> None:
+    """Write the dataset again with the grades of FILE.
+
+    FILE is of osparse judge pool or osparse judge clicks, Quepid's CSV (query, docid, rating), or a .json file of the
+    Search Relevance Workbench's judgements (its request, or its answer to GET). A FILE without the column query_id
+    names queries by their text; rows of queries that the split does not have are counted and left out.
+    """
     from osparse.retrieval import import_judgements
 
-    made = import_judgements(judged, data, output, split=split, overwrite=overwrite)
+    made = import_judgements(judged, data, output, split=split, keep=keep, overwrite=overwrite)
     text = (
         f"{made.path}: {made.added:,} judgements added ({made.relevant:,} relevant), {made.known:,} known already, "
         f"{made.without_grade:,} rows without a grade left out"
+        + (f", {made.other_queries:,} judgements of other queries left out" if made.other_queries else "")
     )
     _common.echo({**asdict(made), "path": str(made.path)}, text)
