@@ -22,6 +22,8 @@ EXTRAS = {
     "bench": ("bm25s", "psutil", "mwparserfromhell"),
     "aws": ("botocore",),
     "cloud": ("fsspec", "s3fs", "gcsfs", "aiohttp"),
+    "qdrant": ("qdrant_client",),
+    "milvus": ("pymilvus",),
     "reference": ("sentence_transformers",),
 }  # fmt: skip
 """Extra -> the modules that osparse uses of what it installs."""
