@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from osparse.integrations.sparse_documents import documents
 from .test_encode_shards import write
 
 TEXTS = dict.fromkeys(text for record in world.RECORDS for text in record[1:])
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     *({"id": f"d{n}", "text": text, "price": n / 3} for n, text in enumerate(TEXTS)),
     {"id": "blank", "text": " "},
     {"id": "gone", "text": "pear"},
