@@ -29,6 +29,9 @@ PUBLIC = {
         heal index_documents infer_mapping load_rows metrics_text node_down node_status node_up open_cluster optimise
         other_problems query_encoder read_deployment rollback status undeploy
     """,
+    "osparse.integrations": """
+        SparseDocument bundle_query_encoder elasticsearch milvus open_shards qdrant
+    """,
     "osparse.masked_lm": """
         Architecture BERT DISTILBERT ELECTRA GTE MODERNBERT ROBERTA load_masked_lm
     """,

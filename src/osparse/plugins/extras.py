@@ -23,6 +23,8 @@ EXTRAS = {
     "aws": ("botocore",),
     "serve": ("starlette", "uvicorn"),
     "cloud": ("fsspec", "s3fs", "gcsfs", "aiohttp"),
+    "qdrant": ("qdrant_client",),
+    "milvus": ("pymilvus",),
     "reference": ("sentence_transformers",),
 }  # fmt: skip
 """Extra -> the modules that osparse uses of what it installs."""

@@ -1,0 +1,11 @@
+from . import elasticsearch, milvus, qdrant
+from .sparse_documents import SparseDocument, bundle_query_encoder, open_shards
+
+__all__ = [
+    "SparseDocument",
+    "bundle_query_encoder",
+    "elasticsearch",
+    "milvus",
+    "open_shards",
+    "qdrant",
+]
