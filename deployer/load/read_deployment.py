@@ -41,7 +41,7 @@ def _check_visible(deployment: Deployment, index: str, properties: Mapping[str, 
     Raises:
         ClusterError: the mapping lacks the vector field.
     """
-    field = deployment.field.split(".")[0]
+    field = "text" if deployment.vector == "semantic" else deployment.field.split(".")[0]
     if field not in properties:
         raise ClusterError(
             f"these credentials do not see the field {field} of {index}, so no search by it would find anything: a "

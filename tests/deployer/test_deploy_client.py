@@ -167,7 +167,7 @@ def test_the_mode_of_an_existing_index_is_kept(server: MLCommonsServer, small_bu
     deploy(small_bundle, client(server), "products", mode="client")
     result = deploy(small_bundle, client(server), "products")
     assert result.plan.mode == "client" and not result.plan.changes
-    with pytest.raises(DeploymentConflictError, match="mode: client there, ml-commons required"):
+    with pytest.raises(DeploymentConflictError, match="encoded by: client there, the cluster's pipeline required"):
         deploy(small_bundle, client(server), "products", mode="ml-commons")
 
 

@@ -70,12 +70,13 @@ def _bodies_in_code(tree: ast.AST) -> Iterator[ast.Dict]:
 
 
 def test_every_mapping_pipeline_and_query_is_a_template() -> None:
-    """A scroll, a count or an alias call is no body to paste and may stand in the code."""
+    """A scroll, a count or an alias call is no body to paste and may stand in the code; other engines have their own."""
     root = Path(__file__).parents[2]
     inline = [
         f"{path.relative_to(root)}:{node.lineno}"
         for package in PACKAGES
         for path in sorted((root / package).rglob("*.py"))
+        if "integrations" not in path.parts
         for node in _bodies_in_code(ast.parse(path.read_text(encoding="utf-8")))
     ]
     assert not inline

@@ -201,7 +201,7 @@ class ModelCalls(RegisterCalls):
             raise Refused(500, "null_pointer_exception", reason)
         if not texts:
             raise Refused(400, "illegal_argument_exception", "Empty text docs")
-        runtime = self._running(model_id) if self.models[model_id]["algorithm"] == "REMOTE" else None
+        runtime = self._running(model_id) if self.models.get(model_id, {}).get("algorithm") == "REMOTE" else None
         if isinstance(runtime, RemoteRuntime):
             if len(request.parts) == 1:  # the path of local models fills no texts in
                 raise Refused(400, "illegal_argument_exception", f"Invalid payload: {runtime.template}")

@@ -48,9 +48,14 @@ class SearchCalls(Ingestion):
 
     def _searched(self, index: Index, asked: str, body: dict[str, Any], pipeline: str | None) -> dict[str, Any]:
         form = Place(index, asked).form
-        if "sort" in body and any(
-            "neural_sparse_two_phase_processor" in processor
-            for processor in self.pipelines.get(pipeline or "", {}).get("request_processors", [])
+        asks_weights = '"neural_sparse"' in json.dumps(body.get("query", {}))
+        if (
+            "sort" in body
+            and asks_weights
+            and any(
+                "neural_sparse_two_phase_processor" in processor
+                for processor in self.pipelines.get(pipeline or "", {}).get("request_processors", [])
+            )
         ):
             raise sorted_and_rescored(index.name)
         return search(index, body, lambda clause: self._query_tokens(clause, pipeline, form))

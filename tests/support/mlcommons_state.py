@@ -145,7 +145,7 @@ class State:
         """A remote model that is not deployed is deployed by the call; a local one is not."""
         model = self._model(model_id)
         self.asked_models.add(model_id)
-        if model["algorithm"] == "REMOTE":
+        if model.get("algorithm") == "REMOTE":
             if model_id not in self.runtimes:
                 self.deploy_remote(model_id)
             return self.runtimes[model_id]

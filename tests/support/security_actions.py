@@ -48,6 +48,7 @@ _CALLS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("POST", rf"{_PATH_ML}/models/_register_meta", (f"cluster {_ML}/register_model_meta",)),
     ("POST", rf"{_PATH_ML}/models/_register", (f"cluster {_ML}/register_model",)),
     ("POST", rf"{_PATH_ML}/models/_search", (f"cluster {_ML}/models/search",)),
+    ("POST", rf"{_PATH_ML}/connectors/_search", (f"cluster {_ML}/connectors/search",)),
     ("POST", rf"{_PATH_ML}/models/[^/]+/upload_chunk/.*", (f"cluster {_ML}/upload_model_chunk",)),
     ("POST", rf"{_PATH_ML}/models/[^/]+/_deploy", (f"cluster {_ML}/deploy_model",)),
     ("POST", rf"{_PATH_ML}/models/([^/]+/)?_undeploy", (f"cluster {_ML}/undeploy_models",)),
