@@ -95,6 +95,7 @@ def filled(cluster: Cluster, index: str, count: int, **parts: Any) -> dict[str, 
     for start in range(0, count, 500):
         writer.write({name: documents[name] for name in names[start : start + 500]})
     assert not writer.failed
+    ClusterApi(cluster).refresh(index)  # or a reader that begins now finds nothing
     return documents
 
 
