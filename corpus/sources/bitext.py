@@ -7,7 +7,9 @@ groups for the split are connected components of segments that share a text, so 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
 
 from osparse.corpus.sources.records import (
     Judgement,
@@ -23,8 +25,6 @@ from osparse.io.files import canonical_json
 
 Segment = Mapping[str, str] | str
 """Language -> text of one segment; or the reason why it is left out."""
-Segments = Callable[[], Iterator[Segment]]
-"""Reads the files from their beginning; called twice."""
 
 OPTIONS = {
     "langs": Option("", "languages to keep, as in en,ko (every language of the files)"),
@@ -36,14 +36,20 @@ _SHORTCUT_AT_END = re.compile(r"\s*\([_&~]\w\)")
 _SHORTCUT = re.compile(r"(?<!\w)[_&~](?=\w)")
 
 
-def bitext_records(segments: Segments, counts: RowCounts, options: Options) -> Iterator[SourceRecord]:
-    """Yield a record per segment that has a text in two languages or more, each set of texts once."""
-    chosen = {language_code(lang) for lang in str(options["langs"]).split(",") if lang.strip()}
+def bitext_records(
+    paths: Sequence[Path], segments: Callable[[Path], Iterator[Segment]], counts: RowCounts, options: Options
+) -> Iterator[SourceRecord]:
+    """Yield a record per segment that has a text in two languages or more, each set of texts once.
+
+    Args:
+        segments: Reads one of the files; called twice for each, so that no text is held.
+    """
+    chosen = chosen_languages(options)
     smallest = int(options["min_characters"])
 
     def usable() -> Iterator[dict[str, str] | str]:
         seen = set[int]()
-        for segment in segments():
+        for segment in chain.from_iterable(map(segments, paths)):
             texts = segment if isinstance(segment, str) else _texts(segment, chosen, smallest)
             if not isinstance(texts, str):
                 name = node("segment", canonical_json(texts))
@@ -66,6 +72,11 @@ def bitext_records(segments: Segments, counts: RowCounts, options: Options) -> I
         counts.kept += 1
         counts.digest.update(canonical_json(texts).encode() + b"\n")
         yield _record(texts, groups.group(node(*next(iter(texts.items())))))
+
+
+def chosen_languages(options: Options) -> set[str]:
+    """Those of the option ``langs``; empty for every language."""
+    return {language_code(lang) for lang in str(options["langs"]).split(",") if lang.strip()}
 
 
 def language_code(tag: str) -> str:

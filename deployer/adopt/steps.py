@@ -65,7 +65,6 @@ class AdoptionSwitch:
         """Raises :class:`CheckError` and moves nothing if the gate does not hold."""
         report = [self.checks.weights()]
         if self.checks.gate is not None:
-            self.follower.counts()  # which shows searches what was copied
             report.append(self.checks.quality(self.checks.gate))
         follower, aliases = self.follower, self._aliases("moved along")
         follower.settle()

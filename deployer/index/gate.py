@@ -104,6 +104,7 @@ class GateChecks:
     def quality(self, gate: Gate) -> str:
         before = gate.measure(self.old)
         self._check_can_fail(gate, before)
+        self.api.refresh(self.new)  # or what was copied last is not found
         after = gate.measure(self.new)
         remark = gate.remark(self.old, self.new) if gate.remark is not None else ""
         compared = f"nDCG@10 on {gate.dataset}: {after:.4f}, {before:.4f} in the old index"

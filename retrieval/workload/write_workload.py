@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bz2
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -16,9 +15,9 @@ from osparse.deployer.names import check_index_name
 from osparse.errors import ClusterError, InputError
 from osparse.io.files import atomic_directory, write_atomic
 from osparse.io.progress import progress
-from osparse.opensearch_templates import render
 from osparse.retrieval.loadtest.systems import available_systems, bodies
 from osparse.retrieval.searcher import Searcher
+from osparse.retrieval.serving.index_copy import body_of_copy
 from osparse.retrieval.workload.specification import (
     DOCUMENTS,
     INDEX_BODY,
@@ -32,8 +31,6 @@ from osparse.retrieval.workload.specification import (
 PAGE = 256
 """Documents read in one request."""
 SPECIFICATION = "workload.json"
-_KEPT_SETTINGS = ("analysis", "number_of_shards", "sparse", "codec", "similarity")
-"""Of the index, those that decide its size and its scores; pipelines are left out, since documents have weights."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,7 @@ def write_workload(
     ((concrete, found),) = (api.get_index(index) or {}).items()
     with atomic_directory(Path(output), marker=SPECIFICATION, overwrite=overwrite) as folder:
         written = _write_documents(api, concrete, created, folder)
-        write_atomic(folder / INDEX_BODY, as_raw(_index_body(found)))
+        write_atomic(folder / INDEX_BODY, as_raw(body_of_copy(found)))
         for one, made in sent.items():
             write_atomic(folder / queries_file(one), ndjson(made))
         write_atomic(folder / PLUGIN, Path(__file__).with_name("plugin.py.txt").read_bytes())
@@ -156,11 +153,3 @@ def _lines(concrete: str, created: str, hits: Sequence[Mapping[str, Any]]) -> by
             raise ClusterError(f"index {concrete} does not keep the _source of its documents, so they cannot be copied")
         rows += [{"index": {"_index": created, "_id": hit["_id"]}}, hit["_source"]]
     return ndjson(rows)
-
-
-def _index_body(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The mapping without osparse's records, and the settings that decide size and scores."""
-    own = found["settings"]["index"]
-    settings = {name: own[name] for name in _KEPT_SETTINGS if name in own}
-    mappings = {name: value for name, value in found["mappings"].items() if name != "_meta"}
-    return dict(json.loads(json.dumps(render("index_copy", settings=settings, mappings=mappings))))

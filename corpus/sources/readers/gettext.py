@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from osparse.corpus.sources.bitext import OPTIONS, Segment, bitext_records, language_code
+from osparse.corpus.sources.bitext import OPTIONS, Segment, bitext_records, chosen_languages, language_code
 from osparse.corpus.sources.records import Option, Options, Reader, RowCounts, SourceRecord
 from osparse.errors import DatasetError
 from osparse.plugins.extras import require
@@ -20,18 +21,13 @@ def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator
         DatasetError: a file is no catalogue, or does not name its language.
         MissingExtraError: polib is not installed.
     """
-    catalogues = list(_catalogues(paths, str(options["langs"])))
-
-    def segments() -> Iterator[Segment]:
-        for path in catalogues:
-            yield from _segments(path, language_code(str(options["source_lang"])))
-
-    yield from bitext_records(segments, counts, options)
+    catalogues = list(_catalogues(paths, chosen_languages(options)))
+    segments = functools.partial(_segments, source_lang=language_code(str(options["source_lang"])))
+    yield from bitext_records(catalogues, segments, counts, options)
 
 
-def _catalogues(paths: Sequence[Path], langs: str) -> Iterator[Path]:
-    """The files, and those of the folders; of a folder of many languages only the catalogues of ``langs``."""
-    chosen = {language_code(lang) for lang in langs.split(",") if lang.strip()}
+def _catalogues(paths: Sequence[Path], chosen: set[str]) -> Iterator[Path]:
+    """The files, and those of the folders; of a folder of many languages only the catalogues of the chosen ones."""
     for path in paths:
         if not path.is_dir():
             yield path
@@ -39,7 +35,7 @@ def _catalogues(paths: Sequence[Path], langs: str) -> Iterator[Path]:
         files = sorted(file for file in path.rglob("*") if file.suffix in (".po", ".mo") and file.is_file())
         if not files:
             raise DatasetError(f"{path} has no .po and no .mo file")
-        yield from (file for file in files if not chosen or (_language_of_path(file) or "") in {*chosen, ""})
+        yield from (file for file in files if not chosen or _language_of_path(file) in {*chosen, ""})
 
 
 def _segments(path: Path, source_lang: str) -> Iterator[Segment]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from osparse.corpus.sources.bitext import language_code
+from osparse.corpus.sources.bitext import chosen_languages, language_code
 from osparse.corpus.sources.records import (
     Judgement,
     Option,
@@ -47,14 +47,15 @@ def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator
     Raises:
         DatasetError: a folder is not laid out by language, or a page is not well-formed (path:line).
     """
-    chosen = {language_code(lang) for lang in str(options["langs"]).split(",") if lang.strip()}
+    chosen, source_lang = chosen_languages(options), language_code(str(options["source_lang"]))
     for path in paths:
-        langs = _languages(path, language_code(str(options["source_lang"])))
+        langs = _languages(path, source_lang)
         for page in sorted((path / SOURCE).rglob("*.page")):
             name = page.relative_to(path / SOURCE).with_suffix("").as_posix()
             files = {lang: folder / f"{name}.page" for folder, lang in langs.items() if not chosen or lang in chosen}
-            pages = {lang: _page(file) for lang, file in files.items() if file.is_file()}
-            translated = _translated(_page(page), pages, language_code(str(options["source_lang"])))
+            original = _page(page)
+            pages = {lang: original if file == page else _page(file) for lang, file in files.items() if file.is_file()}
+            translated = _translated(original, pages, source_lang)
             counts.notes["untranslated"] = counts.notes.get("untranslated", 0) + len(pages) - len(translated)
             if not any(page.paragraphs for page in translated.values()):
                 counts.drop("no text")

@@ -23,12 +23,7 @@ def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator
     Raises:
         DatasetError: a file is not XLIFF, names no languages, or is not well-formed (path:line).
     """
-
-    def segments() -> Iterator[Segment]:
-        for path in paths:
-            yield from _segments(path)
-
-    yield from bitext_records(segments, counts, options)
+    yield from bitext_records(paths, _segments, counts, options)
 
 
 def _segments(path: Path) -> Iterator[Segment]:

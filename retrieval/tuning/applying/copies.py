@@ -19,7 +19,7 @@ from osparse.deployer.load.bulk import Line, send_bulk
 from osparse.deployer.segments.segments import force_merge
 from osparse.errors import ClusterError
 from osparse.io.progress import progress
-from osparse.opensearch_templates import render
+from osparse.retrieval.serving.index_copy import body_of_copy
 from osparse.retrieval.serving.settings import Pruning
 from osparse.retrieval.tuning.offline.pruning import kept
 
@@ -29,8 +29,6 @@ COPY_META_KEY = "osparse_tuning_copy"
 """In the ``_meta`` of an index that was made to be measured only."""
 PAGE = 256
 """Documents read and written together."""
-_KEPT_SETTINGS = ("analysis", "number_of_shards", "sparse", "codec", "similarity")
-"""Of an index, those that decide its size and its scores."""
 
 
 def pruned_source(source: Mapping[str, Any], field: str, choice: Pruning | None) -> dict[str, Any]:
@@ -82,11 +80,12 @@ def measured_copies(
     """
     remove_copies(api, alias)
     copies: dict[Pruning | None, str] = {}
+    original = (api.get_index(concrete) or {})[concrete]
     try:
         for number, choice in enumerate(choices):
             begun = time.monotonic()
             name = f"{alias}-tuning-copy-{number}"
-            api.create_index(name, _body(api, concrete))
+            api.create_index(name, body_of_copy(original, {COPY_META_KEY: {"of": concrete}}))
             copies[choice] = name
             fill(api, concrete, name, field, choice)
             force_merge(api, name)  # sizes and times of several indices can then be compared
@@ -104,12 +103,3 @@ def remove_copies(api: ClusterApi, alias: str) -> None:
         if COPY_META_KEY in meta:
             log.info("deleting %s, which an interrupted run left", name)
             api.delete_index(name)
-
-
-def _body(api: ClusterApi, concrete: str) -> dict[str, Any]:
-    """The index's mapping and what of its settings decides size and scores, without pipelines and aliases."""
-    found = (api.get_index(concrete) or {})[concrete]
-    own = found["settings"]["index"]
-    settings = {name: own[name] for name in _KEPT_SETTINGS if name in own}
-    mappings = {**found["mappings"], **render("index_meta", meta={COPY_META_KEY: {"of": concrete}})}
-    return dict(render("index_copy", settings=settings, mappings=mappings))

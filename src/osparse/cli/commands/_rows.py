@@ -49,6 +49,18 @@ def window_weight_of(long_texts: str | None, window_weight: float | None) -> flo
     return (window_weight or LATER_WEIGHT) if long_texts == "windows" else None
 
 
+def row_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --id-field, the options of :func:`text_options`, --exclude and --rename."""
+    helps = {
+        "id": "Field of the id in the rows.  [default: id or _id]",
+        "exclude": "Do not store this field (a.b: of the object a).",
+        "rename": "Another name for a field; all options use the new one.",
+    }
+    function = click.option("--rename", multiple=True, metavar="OLD=NEW", help=helps["rename"])(function)
+    function = click.option("--exclude", multiple=True, metavar="FIELD", help=helps["exclude"])(function)
+    return click.option("--id-field", metavar="NAME", help=helps["id"])(text_options(function))
+
+
 def text_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds --text-field, several times, and --template."""
     helps = {

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from osparse.cli.commands._common import FOLDER, command, echo
-from osparse.cli.commands._rows import LOCATION, text_options, window_weight_of
+from osparse.cli.commands._rows import LOCATION, row_options, window_weight_of
 
 EXAMPLES = """
 osparse encode documents.jsonl --bundle build/bundle --output build/shards
@@ -41,12 +41,7 @@ class _Part(click.ParamType[tuple[int, int]]):
               help="Encode part i of n; all n together give the same files as 1/1.")  # fmt: skip
 @click.option("--since", metavar="SHARDS",
               help="Take the vectors of texts that these shards of the same bundle have from there.")  # fmt: skip
-@click.option("--id-field", metavar="NAME", help="Field of the id in the rows.  [default: id or _id]")
-@text_options
-@click.option("--exclude", multiple=True, metavar="FIELD", help="Do not store this field (a.b: of the object a).")
-@click.option(
-    "--rename", multiple=True, metavar="OLD=NEW", help="Another name for a field; all options use the new one."
-)
+@row_options
 @click.option("--long-texts", type=click.Choice(["cut", "windows"]), default="cut", show_default=True,
               help="A text longer than the encoder reads: its beginning, or one vector of its windows.")  # fmt: skip
 @click.option("--window-weight", type=click.FloatRange(0, 1, min_open=True), metavar="W",

@@ -11,7 +11,7 @@ from osparse.cli.commands._cluster import cluster_options
 from osparse.cli.commands._common import FOLDER, command, echo
 from osparse.cli.commands._feedback import feedback_option
 from osparse.cli.commands._filter import both_filters, filter_options
-from osparse.cli.commands._measures import MeasuresCommand, measures_option
+from osparse.cli.commands._measures import MeasuresCommand, judged_options, measures_option
 
 if TYPE_CHECKING:
     from osparse.deployer import Cluster
@@ -28,9 +28,7 @@ osparse evaluate --dataset build/dataset --cluster http://localhost:9210 --index
 
 
 @command("evaluate", examples=EXAMPLES, kind=MeasuresCommand)
-@click.option("--dataset", type=FOLDER, required=True, help="A dataset directory, or a BEIR folder.")
-@click.option("--split", default="test", show_default=True, help="The split whose judgements are used.")
-@click.option("--strict", is_flag=True, help="Refuse judgements of a missing or empty text; else they are left out.")
+@judged_options
 @cluster_options(required=False)
 @click.option("--index", metavar="NAME", help="The deployed index to measure, with --cluster.")
 @feedback_option

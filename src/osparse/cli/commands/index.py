@@ -10,7 +10,7 @@ import click
 
 from osparse.cli.commands._cluster import cluster_options
 from osparse.cli.commands._common import FOLDER, command, echo
-from osparse.cli.commands._rows import LOCATION, text_options
+from osparse.cli.commands._rows import LOCATION, row_options
 
 if TYPE_CHECKING:
     from osparse.deployer import Cluster
@@ -33,12 +33,7 @@ zcat dump.jsonl.gz | osparse index --cluster http://localhost:9210 --index produ
 @click.option("--index", help="The alias it was deployed under, or a concrete index, name-fingerprint.")
 @click.option("--delete", type=LOCATION, multiple=True, metavar="FILE",
               help="Ids to delete, one per line (or a .jsonl with id). Can be given several times.")  # fmt: skip
-@click.option("--id-field", metavar="NAME", help="Field of the id in the rows.  [default: id or _id]")
-@text_options
-@click.option("--exclude", multiple=True, metavar="FIELD", help="Do not store this field (a.b: of the object a).")
-@click.option(
-    "--rename", multiple=True, metavar="OLD=NEW", help="Another name for a field; all options use the new one."
-)
+@row_options
 @click.option("--print-mapping", is_flag=True,
               help="Print the fields' types as a mapping for osparse deploy --mapping; load nothing.")  # fmt: skip
 @click.option("--batch", type=click.IntRange(1),

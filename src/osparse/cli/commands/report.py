@@ -9,7 +9,7 @@ import click
 
 from osparse.cli.commands._cluster import cluster_options
 from osparse.cli.commands._common import FOLDER, command, echo
-from osparse.cli.commands._measures import MeasuresCommand, measures_option
+from osparse.cli.commands._measures import MeasuresCommand, judged_options, measures_option
 from osparse.cli.parameter_names import with_flags
 
 if TYPE_CHECKING:
@@ -25,9 +25,7 @@ osparse report --dataset build/dataset --bundle build/bundle --baseline runs/pro
 
 
 @command("report", examples=EXAMPLES, kind=MeasuresCommand)
-@click.option("--dataset", type=FOLDER, required=True, help="A dataset directory, or a BEIR folder.")
-@click.option("--split", default="test", show_default=True, help="The split whose judgements are used.")
-@click.option("--strict", is_flag=True, help="Refuse judgements of a missing or empty text; else they are left out.")
+@judged_options
 @cluster_options(required=False)
 @click.option("--index", metavar="NAME", help="The deployed index to show, with --cluster.")
 @click.option("--bundle", type=FOLDER,
