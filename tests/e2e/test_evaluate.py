@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import world
+from node_index import loaded_index
 
 from osparse.cli.main import main
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.dataset import Dataset
 from osparse.contracts.model import Model
-from osparse.deployer import Cluster, deploy, index_documents, open_cluster
+from osparse.deployer import Cluster
 from osparse.errors import DeploymentConflictError
 from osparse.evaluation.exact_search import InvertedIndex
 from osparse.evaluation.measures import HIT, NDCG, RECALL, Benchmark, measure, open_benchmark
@@ -37,13 +38,8 @@ def quiet_after() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def cluster(node: Any, bundle: Bundle, dataset: Dataset) -> Iterator[Cluster]:
-    cluster = open_cluster(node.url)
-    deploy(bundle, cluster, INDEX, mode="client")
-    index_documents(cluster, INDEX, [dataset.path])
-    yield cluster
-    cluster.request("DELETE", f"/{INDEX}-{bundle.short}")
-    for lang in ("ko", "en"):
-        cluster.request("DELETE", f"/{INDEX}-bm25-{lang}", allow=(404,))
+    with loaded_index(node.url, bundle, INDEX, dataset.path) as cluster:
+        yield cluster
 
 
 def stored_index(cluster: Cluster, model: Model, data: Benchmark) -> InvertedIndex:

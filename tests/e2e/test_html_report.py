@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 import report_world
+from node_index import loaded_index
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.dataset import Dataset
-from osparse.deployer import Cluster, deploy, index_documents, open_cluster
+from osparse.deployer import Cluster
 from osparse.retrieval import explain, write_html_report
 
 pytestmark = [pytest.mark.e2e, pytest.mark.network]
@@ -27,13 +28,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def cluster(node: Any, bundle: Bundle, data: Dataset) -> Iterator[Cluster]:
-    cluster = open_cluster(node.url)
-    deploy(bundle, cluster, INDEX, mode="client")
-    index_documents(cluster, INDEX, [data.path])
-    yield cluster
-    cluster.request("DELETE", f"/{INDEX}-{bundle.short}")
-    for lang in ("ko", "en"):
-        cluster.request("DELETE", f"/{INDEX}-bm25-{lang}", allow=(404,))
+    with loaded_index(node.url, bundle, INDEX, data.path) as cluster:
+        yield cluster
 
 
 def test_the_words_of_bm25_and_the_reasons_are_the_nodes_own(cluster: Cluster, data: Dataset, tmp_path: Path) -> None:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from lookup_bundle import make_lookup_bundle
 from mlcommons_search import Index, search
 from numpy.typing import NDArray
 
+from osparse.contracts.bundle import Bundle
 from osparse.contracts.dataset import Dataset
 from osparse.contracts.deployment import FIELD, Deployment, feature_name
 from osparse.contracts.model import Model
 from osparse.deployer.cluster.client import Answer
+from osparse.deployer.mlcommons import tasks
 from osparse.encoders.torch_encoder import TextEncoder
 from osparse.formula.lexicon import load_tokenizer
 from osparse.formula.query_encoder import QueryEncoder
@@ -23,6 +27,19 @@ from osparse.retrieval import searcher as search_module
 
 DEPLOYMENTS = {"client": ("client", "u2024"), "plugin": ("client", "raw"), "ml-commons": ("ml-commons", "raw")}
 """The three ways to ask: rank_feature clauses, query_tokens, query_text."""
+
+
+@pytest.fixture(scope="module")
+def lookup(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_lookup_bundle(tmp_path_factory.mktemp("lookup"))
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder and cache of the test's own, and tasks of the emulator that are asked for at once."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(tasks, "FIRST_WAIT", 0.005)
 
 
 class MemoryCluster:

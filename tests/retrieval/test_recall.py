@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lookup_bundle import TEXTS, make_lookup_bundle
+from lookup_bundle import TEXTS
 from mlcommons_server import mlcommons_server
 
 from osparse.contracts.bundle import Bundle
 from osparse.deployer import Cluster, deploy, index_documents
-from osparse.deployer.mlcommons import tasks
 from osparse.errors import ClusterError, InputError
 from osparse.retrieval import Searcher
 from osparse.retrieval.monitoring.query_log import examine_queries, read_query_log
@@ -22,17 +21,14 @@ from osparse.retrieval.serving.passes import Passes, Row
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tasks, "FIRST_WAIT", 0.005)
+def cluster(own_cache: None) -> Iterator[Cluster]:
     with mlcommons_server() as server:
         yield Cluster(server.url)
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return make_lookup_bundle(tmp_path_factory.mktemp("lookup"))
+@pytest.fixture
+def bundle(lookup: Bundle) -> Bundle:
+    return lookup
 
 
 def served(cluster: Cluster, bundle: Bundle, field: str = "sparse_vector") -> Searcher:

@@ -19,7 +19,6 @@ from osparse.contracts.bundle import Bundle
 from osparse.contracts.dataset import Dataset
 from osparse.deployer import Cluster, Gate, deploy, index_documents, read_deployment, rollback, status
 from osparse.deployer.cluster.api import ClusterApi
-from osparse.deployer.mlcommons import tasks
 from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.errors import CheckError, InputError
 from osparse.evaluation.measures import NDCG, open_benchmark
@@ -37,16 +36,7 @@ from osparse.retrieval.tuning.result.plan import TuningPlan
 CHOICES = [Pruning("max_ratio", 0.4), Pruning("top_k", 9), Pruning("alpha_mass", 0.6)]
 
 
-@pytest.fixture(scope="module")
-def lookup(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return make_lookup_bundle(tmp_path_factory.mktemp("lookup"))
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(tasks, "FIRST_WAIT", 0.005)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(params=["client", "ml-commons"])

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lookup_bundle import make_lookup_bundle
 from mlcommons_server import MLCommonsServer, mlcommons_server
 
 from osparse.cli.main import main
@@ -18,7 +17,6 @@ from osparse.contracts.bundle import Bundle
 from osparse.contracts.dataset import Dataset
 from osparse.deployer import Cluster, deploy, index_documents, read_deployment
 from osparse.deployer.cluster.api import ClusterApi
-from osparse.deployer.mlcommons import tasks
 from osparse.errors import InputError
 from osparse.retrieval import Searcher, load_test, write_workload
 from osparse.retrieval.loadtest.query_texts import query_texts
@@ -29,16 +27,7 @@ TEXTS = ["growing pears in spring", "비와 구름", "the moon", "\u7bc6"]
 SEARCHED = ("bm25", "sparse", "two-phase", "filtered")
 
 
-@pytest.fixture(scope="module")
-def lookup(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return make_lookup_bundle(tmp_path_factory.mktemp("lookup"))
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(tasks, "FIRST_WAIT", 0.005)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(params=["client", "ml-commons"])
