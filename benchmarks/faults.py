@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 AT_LEAST = 60
 DOCUMENTS = 40
 
-from fault_trials import KINDS, Ground, NodeGround, Trial, Trials, TwinGround  # noqa: E402
+from fault_trials import KINDS, EmulatorGround, Ground, NodeGround, Trial, Trials  # noqa: E402
 from fault_work import Undeploy, Work  # noqa: E402
 from lookup_bundle import TEXTS, make_lookup_bundle  # noqa: E402
 from mlcommons_server import mlcommons_server  # noqa: E402
@@ -40,7 +40,7 @@ from osparse.io.progress import track  # noqa: E402
 def grounds(wanted: str, home: Path) -> Iterator[tuple[str, Ground]]:
     if wanted != "node":
         with mlcommons_server() as server:
-            yield "ML Commons (emulator)", TwinGround(server)
+            yield "ML Commons (emulator)", EmulatorGround(server)
     if wanted != "emulator":
         try:
             yield "OpenSearch 3.8.0, mode client", NodeGround(str(node_up(home, port=0, tied=True).url))

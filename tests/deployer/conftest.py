@@ -13,6 +13,7 @@ from mlcommons_server import MLCommonsServer, mlcommons_server
 
 from osparse.contracts.bundle import Bundle
 from osparse.deployer import Cluster
+from osparse.deployer.load import bulk
 from osparse.deployer.mlcommons import tasks
 
 __all__ = ["TEXTS", "bundle_file", "client", "lookup_graph", "write_zip"]
@@ -85,8 +86,9 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at tasks and states more often than a user's machine does."""
+    """Look at tasks and states more often than a user's machine does, and repeat what failed sooner."""
     monkeypatch.setattr(tasks, "FIRST_WAIT", 0.005)
+    monkeypatch.setattr(bulk, "BACKOFF", 0.01)
 
 
 def client(server: MLCommonsServer, retries: int = 3) -> Cluster:

@@ -119,6 +119,8 @@ def test_what_is_written_and_deleted_meanwhile_is_followed(running: MLCommonsSer
     turn = iter(range(100))
 
     def write() -> None:
+        if str(old.settings.get("blocks.write", "false")) == "true":
+            return
         n = next(turn)
         old.put("5", document(5, f"name {n}"))
         old.put(f"new {n}", document(1, f"late {n}"))

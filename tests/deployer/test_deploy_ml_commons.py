@@ -86,7 +86,7 @@ def test_a_deploy_killed_at_any_call_converges(
         deploy(small_bundle, client(whole), "products")
         wanted, total = whole.state(), len(whole.calls)
     interrupted = 0
-    tried = range(1 if kind == "drop" else 2, total + 1, 2)  # every call by one kind; test_faults.py strikes all by all
+    tried = range(1 if kind == "drop" else 3, total + 1, 5)  # a sample; benchmarks/faults.py strikes all by all
     for k in tried:
         with mlcommons_server() as server:
             rest = Fault("drop", calls=range(k + 1, 10_000))

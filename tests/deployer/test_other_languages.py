@@ -64,6 +64,7 @@ def go(folder: Path) -> Sequence[str]:
     return (str(folder / "query"),)
 
 
+@pytest.mark.e2e
 @pytest.mark.network
 @pytest.mark.parametrize(
     ("language", "tools", "build"),

@@ -131,7 +131,7 @@ class Trials:
 
 
 @dataclass
-class TwinGround:
+class EmulatorGround:
     """The server that answers as ML Commons does."""
 
     server: MLCommonsServer

@@ -61,17 +61,17 @@ class Request:
 
 
 class Handler(QuietHandler):
-    twin: Any
+    emulator: Any
 
     def _do(self) -> None:
         data = self.rfile.read(int(self.headers.get("content-length") or 0))
         parts = urlsplit(self.path)
-        twin = self.twin
-        with twin.lock:
-            call = Call(len(twin.calls) + 1, self.command, parts.path)
-            twin.calls.append(call)
-            twin.headers_seen.append({k.lower(): v for k, v in self.headers.items()})
-            fault = next((f for f in twin.faults if f.strikes(call.number, str(call))), None)
+        emulator = self.emulator
+        with emulator.lock:
+            call = Call(len(emulator.calls) + 1, self.command, parts.path)
+            emulator.calls.append(call)
+            emulator.headers_seen.append({k.lower(): v for k, v in self.headers.items()})
+            fault = next((f for f in emulator.faults if f.strikes(call.number, str(call))), None)
         if fault and fault.kind == "drop":
             self.close_connection = True
             return
@@ -88,7 +88,7 @@ class Handler(QuietHandler):
             status, body = 406, {"error": f"Content-Type header [{kind}] is not supported", "status": 406}
         else:
             query = dict(parse_qsl(parts.query, keep_blank_values=True))
-            status, body = twin.answer(self.command, parts.path, query, kind, data)
+            status, body = emulator.answer(self.command, parts.path, query, kind, data)
         call.status = status
         if fault and fault.kind == "lose":
             self.close_connection = True
@@ -98,14 +98,14 @@ class Handler(QuietHandler):
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _do
 
     def _refused(self, path: str) -> tuple[int, Any] | None:
-        twin = self.twin
+        emulator = self.emulator
         given = self.headers.get("authorization", "")
-        wanted = twin.authorization
-        if twin.password:
-            wanted = "Basic " + base64.b64encode(":".join(twin.password).encode()).decode()
+        wanted = emulator.authorization
+        if emulator.password:
+            wanted = "Basic " + base64.b64encode(":".join(emulator.password).encode()).decode()
         if wanted and given != wanted:
             return 401, {"error": "Unauthorized", "status": 401}
-        if twin.forbidden and re.search(twin.forbidden, f"{self.command} {path}"):
+        if emulator.forbidden and re.search(emulator.forbidden, f"{self.command} {path}"):
             reason = "no permissions for [cluster:admin/opensearch/ml] and User [name=u, backend_roles=[]]"
             return 403, Refused(403, "security_exception", reason).body()
         return None

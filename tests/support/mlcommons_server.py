@@ -181,7 +181,7 @@ def mlcommons_server(
     plugins: tuple[str, ...] = ML_PLUGINS, settings: dict[str, str] | None = None
 ) -> Iterator[MLCommonsServer]:
     """A running server on a free port of 127.0.0.1."""
-    twin = MLCommonsServer(plugins, settings)
-    handler = type("Handler", (Handler,), {"twin": twin})
-    with serving(handler) as twin.url:
-        yield twin
+    emulator = MLCommonsServer(plugins, settings)
+    handler = type("Handler", (Handler,), {"emulator": emulator})
+    with serving(handler) as emulator.url:
+        yield emulator

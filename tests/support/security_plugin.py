@@ -179,7 +179,7 @@ class SecuredServer(MLCommonsServer):
 
 class SecuredHandler(Handler):
     def _refused(self, path: str) -> tuple[int, Any] | None:
-        server = self.twin
+        server = self.emulator
         kind, _, encoded = self.headers.get("authorization", "").partition(" ")
         name, _, password = base64.b64decode(encoded if kind == "Basic" else b"").decode().partition(":")
         if name not in server.users or server.users[name].password != password:
@@ -205,5 +205,5 @@ def secured_server(
 ) -> Iterator[SecuredServer]:
     """A running server on a free port of 127.0.0.1."""
     server = SecuredServer(plugins, settings)
-    with serving(type("Handler", (SecuredHandler,), {"twin": server})) as server.url:
+    with serving(type("Handler", (SecuredHandler,), {"emulator": server})) as server.url:
         yield server
