@@ -37,7 +37,7 @@ class Serving:
     skip_existing: bool = False
     """Do not encode a text again that the stored document has already."""
     ingest_batch: int = 1
-    """Documents of one bulk request handed to the model together, at least 1."""
+    """Documents of one bulk request handed to a remote model together, at least 1."""
     text_template: str | None = None
     """How the text is made of other fields (:class:`osparse.rows.text_template.TextTemplate`); None: rows bring it."""
     shards: int | None = None

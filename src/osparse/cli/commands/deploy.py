@@ -96,7 +96,7 @@ osparse deploy build/bundle --cluster http://localhost:9210 --index products --f
 @click.option("--no-prune", is_flag=True, help="Keep every weight, where the index before was pruned.")
 @click.option("--skip-existing/--no-skip-existing", default=None,
               help="Do not encode a text the stored document has (ml-commons).")  # fmt: skip
-@click.option("--ingest-batch", type=int, help="Documents per model call (ml-commons).  [default: 1]")
+@click.option("--ingest-batch", type=int, help="Documents per call of a remote model (mode remote: 16).  [default: 1]")
 @click.option("--mapping", type=FOLDER, metavar="FILE",
               help="JSON with settings, mappings and aliases of your own, merged with what osparse needs.")  # fmt: skip
 @text_options
