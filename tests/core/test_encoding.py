@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import struct
 from pathlib import Path
@@ -94,6 +95,10 @@ def test_a_query_is_cut_where_it_must_be(tmp_path: Path) -> None:
     words = [token for token in lexicon.tokens if token.isalpha()][:30]
     encoder = QueryEncoder(load_tokenizer(path), lexicon, max_length=10)
     assert list(encoder.encode(" ".join(words))) == words[:8]  # [CLS] and [SEP] count
+    idf = tmp_path / "idf.json"
+    idf.write_text(json.dumps({token: 2.0 for token in lexicon.tokens}), encoding="utf-8")
+    assert encoder.reweighted(idf).encode(" ".join(words)) == dict.fromkeys(words[:8], 2.0)
+    assert list(encoder.encode(" ".join(words))) == words[:8]
 
 
 def test_a_ceiling_is_the_next_tenth_and_a_tenth_in_32_bits_is_itself() -> None:

@@ -16,14 +16,15 @@ class QueryEncoder:
     def __init__(self, tokenizer: Tokenizer, lexicon: Lexicon, *, max_length: int = SERVER_MAX_TOKENS) -> None:
         self.lexicon = lexicon
         self._tokenizer = tokenizer
-        self._tokenizer.enable_truncation(min(max_length, SERVER_MAX_TOKENS))
+        self._max_length = min(max_length, SERVER_MAX_TOKENS)
+        self._tokenizer.enable_truncation(self._max_length)
         self._special = frozenset(lexicon.special_ids)
 
     def reweighted(self, idf: Path) -> QueryEncoder:
         """The same tokenizer with another idf.json; raises :class:`ModelError` if that is of another vocabulary."""
         known = self.lexicon
         lexicon = Lexicon.build(known.tokens, known.special_ids, read_idf(idf), source=str(idf))
-        return QueryEncoder(self._tokenizer, lexicon)
+        return QueryEncoder(self._tokenizer, lexicon, max_length=self._max_length)
 
     def ids(self, text: str) -> list[int]:
         """Distinct non-special ids in order of first appearance."""

@@ -70,7 +70,7 @@ def mine_command(
     result = {"path": str(output), **report.to_json()}
     lines = [
         f"{output}: {report.negatives:,} negatives of {report.with_negatives:,} of {report.queries:,} queries "
-        f"(by {report.retriever})",
+        f"(by {report.retriever}; a query counts once for each language of documents)",
         *(f"  left out {n:,}: {reason}" for reason, n in sorted(report.left_out.items())),
         f"  {report.answer_not_found:,} queries whose answer was not ranked: no margin applied",
     ]
