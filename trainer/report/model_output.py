@@ -107,6 +107,12 @@ def _alarms(metrics: Mapping[str, Any]) -> str:
     return "\n".join(["", "## Warnings", "", *alarms, ""]) if alarms else ""
 
 
+def _settled(metrics: Mapping[str, Any]) -> str:
+    """A list of what the training records decided; empty if nothing."""
+    notes = [f"- {note}" for note in metrics.get("settled", ())]
+    return "\n".join(["", *notes, ""]) if notes else ""
+
+
 def learnt_lines(metrics: Mapping[str, Any]) -> list[str]:
     """What was learnt of the held-back splits, one line for each of which anything was."""
     counts = {split: TrainedOn.from_json(plain) for split, plain in metrics.get("seen", {}).items()}
@@ -151,7 +157,7 @@ Non-zeros per document: {metrics["nonzeros"]:.1f} on average, {metrics["nonzeros
 ## Configuration
 
 As `osparse train` ran it, changes by `--set` included; folders and files by their names.
-
+{_settled(metrics)}
 ```yaml
 {yaml.safe_dump(training["config"], sort_keys=False, allow_unicode=True).strip()}
 ```

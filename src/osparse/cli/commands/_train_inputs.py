@@ -32,17 +32,22 @@ def made_inputs(
     """
     from osparse.contracts.dataset import Dataset
     from osparse.corpus import compute_idf, train_tokenizer
+    from osparse.trainer.config.dataset_needs import require_candidates, require_splits
     from osparse.trainer.config.read_config import missing_inputs, read_config
 
     missing, tokenizer = missing_inputs(config, overrides, paths)
     if not missing:
         yield paths
         return
-    read_config(config, [*overrides, *(f"{name}={name}" for name in missing)], paths)  # raises what else is wrong
+    settings = read_config(
+        config, [*overrides, *(f"{name}={name}" for name in missing)], paths
+    )  # raises what else is wrong
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         names = " and ".join(f"`{name}`" for name in sorted(missing, reverse=True))
         raise InputError(f"several processes cannot make the same files; give {names}")
     opened = Dataset.open(dataset)
+    require_splits(opened)
+    require_candidates(settings, opened)
     with tempfile.TemporaryDirectory() as temporary:
         folder = (run or Path(temporary)) / FOLDER
         if "tokenizer" in missing:

@@ -93,8 +93,9 @@ def command(
     again = ["osparse", *_arguments(config, dataset, output, vars(given), overrides), "--overwrite"]
     result = {"model": str(model.path), "fingerprint": model.fingerprint, "validation": model.metrics}
     if _main_process():
+        notes = [f"note: {note}" for note in model.metrics.get("settled", ())]
         warnings = [*_warnings(alarms), *_learnt(model)]
-        echo(result, "\n".join([_summary(model), *warnings, f"next: {_next_step(model, alarms, again)}"]))
+        echo(result, "\n".join([_summary(model), *notes, *warnings, f"next: {_next_step(model, alarms, again)}"]))
 
 
 def _arguments(
