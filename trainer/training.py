@@ -39,7 +39,7 @@ from osparse.trainer.loop.checkpoint import (
 )
 from osparse.trainer.loop.initial_encoder import new_encoder
 from osparse.trainer.loop.loop import OnStep, Run, measure_start, run_stages
-from osparse.trainer.loop.outcome import Alarm, Limits, find_alarms, looks_untrained
+from osparse.trainer.loop.outcome import Alarm, Limits, find_alarms, looks_untrained, too_easy
 from osparse.trainer.loop.own_parts import check_own_parts
 from osparse.trainer.loop.validation import Validation
 from osparse.trainer.report.model_output import write_model
@@ -266,6 +266,7 @@ def _finish(
         "alarms": [asdict(alarm) for alarm in alarms],
         "seen": {split: counts.to_json() for split, counts in learnt.items()},
         "settled": list(loaded.settled.notes),
+        **({"too_easy": easy} if (easy := too_easy(best)) else {}),
     }  # fmt: skip
     write_model(
         output,
@@ -285,6 +286,8 @@ def _finish(
     log.info("%s: validation nDCG@10 %.4f, %.0f non-zeros", output, best["ndcg"], best["nonzeros"])
     for alarm in alarms:
         log.warning("%s; %s", alarm.finding, alarm.remedy)
+    if easy:
+        log.warning("%s", easy)
 
 
 def _alarms(inputs: Inputs, state: RunState, best: dict[str, Any]) -> list[Alarm]:

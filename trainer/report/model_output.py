@@ -100,6 +100,7 @@ def _directions(metrics: Mapping[str, Any]) -> str:
 def _alarms(metrics: Mapping[str, Any]) -> str:
     """A section of what is wrong with the outcome; empty if nothing is."""
     alarms = [f"- {alarm['finding']}; {alarm['remedy']}" for alarm in metrics.get("alarms", ())]
+    alarms += [f"- {easy}" for easy in [metrics.get("too_easy")] if easy]
     alarms += learnt_lines(metrics)
     lost = ", ".join(metrics.get("languages_not_trained", ()))
     if lost:
