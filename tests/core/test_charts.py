@@ -51,7 +51,12 @@ def test_a_font_that_was_installed_after_matplotlib_listed_them_is_found(monkeyp
     letters = {"/new/hangul.ttf": frozenset(map(ord, fonts.HANGUL)), "/new/latin.ttf": frozenset(map(ord, "ab"))}
     listed, added = {"Latin": "/known/latin.ttf"}, list[str]()
     monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [*listed.values(), *letters])
-    monkeypatch.setattr(font_manager.fontManager, "addfont", lambda path: (added.append(path), listed.update(New=path)))
+
+    def add(path: str) -> None:
+        added.append(path)
+        listed["New"] = path
+
+    monkeypatch.setattr(font_manager.fontManager, "addfont", add)
     monkeypatch.setattr(fonts, "_installed", lambda: dict(listed))
     monkeypatch.setattr(fonts, "_code_points", lambda path: letters.get(path, frozenset()))
     for cached in (fonts._add_new_fonts, fonts._font_with, fonts._letters):

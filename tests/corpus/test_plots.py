@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -189,7 +190,7 @@ def test_a_missing_font_is_said(
 
 def test_terms_with_one_curve_share_a_line() -> None:
     trends = [Trend(term, 5, 1, 0.25, 0.01, 2.0, 1e-9) for term in ("공유기 채널", "firmware", "oven")]
-    holders = trend_plot.Counter({("공유기 채널", 0): 5, ("firmware", 0): 5, ("oven", 0): 5, ("oven", 1): 2})
+    holders = Counter({("공유기 채널", 0): 5, ("firmware", 0): 5, ("oven", 0): 5, ("oven", 1): 2})
     curves = trend_plot._curves(trends, np.array([1, 0]), holders)
     assert {counts: [trend.term for trend in of] for counts, of in curves.items()} == {
         (0, 5): ["공유기 채널", "firmware"], (2, 5): ["oven"]
