@@ -104,6 +104,9 @@ def test_a_missing_start_and_a_wrong_key_are_told_together(dataset: Dataset, tmp
     shown = CliRunner().invoke(cli, [*arguments, "--set", "sed=2"], standalone_mode=False)
     assert isinstance(shown.exception, ConfigError) and not list(tmp_path.iterdir())
     assert "sed: unknown" in str(shown.exception) and "(--start)" in str(shown.exception)
+    with pytest.raises(ConfigError) as caught:
+        train("pairs_cpu", dataset, tmp_path / "model")
+    assert [problem.split(":")[0] for problem in caught.value.problems] == ["encoder.start, factory or sizes"]
 
 
 def test_problems_of_different_inputs_are_told_at_once(dataset: Dataset, tmp_path: Path) -> None:
