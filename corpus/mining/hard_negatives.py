@@ -82,8 +82,8 @@ class MiningReport:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.negatives:,} negatives of {self.with_negatives:,} of {self.queries:,} queries (by {self.retriever}; a "
-            "query counts once for each language of documents)",
+            f"{self.negatives:,} negatives of {self.with_negatives:,} of {self.queries:,} queries (by {self.retriever}"
+            "; a query counts once for each language of documents)",
             *(f"  left out {n:,}: {reason}" for reason, n in sorted(self.left_out.items())),
             f"  {self.answer_not_found:,} queries whose answer was not ranked: no margin applied",
         ]
