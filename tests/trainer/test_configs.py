@@ -154,6 +154,7 @@ def test_what_is_not_given_is_made_once(dataset: Dataset, tmp_path: Path) -> Non
         arguments += ["--set", change]
     shown = CliRunner().invoke(cli, arguments, standalone_mode=False, catch_exceptions=False)
     assert shown.exit_code == 0, shown.output
+    assert "tokens, fewer than 16,000: the texts hold no more pieces" in shown.stderr
     assert (tmp_path / "model.run" / "inputs" / "tokenizer" / "tokenizer.json").is_file()
     trained = Model.open(tmp_path / "model")
     assert trained.idf["split"] == "train" and trained.idf["dataset"] == dataset.fingerprint

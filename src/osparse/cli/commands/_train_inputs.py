@@ -16,6 +16,8 @@ from osparse.errors import InputError
 if TYPE_CHECKING:
     from osparse.trainer.config.read_config import GivenPaths
 
+VOCABULARY = 16_000
+"""Tokens of the tokenizer that is made, where the texts hold as many."""
 FOLDER = "inputs"
 """In the run folder."""
 log = logging.getLogger("osparse.cli.commands.train")
@@ -53,8 +55,11 @@ def made_inputs(
         if "tokenizer" in missing:
             tokenizer = folder / "tokenizer"
             log.info("no tokenizer is given: fitting one of the dataset's training split, %s", tokenizer)
-            made = train_tokenizer(opened, tokenizer, overwrite=overwrite)
-            log.info("%s has %s tokens", tokenizer, f"{made.vocabulary:,}")
+            made = train_tokenizer(opened, tokenizer, vocab_size=VOCABULARY, overwrite=overwrite)
+            fewer = (
+                f", fewer than {VOCABULARY:,}: the texts hold no more pieces" if made.vocabulary < VOCABULARY else ""
+            )
+            log.info("%s has %s tokens%s", tokenizer, f"{made.vocabulary:,}", fewer)
         if tokenizer is not None and "idf" in missing:
             idf = folder / "idf.json"
             log.info("no IDF table is given: counting the dataset's training split, %s", idf)
