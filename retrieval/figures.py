@@ -123,8 +123,8 @@ def ceiling_notes(judged: JudgedSet, systems: Mapping[str, SystemMeasures], meas
         return []
     return [
         f"{direction_name(judged)}: no {measure_name} is below {CEILING}, so these queries cannot tell systems apart; "
-        "titles whose words stand in their texts are easier than what users type: judge queries of your users (osparse "
-        "judge)"
+        "queries whose words all stand in their answers are easier than what users type: judge queries of your users "
+        "(osparse judge)"
     ]
 
 

@@ -90,8 +90,8 @@ def too_easy(metrics: Metrics) -> str:
         return ""
     return (
         f"validation nDCG@10 is {ndcg:.3f}, so it can hardly choose between checkpoints, nor say whether the model is "
-        "better than BM25 (osparse evaluate with `baseline=bm25`); titles whose words stand in their texts are easier "
-        "than what users type"
+        "better than BM25 (osparse evaluate with `baseline=bm25`); queries whose words all stand in their answers are "
+        "easier than what users type"
     )
 
 
