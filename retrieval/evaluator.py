@@ -15,7 +15,7 @@ from osparse.errors import InputError
 from osparse.evaluation.measures import MEASURES, Benchmark, JudgedSet, open_benchmark, run_depth
 from osparse.evaluation.named_measures import check_measures
 from osparse.evaluation.trained_on import TrainedOn, trained_on
-from osparse.retrieval.figures import Row, measure_system, rows_of, share_notes
+from osparse.retrieval.figures import Row, ceiling_notes, measure_system, rows_of, share_notes
 from osparse.retrieval.filters.clauses import Filter
 from osparse.retrieval.report import Report
 from osparse.retrieval.serving.settings import Feedback
@@ -179,7 +179,7 @@ def measure_systems(
         ranked = {system.name: system.run(judged, depth) for system in systems}
         figures = {name: measure_system(judged, run, measures) for name, run in ranked.items()}
         rows += rows_of(judged, figures, measures, trained)
-        unequal += share_notes(judged, figures)
+        unequal += [*share_notes(judged, figures), *ceiling_notes(judged, figures, measures[0])]
         if runs is not None:
             for name, run in ranked.items():
                 runs.setdefault(name, []).append((judged, run))

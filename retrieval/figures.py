@@ -13,6 +13,8 @@ from osparse.retrieval.systems.system import Run
 
 ROUNDS = 10_000
 """Of the randomisation test."""
+CEILING, FEWEST_QUERIES = 0.99, 20
+"""A mean measure that leaves no difference to see, and how few queries say nothing of it."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,18 @@ def _judged_places(judged: JudgedSet, query: str, ranking: Sequence[str]) -> tup
 def share_notes(judged: JudgedSet, systems: Mapping[str, SystemMeasures]) -> list[str]:
     """A warning where the judgements of a direction cover one system better than another."""
     return judged_share_notes(direction_name(judged), {name: one.judged_places for name, one in systems.items()})
+
+
+def ceiling_notes(judged: JudgedSet, systems: Mapping[str, SystemMeasures], measure_name: str) -> list[str]:
+    """A warning where every system answers nearly every query of a direction, so that the figures compare nothing."""
+    figures = [system.measures.mean(measure_name) for system in systems.values()]
+    if len(judged.qrels) < FEWEST_QUERIES or min(figures) < CEILING:
+        return []
+    return [
+        f"{direction_name(judged)}: no {measure_name} is below {CEILING}, so these queries cannot tell systems apart; "
+        "queries whose words all stand in their answers are easier than what users type: judge queries of your users "
+        "(osparse judge)"
+    ]
 
 
 def rows_of(

@@ -63,6 +63,8 @@ class TrainingPlan:
     """Why training would refuse a teacher."""
     learnt: dict[str, str]
     """Held-back split -> how much of its queries and answers the run learns from, where it is any."""
+    settled: list[str]
+    """What follows from the records: the numbers of ``auto`` settings, and settings without effect on them."""
     state: str
     """What the output holds already: "new", "up to date", "made from other inputs", or a checkpoint to resume."""
 
@@ -95,6 +97,7 @@ class TrainingPlan:
             lines += [f"teacher {quality.teacher}:", quality.text()]
         if self.refused is not None:
             lines.append(f"training would refuse this: {self.refused}")
+        lines += [f"note: {note}" for note in self.settled]
         lines += [f"warning: {counts}" for counts in self.learnt.values()]
         lines += [f"output: {self.output} ({self.state})", f"log and checkpoints: {self.run}", "nothing was written"]
         return "\n".join(lines)
@@ -137,6 +140,7 @@ def plan(
             for split, counts in modules.judged_and_learnt(inputs, loaded).items()
             if counts.any
         },
+        settled=list(loaded.settled.notes),
         output=str(output),
         run=str(run_folder(Path(output))),
         state=_state(Path(output), inputs.name),

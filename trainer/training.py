@@ -28,6 +28,7 @@ from osparse.trainer.config.run_config import Teacher, WarmStart
 from osparse.trainer.data.padding import SpecialTokens
 from osparse.trainer.data.training_records import TrainingRecords
 from osparse.trainer.data.training_texts import texts_of_run
+from osparse.trainer.loop.auto_settings import Settled, settle
 from osparse.trainer.loop.build_stages import StageMakers, make_scorers, stage_makers, training_records
 from osparse.trainer.loop.checkpoint import (
     FOLDER,
@@ -38,7 +39,7 @@ from osparse.trainer.loop.checkpoint import (
 )
 from osparse.trainer.loop.initial_encoder import new_encoder
 from osparse.trainer.loop.loop import OnStep, Run, measure_start, run_stages
-from osparse.trainer.loop.outcome import Alarm, Limits, find_alarms, looks_untrained
+from osparse.trainer.loop.outcome import Alarm, Limits, find_alarms, looks_untrained, too_easy
 from osparse.trainer.loop.own_parts import check_own_parts
 from osparse.trainer.loop.validation import Validation
 from osparse.trainer.report.model_output import write_model
@@ -67,6 +68,8 @@ class LoadedRun:
     """What the model will have learnt from; of the main process, None in the others."""
     teachers: dict[Teacher, TeacherQuality]
     """How well each teacher ranks; without those that cannot be judged."""
+    settled: Settled
+    """The configuration with the numbers that follow from the records."""
 
 
 def train_model(inputs: Inputs, output: Path, *, resume: bool, on_step: OnStep | None = None) -> Model:
@@ -126,13 +129,16 @@ def load_run(inputs: Inputs, cache: Path | None = None) -> LoadedRun:
             "%d training queries are left out: they, or all their documents, tokenise to nothing",
             len(records.relevant) - queries,
         )
+    settled = settle(config, records)
+    for note in settled.notes:
+        log.info("%s", note)
     encoder = new_encoder(config, lexicon).to(processes.device)
     special = SpecialTokens.of(inputs.tokenizer)
     configure_computation(encoder, config.loop, processes.device)
     scorers = make_scorers(config, dataset, records, processes.device)
-    stages = stage_makers(config, encoder, records, lexicon, special, scorers)
+    stages = stage_makers(settled.config, encoder, records, lexicon, special, scorers)
     teachers = judge_teachers(scorers, dataset, inputs.tokenizer)
-    return LoadedRun(records, validation, encoder, special, stages, processes, seen, teachers)
+    return LoadedRun(records, validation, encoder, special, stages, processes, seen, teachers, settled)
 
 
 def judged_and_learnt(inputs: Inputs, loaded: LoadedRun) -> dict[str, TrainedOn]:
@@ -169,10 +175,10 @@ def _load_in(folder: Path, inputs: Inputs) -> LoadedRun:
 
 def _add_table(inputs: Inputs, loaded: LoadedRun) -> None:
     """Give the encoder its lexical table, a function of the training records; the losses do not use it."""
-    config, encoder = inputs.config, loaded.encoder
-    if config.lexical_table is not None:
-        rows, longest = len(encoder.keep), config.head.max_length
-        table = lexical_table(config.lexical_table, loaded.records, rows, loaded.special, longest)
+    table_config, encoder = loaded.settled.config.lexical_table, loaded.encoder
+    if table_config is not None:
+        rows, longest = len(encoder.keep), inputs.config.head.max_length
+        table = lexical_table(table_config, loaded.records, rows, loaded.special, longest)
         encoder.lexical = table.to(loaded.world.device)
 
 
@@ -259,6 +265,8 @@ def _finish(
         "start": state.start, "last": state.last, "languages_not_trained": list(inputs.languages_not_trained),
         "alarms": [asdict(alarm) for alarm in alarms],
         "seen": {split: counts.to_json() for split, counts in learnt.items()},
+        "settled": list(loaded.settled.notes),
+        **({"too_easy": easy} if (easy := too_easy(best)) else {}),
     }  # fmt: skip
     write_model(
         output,
@@ -278,6 +286,8 @@ def _finish(
     log.info("%s: validation nDCG@10 %.4f, %.0f non-zeros", output, best["ndcg"], best["nonzeros"])
     for alarm in alarms:
         log.warning("%s; %s", alarm.finding, alarm.remedy)
+    if easy:
+        log.warning("%s", easy)
 
 
 def _alarms(inputs: Inputs, state: RunState, best: dict[str, Any]) -> list[Alarm]:

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from osparse.contracts.dataset import Dataset, Source, save_dataset
-from osparse.corpus.builder.merge import known_candidates, known_judgements, merge_ids, refuse_dropped
+from osparse.corpus.builder.merge import known_candidates, known_judgements, mean_scores, merge_ids, refuse_dropped
 from osparse.corpus.builder.spool import Spool, write_spool
 from osparse.corpus.sources.content import better_reader
 from osparse.corpus.sources.languages import settle_languages
@@ -280,7 +280,7 @@ def write_dataset(
     documents, merged = merge_ids(all_documents, "document")
     asking = all_queries.filter(pl.col("text").str.strip_chars() != "")
     queries, _ = merge_ids(asking, "query")
-    keys = documents.select("id", "group", text=pl.col("text").hash()).collect(engine="streaming")
+    keys = documents.select("id", "group", "lang", text=pl.col("text").hash()).collect(engine="streaming")
     query_hashes = queries.select("id", text=pl.col("text").hash()).collect(engine="streaming")
     judgements, dropped = known_judgements(_judgements(spools, keys), keys, query_hashes, strict=strict)
     judged_by_text = [s.scan("documents").select("id") for s in spools if s.same_text_is_relevant]
@@ -296,7 +296,8 @@ def write_dataset(
         log.info("%s judgements removed: %s", f"{rows:,}", reason)
     published = judgements.filter(pl.col("split").is_not_null())["query_id"].unique()
     listed, lost = known_candidates(all_candidates, keys, strict=strict)
-    numbered = listed.unique(maintain_order=True).with_row_index("row")
+    listed, averaged = mean_scores(listed)
+    numbered = listed.with_row_index("row")
     candidates = assign_candidates(numbered, assigned, keys, published)
     notes = {"merged": merged} if merged else {}
     return save_dataset(
@@ -312,6 +313,7 @@ def write_dataset(
             "request": request,
             "judgements_removed": {**dropped, **lost, **assigned.removed},
             **({"split_conflicts": conflicts} if conflicts else {}),
+            **({"scores_averaged": averaged} if averaged else {}),
             **notes,
             **(more or {}),
             **_notes(spools),
@@ -356,16 +358,18 @@ def _split_rule(published: pl.Series, known: KnownSplits | None) -> str:
 
 
 def _judgements(spools: Sequence[Spool], documents: pl.DataFrame) -> pl.DataFrame:
-    """All judgements; those of a whole group as one for each of its documents."""
+    """All judgements; those of a document and its translations as one for each."""
     judgements = pl.concat([spool.scan("judgements") for spool in spools]).collect()
-    members = documents.select("group", member="id")
-    of_group = (
-        judgements.filter(pl.col("document_id").is_null())
-        .join(members, on="group", how="inner", maintain_order="left_right")
-        .with_columns(document_id="member")
-        .select(judgements.columns)
+    columns = [name for name in judgements.columns if name != "and_translations"]
+    of_language = pl.len().over("group", "lang") == 1
+    translations = documents.filter(of_language.all().over("group")).select("group", member="id")
+    with_translations = (
+        judgements.filter("and_translations")
+        .join(translations, on="group", how="left", maintain_order="left_right")
+        .with_columns(document_id=pl.coalesce("member", "document_id"))
     )
-    return pl.concat([judgements.filter(pl.col("document_id").is_not_null()), of_group])
+    alone = judgements.filter(pl.col("and_translations").not_())
+    return pl.concat([alone.select(columns), with_translations.select(columns)])
 
 
 def _any(rows: pl.LazyFrame) -> bool:

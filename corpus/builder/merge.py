@@ -95,6 +95,24 @@ def known_candidates(
     return known, {f"{MISSING} document of a candidate": lost.height}
 
 
+def mean_scores(candidates: pl.LazyFrame) -> tuple[pl.LazyFrame, int]:
+    """The candidates with one row for each query, document, origin and scorer, and how many rows were joined.
+
+    Rows that say the same are one; a text that the same teacher scored several times for a query has their mean.
+    """
+    keys = ["query_id", "document_id", "origin", "scorer"]
+    distinct = candidates.unique(maintain_order=True)
+    hashes = distinct.select(pl.struct(keys).hash()).collect(engine="streaming").to_series()
+    again = len(hashes) - hashes.n_unique()
+    if not again:
+        return distinct, 0
+    log.warning(
+        "%s scores are of a query and text that the same teacher scored before: their mean is taken", f"{again:,}"
+    )
+    joined = distinct.group_by(keys, maintain_order=True).agg(pl.col("label").max(), pl.col("score").mean())
+    return joined.select(candidates.collect_schema().names()), again
+
+
 def refuse_dropped(dataset: Dataset) -> None:
     """Raise :class:`DatasetError` if judgements were dropped when the dataset was made."""
     removed = dataset.manifest.notes.get("judgements_removed", {})

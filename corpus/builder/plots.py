@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from osparse.charts.fonts import drawable
-from osparse.charts.style import Theme, colour, new_figure, plain_numbers, save, say, theme
+from osparse.charts.style import Theme, colour, decade_ticks, new_figure, plain_numbers, save, say, theme
 from osparse.contracts.dataset import ALL, SPLITS, Dataset
 from osparse.corpus.builder.candidate_stats import negatives_per_query, scores
 from osparse.errors import InputError
@@ -70,11 +70,11 @@ def _lengths(dataset: Dataset, look: Theme) -> Plot:
         if counts.is_empty():
             say(axes, f"the dataset has no {what}", look)
         else:
-            axes.legend(title=what, fontsize="small")
+            axes.legend(title=what, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
         axes.grid(True, axis="y")
         plain_numbers(axes.yaxis)
     panels[1].set_xlabel("characters, logarithmic scale")
-    plain_numbers(panels[1].xaxis)
+    decade_ticks(panels[1].xaxis)
     return "lengths", figure, labels
 
 
@@ -167,10 +167,11 @@ def _negatives(dataset: Dataset, look: Theme) -> Plot | None:
         step = max(1, -(-(int(counts.max(initial=0)) + 1) // BINS))
         edges = np.arange(0, int(counts.max(initial=0)) + step + 1, step) - 0.5
         heights, edges = np.histogram(counts, edges)
+        heights = heights / len(counts) * 100
         axes.stairs(heights, edges, fill=True, alpha=0.3, color=colour(look, place))
         label = f"{split}: {len(counts):,} queries, {int((counts == 0).sum()):,} without"
         axes.stairs(heights, edges, color=colour(look, place), linewidth=1.5, label=label)
-    axes.set(title="Negatives of a query", xlabel="negatives", ylabel="queries")
+    axes.set(title="Negatives of a query", xlabel="negatives", ylabel="queries of the split, %")
     axes.legend(fontsize="small")
     axes.grid(True, axis="y")
     axes.xaxis.get_major_locator().set_params(integer=True)

@@ -36,6 +36,7 @@ SPOOLED: dict[str, Mapping[str, Any]] = {
         "group": pl.String,
         "split": pl.String,
         "place": pl.String,
+        "and_translations": pl.Boolean,
     },
     "candidates": CANDIDATES,
 }
@@ -101,7 +102,8 @@ class _Writer:
         for q in record.queries:
             tables["queries"].add((q.id, q.text, q.lang, q.date, q.place))
         for j in record.judgements:
-            tables["judgements"].add((j.query_id, j.document_id, j.score, j.origin, j.group, j.split, j.place))
+            row = (j.query_id, j.document_id, j.score, j.origin, j.group, j.split, j.place, j.and_translations)
+            tables["judgements"].add(row)
         for c in record.candidates:
             tables["candidates"].add((c.query_id, c.document_id, c.label, c.score, c.origin, c.scorer))
         self._rows += len(record.documents) + len(record.queries) + len(record.judgements) + len(record.candidates)

@@ -21,6 +21,7 @@ from osparse.corpus.mining.retrained import save_retrained
 from osparse.corpus.mining.retrievers import Ranking, Retriever
 from osparse.corpus.text.analysis import terms
 from osparse.errors import DatasetError, InputError
+from osparse.io.files import require_replaceable
 
 ROWS = 100_000
 """Candidates held as Python objects at a time."""
@@ -79,6 +80,18 @@ class MiningReport:
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "left_out": dict(sorted(self.left_out.items()))}
 
+    def __str__(self) -> str:
+        lines = [
+            f"{self.negatives:,} negatives of {self.with_negatives:,} of {self.queries:,} queries (by {self.retriever}"
+            "; a query counts once for each language of documents)",
+            *(f"  left out {n:,}: {reason}" for reason, n in sorted(self.left_out.items())),
+            f"  {self.answer_not_found:,} queries whose answer was not ranked: no margin applied",
+        ]
+        first = self.rules.get("consistency")
+        if first is not None:
+            lines.append(f"  {self.pairs_dropped:,} pairs dropped: answer not among the first {first}")
+        return "\n".join(lines)
+
 
 def mine(
     dataset: Dataset,
@@ -97,6 +110,7 @@ def mine(
         DatasetError: no train split, or no query got a negative.
         InputError: ``output`` exists and is not a dataset, or ``overwrite`` is false.
     """
+    require_replaceable(Path(output), "manifest.json", overwrite)
     rules = rules or MiningRules()
     report = MiningReport(retriever.name, asdict(rules))
     documents = dataset.learnable_documents().select("id", "lang", "group").collect()

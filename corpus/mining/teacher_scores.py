@@ -26,7 +26,7 @@ from osparse.evaluation.teacher_quality import TeacherQuality, judge_teacher
 from osparse.formula.head import SERVER_MAX_TOKENS
 from osparse.formula.lexicon import load_tokenizer
 from osparse.formula.query_encoder import QueryEncoder
-from osparse.io.files import read_json
+from osparse.io.files import read_json, require_replaceable
 from osparse.io.progress import progress
 from osparse.plugins.extras import require
 
@@ -54,6 +54,11 @@ class ScoringReport:
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "quality": self.quality.to_json()}
 
+    def __str__(self) -> str:
+        rate = self.false_negative_rate
+        false = "no negatives to judge" if rate is None else f"{rate:.1%} of the negatives score at least as the answer"
+        return f"{self.teacher} scored {self.pairs:,} pairs; {false}\n{self.quality.text()}"
+
 
 def score_candidates(
     dataset: Dataset,
@@ -76,6 +81,7 @@ def score_candidates(
         InputError: the dataset has scores of that name, or ``output`` exists and ``overwrite`` is false.
     """
     require("torch", "train")
+    require_replaceable(Path(output), "manifest.json", overwrite)
     candidates = dataset.candidates("train").collect()
     teacher = Path(teacher)
     require_teacher(teacher)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from osparse.corpus.sources.dates import DATE_FORMAT, with_days
 from osparse.corpus.sources.input_rows import FIELDS, REQUIRED, Row, Where, shape_of
-from osparse.corpus.sources.records import Option, RowCounts
+from osparse.corpus.sources.records import Option, Options, RowCounts
 from osparse.errors import DatasetError, InputError
 from osparse.rows.ids import ID_FIELDS
 from osparse.rows.text_template import TEXT_FIELD, TextTemplate, unescaped
@@ -16,6 +17,22 @@ COLUMNS = Option("", "what the table calls them, as query=question,pos=answer")
 
 
 TEMPLATE = Option("", r"how columns make the text, as {title}\n{body}")
+OPTIONS = {"columns": COLUMNS, "template": TEMPLATE, "date_format": DATE_FORMAT}
+"""What every reader of people's own rows takes."""
+
+
+def own_rows(
+    rows: Iterable[tuple[Where, Mapping[str, Any]]], options: Options, counts: RowCounts, *, table: bool = True
+) -> Iterator[tuple[Where, Row]]:
+    """Rows as they are in a file, as input rows by the :data:`OPTIONS`.
+
+    ``table``: whether columns that no field is called are noted; objects without the options have no such fields.
+    """
+    columns, template = parse_columns(str(options["columns"])), str(options["template"])
+    made: Iterable[tuple[Where, Row]] = with_texts(rows, template)
+    if table or columns or template:
+        made = mapped_rows(made, columns, counts, optional=not table)
+    yield from with_days(made, str(options["date_format"]))
 
 
 def with_texts(

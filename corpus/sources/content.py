@@ -34,9 +34,9 @@ def _kind(path: Path) -> tuple[str, list[str]]:
         if is_table(path):
             return "parquet", []
         _, head = next(lines(path, bar=False), ("", b""))
+        columns = header_columns(head)
     except DatasetError:
         return "", []
     if head.lstrip().startswith(b"{"):
         return "jsonl", []
-    columns = header_columns(head)
     return (kind_of(head, ""), columns) if columns else ("", [])

@@ -9,7 +9,6 @@ Rows of different shapes may share a file. ``pos`` and ``neg`` are one text or a
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
@@ -82,11 +81,3 @@ def check_row(row: Row, where: Where) -> str:
         if not all(isinstance(text, str) for text in row.get(name, [])):
             raise DatasetError(f"{where}: {name} must hold strings")
     return shape
-
-
-def date_of(value: str | None, where: Where) -> datetime.date | None:
-    """The day an ISO date or time begins with; raises :class:`DatasetError`."""
-    try:
-        return datetime.date.fromisoformat(value[:10]) if value else None
-    except ValueError:
-        raise DatasetError(f"{where}: date must begin as YYYY-MM-DD, found {value!r}") from None

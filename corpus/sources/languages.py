@@ -15,6 +15,10 @@ import polars as pl
 from osparse.algorithms.language import UNDETERMINED, guess_language, settle_guesses
 from osparse.corpus.sources.records import SourceDocument, SourceQuery, SourceRecord
 
+ENGLISH_WORDS = r"(?i)\b(the|and|of|with|from|that|this|are|you|your|is|it|for|to|by|be|not|on)\b"
+"""Function words; most English texts of ten words have one, and few texts of other languages."""
+LONG, LOOKED_AT, FEWEST = 10, 1_000, 20
+"""Words of a text in which function words are looked for, how many such texts, and how few say nothing."""
 GUESSED = "~"
 """Begins a language that was guessed, until the source was read to its end."""
 
@@ -62,4 +66,20 @@ def settle_languages(table: pl.LazyFrame, what: str) -> pl.LazyFrame:
             "%s: the language of %s of %s texts cannot be detected (%s); name it with `lang`",
             what, f"{unknown:,}", f"{texts.total():,}", UNDETERMINED,
         )  # fmt: skip
+    if settled.get("en") == "en":
+        _warn_of_other_languages(table, what)
     return table.with_columns(pl.col("lang").replace({GUESSED + guess: lang for guess, lang in settled.items()}))
+
+
+def _warn_of_other_languages(table: pl.LazyFrame, what: str) -> None:
+    """German or French has the letters of English; what gives it away is that its texts lack English function words."""
+    texts = table.filter(pl.col("lang") == GUESSED + "en", pl.col("text").str.count_matches(" ") >= LONG - 1)
+    english = pl.col("text").str.contains(ENGLISH_WORDS)
+    seen = texts.select(english=english).head(LOOKED_AT).collect(engine="streaming")["english"]
+    share = float(seen.sum()) / max(1, len(seen))
+    if len(seen) >= FEWEST and share < 0.5:
+        log.warning(
+            "%s: %s texts are taken for English by their letters, but only %.0f %% of the longer ones have a word such "
+            "as 'the' or 'of'; name their language with `lang`",
+            what, f"{table.filter(pl.col('lang') == GUESSED + 'en').select(pl.len()).collect().item():,}", 100 * share,
+        )  # fmt: skip

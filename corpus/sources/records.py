@@ -46,8 +46,7 @@ class SourceQuery:
 @dataclass(frozen=True, slots=True)
 class Judgement:
     query_id: str
-    document_id: str | None
-    """None: every document of ``group``."""
+    document_id: str
     score: float = 1.0
     origin: str = "annotated"
     group: str = ""
@@ -55,6 +54,8 @@ class Judgement:
     split: str | None = None
     """Where the source itself published splits; None lets the group decide."""
     place: str = ""
+    and_translations: bool = False
+    """Whether the other documents of ``group`` answer too, where they are translations: one document of a language."""
 
 
 @dataclass(frozen=True, slots=True)

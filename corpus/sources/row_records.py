@@ -1,21 +1,23 @@
 """From checked rows (osparse.corpus.sources.input_rows) to documents, queries, judgements and candidates.
 
-A document's title becomes a query that every document of the same group answers (translations share a group). Pairs are
-grouped for the split by the relevant texts they share and by the groups they name. A text of a pair that is also the
-text of a document row is that document. The text that a teacher scores highest counts as relevant (origin "mined"); all
-its scores are candidates.
+A document's title becomes a query that the document answers, and with it its translations: the documents of a group
+that has one of each language. Pairs are grouped for the split by the relevant texts they share and by the groups they
+name. A text of a pair that is also the text of a document row is that document. The text that a teacher scores highest
+counts as relevant (origin "mined"); all its scores are candidates.
 """
 
 from __future__ import annotations
 
 import datetime
+import logging
 from array import array
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from osparse.corpus.sources.input_rows import ReadRows, Row, Where, checked, date_of
+from osparse.corpus.sources.dates import day_of
+from osparse.corpus.sources.input_rows import ReadRows, Row, Where, checked
 from osparse.corpus.sources.languages import guessed
 from osparse.corpus.sources.records import (
     Judgement,
@@ -29,8 +31,12 @@ from osparse.corpus.split.groups import Components, node, text_id
 from osparse.errors import DatasetError
 from osparse.evaluation.beir import MAX_SCORE
 
+CATEGORIES, IN_A_CATEGORY = 200, 10
+"""Fewer groups than this, with at least so many rows each, are categories and not versions of one text."""
 TEACHER = "teacher"
 """Name of a teacher that the rows do not name."""
+
+log = logging.getLogger("osparse.corpus.sources.row_records")
 
 
 class _Pair(NamedTuple):
@@ -47,15 +53,17 @@ def records_of(rows: ReadRows, counts: RowCounts, split: str | None = None) -> I
 
     ``split``: where the source published these rows as one of its splits.
     """
-    groups = _PairGroups()
+    groups, named = _PairGroups(), _NamedGroups()
     uncounted = RowCounts(counts.name, counts.licence)
     documents = False
     for where, shape, row in checked(rows):
+        named.add(row.get("group"))
         if shape == "document":
             documents = True
             yield from _document(where, row, counts, split)
         elif (pair := _pair(where, shape, row, uncounted)) is not None:
             groups.add(pair)
+    named.warn(counts.name)
     if documents and groups.texts:
         groups.add_documents(rows)
     groups.close()
@@ -79,7 +87,7 @@ def _document(where: Where, row: Row, counts: RowCounts, split: str | None) -> I
         counts.drop("no text" if row["id"] else "empty id")
         return
     counts.kept += 1
-    group, date, title = row.get("group") or row["id"], date_of(row.get("date"), where), row.get("title", "").strip()
+    group, date, title = row.get("group") or row["id"], day_of(row.get("date"), where), row.get("title", "").strip()
     lang = row.get("lang") or guessed(row["text"], title)
     source = row.get("source", "")
     document = SourceDocument(row["id"], row["text"], lang, title, date, group, source, where)
@@ -87,7 +95,32 @@ def _document(where: Where, row: Row, counts: RowCounts, split: str | None) -> I
         yield SourceRecord((document,))
         return
     query = SourceQuery(f"{row['id']}:q", title, lang, date, where)
-    yield SourceRecord((document,), (query,), (Judgement(query.id, None, group=group, split=split, place=where),))
+    judgement = Judgement(query.id, document.id, group=group, split=split, place=where, and_translations=True)
+    yield SourceRecord((document,), (query,), (judgement,))
+
+
+class _NamedGroups:
+    """The groups that rows name, counted as far as it takes to tell a category from translations and versions."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        self._rows = 0
+
+    def add(self, group: str | None) -> None:
+        if group:
+            self._rows += 1
+            if len(self._names) < CATEGORIES:
+                self._names.add(group)
+
+    def warn(self, source: str) -> None:
+        groups = len(self._names)
+        if groups < CATEGORIES and self._rows >= max(100, IN_A_CATEGORY * groups):
+            log.warning(
+                "%s: %s rows name %d groups, such as %r; the rows of a group stay in one split and are never each "
+                "other's negatives, which suits versions and translations of one text; if it is a category, leave "
+                "`group` out",
+                source, f"{self._rows:,}", groups, min(self._names),
+            )  # fmt: skip
 
 
 class _PairGroups:
@@ -172,7 +205,7 @@ def _scored(where: Where, row: Row, counts: RowCounts) -> _Pair | None:
 
 def _pair_record(pair: _Pair, groups: _PairGroups, split: str | None) -> SourceRecord:
     row, lang = pair.row, pair.row.get("lang", "")
-    date = date_of(row.get("date"), pair.where)
+    date = day_of(row.get("date"), pair.where)
     given = row.get("id", "")
     query = SourceQuery(given or text_id("q", pair.query), pair.query, lang, date, pair.where if given else "")
     texts = dict.fromkeys([*pair.relevant, *(text for text, _, _ in pair.others)])

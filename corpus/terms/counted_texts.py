@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from osparse.contracts.dataset import ALL, Dataset
-from osparse.corpus.sources.input_rows import date_of
+from osparse.corpus.sources.dates import day_of
 from osparse.errors import DatasetError, InputError
 from osparse.io.files import fingerprint, sha256_file
 from osparse.io.tables import row_batches
@@ -97,7 +97,7 @@ def _of_file(path: Path, rules: RowRules) -> Iterator[Dated]:
         if date is not None and not isinstance(date, str):
             raise DatasetError(f"{where}: date must be a string, found {type(date).__name__}")
         if text.strip():
-            yield text, date_of(date, where)
+            yield text, day_of(date, where)
 
 
 def _text(row: dict[str, Any], where: str, rules: RowRules) -> str:

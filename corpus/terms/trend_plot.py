@@ -108,16 +108,24 @@ def _draw_terms(
     shown = np.arange(min(int(periods.max(initial=0)), PERIODS - 1), -1, -1)
     sizes = np.bincount(periods, minlength=PERIODS)[shown]
     ends = [rules.as_of - datetime.timedelta(days=int(period) * rules.window) for period in shown]
-    for place, trend in enumerate(trends):
-        counts = np.array([holders[trend.term, int(period)] for period in shown])
+    for place, (counts, of_curve) in enumerate(_curves(trends, shown, holders).items()):
         share = np.divide(counts, sizes, out=np.full(len(shown), np.nan), where=sizes > 0)
-        label = f"{drawable(trend.term)}  {trend.before_share:.1%} to {trend.recent_share:.1%}"
+        names = "\n".join(drawable(trend.term) for trend in of_curve)
+        label = f"{names}  {of_curve[0].before_share:.1%} to {of_curve[0].recent_share:.1%}"
         axes.plot(ends, share * 100, marker=".", label=label, color=colour(look, place))
     axes.set_ylabel("documents with the term, %")
     axes.set_ylim(bottom=0)
     axes.grid(True)
     plain_numbers(axes.yaxis)
     axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _curves(trends: Sequence[Trend], shown: NDArray[np.int64], holders: Holders) -> dict[tuple[int, ...], list[Trend]]:
+    """Documents of each period -> the terms that have so many: lines that lie on each other are one, with all names."""
+    curves: dict[tuple[int, ...], list[Trend]] = {}
+    for trend in trends:
+        curves.setdefault(tuple(holders[trend.term, int(period)] for period in shown), []).append(trend)
+    return curves
 
 
 def _date_axis(axes: Any) -> None:

@@ -322,6 +322,8 @@ def _text(row: dict[str, Any], rules: RowRules) -> str:
         return _composed(row, rules.template, None if TEXT_FIELD in rules.exclude else row.get(TEXT_FIELD))
     column = rules.text_field or TEXT_FIELD
     text = row.get(column)
+    if text is None and column in row:
+        raise ValueError(f"{column} is empty, and it is the text that is searched; fill it, or leave the row out")
     if not isinstance(text, str):
         raise ValueError(f"{column} must be a text, found {text!r}{_instead(text, row, 'text_field')}")
     if column != TEXT_FIELD and row.get(TEXT_FIELD) is not None:

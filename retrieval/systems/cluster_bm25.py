@@ -23,7 +23,22 @@ from osparse.retrieval.systems.system import Run, System
 
 log = logging.getLogger("osparse.retrieval.systems.cluster_bm25")
 
-ANALYZERS = {"ko": KOREAN_ANALYZERS, "en": ENGLISH_ANALYZERS}
+BUILT_IN = {
+    "ar": "arabic", "bg": "bulgarian", "bn": "bengali", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german",
+    "el": "greek", "es": "spanish", "et": "estonian", "eu": "basque", "fa": "persian", "fi": "finnish", "fr": "french",
+    "ga": "irish", "gl": "galician", "hi": "hindi", "hu": "hungarian", "hy": "armenian", "id": "indonesian",
+    "it": "italian", "lt": "lithuanian", "lv": "latvian", "nl": "dutch", "no": "norwegian", "nb": "norwegian",
+    "nn": "norwegian", "pt": "portuguese", "ro": "romanian", "ru": "russian", "sv": "swedish", "th": "thai",
+    "tr": "turkish",
+}  # fmt: skip
+"""Language -> the analyzer of OpenSearch that is made for it."""
+ANALYZERS = {
+    **{language: (name, "standard") for language, name in BUILT_IN.items()},
+    "ko": KOREAN_ANALYZERS,
+    "en": ENGLISH_ANALYZERS,
+    "ja": ("kuromoji", "cjk", "standard"),
+    "zh": ("smartcn", "cjk", "standard"),
+}
 """Language -> analyzers, the best first; any other language gets ``standard``."""
 
 
@@ -37,10 +52,15 @@ class Bm25:
     """Language -> analyzer."""
 
 
+def analyzers_of(language: str) -> tuple[str, ...]:
+    """Those for a language tag such as ``de-AT``, the best first."""
+    return ANALYZERS.get(language.lower().partition("-")[0], ("standard",))
+
+
 def choose_analyzers(cluster: Cluster, data: Benchmark) -> dict[str, str]:
     """Language of the corpus -> the best analyzer for it that the cluster has."""
     api = ClusterApi(cluster)
-    return {lang: first_analyzer(api, ANALYZERS.get(lang, ("standard",))) for lang in data.languages}
+    return {lang: first_analyzer(api, analyzers_of(lang)) for lang in data.languages}
 
 
 def prepare_bm25(cluster: Cluster, index: str, data: Benchmark) -> Bm25:

@@ -10,7 +10,7 @@ import matplotlib.image
 import pytest
 
 from osparse.charts import fonts
-from osparse.charts.style import THEMES, at_least_span, new_figure, plain, save, say, theme
+from osparse.charts.style import THEMES, at_least_span, decade_ticks, new_figure, plain, save, say, theme
 from osparse.errors import InputError
 
 
@@ -42,6 +42,39 @@ def test_a_font_with_hangul_is_used_where_there_is_one(monkeypatch: pytest.Monke
     monkeypatch.setattr(fonts, "_letters", lambda names, installed: frozenset(map(ord, "배 tre")))
     assert fonts.families() == [fonts.FALLBACK, "NanumGothic"] and not fonts.lacks_hangul(["배"])
     assert fonts.drawable("배 tree") == "배 tree"
+
+
+def test_a_font_that_was_installed_after_matplotlib_listed_them_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """matplotlib keeps its list in a file, so that an installed fonts-nanum would stay unknown."""
+    from matplotlib import font_manager
+
+    letters = {"/new/hangul.ttf": frozenset(map(ord, fonts.HANGUL)), "/new/latin.ttf": frozenset(map(ord, "ab"))}
+    listed, added = {"Latin": "/known/latin.ttf"}, list[str]()
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [*listed.values(), *letters])
+
+    def add(path: str) -> None:
+        added.append(path)
+        listed["New"] = path
+
+    monkeypatch.setattr(font_manager.fontManager, "addfont", add)
+    monkeypatch.setattr(fonts, "_installed", lambda: dict(listed))
+    monkeypatch.setattr(fonts, "_code_points", lambda path: letters.get(path, frozenset()))
+    for cached in (fonts._add_new_fonts, fonts._font_with, fonts._letters):
+        monkeypatch.setattr(fonts, cached.__name__, cached.__wrapped__)
+    assert fonts.hangul_font() == "New" and added == ["/new/hangul.ttf"]
+
+
+def test_a_logarithmic_axis_of_one_decade_has_several_numbers(tmp_path: Path) -> None:
+    with theme("light"):
+        figure = new_figure(4, 2)
+        axes = figure.subplots()
+        axes.set_xscale("log")
+        axes.plot([15, 210], [0, 1])
+        decade_ticks(axes.xaxis)
+        save(figure, tmp_path / "a.png")
+        low, high = axes.get_xlim()
+        shown = [label.get_text() for label in axes.get_xticklabels() if low <= label.get_position()[0] <= high]
+    assert shown == ["20", "50", "100", "200"]
 
 
 def test_a_font_of_boxes_does_not_count() -> None:

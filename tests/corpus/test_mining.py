@@ -131,6 +131,7 @@ def test_the_rules(dataset: Dataset, tmp_path: Path) -> None:
         ("bread:en", 100.0), ("pear:en", 98.0), ("rain:en", 97.0), ("tram:en", 96.0),
         ("bread:ko", 100.0), ("pear:ko", 98.0), ("rain:ko", 97.0), ("tram:ko", 96.0),
     ]  # fmt: skip
+    assert "80 negatives of 20 of 20 queries (by listed; a query counts once for each language" in str(report)
     assert report.queries == 20 and report.negatives == 80 and made.manifest.notes["mining"] == report.to_json()
     assert made.manifest.notes["mined_from"] == dataset.fingerprint
     margin, found = mine(dataset, tmp_path / "margin", Listed(), MiningRules(margin=0.985))
@@ -191,6 +192,17 @@ def test_other_candidates_stay_and_ones_own_are_replaced(dataset: Dataset, tmp_p
     assert sorted(found.select("document_id", "score", "scorer").iter_rows()) == [
         ("bread:en", 100.0, "listed"), ("bread:ko", 100.0, "listed"), ("rain:en", 1.0, "teacher"),
     ]  # fmt: skip
+
+
+def test_an_output_that_is_there_is_refused_before_the_work(mined: Dataset, tmp_path: Path) -> None:
+    class Never(Listed):
+        def rank(self, documents: Mapping[str, str], queries: Sequence[str], k: int) -> Iterator[Ranking]:
+            raise AssertionError("the work was begun")
+
+    with pytest.raises(InputError, match="exists and is not empty; choose another `output`"):
+        mine(mined, mined.path, Never())
+    with pytest.raises(InputError, match="exists and is not empty; choose another `output`"):
+        score_candidates(mined, mined.path, tmp_path / "no teacher")
 
 
 def test_nothing_found_is_an_error(dataset: Dataset, tmp_path: Path) -> None:

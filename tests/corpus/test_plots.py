@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -185,3 +186,12 @@ def test_a_missing_font_is_said(
     monkeypatch.setattr(fonts, "hangul_font", lambda: None)
     trend_plot.draw(tmp_path / "t.png", REPORTS["Korean labels"], RULES, np.zeros(1, np.int64), [set()])
     assert "no installed font has Hangul" in caplog.text and "fonts-nanum" in caplog.text
+
+
+def test_terms_with_one_curve_share_a_line() -> None:
+    trends = [Trend(term, 5, 1, 0.25, 0.01, 2.0, 1e-9) for term in ("공유기 채널", "firmware", "oven")]
+    holders = Counter({("공유기 채널", 0): 5, ("firmware", 0): 5, ("oven", 0): 5, ("oven", 1): 2})
+    curves = trend_plot._curves(trends, np.array([1, 0]), holders)
+    assert {counts: [trend.term for trend in of] for counts, of in curves.items()} == {
+        (0, 5): ["공유기 채널", "firmware"], (2, 5): ["oven"]
+    }  # fmt: skip

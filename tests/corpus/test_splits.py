@@ -67,7 +67,7 @@ def test_a_training_group_with_a_test_text_leaves_training_but_stays_searchable(
     assert set(zip(test["query_id"], test["document_id"], strict=True)) == {("t1:q", "t1"), ("t1:q", "a1")}
     assert dataset.qrels("train").collect()["query_id"].to_list() == ["b1:q"]
     assert dataset.documents.collect()["id"].to_list() == ["t1", "a1", "a2", "b1"]
-    assert dataset.manifest.notes["judgements_removed"] == {"train: a text or query of an earlier split": 6}
+    assert dataset.manifest.notes["judgements_removed"] == {"train: a text or query of an earlier split": 3}
     assert dataset_stats(dataset).shared_groups == 0
 
 

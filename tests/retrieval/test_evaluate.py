@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from osparse.formula.lucene_rounding import quantise
 from osparse.retrieval import Report, evaluate
 from osparse.retrieval.figures import measure_system, rows_of
 from osparse.retrieval.systems import cluster_bm25
-from osparse.retrieval.systems.cluster_bm25 import ClusterBm25, choose_analyzers
+from osparse.retrieval.systems.cluster_bm25 import ClusterBm25, analyzers_of, choose_analyzers
 from osparse.retrieval.systems.cluster_run import latencies
 
 KINDS = ["client", "plugin", "ml-commons"]
@@ -108,6 +109,22 @@ def test_the_analyzers_follow_the_cluster(make_cluster: Make, dataset: Dataset) 
     assert choose_analyzers(cluster, data) == {"en": "english", "ko": "nori"}
     cluster.analyzers.clear()
     assert choose_analyzers(cluster, data) == {"en": "standard", "ko": "standard"}
+    assert analyzers_of("de-AT") == ("german", "standard") and analyzers_of("EN-GB")[0] == "english"
+    assert analyzers_of("tlh") == ("standard",)
+
+
+@pytest.mark.parametrize(("wrong", "told"), [(0, True), (2, False)])
+def test_queries_that_every_system_answers_are_noticed(wrong: int, told: bool, tmp_path: Path) -> None:
+    """``wrong`` of 20 queries ask for the words of another document than their answer."""
+    rows = [{"_id": str(i), "text": f"article{i} of the catalogue"} for i in range(20)]
+    asked = [{"_id": f"q{i}", "text": f"article{(i + 1) % 20 if i < wrong else i}"} for i in range(20)]
+    for name, lines in (("corpus", rows), ("queries", asked)):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    (tmp_path / "qrels").mkdir()
+    qrels = "\n".join(["query-id\tcorpus-id\tscore", *(f"q{i}\t{i}\t1" for i in range(20))])
+    (tmp_path / "qrels" / "test.tsv").write_text(qrels, encoding="utf-8")
+    notes = evaluate(open_benchmark(tmp_path), baseline="bm25").notes
+    assert any("en->en: no nDCG@10 is below 0.99, so these queries cannot" in note for note in notes) == told
 
 
 def test_documents_without_a_language_are_noticed(make_cluster: Make, dataset: Dataset) -> None:

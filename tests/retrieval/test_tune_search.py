@@ -19,6 +19,7 @@ from osparse.retrieval.tuning.halving import Halving, Trial, dominates, layered,
 from osparse.retrieval.tuning.questions import Question, values
 from osparse.retrieval.tuning.result.choice import Point, choose, front, p_values, verdict
 from osparse.retrieval.tuning.result.output import FILES, page, write_output
+from osparse.retrieval.tuning.result.picture import near_places
 from osparse.retrieval.tuning.result.plan import TuningPlan
 from osparse.retrieval.tuning.search import PRUNED, Search, finalists
 from osparse.retrieval.tuning.space import Abilities, combined, stages
@@ -244,7 +245,13 @@ def test_the_output_folder(tmp_path: Path) -> None:
     assert output_folder(folder, FILES, True) == folder and output_folder(None, FILES, False) is None
     with pytest.raises(InputError, match="is a file"):
         output_folder(folder / "plan.json", FILES, True)
-    assert "<img" not in page(made, b"")
+    assert html.count("data:image/png;base64,") == 2 and "prefers-color-scheme: dark" in html
+    assert "<img" not in page(made, {})
+
+
+def test_dots_that_lie_on_each_other_share_a_label() -> None:
+    places = [(0.0, 0.0), (100.0, 1.0), (1.0, 0.01), (100.0, 0.5), (99.0, 0.99)]
+    assert near_places(places, (0, 100), (0, 1)) == [[0, 2], [1, 4], [3]]
 
 
 def test_names_of_settings() -> None:

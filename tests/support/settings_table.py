@@ -77,6 +77,7 @@ def _type(annotation: str) -> str:
     literal = re.fullmatch(r"Literal\[(.*)\]", annotation)
     if literal:
         return literal[1].replace("'", "")
+    annotation = re.sub(r"Literal\['(\w+)'\]", r"\1", annotation)
     for name, _ in SECTIONS:
         annotation = re.sub(rf"\b{name}\b", "mapping", annotation)
     annotation = (

@@ -104,6 +104,9 @@ def test_a_missing_start_and_a_wrong_key_are_told_together(dataset: Dataset, tmp
     shown = CliRunner().invoke(cli, [*arguments, "--set", "sed=2"], standalone_mode=False)
     assert isinstance(shown.exception, ConfigError) and not list(tmp_path.iterdir())
     assert "sed: unknown" in str(shown.exception) and "(--start)" in str(shown.exception)
+    with pytest.raises(ConfigError) as caught:
+        train("pairs_cpu", dataset, tmp_path / "model")
+    assert [problem.split(":")[0] for problem in caught.value.problems] == ["encoder.start, factory or sizes"]
 
 
 def test_problems_of_different_inputs_are_told_at_once(dataset: Dataset, tmp_path: Path) -> None:
@@ -151,6 +154,7 @@ def test_what_is_not_given_is_made_once(dataset: Dataset, tmp_path: Path) -> Non
         arguments += ["--set", change]
     shown = CliRunner().invoke(cli, arguments, standalone_mode=False, catch_exceptions=False)
     assert shown.exit_code == 0, shown.output
+    assert "tokens, fewer than 16,000: the texts hold no more pieces" in shown.stderr
     assert (tmp_path / "model.run" / "inputs" / "tokenizer" / "tokenizer.json").is_file()
     trained = Model.open(tmp_path / "model")
     assert trained.idf["split"] == "train" and trained.idf["dataset"] == dataset.fingerprint

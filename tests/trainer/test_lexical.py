@@ -12,7 +12,6 @@ import torch
 from osparse.algorithms.ibm_model1 import ITERATIONS
 from osparse.contracts.dataset import Dataset
 from osparse.encoders.torch_encoder import TextEncoder
-from osparse.errors import ConfigError
 from osparse.io.settings import read_settings
 from osparse.trainer import train
 from osparse.trainer.config.run_config import EncoderConfig, LexicalConfig, TrainConfig
@@ -78,19 +77,14 @@ def test_floor_entries_and_weights() -> None:
     assert added[15] == pytest.approx(0.3 * saturated) and added[5] == pytest.approx(2 * sure[15, 5] * saturated)
 
 
-def test_one_language_has_no_translations() -> None:
-    alone = TrainingRecords(
-        [TrainingRecord(documents=[text("ko", 5, 6)]), TrainingRecord(documents=[text("ko", 7)])], ("ko",), {}
-    )
-    with pytest.raises(ConfigError, match="one language|all in 'ko'"):
-        lexical_table(LexicalConfig(own=1.0, translated=1.0), alone, 20, FRAME, 64)
-    apart = TrainingRecords(
-        [TrainingRecord(documents=[text("ko", 5)]), TrainingRecord(documents=[text("en", 6)])], ("en", "ko"), {}
-    )
-    with pytest.raises(ConfigError, match="no record has texts in two languages"):
-        lexical_table(LexicalConfig(own=1.0, translated=1.0), apart, 20, FRAME, 64)
+def test_without_translations_the_table_has_the_tokens_themselves(caplog: pytest.LogCaptureFixture) -> None:
+    alone = TrainingRecords([TrainingRecord(documents=[text("ko", 5, 6)])], ("ko",), {})
     table = lexical_table(LexicalConfig(own=1.0, translated=0.0), alone, 20, FRAME, 64)
-    assert table.targets.tolist() == [[i] for i in range(20)]
+    assert table.targets.tolist() == [[i] for i in range(20)] and not caplog.text
+    unsure = lexical_table(LexicalConfig(own=1.0, translated=1.0, floor=1.0), ALIGNED, 20, FRAME, 64)
+    assert unsure.targets.shape[1] <= 2
+    nothing = lexical_table(LexicalConfig(own=1.0, translated=1.0), alone, 20, FRAME, 64)
+    assert torch.equal(nothing.targets, table.targets) and "lexical_table.translated has no effect" in caplog.text
 
 
 def test_a_run_with_a_table_and_a_target_of_non_zeros(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from osparse.contracts.dataset import Dataset
 from osparse.contracts.model import Model
 from osparse.io.settings import read_settings
 from osparse.trainer import TrainConfig
-from osparse.trainer.loop.outcome import Limits, find_alarms, skill
+from osparse.trainer.loop.outcome import Limits, find_alarms, skill, too_easy
 from osparse.trainer.loop.validation import Validation
 
 LIMITS = Limits(
@@ -115,16 +115,22 @@ def test_chance_is_the_mean_of_random_orders(dataset: Dataset, model: Model) -> 
     assert validation.chance == pytest.approx(float(np.mean(values)), abs=0.02)
 
 
+def test_a_validation_split_that_cannot_choose_is_told() -> None:
+    solved = {"ndcg": 0.999, "documents": 400}
+    assert "validation nDCG@10 is 0.999, so it can hardly choose" in too_easy(solved)
+    assert not too_easy({**solved, "ndcg": 0.95}) and not too_easy({**solved, "documents": 12})
+
+
 def test_the_next_step_fits_the_outcome(trained: Model) -> None:
     again = ["osparse", "train", "my config.yaml", "--overwrite"]
 
     def following(*alarms: dict[str, Any]) -> str:
-        return _next_step(trained, alarms, again)
+        return _next_step(trained, "my data", alarms, again)
 
     usable = {"remedy": "add pairs", "settings": {}, "usable": True}
     retrain = {"remedy": "lower it", "settings": {"sparsity.weight": 4e-5, "stages.0.lr": 0.1}, "usable": False}
     by_hand = {"remedy": "train longer", "settings": {}, "usable": False}
-    assert following() == following(usable) == f"osparse package {trained.path} --output BUNDLE"
+    assert following() == following(usable) == f"osparse package {trained.path} --dataset 'my data' --output BUNDLE"
     expected = "osparse train 'my config.yaml' --overwrite --set sparsity.weight=4e-05 --set stages.0.lr=0.1"
     assert following(retrain, usable) == expected
     assert following(by_hand, retrain) == "train longer; then train again"

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ import yaml as pyyaml
 
 from osparse.contracts.dataset import Dataset
 from osparse.contracts.model import Model
+from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import MissingExtraError
 from osparse.io.settings import read_settings, to_plain
 from osparse.trainer import TrainConfig, run_folder, train
 from osparse.trainer.report.curves import draw_curves
+from osparse.trainer.report.model_output import card
 from osparse.trainer.report.run_log import RunLog, read_log
 
 
@@ -49,6 +52,14 @@ def test_the_card_shows_the_curves(trained: Model, tmp_path: Path) -> None:
     rows[0]["loss"] = 1e9
     draw_curves(rows[:-1], tmp_path / "other.png")
     assert (tmp_path / "other.png").read_bytes() != (tmp_path / "again.png").read_bytes()
+
+
+def test_the_card_of_a_model_without_a_cap_says_so(trained: Model) -> None:
+    encoder = TextEncoder.open(trained).encoder
+    assert "at most 30 non-zeros out" in card("m", encoder, trained.training, trained.metrics)
+    encoder.head = replace(encoder.head, top_k=None)
+    text = card("m", encoder, trained.training, trained.metrics)
+    assert "any number of non-zeros out" in text and "at most any" not in text
 
 
 def test_a_run_without_numbers_has_a_picture_too(tmp_path: Path) -> None:

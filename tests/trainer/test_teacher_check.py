@@ -164,3 +164,24 @@ def test_lists_are_the_queries_own_candidates(lists: Dataset, dataset: Dataset) 
     without = draw_lists(dataset)
     assert {one.direction for one in without} == {"en->en", "en->ko", "ko->en", "ko->ko"}
     assert all(len(one.document_ids) == 5 and one.relevant.sum() == 1 for one in without), "the others' answers"
+
+
+def test_a_teacher_is_not_judged_by_the_answers_that_it_chose(
+    lists: Dataset, yaml: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rows of scores alone: the best scored text is the answer, so that a teacher without any skill looks perfect."""
+    scores = lists.candidates("train").filter(pl.col("scorer") == "random").collect()
+    best = scores.sort("score", descending=True).unique("query_id", keep="first", maintain_order=True)
+    chosen = best.select("query_id", "document_id", score=pl.lit(1.0, pl.Float32), origin=pl.lit("mined"))
+    validation = lists.qrels("validation").collect()
+    alone = save_dataset(
+        tmp_path / "scores", documents=lists.documents.collect(), queries=lists.queries.collect(),
+        qrels={"train": chosen, "validation": validation}, candidates={"train": scores},
+        sources=lists.manifest.sources, split_rule="tests", seed=0,
+    )  # fmt: skip
+    assert draw_lists(alone) and not draw_lists(alone, mined=False)
+    stage = DISTILLED % ("{kind: dataset, scorer: random}", "")
+    planned = plan(yaml, alone, tmp_path / "model", overrides=[f"stages=[{stage}]"])
+    (quality,) = planned.teachers
+    assert quality.verdict == "cannot be told" and "of somebody else's judgement" in quality.finding()
+    assert planned.refused is None and "cannot be told" in caplog.text

@@ -19,6 +19,7 @@ from osparse.masked_lm.weight_files import weight_files
 from osparse.plugins.dotted_paths import source_of
 from osparse.plugins.extras import require
 from osparse.trainer.config.all_problems import AllProblems
+from osparse.trainer.config.dataset_needs import require_candidates, require_splits
 from osparse.trainer.config.read_config import GivenPaths, read_config
 from osparse.trainer.config.run_config import Ranking, TrainConfig
 
@@ -98,6 +99,9 @@ def read_inputs(
         with problems.collected():
             lexicon = Lexicon.open(config.tokenizer / "tokenizer.json", config.idf)
             made_from |= {"tokenizer": sha256_file(config.tokenizer / "tokenizer.json"), "idf": sha256_file(config.idf)}
+        with problems.collected():
+            require_splits(dataset)
+            require_candidates(config, dataset)
         with problems.collected():
             _refuse_what_knows_validation(config, dataset)
         with problems.collected():

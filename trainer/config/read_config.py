@@ -14,8 +14,8 @@ from osparse.trainer.config.named_config import config_file
 from osparse.trainer.config.run_config import TrainConfig
 
 HOW_TO_MAKE = {
-    "tokenizer": "osparse corpus tokenizer DATASET --output TOKENIZER",
-    "idf": "osparse idf DATASET --tokenizer TOKENIZER --output IDF.json",
+    "tokenizer": "osparse corpus tokenizer DATASET --output TOKENIZER (in Python osparse.corpus.train_tokenizer)",
+    "idf": "osparse idf DATASET --tokenizer TOKENIZER --output IDF.json (in Python osparse.corpus.compute_idf)",
 }
 
 
@@ -81,7 +81,15 @@ def _read(path: Path, changes: Sequence[str]) -> TrainConfig:
     try:
         return read_settings(TrainConfig, path, changes, complete)
     except ConfigError as error:
-        raise ConfigError(error.source, [_with_command(problem) for problem in error.problems]) from None
+        raise ConfigError(error.source, [_with_command(problem) for problem in _causes(error.problems)]) from None
+
+
+def _causes(problems: Sequence[str]) -> list[str]:
+    """Without the tokenizer and IDF table that a missing start would bring with it."""
+    if not any(problem.startswith("encoder.start, factory or sizes") for problem in problems):
+        return [*problems]
+    consequences = tuple(f"{name}: missing" for name in HOW_TO_MAKE)
+    return [problem for problem in problems if not problem.startswith(consequences)]
 
 
 def _with_command(problem: str) -> str:

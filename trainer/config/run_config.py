@@ -94,8 +94,9 @@ class LexicalConfig:
 
     own: float = setting(low=0, high=100)
     """Weight of a token that the document holds, times its saturated frequency."""
-    translated: float = setting(low=0, high=100)
-    """Weight of its translations, times their probability and the same frequency; 0 estimates none."""
+    translated: float | Literal["auto"] = setting(low=0, high=100)
+    """Weight of its translations, times their probability and the same frequency; 0 estimates none. auto: 0.7 where
+    training records have texts in two languages, else 0."""
     entries: int = setting(12, low=1, high=1000)
     """Translations of a token at most."""
     floor: float = setting(0.05, low=0, above=True, high=1)

@@ -10,6 +10,13 @@ from osparse.formula.head import SERVER_MAX_TOKENS
 from osparse.io.settings import setting
 
 
+def settled(value: float | str) -> float:
+    """The number of a setting that may be ``auto``, once :mod:`osparse.trainer.loop.auto_settings` has settled it."""
+    if isinstance(value, str):
+        raise TypeError(f"{value!r} was not settled")
+    return value
+
+
 @dataclass(frozen=True, kw_only=True)
 class WarmStart:
     """Embeddings of a new encoder by cross-lingual latent semantic analysis of the training records."""
@@ -140,9 +147,10 @@ class Ranking(Steps):
     """Of InfoNCE: divides IDF-weighted dot products."""
     spans: int = setting(low=0, high=64)
     """Extra queries per document: spans of 3 to 12 tokens of the other language's document."""
-    translated_queries: int = setting(0, low=0, high=64)
+    translated_queries: int | Literal["auto"] = setting(0, low=0, high=64)
     """Extra queries per judged query and other language, where a record has documents in one: the query's tokens'
-    likely translations, drawn anew each step. They weigh as spans do."""
+    likely translations, drawn anew each step. They weigh as spans do. auto: 1 where training records have texts in two
+    languages, else 0."""
     neighbours: int = setting(low=0, high=1024)
     """Records of a batch that are drawn beside each record because they resemble it: harder in-batch negatives."""
     span_weight: float = setting(low=0, high=10)

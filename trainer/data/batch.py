@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from osparse.trainer.config.run_config import Ranking
+from osparse.trainer.config.stage_config import settled
 from osparse.trainer.data.batch_sampler import BatchSampler
 from osparse.trainer.data.padding import Ids, window
 from osparse.trainer.data.token_translation import Translations
@@ -168,6 +169,7 @@ class BatchMaker:
         """
         self.records, self.sampler, self.config, self.limit = records, sampler, config, limit
         self.translations = translations or {}
+        self.translated_queries = int(settled(config.translated_queries))
 
     def at(self, step: int, generator: np.random.Generator) -> Batch:
         """One document per language of each record, all its queries, hard negatives, and spans as more queries."""
@@ -207,10 +209,10 @@ class BatchMaker:
                 batch.add_query(BatchQuery(span(source.ids, generator), target, weight, answers, owner))
 
     def _translated(self, queries: Sequence[TokenisedText], lang: str, generator: np.random.Generator) -> Iterator[Ids]:
-        """``config.translated_queries`` of each query in ``lang`` for each other language, where they come out."""
+        """``translated_queries`` of each query in ``lang`` for each other language, where they come out."""
         for query in (query for query in queries if query.lang == lang):
             for (source, _), translations in self.translations.items():
-                for _ in range(self.config.translated_queries if source == lang else 0):
+                for _ in range(self.translated_queries if source == lang else 0):
                     ids = translations.query(query.ids, generator)
                     if ids is not None:
                         yield thinned(ids, self.config.query_dropout, generator)

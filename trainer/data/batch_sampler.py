@@ -154,7 +154,10 @@ def require_groups(groups: NDArray[np.int64]) -> int:
     """How many groups there are; raises :class:`DatasetError` for one alone."""
     distinct = len(np.unique(groups))
     if distinct < 2:
-        raise DatasetError("the train split has one group of records; in-batch negatives need at least two")
+        raise DatasetError(
+            "the train split has one group of records, and in-batch negatives need at least two; build the dataset "
+            "again without `group`, if that is a category, or with more rows"
+        )
     return distinct
 
 

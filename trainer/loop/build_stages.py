@@ -10,7 +10,6 @@ import torch
 
 from osparse.contracts.dataset import Dataset
 from osparse.encoders.torch_encoder import SparseEncoder
-from osparse.errors import ConfigError
 from osparse.formula.lexicon import Lexicon
 from osparse.plugins.dotted_paths import load_dotted
 from osparse.trainer.config.run_config import MaskedLm, Ranking, Teacher, TrainConfig, WarmStart
@@ -87,9 +86,6 @@ def stage_makers(
                 (stage, partial(MaskedLmStage, encoder, stage, records, special, seed, micro_batch=micro_batch))
             )
             continue
-        if stage.translated_queries and len(records.languages) < 2:
-            problem = f"translated_queries: the training records are all in {records.languages[0]!r}; set it to 0"
-            raise ConfigError("stages.ranking", [problem])
         teachers = [scorers[teacher] for teacher in stage.distillation.teachers] if stage.distillation else []
         loss = named_errors(load_dotted(stage.loss, f"stages.{number}.loss"), stage.loss) if stage.loss else info_nce
         makers.append(

@@ -22,6 +22,8 @@ FEW_NONZEROS = 10
 """Mean non-zeros per document below which documents have collapsed: fewer than a sentence has words."""
 DENSE_SHARE = 0.5
 """Share of the vocabulary above which documents are dense, however small the vocabulary."""
+CEILING, FEWEST_DOCUMENTS = 0.99, 100
+"""nDCG@10 among so many documents that leaves nothing to choose by."""
 LANGUAGE_LOSS = 0.01
 """Loss of nDCG@10 in a direction that is more than noise between two steps of a run."""
 RATE_FACTOR, LAMBDA_FACTOR = 0.2, 5.0
@@ -79,6 +81,18 @@ def skill(metrics: Metrics) -> float:
 def looks_untrained(metrics: Metrics) -> bool:
     """Whether a model ranks hardly better than a random order."""
     return skill(metrics) < LEAST_SKILL
+
+
+def too_easy(metrics: Metrics) -> str:
+    """What to say of a validation split that every checkpoint solves; "" where it can choose between them."""
+    ndcg = float(metrics["ndcg"])
+    if ndcg < CEILING or int(metrics["documents"]) < FEWEST_DOCUMENTS:
+        return ""
+    return (
+        f"validation nDCG@10 is {ndcg:.3f}, so it can hardly choose between checkpoints, nor say whether the model is "
+        "better than BM25 (osparse evaluate with `baseline=bm25`); queries whose words all stand in their answers are "
+        "easier than what users type"
+    )
 
 
 def find_alarms(

@@ -100,11 +100,18 @@ def _directions(metrics: Mapping[str, Any]) -> str:
 def _alarms(metrics: Mapping[str, Any]) -> str:
     """A section of what is wrong with the outcome; empty if nothing is."""
     alarms = [f"- {alarm['finding']}; {alarm['remedy']}" for alarm in metrics.get("alarms", ())]
+    alarms += [f"- {easy}" for easy in [metrics.get("too_easy")] if easy]
     alarms += learnt_lines(metrics)
     lost = ", ".join(metrics.get("languages_not_trained", ()))
     if lost:
         alarms.append(f"- the start was trained for other languages too, which the training split lacks: {lost}")
     return "\n".join(["", "## Warnings", "", *alarms, ""]) if alarms else ""
+
+
+def _settled(metrics: Mapping[str, Any]) -> str:
+    """A list of what the training records decided; empty if nothing."""
+    notes = [f"- {note}" for note in metrics.get("settled", ())]
+    return "\n".join(["", *notes, ""]) if notes else ""
 
 
 def learnt_lines(metrics: Mapping[str, Any]) -> list[str]:
@@ -151,7 +158,7 @@ Non-zeros per document: {metrics["nonzeros"]:.1f} on average, {metrics["nonzeros
 ## Configuration
 
 As `osparse train` ran it, changes by `--set` included; folders and files by their names.
-
+{_settled(metrics)}
 ```yaml
 {yaml.safe_dump(training["config"], sort_keys=False, allow_unicode=True).strip()}
 ```

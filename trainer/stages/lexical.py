@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from osparse.encoders.lexical_table import LexicalTable
-from osparse.errors import ConfigError
 from osparse.trainer.config.run_config import LexicalConfig
+from osparse.trainer.config.stage_config import settled
 from osparse.trainer.data.padding import SpecialTokens
 from osparse.trainer.data.token_translation import above, estimate
 from osparse.trainer.data.training_records import TrainingRecords
@@ -22,20 +22,15 @@ log = logging.getLogger("osparse.trainer.stages.lexical")
 def lexical_table(
     config: LexicalConfig, records: TrainingRecords, rows: int, special: SpecialTokens, limit: int
 ) -> LexicalTable:
-    """The table of :class:`LexicalTable` for a decoder of ``rows`` rows; documents have at most ``limit`` ids.
-
-    Raises :class:`ConfigError` if the configuration asks for translations and the records have none.
-    """
-    if config.translated and len(records.languages) < 2:
-        raise ConfigError(
-            "lexical_table",
-            [f"translated: the training records are all in {records.languages[0]!r}; set translated: 0"],
-        )
+    """The table of :class:`LexicalTable` for a decoder of ``rows`` rows; documents have at most ``limit`` ids."""
+    translated = settled(config.translated)
     lengths = [min(len(d.ids) + special.size, limit) for record in records.records for d in record.documents]
-    matrix = config.translated * translations(config, records, rows, limit) if config.translated else None
+    matrix = translated * translations(config, records, rows, limit) if translated else None
     if matrix is not None and not matrix.nnz:
-        problem = "translated: no record has texts in two languages to learn translations from; set translated: 0"
-        raise ConfigError("lexical_table", [problem])
+        log.warning(
+            "lexical_table.translated has no effect: no translation has a probability of lexical_table.floor, %s",
+            config.floor,
+        )
     targets, weights = _entries(matrix, rows, config.own)
     log.info("lexical table: %d translations of %d tokens", int((weights[:, 1:] > 0).sum()), rows)
     return LexicalTable(

@@ -48,9 +48,10 @@ def judge_teachers(
     drawn: dict[int, tuple[list[CandidateList], list[NDArray[np.float64]]]] = {}
     for teacher, scorer in scorers.items():
         if isinstance(scorer, ListScorer):
-            queries = QUERIES if teacher.kind == "dataset" else ENCODED_QUERIES
+            of_dataset = teacher.kind == "dataset"
+            queries = QUERIES if of_dataset else ENCODED_QUERIES
             if queries not in drawn:
-                lists = draw_lists(dataset, queries=queries)
+                lists = draw_lists(dataset, queries=queries, mined=not of_dataset)
                 drawn[queries] = lists, bm25_scores(lists, terms)
             lists, bm25 = drawn[queries]
             scores = [scorer.list_scores(one.query_id, one.document_ids).astype(np.float64) for one in lists]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from osparse.corpus.sources.column_map import COLUMNS, TEMPLATE, mapped_rows, parse_columns, with_texts
+from osparse.corpus.sources.column_map import OPTIONS, own_rows
 from osparse.corpus.sources.input_rows import Row, Where
 from osparse.corpus.sources.records import Option, Options, Reader, RowCounts, SourceRecord
 from osparse.corpus.sources.row_records import records_of
@@ -18,12 +18,11 @@ Read = Callable[[Sequence[Path], RowCounts, Options], Iterator[SourceRecord]]
 def _reads(delimiters: tuple[str, ...]) -> Read:
     def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator[SourceRecord]:
         """Yield records of all files; raises :class:`DatasetError` naming path:line at the first malformed row."""
-        columns = parse_columns(str(options["columns"]))
 
         def rows() -> Iterator[tuple[Where, Row]]:
             for path in paths:
                 cells = delimited_rows(path, delimiters, quotes=bool(options["quotes"]))
-                yield from mapped_rows(with_texts(cells, str(options["template"])), columns, counts)
+                yield from own_rows(cells, options, counts)
 
         yield from records_of(rows, counts)
 
@@ -36,7 +35,8 @@ def _reader(name: str, reads: str, delimiters: tuple[str, ...]) -> Reader:
         reads=f"{reads} whose first line names the columns, those of jsonl's rows",
         licence="the user's own files",
         read=_reads(delimiters),
-        options={"columns": COLUMNS, "template": TEMPLATE, "quotes": QUOTES},
+        options={**OPTIONS, "quotes": QUOTES},
+        recipe=2,
     )
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from osparse.corpus.sources.column_map import COLUMNS, mapped_rows, parse_columns
+from osparse.corpus.sources.column_map import OPTIONS, own_rows
 from osparse.corpus.sources.input_rows import Row, Where
 from osparse.corpus.sources.records import Options, Reader, RowCounts, SourceRecord
 from osparse.corpus.sources.row_records import records_of
@@ -23,14 +23,13 @@ def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator
     Raises:
         DatasetError: no folder made by ``save_to_disk``, a file it lists is missing, a split of an unknown name.
     """
-    columns = parse_columns(str(options["columns"]))
     for path in paths:
         for folder, split in _splits(path):
             files = _files(folder)
 
             def rows(files: Sequence[Path] = files) -> Iterator[tuple[Where, Row]]:
                 for file in files:
-                    yield from mapped_rows(table_rows(file, nulls=True), columns, counts)
+                    yield from own_rows(table_rows(file, nulls=True), options, counts)
 
             yield from records_of(rows, counts, split)
 
@@ -63,6 +62,6 @@ READER = Reader(
     reads="folders made by datasets' save_to_disk, with the columns of jsonl's rows",
     licence="the data set's own",
     read=read,
-    options={"columns": COLUMNS},
-    recipe=2,
+    options=OPTIONS,
+    recipe=3,
 )

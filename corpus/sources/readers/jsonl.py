@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from osparse.corpus.sources.column_map import COLUMNS, TEMPLATE, mapped_rows, parse_columns, with_texts
+from osparse.corpus.sources.column_map import OPTIONS, own_rows
 from osparse.corpus.sources.input_rows import Row, Where
 from osparse.corpus.sources.records import Options, Reader, RowCounts, SourceRecord
 from osparse.corpus.sources.row_records import records_of
@@ -22,11 +22,9 @@ def read(paths: Sequence[Path], counts: RowCounts, options: Options) -> Iterator
     Other fields than those of a row are refused; with the options ``columns`` and ``template`` they are ignored, as in
     a table.
     """
-    columns, template = parse_columns(str(options["columns"])), str(options["template"])
 
     def rows() -> Iterator[tuple[Where, Row]]:
-        rows_of_files = with_texts(chain.from_iterable(map(json_objects, paths)), template)
-        yield from mapped_rows(rows_of_files, columns, counts, optional=True) if columns or template else rows_of_files
+        yield from own_rows(chain.from_iterable(map(json_objects, paths)), options, counts, table=False)
 
     yield from records_of(rows, counts)
 
@@ -36,6 +34,6 @@ READER = Reader(
     reads='rows {"id","text","title","lang","date","group"}, {"query","pos","neg"} or {"query","docs","scores"}',
     licence="the user's own files",
     read=read,
-    options={"columns": COLUMNS, "template": TEMPLATE},
-    recipe=3,
+    options=OPTIONS,
+    recipe=4,
 )

@@ -108,7 +108,8 @@ def _article(
     place = f"page {number} {title!r} of {counts.name}"
     document = SourceDocument(name, text, lang, title=title, date=date, group=group, place=place)
     query = SourceQuery(f"{name}:q", title, lang, date, place=place)
-    return SourceRecord((document,), (query,), (Judgement(query.id, None, group=group, place=place),))
+    judgement = Judgement(query.id, name, group=group, place=place, and_translations=True)
+    return SourceRecord((document,), (query,), (judgement,))
 
 
 def _date(timestamp: str) -> datetime.date | None:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import base64
-import io
 import logging
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
 from osparse.errors import MissingExtraError
 from osparse.io.files import write_atomic
-from osparse.plugins.extras import require
-from osparse.retrieval.tuning.result.choice import Point, front
+from osparse.retrieval.tuning.result.picture import front_picture
 from osparse.retrieval.tuning.result.plan import HEAD, TuningPlan, difference, row
 
 log = logging.getLogger("osparse.retrieval.tuning.result.output")
 
 FILES = ("plan.json", "table.txt", "front.png", "index.html")
-WIDTH, HEIGHT, DPI = 9.0, 5.0, 110
-INK = "#1a1a1a"
 
 
 def write_output(folder: Path, plan: TuningPlan) -> None:
@@ -27,56 +24,16 @@ def write_output(folder: Path, plan: TuningPlan) -> None:
     plan.save(folder / "plan.json")
     write_atomic(folder / "table.txt", f"{plan}\n")
     try:
-        picture = front_picture(plan)
+        pictures = {look: front_picture(plan, look) for look in ("light", "dark")}
+        write_atomic(folder / "front.png", pictures["light"])
     except MissingExtraError as problem:
         log.warning("no picture of the front: %s", problem)
-        picture = b""
-    if picture:
-        write_atomic(folder / "front.png", picture)
-    write_atomic(folder / "index.html", page(plan, picture))
+        pictures = {}
+    write_atomic(folder / "index.html", page(plan, pictures))
 
 
-def front_picture(plan: TuningPlan) -> bytes:
-    """A PNG: nDCG@10 on test over p95 and over the size of the index, the Pareto front joined by a line."""
-    require("matplotlib", "train")
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
-    costs = (
-        ("p95 of one search, ms", [point.p95 for point in plan.points]),
-        ("index, MB", [point.bytes / 1e6 for point in plan.points]),
-    )
-    ordered = front(plan.points)
-    for axis, (label, values) in zip(axes, costs, strict=True):
-        cost = {id(point): value for point, value in zip(plan.points, values, strict=True)}
-        line = sorted(ordered, key=lambda point: cost[id(point)])
-        axis.plot([cost[id(p)] for p in line], [p.test for p in line], color="#9db4c8", linewidth=1, zorder=1)
-        for number, point in enumerate(plan.points):
-            axis.scatter(cost[id(point)], point.test, s=46, zorder=2, color=_colour(point, plan))
-            axis.annotate(
-                str(number), (cost[id(point)], point.test), xytext=(5, 4), textcoords="offset points", fontsize=8
-            )
-        axis.set_xlabel(label)
-        axis.grid(alpha=0.3)
-    axes[0].set_ylabel("nDCG@10 on test queries")
-    named = [f"{number}  {point.setting}" for number, point in enumerate(plan.points)]
-    title = f"{plan.index}: green chosen, black present, blue others (line: Pareto front on validation)"
-    figure.suptitle(title, fontsize=10, color=INK)
-    figure.supxlabel("\n".join(named), fontsize=7, x=0.01, ha="left", color=INK)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
-
-
-def _colour(point: Point, plan: TuningPlan) -> str:
-    if point is plan.choice:
-        return "#2a8f5a"
-    return "#1a1a1a" if point is plan.present else "#2f6fa7"
-
-
-def page(plan: TuningPlan, picture: bytes) -> str:
-    """One HTML page without any reference to the network."""
+def page(plan: TuningPlan, pictures: Mapping[str, bytes]) -> str:
+    """One HTML page without any reference to the network; ``pictures``: by look, or none."""
     rows = "\n".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in (str(number), *row(point, plan))) + "</tr>"
         for number, point in enumerate(plan.points)
@@ -94,8 +51,8 @@ def page(plan: TuningPlan, picture: bytes) -> str:
         for name, point in plan.steps().items()
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in plan.notes)
-    image = base64.b64encode(picture).decode("ascii")
-    shown = f'<img alt="nDCG@10 over latency and index size" src="data:image/png;base64,{image}">' if picture else ""
+    images = {look: f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}" for look, png in pictures.items()}
+    shown = _PICTURE.format(**images) if images else ""
     return _PAGE.format(
         title=escape(f"Tuning of {plan.index}"),
         verdict=escape(plan.verdict),
@@ -114,6 +71,8 @@ def page(plan: TuningPlan, picture: bytes) -> str:
     )
 
 
+_PICTURE = """<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">
+<img alt="nDCG@10 over latency and index size" src="{light}"></picture>"""
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title>
@@ -124,7 +83,7 @@ table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-siz
 table {{ display: block; overflow: auto; }}
 th, td {{ padding: .25rem .6rem; border-bottom: 1px solid #8884; text-align: right; white-space: pre; }}
 th:nth-child(2), td:nth-child(2) {{ text-align: left; }}
-img {{ max-width: 100%; background: #fff; }}
+img {{ max-width: 100%; }}
 </style></head><body>
 <h1>{title}</h1>
 <p><strong>Chosen: {setting}</strong></p>

@@ -19,6 +19,8 @@ PREFERRED = (
 NO_HANGUL = (
     "no installed font has Hangul, so Korean is written in Latin letters; install one, such as the package fonts-nanum"
 )
+HANGUL = "\uac00\ud788"
+"""The first and the last syllable."""
 _INITIALS = "g kk n d tt r m b pp s ss  j jj ch k t p h".split(" ")
 _VOWELS = "a ae ya yae eo e yeo ye o wa wae oe yo u wo we wi yu eu ui i".split()
 _FINALS = " k k ks n nj nh t l lk lm lp ls lt lp lh m p ps t t ng t t k t p t".split(" ")
@@ -32,7 +34,10 @@ def families() -> list[str]:
 
 def hangul_font() -> str | None:
     """Name of an installed font that has Hangul, the preferred ones first; None if there is none."""
-    return _font_with("\uac00\ud788", tuple(sorted(_installed())))
+    known = _font_with(HANGUL, tuple(sorted(_installed())))
+    if known is not None or not _add_new_fonts():
+        return known
+    return _font_with(HANGUL, tuple(sorted(_installed())))
 
 
 def drawable(text: str) -> str:
@@ -66,6 +71,18 @@ def _installed() -> dict[str, str]:
 
 
 @cache
+def _add_new_fonts() -> int:
+    """Tell matplotlib of fonts with Hangul that were installed after it listed the fonts, once; returns how many."""
+    font_manager = require("matplotlib.font_manager", "corpus")
+    known, added = {*_installed().values()}, 0
+    for path in sorted({*font_manager.findSystemFonts()} - known):
+        if {ord(letter) for letter in HANGUL} <= _code_points(path):
+            font_manager.fontManager.addfont(path)
+            added += 1
+    return added
+
+
+@cache
 def _font_with(letters: str, installed: tuple[str, ...]) -> str | None:
     """``installed`` is part of the key: a font that is added later is seen."""
     names = [*(name for name in PREFERRED if name in installed), *installed]
@@ -76,12 +93,13 @@ def _font_with(letters: str, installed: tuple[str, ...]) -> str | None:
 @cache
 def _letters(names: tuple[str, ...], installed: tuple[str, ...]) -> frozenset[int]:
     """Code points that the named fonts can draw."""
-    ft2font = require("matplotlib.ft2font", "corpus")
     files = _installed()
-    found: set[int] = set()
-    for name in names:
-        try:
-            found.update(ft2font.FT2Font(files[name]).get_charmap())
-        except (KeyError, OSError, RuntimeError):  # a font that was removed, or cannot be read
-            continue
-    return frozenset(found)
+    return frozenset().union(*(_code_points(files[name]) for name in names if name in files))
+
+
+def _code_points(path: str) -> frozenset[int]:
+    """Code points that a font file can draw; none of a file that was removed, or cannot be read."""
+    try:
+        return frozenset(require("matplotlib.ft2font", "corpus").FT2Font(path).get_charmap())
+    except (OSError, RuntimeError):
+        return frozenset()

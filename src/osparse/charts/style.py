@@ -87,6 +87,12 @@ def plain_numbers(axis: Any) -> None:
     axis.set_minor_formatter(ticker.NullFormatter())
 
 
+def decade_ticks(axis: Any) -> None:
+    """Ticks at 1, 2 and 5 of each power of ten: a logarithmic axis of one decade has numbers to read too."""
+    axis.set_major_locator(require("matplotlib.ticker", "corpus").LogLocator(subs=(1, 2, 5)))
+    plain_numbers(axis)
+
+
 def plain(value: float) -> str:
     """A number for people: thousands with commas up to a million, few digits, nothing for what is not finite."""
     if not math.isfinite(value):

@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TextIO
 import click
 
 import osparse
+from osparse.cli.parameter_names import with_flags
 from osparse.errors import MissingExtraError, OsparseError
 from osparse.plugins.extras import extra_of, missing
 
@@ -157,11 +158,20 @@ class _NoteHandler(logging.StreamHandler[TextIO]):
             self.handleError(record)
 
 
+class _NoteFormatter(logging.Formatter):
+    """Notes of the library name parameters; the user sees the flags of his command."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        context = click.get_current_context(silent=True)
+        text = super().format(record)
+        return text if context is None else with_flags(text, context.command.params)
+
+
 def setup_logging(options: dict[str, Any]) -> None:
     """Notes go to standard error; standard output carries the result alone."""
     level = logging.DEBUG if options["verbose"] else logging.ERROR if options["quiet"] else logging.INFO
     handler = _NoteHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_NoteFormatter("%(message)s"))
     logger = logging.getLogger("osparse")
     logger.handlers = [handler]
     logger.setLevel(level)

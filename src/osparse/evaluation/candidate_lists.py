@@ -49,9 +49,14 @@ class CandidateList:
         return CandidateList(self.query_id, self.query, self.direction, ids, texts, self.relevant[chosen])
 
 
-def draw_lists(dataset: Dataset, *, queries: int = QUERIES, seed: int = 0) -> list[CandidateList]:
-    """Lists of at most so many training queries, drawn by ``seed``; of one query a list for each document language."""
-    answers = dataset.qrels("train").filter(pl.col("score") > 0).select("query_id", "document_id").collect()
+def draw_lists(dataset: Dataset, *, queries: int = QUERIES, seed: int = 0, mined: bool = True) -> list[CandidateList]:
+    """Lists of at most so many training queries, drawn by ``seed``; of one query a list for each document language.
+
+    ``mined``: whether documents count as answers because a teacher scored them highest; that teacher cannot be judged
+    by them.
+    """
+    judged = dataset.qrels("train").filter(pl.col("score") > 0, pl.lit(mined) | (pl.col("origin") != "mined"))
+    answers = judged.select("query_id", "document_id").collect()
     named = dataset.candidates("train").select("query_id", "document_id") if dataset.has_candidates("train") else None
     asked = answers["query_id"] if named is None else answers.join(
         named.select("query_id").unique().collect(engine="streaming"), on="query_id", how="semi"

@@ -88,7 +88,10 @@ class TeacherQuality:
         """A clause with the figures that decide."""
         figures = self.figures.get(ALL, {})
         if not figures:
-            return f"teacher {self.teacher} has no list with an answer and another document to rank"
+            return (
+                f"teacher {self.teacher} has no list with an answer, of somebody else's judgement, and another "
+                "document to rank"
+            )
         others = ", ".join(f"{name} {figure.ndcg:.3f}" for name, figure in figures.items() if name != self.teacher)
         own = figures[self.teacher]
         return (

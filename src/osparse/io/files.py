@@ -184,7 +184,7 @@ def atomic_directory(target: Path, *, marker: str, overwrite: bool = False) -> I
         OsparseError: no space, or no permission.
     """
     with _writing(target):
-        _check_replaceable(target, marker, overwrite)
+        require_replaceable(target, marker, overwrite)
         goal = _behind_link(target)
         goal.parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary(goal)
@@ -197,7 +197,8 @@ def atomic_directory(target: Path, *, marker: str, overwrite: bool = False) -> I
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _check_replaceable(target: Path, marker: str, overwrite: bool) -> None:
+def require_replaceable(target: Path, marker: str, overwrite: bool) -> None:
+    """Raises :class:`InputError` as :func:`atomic_directory` does: before long work whose result it would refuse."""
     if not target.exists():
         return
     if not target.is_dir():

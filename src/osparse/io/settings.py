@@ -224,9 +224,12 @@ def _make_dict(kind: Any, raw: Any, where: str, problems: list[str]) -> Any:
 
 
 def _make_union(choices: tuple[Any, ...], raw: Any, where: str, problems: list[str]) -> Any:
-    rest = [choice for choice in choices if choice is not type(None)]
-    if raw is None and len(rest) < len(choices):
-        return None
+    words = [word for choice in choices if typing.get_origin(choice) is Literal for word in typing.get_args(choice)]
+    rest = [c for c in choices if c is not type(None) and typing.get_origin(c) is not Literal]
+    if (raw is None and type(None) in choices) or (isinstance(raw, str) and raw in words):
+        return raw
+    if len(rest) == 1 and words and isinstance(raw, str):
+        return _wrong(where, f"{rest[0].__name__} or {' or '.join(map(repr, words))}", raw, problems)
     if len(rest) == 1:
         return _make(rest[0], raw, where, problems)
     tasks = {typing.get_args(typing.get_type_hints(choice)[TAG])[0]: choice for choice in rest}

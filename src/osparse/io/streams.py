@@ -9,6 +9,7 @@ import importlib
 import io
 import json
 import lzma
+import shlex
 import shutil
 import sys
 import tempfile
@@ -178,16 +179,26 @@ def lines_of(file: BinaryIO, name: str) -> Iterator[tuple[str, bytes]]:
 
 
 def decoded(line: bytes, where: str) -> str:
-    """As UTF-8; raises :class:`DatasetError` saying which byte is not."""
+    """As UTF-8; raises :class:`DatasetError` saying which byte is not, and how to convert the file."""
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as problem:
-        byte = line[problem.start]
-        kind = "UTF-16" if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "THE-FILE'S-ENCODING"
+        byte, kind = line[problem.start], _likely_encoding(line)
+        path = Path(where.rpartition(":")[0])
+        files = f" {shlex.quote(str(path))} > {shlex.quote(path.stem)}.utf8{path.suffix}" if path.is_file() else ""
         raise DatasetError(
-            f"{where}: not UTF-8: byte 0x{byte:02x} at position {problem.start}; convert the file: "
-            f"iconv -f {kind} -t UTF-8"
+            f"{where}: not UTF-8: byte 0x{byte:02x} at position {problem.start}; it looks like {kind}, so convert the "
+            f"file: iconv -f {kind} -t UTF-8{files}"
         ) from None
+
+
+def _likely_encoding(line: bytes) -> str:
+    """What spreadsheets write beside UTF-8: UTF-16, the Korean code page, or the Western European one."""
+    if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "UTF-16"
+    others = [character for character in line.decode("cp949", errors="replace") if not character.isascii()]
+    hangul = sum("가" <= character <= "힣" for character in others)
+    return "CP949" if 2 * hangul > len(others) else "WINDOWS-1252"
 
 
 def json_rows(path: Path, *, may_be_empty: bool = False, bar: bool = True) -> Iterator[tuple[str, dict[str, Any]]]:

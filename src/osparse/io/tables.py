@@ -30,6 +30,7 @@ def arrow_schema(schema: Schema) -> pa.Schema:
         pl.Float32: pa.float32(),
         pl.UInt32: pa.uint32(),
         pl.Int64: pa.int64(),
+        pl.Boolean: pa.bool_(),
     }
     return pa.schema([(name, types[kind]) for name, kind in schema.items()])
 

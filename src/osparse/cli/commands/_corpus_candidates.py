@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from osparse.cli.commands._common import FOLDER, echo
 from osparse.cli.commands._common import command as make_command
-
-if TYPE_CHECKING:
-    from osparse.corpus import ScoringReport
 
 
 @make_command(
@@ -68,19 +64,12 @@ def mine_command(
     )  # fmt: skip
     made, report = mine(Dataset.open(dataset), output, chosen, rules, overwrite=overwrite)
     result = {"path": str(output), **report.to_json()}
-    lines = [
-        f"{output}: {report.negatives:,} negatives of {report.with_negatives:,} of {report.queries:,} queries "
-        f"(by {report.retriever}; a query counts once for each language of documents)",
-        *(f"  left out {n:,}: {reason}" for reason, n in sorted(report.left_out.items())),
-        f"  {report.answer_not_found:,} queries whose answer was not ranked: no margin applied",
-    ]
-    if consistency is not None:
-        lines.append(f"  {report.pairs_dropped:,} pairs dropped: answer not among the first {consistency}")
+    lines = [f"{output}: {report}"]
     if teacher is not None:
         beside = None if retriever == "bm25" else retriever
         _, scored = score_candidates(made, output, teacher, retriever=beside, overwrite=True)
         result["teacher"] = scored.to_json()
-        lines.append(_scored(scored))
+        lines.append(f"  {scored}")
     echo(result, "\n".join(lines))
 
 
@@ -99,13 +88,7 @@ def score_command(dataset: Path, teacher: Path, name: str | None, output: Path, 
     from osparse.corpus import score_candidates
 
     _, scored = score_candidates(Dataset.open(dataset), output, teacher, name=name, overwrite=overwrite)
-    echo({"path": str(output), **scored.to_json()}, f"{output}\n{_scored(scored)}")
-
-
-def _scored(report: ScoringReport) -> str:
-    rate = report.false_negative_rate
-    false = "no negatives to judge" if rate is None else f"{rate:.1%} of the negatives score at least as the answer"
-    return f"  {report.teacher} scored {report.pairs:,} pairs; {false}\n{report.quality.text()}"
+    echo({"path": str(output), **scored.to_json()}, f"{output}\n  {scored}")
 
 
 COMMANDS = (mine_command, score_command)

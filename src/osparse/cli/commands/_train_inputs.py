@@ -16,6 +16,8 @@ from osparse.errors import InputError
 if TYPE_CHECKING:
     from osparse.trainer.config.read_config import GivenPaths
 
+VOCABULARY = 16_000
+"""Tokens of the tokenizer that is made, where the texts hold as many."""
 FOLDER = "inputs"
 """In the run folder."""
 log = logging.getLogger("osparse.cli.commands.train")
@@ -32,24 +34,32 @@ def made_inputs(
     """
     from osparse.contracts.dataset import Dataset
     from osparse.corpus import compute_idf, train_tokenizer
+    from osparse.trainer.config.dataset_needs import require_candidates, require_splits
     from osparse.trainer.config.read_config import missing_inputs, read_config
 
     missing, tokenizer = missing_inputs(config, overrides, paths)
     if not missing:
         yield paths
         return
-    read_config(config, [*overrides, *(f"{name}={name}" for name in missing)], paths)  # raises what else is wrong
+    settings = read_config(
+        config, [*overrides, *(f"{name}={name}" for name in missing)], paths
+    )  # raises what else is wrong
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         names = " and ".join(f"`{name}`" for name in sorted(missing, reverse=True))
         raise InputError(f"several processes cannot make the same files; give {names}")
     opened = Dataset.open(dataset)
+    require_splits(opened)
+    require_candidates(settings, opened)
     with tempfile.TemporaryDirectory() as temporary:
         folder = (run or Path(temporary)) / FOLDER
         if "tokenizer" in missing:
             tokenizer = folder / "tokenizer"
             log.info("no tokenizer is given: fitting one of the dataset's training split, %s", tokenizer)
-            made = train_tokenizer(opened, tokenizer, overwrite=overwrite)
-            log.info("%s has %s tokens", tokenizer, f"{made.vocabulary:,}")
+            made = train_tokenizer(opened, tokenizer, vocab_size=VOCABULARY, overwrite=overwrite)
+            fewer = (
+                f", fewer than {VOCABULARY:,}: the texts hold no more pieces" if made.vocabulary < VOCABULARY else ""
+            )
+            log.info("%s has %s tokens%s", tokenizer, f"{made.vocabulary:,}", fewer)
         if tokenizer is not None and "idf" in missing:
             idf = folder / "idf.json"
             log.info("no IDF table is given: counting the dataset's training split, %s", idf)

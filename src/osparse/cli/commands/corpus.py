@@ -83,11 +83,13 @@ def build(
     scores       query, docs, scores; optional teacher, id, lang, date, group
     \b
     csv          a table with these columns; columns=query=question,pos=answer names
-                 others; quotes=false where quotes are ordinary characters
+                 others, template='{title}\\n{body}' makes the text of several,
+                 date_format=%d.%m.%Y says how dates are written;
+                 quotes=false where quotes are ordinary characters
     tsv          the same, separated by tabs
-    jsonl        JSON lines with these fields; columns as csv
-    parquet      Parquet or Arrow with these columns; columns as csv
-    hf           folders made by datasets' save_to_disk; columns as csv
+    jsonl        JSON lines with these fields; columns, template, date_format
+    parquet      Parquet or Arrow with these columns; the same three
+    hf           folders made by datasets' save_to_disk; the same three
     \b
     Published formats:
     beir         a folder with corpus.jsonl, queries.jsonl and qrels/
@@ -113,13 +115,12 @@ def build(
 
     Files may be compressed (gzip, bzip2, xz, zstd). An interrupted build continues with the files it had not read.
     """
+    from osparse.cli.commands._corpus_build import build_json, build_text
     from osparse.corpus import build_from
 
     inputs = _inputs(source, paths, options, lang)
     dataset = build_from(inputs, output, seed=seed, split_like=split_like, overwrite=overwrite, strict=strict)
-    manifest = dataset.manifest
-    result = {"path": str(output), "fingerprint": dataset.fingerprint, "counts": manifest.counts, **_sources(manifest)}
-    echo(result, lambda: _build_text(output, manifest))
+    echo(build_json(dataset), lambda: build_text(dataset))
 
 
 def _inputs(sources: tuple[str, ...], paths: tuple[Path, ...], options: tuple[str, ...], lang: str) -> list[Any]:
@@ -226,31 +227,3 @@ def tokenizer(
         for where in report.unknown_share
     ]
     echo({**asdict(report), "path": str(output), "asked": vocab_size}, "\n".join(lines))
-
-
-def _sources(manifest: Any) -> dict[str, Any]:
-    removed = manifest.notes.get("judgements_removed", {})
-    conflicts = manifest.notes.get("split_conflicts", {})
-    ignored = manifest.notes.get("ignored_columns", {})
-    sources = [asdict(source) for source in manifest.sources]
-    return {
-        "sources": sources,
-        "judgements_removed": removed,
-        **({"ignored_columns": ignored} if ignored else {}),
-        **({"split_conflicts": conflicts} if conflicts else {}),
-    }
-
-
-def _build_text(output: Path, manifest: Any) -> str:
-    lines = [f"{output}"]
-    for source in manifest.sources:
-        lines.append(f"  {source.name}: {source.rows_kept:,} of {source.rows_in:,} rows kept")
-        lines += [f"    dropped {rows:,}: {reason}" for reason, rows in source.dropped.items()]
-    for name, columns in manifest.notes.get("ignored_columns", {}).items():
-        lines.append(f"  columns of {name} that were not read: {', '.join(columns)}")
-    removed = manifest.notes.get("judgements_removed", {})
-    lines += [f"  judgements removed {rows:,}: {reason}" for reason, rows in removed.items()]
-    conflicts = manifest.notes.get("split_conflicts", {})
-    lines += [f"  split conflicts {rows:,}: {reason}" for reason, rows in conflicts.items()]
-    lines += [f"  {name.removesuffix('.arrow'):<17} {rows:>9,}" for name, rows in manifest.counts.items()]
-    return "\n".join(lines)

@@ -93,8 +93,13 @@ def command(
     again = ["osparse", *_arguments(config, dataset, output, vars(given), overrides), "--overwrite"]
     result = {"model": str(model.path), "fingerprint": model.fingerprint, "validation": model.metrics}
     if _main_process():
+        notes = [f"note: {note}" for note in model.metrics.get("settled", ())]
         warnings = [*_warnings(alarms), *_learnt(model)]
-        echo(result, "\n".join([_summary(model), *warnings, f"next: {_next_step(model, alarms, again)}"]))
+        warnings += [f"warning: {easy}" for easy in [model.metrics.get("too_easy")] if easy]
+        echo(
+            result,
+            "\n".join([_summary(model), *notes, *warnings, f"next: {_next_step(model, str(dataset), alarms, again)}"]),
+        )
 
 
 def _arguments(
@@ -142,11 +147,11 @@ def _learnt(model: Model) -> list[str]:
     return [f"warning: {c.text(split)}; {measured[split]}" for split, c in counts.items() if c.any]
 
 
-def _next_step(model: Model, alarms: Sequence[Mapping[str, Any]], again: Sequence[str]) -> str:
+def _next_step(model: Model, dataset: str, alarms: Sequence[Mapping[str, Any]], again: Sequence[str]) -> str:
     """The command that fits the outcome: packaging, or training again with the changes of the first alarm."""
     unusable = [alarm for alarm in alarms if not alarm["usable"]]
     if not unusable:
-        return f"osparse package {shlex.quote(str(model.path))} --output BUNDLE"
+        return shlex.join(["osparse", "package", str(model.path), "--dataset", dataset, "--output", "BUNDLE"])
     settings = [part for name, value in unusable[0]["settings"].items() for part in ("--set", f"{name}={value:.3g}")]
     if not settings:
         return f"{unusable[0]['remedy']}; then train again"
