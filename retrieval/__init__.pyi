@@ -6,7 +6,10 @@ from .html_report.make import WrittenPage, write_html_report
 from .judging.clicks import ClickJudgements, judge_clicks
 from .judging.exchange import Exported, export_judgements
 from .judging.import_judgements import Imported, import_judgements
+from .judging.interleave import Interleaved, interleave
 from .judging.pool import Pool, pool
+from .judging.preference import Preference, judge_preference
+from .judging.team_draft import TeamDraft, team_draft
 from .loadtest.load_report import LoadReport
 from .loadtest.load_test import load_test
 from .quality_gate import gate
@@ -27,12 +30,15 @@ __all__ = [
     "Feedback",
     "Hit",
     "Imported",
+    "Interleaved",
     "LoadReport",
     "Match",
     "Pool",
+    "Preference",
     "Report",
     "Searcher",
     "Setting",
+    "TeamDraft",
     "TuningPlan",
     "WhyNot",
     "Workload",
@@ -44,10 +50,13 @@ __all__ = [
     "export_judgements",
     "gate",
     "import_judgements",
+    "interleave",
     "judge_clicks",
+    "judge_preference",
     "load_test",
     "pool",
     "search",
+    "team_draft",
     "tune",
     "write_html_report",
     "write_workload",

@@ -40,9 +40,10 @@ PUBLIC = {
         Verification compare_quantizations from_files import_model package result verify
     """,
     "osparse.retrieval": """
-        ClickJudgements Comparison Contrast Explanation Exported Feedback Hit Imported LoadReport Match Pool Report
-        Searcher Setting TuningPlan WhyNot Workload WrittenPage adoption_gate compare evaluate explain export_judgements gate
-        import_judgements judge_clicks load_test pool search tune write_html_report write_workload
+        ClickJudgements Comparison Contrast Explanation Exported Feedback Hit Imported Interleaved LoadReport Match Pool
+        Preference Report Searcher Setting TeamDraft TuningPlan WhyNot Workload WrittenPage adoption_gate compare evaluate
+        explain export_judgements gate import_judgements interleave judge_clicks judge_preference load_test pool search
+        team_draft tune write_html_report write_workload
     """,
     "osparse.trainer": """
         TrainConfig losses plan run_folder train
