@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.model import Model
 from osparse.contracts.seen import SeenTexts
+from osparse.evaluation.encoder_pair import DocumentEncoder, EncoderPair, encoder_pair
 from osparse.evaluation.exact_run import exact_run
 from osparse.evaluation.exact_search import InvertedIndex
 from osparse.evaluation.measures import Benchmark, JudgedSet
-from osparse.formula.lexicon import load_tokenizer
 from osparse.formula.query_encoder import QueryEncoder
 from osparse.io.progress import progress
 from osparse.retrieval.systems.system import Run, System
@@ -26,13 +22,6 @@ log = logging.getLogger("osparse.retrieval.systems.memory")
 
 QUANTISED = "as the index stores them (9 significant bits)"
 FULL = "full precision (float32)"
-
-
-class DocumentEncoder(Protocol):
-    """Both document encoders, the torch one and the ONNX one."""
-
-    def batches(self, texts: Sequence[str], batch_size: int = 32) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-        """Yield (positions in ``texts``, (B, V) weights)."""
 
 
 class MemorySystem(System):
@@ -57,7 +46,7 @@ class MemorySystem(System):
         }
 
     @abstractmethod
-    def encoders(self) -> tuple[DocumentEncoder, QueryEncoder]:
+    def encoders(self) -> EncoderPair:
         """The encoders of documents and of queries."""
 
     def prepare(self, data: Benchmark) -> None:
@@ -79,14 +68,8 @@ class ModelSystem(MemorySystem):
         self.model, self.device = model, device
         super().__init__(f"model {model.path.resolve().name}", "model", model.fingerprint, quantised=quantised)
 
-    def encoders(self) -> tuple[DocumentEncoder, QueryEncoder]:
-        from osparse.plugins.extras import require
-
-        require("torch", "train")
-        from osparse.encoders.torch_encoder import TextEncoder
-
-        queries = QueryEncoder(load_tokenizer(self.model.path / "tokenizer.json"), self.model.lexicon)
-        return TextEncoder.open(self.model, device=self.device), queries
+    def encoders(self) -> EncoderPair:
+        return encoder_pair(self.model, device=self.device)
 
     def training_texts(self) -> SeenTexts | None:
         return self.model.training_texts()
@@ -108,10 +91,8 @@ class BundleSystem(MemorySystem):
         self.bundle = bundle
         super().__init__(f"bundle {bundle.path.resolve().name}", "bundle", bundle.fingerprint, quantised=quantised)
 
-    def encoders(self) -> tuple[DocumentEncoder, QueryEncoder]:
-        from osparse.encoders.onnx_encoder import OnnxEncoder, open_query_encoder
-
-        return OnnxEncoder.open(self.bundle), open_query_encoder(self.bundle.zip_path("tokenizer"))
+    def encoders(self) -> EncoderPair:
+        return encoder_pair(self.bundle)
 
     def training_texts(self) -> SeenTexts | None:
         return self.bundle.training_texts()
