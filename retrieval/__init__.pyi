@@ -16,6 +16,8 @@ from .quality_gate import gate
 from .report import Report
 from .searcher import Hit, Match, Searcher, search
 from .serving.settings import Feedback, Setting
+from .suites.evaluate_suite import evaluate_suite
+from .suites.suite_report import SuiteReport
 from .tuning.result.plan import TuningPlan
 from .tuning.tune import tune
 from .why_not import WhyNot
@@ -38,6 +40,7 @@ __all__ = [
     "Report",
     "Searcher",
     "Setting",
+    "SuiteReport",
     "TeamDraft",
     "TuningPlan",
     "WhyNot",
@@ -46,6 +49,7 @@ __all__ = [
     "adoption_gate",
     "compare",
     "evaluate",
+    "evaluate_suite",
     "explain",
     "export_judgements",
     "gate",

@@ -41,8 +41,8 @@ PUBLIC = {
     """,
     "osparse.retrieval": """
         ClickJudgements Comparison Contrast Explanation Exported Feedback Hit Imported Interleaved LoadReport Match Pool
-        Preference Report Searcher Setting TeamDraft TuningPlan WhyNot Workload WrittenPage adoption_gate compare evaluate
-        explain export_judgements gate import_judgements interleave judge_clicks judge_preference load_test pool search
+        Preference Report Searcher Setting SuiteReport TeamDraft TuningPlan WhyNot Workload WrittenPage adoption_gate compare
+        evaluate evaluate_suite explain export_judgements gate import_judgements interleave judge_clicks judge_preference load_test pool search
         team_draft tune write_html_report write_workload
     """,
     "osparse.trainer": """

@@ -44,33 +44,38 @@ class BeirFolder:
     """Of the three files."""
 
 
-def read_beir(path: Path, split: str) -> BeirFolder:
-    """Read one split; raises :class:`DatasetError` naming the file and line that cannot be used."""
+def read_beir(path: Path, split: str, lang: str | None = None) -> BeirFolder:
+    """Read one split; raises :class:`DatasetError` naming the file and line that cannot be used.
+
+    Args:
+        lang: The language of every text; None: the one that its row names, else the one that is detected.
+    """
     qrels_file = find(path / "qrels", f"{split}.tsv")
     if qrels_file is None:
         there = ", ".join(sorted({file.name.split(".tsv")[0] for file in (path / "qrels").glob("*.tsv*")})) or "none"
         raise DatasetError(f"{path} has no {split} qrels; it has: {there}; choose one with --split")
     files = [*(find(path, name) or path / name for name in ("corpus.jsonl", "queries.jsonl")), qrels_file]
-    documents, queries = (_texts(file) for file in files[:2])
-    return BeirFolder(documents, queries, _qrels(qrels_file), fingerprint([sha256_file(file) for file in files]))
+    documents, queries = (_texts(file, lang) for file in files[:2])
+    content = [*(sha256_file(file) for file in files), *([lang] if lang is not None else [])]
+    return BeirFolder(documents, queries, _qrels(qrels_file), fingerprint(content))
 
 
-def _texts(path: Path) -> pl.LazyFrame:
+def _texts(path: Path, lang: str | None) -> pl.LazyFrame:
     """Columns id, text, lang; languages that no row names are detected, as ``osparse corpus build`` does."""
     columns = {"id": pl.String, "text": pl.String, "lang": pl.String, "guess": pl.String}
-    table = pl.DataFrame(list(_rows(path)), schema=columns, orient="row")
+    table = pl.DataFrame(list(_rows(path, lang)), schema=columns, orient="row")
     guesses = table.filter(pl.col("text").str.strip_chars() != "")["guess"]
     settled = settle_guesses(Counter(guesses.drop_nulls()))
     return table.select("id", "text", lang=pl.coalesce("lang", pl.col("guess").replace(settled))).lazy()
 
 
-def _rows(path: Path) -> Iterator[tuple[str, str, str | None, str | None]]:
-    """(id, text, the language that the row names, else the one that the text is guessed to be in)."""
+def _rows(path: Path, of_all: str | None) -> Iterator[tuple[str, str, str | None, str | None]]:
+    """(id, text, the language ``of_all`` or that the row names, else the one that the text is guessed to be in)."""
     for where, row in json_rows(path, bar=False):
         name = plain_id(id_of(row))
         if name is None or not isinstance(row.get("text"), str):
             raise DatasetError(f'{where}: expected {{"_id": "..", "text": ".."}}, found keys {list(row)}')
-        text, lang = f"{row.get('title') or ''} {row['text']}".strip(), row_language(row, where)
+        text, lang = f"{row.get('title') or ''} {row['text']}".strip(), of_all or row_language(row, where)
         yield name, text, lang or None, None if lang else guess_language(text)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +19,9 @@ from osparse.formula.query_encoder import QueryEncoder
 class SparseModule(InputModule):
     """Texts -> (B, V) weights: of the IDF table for the task ``query``, of the document encoder otherwise."""
 
-    forward_kwargs: ClassVar[set[str]] = {"task"}
-
     def __init__(self, documents: DocumentEncoder, queries: QueryEncoder, *, quantised: bool) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call] # the library has no types
+        self.forward_kwargs = {"task"}
         self._documents, self._queries, self._quantised = documents, queries, quantised
         self.register_buffer("_idf", torch.from_numpy(queries.lexicon.idf.copy()), persistent=False)
 
@@ -30,10 +29,10 @@ class SparseModule(InputModule):
         """The texts as they are: each encoder has its own tokenizer."""
         return {"texts": [f"{prompt or ''}{text}" for text in inputs]}
 
-    def forward(self, features: dict[str, Any], task: str | None = None) -> dict[str, Any]:
-        """Adds ``sentence_embedding``, (B, V) float32, V tokens of the vocabulary."""
+    def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Adds ``sentence_embedding``, (B, V) float32, V tokens of the vocabulary; ``task`` may be "query"."""
         texts = features["texts"]
-        weights = self._query_weights(texts) if task == "query" else self._document_weights(texts)
+        weights = self._query_weights(texts) if kwargs.get("task") == "query" else self._document_weights(texts)
         return {**features, "sentence_embedding": weights}
 
     def get_embedding_dimension(self) -> int:
