@@ -26,7 +26,7 @@ osparse evaluate --dataset build/dataset --bundle build/bundle --measures nDCG@1
 osparse evaluate --dataset build/dataset --split validation --model build/model --output report.json
 osparse evaluate --dataset beir/scifact --cluster http://localhost:9210 --index scifact --save-runs build/runs --json
 osparse evaluate --dataset build/dataset --cluster http://localhost:9210 --index products --filter 'price < 100'
-osparse evaluate --suite beir beir/ --bundle build/bundle --baseline bm25 --output build/beir
+osparse evaluate --suite beir beir/ --bundle build/bundle --baseline bm25 --processes 8 --output build/beir
 """
 _OF_ONE_DATASET = (
     "split", "strict", "cluster", "profile", "index", "feedback", "filter", "filter_json", "runs", "measures",
@@ -53,6 +53,9 @@ _OF_ONE_DATASET = (
 @measures_option("nDCG@10 hit@1 R@100")
 @click.option("--full-precision", "quantised", flag_value=False, default=True, type=bool,
               help="With --model or --bundle: do not round weights as the index does.")  # fmt: skip
+@click.option("--processes", type=click.IntRange(1), metavar="N",
+              help="With --model or --bundle: rank the corpus block by block in N processes, without its vectors in "
+              "memory; the figures are the same.  [default: one index of the corpus]")  # fmt: skip
 @click.option("--save-runs", type=FOLDER, metavar="DIR", help="Write a TREC run file per system, and the qrels, here.")
 @click.option("--output", type=FOLDER, metavar="FILE",
               help="Keep the report as JSON; one of the same systems is shown, not measured again. With --suite a "
@@ -74,6 +77,7 @@ def evaluate_command(
     baseline: Literal["bm25"] | None,
     measures: tuple[str, ...],
     quantised: bool,
+    processes: int | None,
     save_runs: Path | None,
     output: Path | None,
     overwrite: bool,
@@ -89,8 +93,8 @@ def evaluate_command(
     if (dataset is None) == (suite is None):
         raise click.UsageError("Give the judged queries as one of --dataset DATASET and --suite beir DIR")
     shared: dict[str, Any] = {
-        "models": models, "bundles": bundles, "baseline": baseline, "quantised": quantised, "save_runs": save_runs,
-        "output": output, "overwrite": overwrite,
+        "models": models, "bundles": bundles, "baseline": baseline, "quantised": quantised, "processes": processes,
+        "save_runs": save_runs, "output": output, "overwrite": overwrite,
     }  # fmt: skip
     report: Report | SuiteReport
     if suite is not None:
