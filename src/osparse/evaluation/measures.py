@@ -282,7 +282,7 @@ def _set(query_lang: str, document_lang: str, rows: pl.DataFrame, document_ids: 
 def _beir(path: Path, split: str, strict: bool, lang: str | None) -> Benchmark:
     from osparse.evaluation.beir import read_beir
 
-    folder = read_beir(path, split, lang)
+    folder = read_beir(path, split, lang, strict=strict)
     qrels = folder.qrels
     for table, what in ((folder.queries, "query"), (folder.documents, "document")):
         qrels = _known(qrels, table, what, str(path), strict)

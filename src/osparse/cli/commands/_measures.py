@@ -16,7 +16,10 @@ def judged_options(function: Callable[..., Any] | None = None, *, required: bool
     """Adds --dataset, --split and --strict: which judgements are measured with."""
 
     def decorate(wrapped: Callable[..., Any]) -> Callable[..., Any]:
-        strict = "Refuse judgements of a missing or empty text; else they are left out."
+        strict = (
+            "Refuse judgements of a missing or empty text, which are left out otherwise, and a pair with two grades, "
+            "of which the last counts otherwise."
+        )
         wrapped = click.option("--strict", is_flag=True, help=strict)(wrapped)
         split = "The split whose judgements are used."
         wrapped = click.option("--split", default="test", show_default=True, help=split)(wrapped)
