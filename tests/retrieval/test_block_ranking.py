@@ -78,6 +78,12 @@ def test_blocks_are_ranked_as_one_index_is(
     assert len(data.sets) == 4 and lines.count("\n") == 16 * 2 * 11, "every list is cut, within equal scores"
 
 
+def first_seven(scores: np.ndarray, numbers: np.ndarray, rows: np.ndarray) -> list[int]:
+    """Rows of a score above 0 by falling score, then by number."""
+    order = sorted((-scores[row], numbers[row], row) for row in rows.tolist() if scores[row] > 0)
+    return [row for _, _, row in order[:7]]
+
+
 def test_the_best_documents_are_those_of_one_sort() -> None:
     """Few different scores, so that ties stand at the cut; blocks of different sizes, some without a document."""
     random = np.random.default_rng(2)
@@ -85,20 +91,19 @@ def test_the_best_documents_are_those_of_one_sort() -> None:
     numbers = random.permutation(60)
     best = BestDocuments(5, 7)
     for part in np.split(np.arange(60), [1, 1, 20, 25, 59]):
-        rows = [part[scores[query, part] > 0] for query in range(5)]
-        found = [sorted(row, key=lambda i, q=query: (-scores[q, i], numbers[i]))[:7] for query, row in enumerate(rows)]
-        flat = [(query, i) for query, row in enumerate(found) for i in row]
+        found = [first_seven(scores[query], numbers, part) for query in range(5)]
+        flat = [(query, row) for query, rows in enumerate(found) for row in rows]
         best.add(
             Candidates(
-                np.array([len(row) for row in found]),
-                np.array([numbers[i] for _, i in flat], np.int64),
-                np.array([scores[query, i] for query, i in flat]),
+                np.array([len(rows) for rows in found]),
+                np.array([numbers[row] for _, row in flat], np.int64),
+                np.array([scores[query, row] for query, row in flat]),
             )
         )
     ids = pl.Series([f"d{number:02}" for number in range(60)])
     for query, ranking in enumerate(best.rankings(ids)):
-        order = sorted(np.flatnonzero(scores[query]), key=lambda i, q=query: (-scores[q, i], numbers[i]))[:7]
-        assert list(ranking.items()) == [(f"d{numbers[i]:02}", scores[query, i]) for i in order]
+        order = first_seven(scores[query], numbers, np.arange(60))
+        assert list(ranking.items()) == [(f"d{numbers[row]:02}", scores[query, row]) for row in order]
 
 
 def test_an_id_that_is_twice_and_a_number_of_processes_are_refused(data: Benchmark, bundle: Bundle) -> None:
