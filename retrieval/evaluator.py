@@ -26,6 +26,7 @@ from osparse.retrieval.systems.local_bm25 import LocalBm25
 from osparse.retrieval.systems.memory import bundle_system, model_system
 from osparse.retrieval.systems.run_file import RunFile, run_path, write_qrels, write_run
 from osparse.retrieval.systems.system import Run, System
+from osparse.runtime.spread import check_processes
 
 log = logging.getLogger("osparse.retrieval.evaluator")
 
@@ -48,6 +49,7 @@ def evaluate(
     measures: Sequence[str] = MEASURES,
     quantised: bool = True,
     device: str = "cpu",
+    processes: int | None = None,
     save_runs: Path | str | None = None,
     output: Path | str | None = None,
     overwrite: bool = False,
@@ -74,6 +76,9 @@ def evaluate(
         quantised: Round document weights of models and bundles as the index does, so that the figures are the served
             ones.
         device: Where models are run, as torch names it.
+        processes: Rank the corpus of models and bundles block by block in so many processes (1: in this one), so that
+            the vectors of a block are in memory and not those of the corpus. The figures are the same to the last bit.
+            Processes are spawned: call this under ``if __name__ == "__main__"`` in a script.
         save_runs: A folder for ``<system>.run`` of each system and ``qrels.txt``; the systems are then run again even
             if ``output`` is up to date.
         output: A file for the report; one of the same data, systems and measures is returned as it is.
@@ -85,13 +90,15 @@ def evaluate(
         MissingExtraError: torch or ir-measures is needed and not installed.
     """
     check_measures(measures)
+    if processes is not None:
+        check_processes(processes)
     benchmark = data if isinstance(data, Benchmark) else open_benchmark(data)
     target = Path(output) if output is not None else None
     systems: list[System] = [
         *_baseline(baseline, cluster, index, benchmark),
         *_deployed(cluster, index, benchmark, feedback, filter),
-        *(model_system(model, quantised=quantised, device=device) for model in models),
-        *(bundle_system(bundle, quantised=quantised) for bundle in bundles),
+        *(model_system(model, quantised=quantised, device=device, processes=processes) for model in models),
+        *(bundle_system(bundle, quantised=quantised, processes=processes) for bundle in bundles),
         *(_run_file(Path(run), benchmark) for run in runs),
     ]
     if not systems:

@@ -6,11 +6,7 @@ not ranked at all.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Protocol
 
@@ -18,13 +14,13 @@ import numpy as np
 
 from osparse.contracts.model import Model
 from osparse.corpus.text.analysis import terms
-from osparse.errors import InputError
 from osparse.evaluation.exact_search import InvertedIndex
 from osparse.evaluation.top_k import TopK
 from osparse.formula.lexicon import load_tokenizer
 from osparse.formula.query_encoder import QueryEncoder
 from osparse.io.progress import progress
 from osparse.plugins.extras import require
+from osparse.runtime.spread import check_processes, spread
 
 Ranking = list[tuple[str, float]]
 Setup = tuple[Path, list[list[int]], int]
@@ -90,8 +86,7 @@ class ModelRetriever:
 
     def __init__(self, model: Model | Path | str, *, processes: int = 1) -> None:
         """Raises :class:`ModelError` if it is none, :class:`InputError` for a number of processes below 1."""
-        if processes < 1:
-            raise InputError(f"processes must be at least 1, got {processes}")
+        check_processes(processes)
         require("torch", "train")
         self.model = model if isinstance(model, Model) else Model.open(model)
         self.processes = processes
@@ -118,14 +113,8 @@ class ModelRetriever:
         """The best of each block, in order; at most two blocks more than processes are held."""
         if self.processes == 1:
             yield from map(_BlockRanker(*setup).rank, work)
-            return
-        spawn = get_context("spawn")
-        with ProcessPoolExecutor(self.processes, mp_context=spawn, initializer=_start, initargs=setup) as pool:
-            waiting = deque(pool.submit(_rank, block) for block in islice(work, self.processes + 1))
-            while waiting:
-                ranked = waiting.popleft().result()
-                waiting.extend(pool.submit(_rank, block) for block in islice(work, 1))
-                yield ranked
+        else:
+            yield from spread(_rank, work, self.processes, start=_start, setup=setup)
 
 
 class _BlockRanker:

@@ -17,6 +17,7 @@ from osparse.io.files import atomic_directory, read_jsonl, read_text
 from osparse.io.streams import find
 from osparse.retrieval.judging.exchange import quepid_row, workbench_rows
 from osparse.retrieval.judging.ubi import normal_query
+from osparse.rows.delimited import CSV_DELIMITERS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -124,7 +125,9 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if path.suffix == ".jsonl":
         yield from ((f"{path}:{number}", row) for number, row in read_jsonl(path))
     elif path.suffix == ".csv":
-        reader = csv.DictReader(io.StringIO(read_text(path).removeprefix("\ufeff"), newline=""))
+        text = read_text(path).removeprefix("\ufeff")
+        delimiter = max(CSV_DELIMITERS, key=text.partition("\n")[0].count)  # spreadsheets of many countries write ;
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
         yield from ((f"{path}:{reader.line_num}", quepid_row(row)) for row in reader)
     elif path.suffix == ".json":
         yield from workbench_rows(path)

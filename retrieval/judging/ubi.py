@@ -17,6 +17,9 @@ from typing import Any
 from osparse.errors import InputError
 from osparse.io.files import read_jsonl
 
+DRAFT = "team_draft"
+"""Where the query_attributes of an interleaved search say which system drafted which documents."""
+
 
 @dataclass
 class ClickLog:
@@ -52,13 +55,10 @@ def read_ubi(queries: Path, events: Path, actions: Collection[str], depth: int) 
     texts, shown = _searches(queries, depth)
     clicked: dict[str, set[str]] = defaultdict(set)
     ordinals: dict[str, dict[str, int]] = defaultdict(dict)
-    for where, row in _rows(events):
-        action, query_id, document = row.get("action_name"), row.get("query_id"), _object(row)
-        if not isinstance(query_id, str) or document is None:
-            continue
-        if action in actions:
+    for where, row, query_id, document in _events(events):
+        if row.get("action_name") in actions:
             clicked[query_id].add(document)
-        elif action == "impression" and not shown:
+        elif row.get("action_name") == "impression" and not shown:
             ordinals[query_id][document] = _ordinal(row, where)
     shown = shown or {query_id: places for query_id, places in ordinals.items() if query_id in texts}
     if not shown:
@@ -69,11 +69,28 @@ def read_ubi(queries: Path, events: Path, actions: Collection[str], depth: int) 
     return _count(texts, shown, clicked, depth)
 
 
+def clicked_documents(events: Path, actions: Collection[str]) -> dict[str, set[str]]:
+    """Query id -> the documents of its events with one of ``actions``."""
+    clicked: dict[str, set[str]] = defaultdict(set)
+    for _, row, query_id, document in _events(events):
+        if row.get("action_name") in actions:
+            clicked[query_id].add(document)
+    return clicked
+
+
+def _events(path: Path) -> Iterator[tuple[str, Mapping[str, Any], str, str]]:
+    """(path:line, event, query id, document) of the events on a document of a search."""
+    for where, row in ubi_rows(path):
+        query_id, document = row.get("query_id"), _object(row)
+        if isinstance(query_id, str) and document is not None:
+            yield where, row, query_id, document
+
+
 def _searches(path: Path, depth: int) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
     """Query id -> text, and query id -> document -> place."""
     texts: dict[str, str] = {}
     shown: dict[str, dict[str, int]] = {}
-    for where, row in _rows(path):
+    for where, row in ubi_rows(path):
         query_id, text = row.get("query_id"), row.get("user_query")
         if not isinstance(query_id, str):
             raise InputError(f"{where}: no query_id; give an export of the index ubi_queries")
@@ -87,7 +104,8 @@ def _searches(path: Path, depth: int) -> tuple[dict[str, str], dict[str, dict[st
     return texts, shown
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def ubi_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(path:line, the document) of each line of an export."""
     for number, row in read_jsonl(path):
         source = row.get("_source", row)
         yield f"{path}:{number}", source if isinstance(source, dict) else row

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from osparse.errors import InputError
 from osparse.io.streams import decoded, lines
@@ -42,26 +43,36 @@ def read_query_log(path: Path, latest: int = LATEST) -> list[str]:
     Raises:
         InputError: a JSON object without a query, or no query at all.
     """
-    texts: deque[str] = deque(maxlen=latest)
-    for where, line in lines(path):
-        text = _query_of(decoded(line, where).strip(), where)
-        if text:
-            texts.append(well_formed(text))
+    texts = deque((text for _, text, _ in logged_queries(path)), maxlen=latest)
     if not texts:
         raise InputError(f"{path} has no query")
     return list(texts)
 
 
-def _query_of(line: str, where: str) -> str:
+def logged_queries(path: Path) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """(path:line, text, the JSON object of the line or {}) of each query of a log, oldest first.
+
+    A line is the query itself, or a JSON object with one of :data:`FIELDS` (also a hit with its ``_source``, as an
+    export of an index holds it).
+    """
+    for where, line in lines(path):
+        text, row = _query_of(decoded(line, where).strip(), where)
+        if text:
+            yield where, well_formed(text), row
+
+
+def _query_of(line: str, where: str) -> tuple[str, Mapping[str, Any]]:
     if not line.startswith("{"):
-        return line
+        return line, {}
     try:
         row = json.loads(line)
     except json.JSONDecodeError:
-        return line  # a query may begin with a brace
+        return line, {}  # a query may begin with a brace
+    source = row.get("_source")
+    row = source if isinstance(source, dict) else row
     for name in FIELDS:
         if isinstance(row.get(name), str):
-            return str(row[name]).strip()
+            return str(row[name]).strip(), row
     raise InputError(f"{where}: the object has no query; give it one of the fields {', '.join(FIELDS)}")
 
 

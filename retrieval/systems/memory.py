@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import logging
-from abc import abstractmethod
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.model import Model
 from osparse.contracts.seen import SeenTexts
+from osparse.evaluation.encoder_pair import DocumentEncoder, encoder_pair
 from osparse.evaluation.exact_run import exact_run
 from osparse.evaluation.exact_search import InvertedIndex
 from osparse.evaluation.measures import Benchmark, JudgedSet
-from osparse.formula.lexicon import load_tokenizer
 from osparse.formula.query_encoder import QueryEncoder
 from osparse.io.progress import progress
+from osparse.retrieval.systems.block_ranking import RankedCorpus, rank_corpus
 from osparse.retrieval.systems.system import Run, System
 
 log = logging.getLogger("osparse.retrieval.systems.memory")
@@ -28,23 +24,22 @@ QUANTISED = "as the index stores them (9 significant bits)"
 FULL = "full precision (float32)"
 
 
-class DocumentEncoder(Protocol):
-    """Both document encoders, the torch one and the ONNX one."""
-
-    def batches(self, texts: Sequence[str], batch_size: int = 32) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-        """Yield (positions in ``texts``, (B, V) weights)."""
-
-
 class MemorySystem(System):
-    """A document encoder and a query encoder, with an inverted index between them."""
+    """A document encoder and a query encoder, with an inverted index between them or a ranking block by block."""
 
     learns = True
     index: InvertedIndex
-    """Of all documents; there after :meth:`prepare`, as ``queries``."""
+    """Of all documents; there after :meth:`prepare` without ``processes``, as ``queries``."""
     queries: QueryEncoder
 
-    def __init__(self, name: str, kind: str, fingerprint: str, *, quantised: bool) -> None:
-        self.name, self.kind, self.fingerprint, self.quantised = name, kind, fingerprint, quantised
+    def __init__(
+        self, source: Model | Bundle, *, quantised: bool = True, device: str = "cpu", processes: int | None = None
+    ) -> None:
+        """``processes``: rank block by block in so many, see :mod:`osparse.retrieval.systems.block_ranking`."""
+        self.kind = "model" if isinstance(source, Model) else "bundle"
+        self.name, self.fingerprint = f"{self.kind} {source.path.resolve().name}", source.fingerprint
+        self.source, self.quantised, self.device, self.processes = source, quantised, device, processes
+        self._ranked: tuple[int, RankedCorpus] | None = None
 
     def key(self) -> dict[str, Any]:
         return {"fingerprint": self.fingerprint, "quantised": self.quantised}
@@ -56,73 +51,62 @@ class MemorySystem(System):
             "weights": QUANTISED if self.quantised else FULL,
         }
 
-    @abstractmethod
-    def encoders(self) -> tuple[DocumentEncoder, QueryEncoder]:
-        """The encoders of documents and of queries."""
-
     def prepare(self, data: Benchmark) -> None:
-        documents, self.queries = self.encoders()
-        self.index = index_corpus(documents, data, quantised=self.quantised)
-
-    def run(self, judged: JudgedSet, depth: int) -> Run:
-        return exact_run(self.index, self.queries, judged, depth)
-
-    def non_zeros(self) -> dict[str, float]:
-        sizes = self.index.non_zeros()
-        return {"mean": float(sizes.mean()), "max": float(sizes.max()), "documents": len(sizes)}
-
-
-class ModelSystem(MemorySystem):
-    """A model directory; needs torch."""
-
-    def __init__(self, model: Model, *, quantised: bool = True, device: str = "cpu") -> None:
-        self.model, self.device = model, device
-        super().__init__(f"model {model.path.resolve().name}", "model", model.fingerprint, quantised=quantised)
-
-    def encoders(self) -> tuple[DocumentEncoder, QueryEncoder]:
-        from osparse.plugins.extras import require
-
-        require("torch", "train")
-        from osparse.encoders.torch_encoder import TextEncoder
-
-        queries = QueryEncoder(load_tokenizer(self.model.path / "tokenizer.json"), self.model.lexicon)
-        return TextEncoder.open(self.model, device=self.device), queries
-
-    def training_texts(self) -> SeenTexts | None:
-        return self.model.training_texts()
-
-    def prepare(self, data: Benchmark) -> None:
-        if data.split == "validation" and self.model.metrics.get("trained_on"):
+        if isinstance(self.source, Model) and data.split == "validation" and self.source.metrics.get("trained_on"):
             log.warning(
                 "%s was trained on the validation split too, so its figures on that split say nothing about other "
                 "queries",
-                self.model.path,
+                self.source.path,
             )
-        super().prepare(data)
+        self.data = data
+        if self.processes is None:
+            documents, self.queries = encoder_pair(self.source, device=self.device)
+            self.index = index_corpus(documents, data, quantised=self.quantised)
+
+    def run(self, judged: JudgedSet, depth: int) -> Run:
+        if self.processes is None:
+            return exact_run(self.index, self.queries, judged, depth)
+        directions = [one.direction for one in self.data.sets]
+        return self._ranking(depth, self.processes).runs[directions.index(judged.direction)]
+
+    def _ranking(self, depth: int, processes: int) -> RankedCorpus:
+        """Of all judged sets by one pass over the corpus, which is kept for the next set."""
+        if self._ranked is None or self._ranked[0] != depth:
+            ranked = rank_corpus(self.source, self.data, depth, processes, quantised=self.quantised, device=self.device)
+            self._ranked = depth, ranked
+        return self._ranked[1]
+
+    def non_zeros(self) -> dict[str, float]:
+        if self._ranked is not None:
+            ranked = self._ranked[1]
+            mean = ranked.weights / ranked.documents
+            return {"mean": mean, "max": float(ranked.largest), "documents": ranked.documents}
+        sizes = self.index.non_zeros()
+        return {"mean": float(sizes.mean()), "max": float(sizes.max()), "documents": len(sizes)}
+
+    def training_texts(self) -> SeenTexts | None:
+        return self.source.training_texts()
 
 
 class BundleSystem(MemorySystem):
     """A bundle by its ONNX encoder; needs no torch."""
 
-    def __init__(self, bundle: Bundle, *, quantised: bool = True) -> None:
+    def __init__(self, bundle: Bundle, *, quantised: bool = True, processes: int | None = None) -> None:
+        super().__init__(bundle, quantised=quantised, processes=processes)
         self.bundle = bundle
-        super().__init__(f"bundle {bundle.path.resolve().name}", "bundle", bundle.fingerprint, quantised=quantised)
-
-    def encoders(self) -> tuple[DocumentEncoder, QueryEncoder]:
-        from osparse.encoders.onnx_encoder import OnnxEncoder, open_query_encoder
-
-        return OnnxEncoder.open(self.bundle), open_query_encoder(self.bundle.zip_path("tokenizer"))
-
-    def training_texts(self) -> SeenTexts | None:
-        return self.bundle.training_texts()
 
 
-def model_system(model: Model | Path | str, *, quantised: bool, device: str) -> ModelSystem:
-    return ModelSystem(model if isinstance(model, Model) else Model.open(model), quantised=quantised, device=device)
+def model_system(
+    model: Model | Path | str, *, quantised: bool, device: str, processes: int | None = None
+) -> MemorySystem:
+    """A model directory; needs torch."""
+    opened = model if isinstance(model, Model) else Model.open(model)
+    return MemorySystem(opened, quantised=quantised, device=device, processes=processes)
 
 
-def bundle_system(bundle: Bundle | Path | str, *, quantised: bool) -> BundleSystem:
-    return BundleSystem(bundle if isinstance(bundle, Bundle) else Bundle.open(bundle), quantised=quantised)
+def bundle_system(bundle: Bundle | Path | str, *, quantised: bool, processes: int | None = None) -> BundleSystem:
+    opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+    return BundleSystem(opened, quantised=quantised, processes=processes)
 
 
 def index_corpus(encoder: DocumentEncoder, data: Benchmark, *, quantised: bool) -> InvertedIndex:
@@ -138,5 +122,4 @@ def index_corpus(encoder: DocumentEncoder, data: Benchmark, *, quantised: bool) 
 
 def encode_corpus(model: Model, data: Benchmark, *, quantised: bool, device: str = "cpu") -> InvertedIndex:
     """All documents of the benchmark, encoded by a model, in one inverted index over token ids."""
-    documents, _ = ModelSystem(model, device=device).encoders()
-    return index_corpus(documents, data, quantised=quantised)
+    return index_corpus(encoder_pair(model, device=device).documents, data, quantised=quantised)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from osparse.errors import InputError
+from osparse.evaluation.beir import names_columns
 from osparse.evaluation.measures import JudgedSet, without_query
 from osparse.io.files import sha256_file, write_atomic
 from osparse.io.streams import decoded, lines
@@ -77,16 +78,23 @@ def read_run(path: Path) -> Run:
 def read_qrels_file(path: Path) -> JudgedSet:
     """Judgements as ``query 0 document grade`` (TREC) or ``query document grade`` (BEIR, a header may come first).
 
-    Raises :class:`InputError` with path:line for what is neither, and for a file without a relevant document.
+    Raises :class:`InputError` with path:line for what is neither and for a pair with two grades, and for a file without
+    a relevant document.
     """
     qrels: dict[str, dict[str, int]] = {}
     zeros: dict[str, set[str]] = {}
+    judged: dict[tuple[str, str], float] = {}
     for where, cells in _rows(path, (3, 4), "query 0 document grade"):
-        if where.endswith(":1") and cells[0] == "query-id":
+        if where.endswith(":1") and names_columns(cells):
             continue
         query, document, grade = cells[0], cells[-2], _number(cells[-1], where)
         if not grade.is_integer():
             raise InputError(f"{where}: the grade must be a whole number, got {cells[-1]}")
+        if judged.setdefault((query, document), grade) != grade:
+            raise InputError(
+                f"{where}: document {document} is judged {judged[query, document]:g} for query {query} before, and "
+                f"{grade:g} here; keep one"
+            )
         if grade >= 1:
             qrels.setdefault(query, {})[document] = int(grade)
         else:
@@ -102,8 +110,9 @@ def _rows(path: Path, columns: int | tuple[int, int], expected: str) -> Iterator
     if not path.is_file():
         raise InputError(f"{path} is not a file; give a file with lines of: {expected}")
     for where, raw in lines(path, may_be_empty=True, bar=False):
-        cells = decoded(raw, where).split()
-        if not cells:
+        line = decoded(raw, where)
+        cells = line.split()
+        if not cells or line.startswith("#"):  # trec_eval takes such lines for comments
             continue
         if len(cells) not in wanted:
             raise InputError(f"{where}: expected {expected}, found {len(cells)} columns: {' '.join(cells)[:80]!r}")

@@ -30,7 +30,7 @@ PUBLIC = {
         other_problems query_encoder read_deployment rollback status undeploy
     """,
     "osparse.integrations": """
-        SparseDocument bundle_query_encoder elasticsearch milvus open_shards qdrant
+        SparseDocument bundle_query_encoder elasticsearch milvus open_shards qdrant sentence_transformers
     """,
     "osparse.masked_lm": """
         Architecture BERT DISTILBERT ELECTRA GTE MODERNBERT ROBERTA load_masked_lm
@@ -40,9 +40,10 @@ PUBLIC = {
         Verification compare_quantizations from_files import_model package result verify
     """,
     "osparse.retrieval": """
-        ClickJudgements Comparison Contrast Explanation Exported Feedback Hit Imported LoadReport Match Pool Report
-        Searcher Setting TuningPlan WhyNot Workload WrittenPage adoption_gate compare evaluate explain export_judgements gate
-        import_judgements judge_clicks load_test pool search tune write_html_report write_workload
+        ClickJudgements Comparison Contrast Explanation Exported Feedback Hit Imported Interleaved LoadReport Match Pool
+        Preference Report Searcher Setting SuiteReport TeamDraft TuningPlan WhyNot Workload WrittenPage adoption_gate compare
+        evaluate evaluate_suite explain export_judgements gate import_judgements interleave judge_clicks judge_preference load_test pool search
+        team_draft tune write_html_report write_workload
     """,
     "osparse.trainer": """
         TrainConfig losses plan run_folder train

@@ -42,7 +42,7 @@ COMMANDS = {
     "loadtest": "Measure search times of a deployed index under load",
     "workload": "Write a deployed index as a workload of OpenSearch Benchmark",
     "compare": "Compare run files, with significance tests",
-    "judge": "Collect documents to judge, and import the judgements",
+    "judge": "Judge documents by hand or by clicks; interleave two systems",
     "status": "Show the deployments of a cluster and whether they are ready",
     "optimise": "Merge the segments of a deployed index and warm it up",
     "rollback": "Move an alias back to the index it had before",

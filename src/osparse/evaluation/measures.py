@@ -104,11 +104,17 @@ class Benchmark:
         return dict(counted.iter_rows())
 
 
-def open_benchmark(path: Path | str, split: str = "test", *, strict: bool = False) -> Benchmark:
+def open_benchmark(
+    path: Path | str, split: str = "test", *, strict: bool = False, lang: str | None = None
+) -> Benchmark:
     """Read a dataset directory or a BEIR folder (corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv).
 
     Judgements that name a query or document that is missing or has no text are left out with a warning, as they are
     when a dataset is built.
+
+    Args:
+        lang: The language of every text of a BEIR folder, which is then one collection; None detects languages. A
+            dataset directory has its own.
 
     Raises:
         DatasetError: it is neither, it is not whole, or it has no such split; with ``strict`` for such judgements.
@@ -117,7 +123,7 @@ def open_benchmark(path: Path | str, split: str = "test", *, strict: bool = Fals
 
     path = Path(path)
     if find(path, "corpus.jsonl") is not None and not (path / "manifest.json").is_file():
-        return _beir(path, split, strict)
+        return _beir(path, split, strict, lang)
     dataset = Dataset.open(path)
     return Benchmark(
         path.resolve().name, split, dataset.fingerprint, dataset.documents, judged_sets(dataset, split)
@@ -273,10 +279,10 @@ def _set(query_lang: str, document_lang: str, rows: pl.DataFrame, document_ids: 
     return JudgedSet(query_lang, document_lang, queries, sorted(document_ids), qrels, no_shared)
 
 
-def _beir(path: Path, split: str, strict: bool) -> Benchmark:
+def _beir(path: Path, split: str, strict: bool, lang: str | None) -> Benchmark:
     from osparse.evaluation.beir import read_beir
 
-    folder = read_beir(path, split)
+    folder = read_beir(path, split, lang, strict=strict)
     qrels = folder.qrels
     for table, what in ((folder.queries, "query"), (folder.documents, "document")):
         qrels = _known(qrels, table, what, str(path), strict)

@@ -1,4 +1,4 @@
-from . import elasticsearch, milvus, qdrant
+from . import elasticsearch, milvus, qdrant, sentence_transformers
 from .sparse_documents import SparseDocument, bundle_query_encoder, open_shards
 
 __all__ = [
@@ -8,4 +8,5 @@ __all__ = [
     "milvus",
     "open_shards",
     "qdrant",
+    "sentence_transformers",
 ]

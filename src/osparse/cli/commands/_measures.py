@@ -12,15 +12,21 @@ from osparse.cli.commands._common import FOLDER
 FLAG = "--measures"
 
 
-def judged_options(function: Callable[..., Any]) -> Callable[..., Any]:
+def judged_options(function: Callable[..., Any] | None = None, *, required: bool = True) -> Callable[..., Any]:
     """Adds --dataset, --split and --strict: which judgements are measured with."""
-    strict = "Refuse judgements of a missing or empty text; else they are left out."
-    function = click.option("--strict", is_flag=True, help=strict)(function)
-    split = "The split whose judgements are used."
-    function = click.option("--split", default="test", show_default=True, help=split)(function)
-    return click.option("--dataset", type=FOLDER, required=True, help="A dataset directory, or a BEIR folder.")(
-        function
-    )
+
+    def decorate(wrapped: Callable[..., Any]) -> Callable[..., Any]:
+        strict = (
+            "Refuse judgements of a missing or empty text, which are left out otherwise, and a pair with two grades, "
+            "of which the last counts otherwise."
+        )
+        wrapped = click.option("--strict", is_flag=True, help=strict)(wrapped)
+        split = "The split whose judgements are used."
+        wrapped = click.option("--split", default="test", show_default=True, help=split)(wrapped)
+        dataset = "A dataset directory, or a BEIR folder."
+        return click.option("--dataset", type=FOLDER, required=required, help=dataset)(wrapped)
+
+    return decorate if function is None else decorate(function)
 
 
 def measures_option(default: str) -> Callable[..., Any]:

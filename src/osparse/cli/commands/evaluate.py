@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from click.core import ParameterSource
 
 from osparse.cli.commands._cluster import cluster_options
 from osparse.cli.commands._common import FOLDER, command, echo
@@ -15,6 +16,7 @@ from osparse.cli.commands._measures import MeasuresCommand, judged_options, meas
 
 if TYPE_CHECKING:
     from osparse.deployer import Cluster
+    from osparse.retrieval import Report, SuiteReport
     from osparse.retrieval.serving.settings import Feedback
 
 EXAMPLES = """
@@ -24,11 +26,18 @@ osparse evaluate --dataset build/dataset --bundle build/bundle --measures nDCG@1
 osparse evaluate --dataset build/dataset --split validation --model build/model --output report.json
 osparse evaluate --dataset beir/scifact --cluster http://localhost:9210 --index scifact --save-runs build/runs --json
 osparse evaluate --dataset build/dataset --cluster http://localhost:9210 --index products --filter 'price < 100'
+osparse evaluate --suite beir beir/ --bundle build/bundle --baseline bm25 --processes 8 --output build/beir
 """
+_OF_ONE_DATASET = (
+    "split", "strict", "cluster", "profile", "index", "feedback", "filter", "filter_json", "runs", "measures",
+)  # fmt: skip
 
 
 @command("evaluate", examples=EXAMPLES, kind=MeasuresCommand)
-@judged_options
+@judged_options(required=False)
+@click.option("--suite", type=(click.Choice(["beir"]), FOLDER), metavar="beir DIR",
+              help="Instead of --dataset: nDCG@10 on each of BEIR's 13 sets that DIR holds, beside published "
+              "figures.")  # fmt: skip
 @cluster_options(required=False)
 @click.option("--index", metavar="NAME", help="The deployed index to measure, with --cluster.")
 @feedback_option
@@ -44,12 +53,17 @@ osparse evaluate --dataset build/dataset --cluster http://localhost:9210 --index
 @measures_option("nDCG@10 hit@1 R@100")
 @click.option("--full-precision", "quantised", flag_value=False, default=True, type=bool,
               help="With --model or --bundle: do not round weights as the index does.")  # fmt: skip
+@click.option("--processes", type=click.IntRange(1), metavar="N",
+              help="With --model or --bundle: rank the corpus block by block in N processes, without its vectors in "
+              "memory; the figures are the same.  [default: one index of the corpus]")  # fmt: skip
 @click.option("--save-runs", type=FOLDER, metavar="DIR", help="Write a TREC run file per system, and the qrels, here.")
 @click.option("--output", type=FOLDER, metavar="FILE",
-              help="Keep the report as JSON; one of the same systems is shown, not measured again.")  # fmt: skip
+              help="Keep the report as JSON; one of the same systems is shown, not measured again. With --suite a "
+              "folder for a report per set.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Measure again; replace what --output and --save-runs hold.")
 def evaluate_command(
-    dataset: Path,
+    dataset: Path | None,
+    suite: tuple[str, Path] | None,
     split: str,
     strict: bool,
     cluster: Cluster | None,
@@ -63,6 +77,7 @@ def evaluate_command(
     baseline: Literal["bm25"] | None,
     measures: tuple[str, ...],
     quantised: bool,
+    processes: int | None,
     save_runs: Path | None,
     output: Path | None,
     overwrite: bool,
@@ -73,25 +88,42 @@ def evaluate_command(
     first ten documents that somebody judged, and the condensed nDCG@10, which leaves unjudged documents out.
     """
     from osparse.evaluation.measures import MEASURES, open_benchmark
-    from osparse.retrieval import evaluate
+    from osparse.retrieval import evaluate, evaluate_suite
 
-    report = evaluate(
-        open_benchmark(dataset, split, strict=strict),
-        cluster=cluster,
-        index=index,
-        feedback=feedback,
-        filter=both_filters(filter, filter_json),
-        models=models,
-        bundles=bundles,
-        runs=runs,
-        baseline=baseline,
-        measures=measures or MEASURES,
-        quantised=quantised,
-        save_runs=save_runs,
-        output=output,
-        overwrite=overwrite,
-    )
+    if (dataset is None) == (suite is None):
+        raise click.UsageError("Give the judged queries as one of --dataset DATASET and --suite beir DIR")
+    shared: dict[str, Any] = {
+        "models": models, "bundles": bundles, "baseline": baseline, "quantised": quantised, "processes": processes,
+        "save_runs": save_runs, "output": output, "overwrite": overwrite,
+    }  # fmt: skip
+    report: Report | SuiteReport
+    if suite is not None:
+        _refuse_with_suite()
+        report = evaluate_suite(*suite, **shared)
+    else:
+        report = evaluate(
+            open_benchmark(str(dataset), split, strict=strict),
+            cluster=cluster,
+            index=index,
+            feedback=feedback,
+            filter=both_filters(filter, filter_json),
+            runs=runs,
+            measures=measures or MEASURES,
+            **shared,
+        )
     echo(report.to_json(), lambda: str(report))
+
+
+def _refuse_with_suite() -> None:
+    """Options of one dataset or one index."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        given = context.get_parameter_source(str(option.name)) == ParameterSource.COMMANDLINE
+        if given and option.name in _OF_ONE_DATASET:
+            raise click.UsageError(
+                f"{option.opts[0]} does not go with --suite, which measures models, bundles and BM25 by nDCG@10 on the "
+                "test splits"
+            )
 
 
 command = evaluate_command

@@ -1,14 +1,18 @@
-"""``osparse judge``: collect documents to judge from runs, judge by clicks, and take the judgements back."""
+"""``osparse judge``: collect documents to judge from runs, judge by clicks, take the judgements back; interleave."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from osparse.cli.commands import _common
+from osparse.cli.commands._cluster import cluster_options
+
+if TYPE_CHECKING:
+    from osparse.deployer import Cluster
 
 EPILOG = """\b
 Examples:
@@ -16,6 +20,12 @@ Examples:
   osparse judge clicks ubi_queries.jsonl ubi_events.jsonl --output clicks.jsonl
   osparse judge import to-judge.csv --dataset build/dataset --output build/judged
 """
+
+
+_ACTIONS = click.option(
+    "--action", "actions", multiple=True, default=["click"], show_default=True,
+    help="An action_name that counts as a click; repeatable.",
+)  # fmt: skip
 
 
 @click.group("judge", epilog=EPILOG)
@@ -64,8 +74,7 @@ def pool_command(runs: tuple[Path, ...], dataset: Path, split: str, depth: int, 
 )
 @click.argument("queries", type=_common.FOLDER, metavar="QUERIES")
 @click.argument("events", type=_common.FOLDER, metavar="EVENTS")
-@click.option("--action", "actions", multiple=True, default=["click"], show_default=True,
-              help="An action_name that counts as a click; repeatable.")  # fmt: skip
+@_ACTIONS
 @click.option("--depth", type=click.IntRange(2), default=20, show_default=True, help="First places of each search.")
 @click.option("--min-examined", type=float, default=10, show_default=True,
               help="Expected looks at a document from which it is graded.")  # fmt: skip
@@ -145,3 +154,71 @@ def import_command(judged: Path, data: Path, split: str, output: Path, keep: boo
         + (f", {made.other_queries:,} judgements of other queries left out" if made.other_queries else "")
     )
     _common.echo({**asdict(made), "path": str(made.path)}, text)
+
+
+@_common.command(
+    "interleave",
+    group=command,
+    examples="osparse judge interleave ubi_queries.jsonl --cluster http://localhost:9200 --index products "
+    "--index products-previous --output lists.jsonl\n"
+    "osparse judge interleave queries.jsonl --run a.run --run b.run --output lists.jsonl",
+)
+@click.argument("log", type=_common.FOLDER, metavar="LOG")
+@cluster_options(required=False)
+@click.option(
+    "--index", "indices", multiple=True, metavar="NAME", help="A deployed index, with --cluster; given twice."
+)
+@click.option("--run", "runs", multiple=True, type=_common.FOLDER, metavar="RUN",
+              help="Instead of --index a TREC run file whose queries are the log's query_id; given twice.")  # fmt: skip
+@click.option("--depth", type=click.IntRange(1), default=10, show_default=True, help="Documents of a list.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the coins that decide who drafts first.")
+@click.option("--output", type=_common.FOLDER, required=True, metavar="FILE", help="FILE.jsonl with the lists.")
+@click.option("--overwrite", is_flag=True, help="Replace the output.")
+def interleave_command(log: Path, output: Path, cluster: Cluster | None, **options: Any) -> None:
+    """Write interleaved lists of two systems for the searches of LOG, to learn which one users prefer.
+
+    LOG has a query a line, or JSON lines such as an export of UBI's index ubi_queries. Each list is a team draft: the
+    systems take turns, and each document belongs to the one that drafted it. Show users the lists, then count their
+    clicks with osparse judge preference.
+    """
+    from osparse.retrieval import interleave
+
+    made = interleave(log, output, cluster=cluster, **options)
+    text = (
+        f"{made.path}: {made.searches:,} lists of {' and '.join(made.systems)}\n"
+        f"no preference can show in {made.equal:,} where both show the same list, {made.one_sided:,} where one finds "
+        f"nothing, {made.empty:,} where neither finds anything"
+    )
+    _common.echo({**asdict(made), "path": str(made.path)}, text)
+
+
+@_common.command(
+    "preference",
+    group=command,
+    examples="osparse judge preference lists.jsonl ubi_events.jsonl\n"
+    "osparse judge preference ubi_queries.jsonl ubi_events.jsonl --unit client --json",
+)
+@click.argument("queries", type=_common.FOLDER, metavar="LISTS")
+@click.argument("events", type=_common.FOLDER, metavar="EVENTS")
+@_ACTIONS
+@click.option("--unit", type=click.Choice(["search", "client"]), default="search", show_default=True,
+              help="What has one vote: a search, or a client_id with all its searches.")  # fmt: skip
+def preference_command(queries: Path, events: Path, **options: Any) -> None:
+    """Say which of two interleaved systems users prefer, by their clicks.
+
+    LISTS is the file of osparse judge interleave, or an export of ubi_queries that keeps its query_attributes. EVENTS
+    is an export of ubi_events. A system wins a search in which more documents of its team were clicked.
+    """
+    from osparse.retrieval import judge_preference
+
+    made = judge_preference(queries, events, **options)
+    first, second = made.systems
+    low, high = made.interval
+    text = (
+        f"{first} against {second}: {made.wins:,} wins, {made.losses:,} losses, {made.ties:,} ties ({made.unit} by "
+        f"{made.unit}; {made.clicked:,} of {made.searches:,} searches were clicked)\n"
+        f"{first} wins {made.share:.1%} of what was decided (95 % interval {low:.1%} to {high:.1%}), p {made.p:.4f} "
+        f"(two-sided sign test); delta {made.delta:+.3f}\n"
+        f"left out: {made.other_clicks:,} clicks of no known search, or on no drafted document"
+    )
+    _common.echo(asdict(made), text)

@@ -1,0 +1,1 @@
+"""Suites of public judged sets, beside published figures."""
