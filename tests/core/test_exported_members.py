@@ -30,7 +30,7 @@ PUBLIC = {
         other_problems query_encoder read_deployment rollback status undeploy
     """,
     "osparse.integrations": """
-        SparseDocument bundle_query_encoder elasticsearch milvus open_shards qdrant
+        SparseDocument bundle_query_encoder elasticsearch milvus open_shards qdrant ray spark
     """,
     "osparse.masked_lm": """
         Architecture BERT DISTILBERT ELECTRA GTE MODERNBERT ROBERTA load_masked_lm

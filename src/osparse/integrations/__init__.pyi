@@ -1,4 +1,4 @@
-from . import elasticsearch, milvus, qdrant
+from . import elasticsearch, milvus, qdrant, ray, spark
 from .sparse_documents import SparseDocument, bundle_query_encoder, open_shards
 
 __all__ = [
@@ -8,4 +8,6 @@ __all__ = [
     "milvus",
     "open_shards",
     "qdrant",
+    "ray",
+    "spark",
 ]
