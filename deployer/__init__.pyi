@@ -1,5 +1,6 @@
 from .adopt.source_index import Adoption
-from .cluster.client import Answer, Cluster, open_cluster
+from .cluster.client import Answer, Cluster
+from .cluster.serverless import open_cluster
 from .health.doctor import doctor
 from .health.heal import Healed, heal
 from .health.metrics import metrics_text
