@@ -41,6 +41,7 @@ _ANSWERED: dict[str, tuple[int, Any]] = {
     r"GET /_nodes.*": (200, {"nodes": {}}),
     r"GET /_cluster/settings": (200, {}),
     r"GET /_cluster/health": (404, {}),
+    r"POST /_plugins/_ml/(models|model_groups)/_search": (404, {}),
     r"GET /_plugins/_security/authinfo": (404, {}),
     r"GET /[^/]+/_stats/store": (200, {}),
     r"GET /_template": (404, {}),

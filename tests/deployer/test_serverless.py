@@ -136,12 +136,16 @@ def test_the_commands(
         ["index", *aws, "--index", "products", str(path)],
         ["search", *aws, "--index", "products", TEXTS[0]],
         ["status", *aws, "--index", "products"],
-        ["doctor", *aws],
+        ["status", *aws, "--metrics"],
+        ["explain", *aws, "--index", "products", "pear", "--document", "d0"],
+        ["doctor", *aws, "--index", "products"],
     ):
         assert run(command) == 0, capsys.readouterr().err
     capsys.readouterr()
-    assert run(["optimise", *aws, "--index", "products"]) == 1
-    assert "Serverless has no" in " ".join(capsys.readouterr().err.split())
+    queries = write(tmp_path / "queries.jsonl", [{"text": text} for text in TEXTS])
+    for refused in (["optimise"], ["loadtest", "--queries", str(queries)]):
+        assert run([*refused, *aws, "--index", "products"]) == 1
+        assert "Serverless has no" in " ".join(capsys.readouterr().err.split())
 
 
 def run(command: list[str]) -> int:
