@@ -3,8 +3,8 @@
     python benchmarks/engine_encoding.py documents.jsonl build/bundle --output /tmp/engines
 
 Needs the extras ray and spark and a Java. Prints a table: seconds, processor seconds of the processes that this one
-started (an engine's own workers are not among them), shards equal to those of one part. A killed run gets SIGKILL for its whole process group after a
-random time, again and again until one run ends. Exit code 1 if a byte differs.
+started (an engine's own workers are not among them), shards equal to those of one part. A killed run gets SIGKILL for
+its whole process group after a random time, thrice at most, and then runs to its end. Exit code 1 if a byte differs.
 """
 
 from __future__ import annotations

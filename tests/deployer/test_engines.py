@@ -23,8 +23,8 @@ __all__ = ["one_process"]
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
-    cut = (ROWS[:13], ROWS[13:], [])
-    return [write(tmp_path / f"{number}.jsonl", rows) for number, rows in enumerate(cut)]
+    of_files: list[list[dict[str, Any]]] = [ROWS[:13], ROWS[13:], []]
+    return [write(tmp_path / f"{number}.jsonl", rows) for number, rows in enumerate(of_files)]
 
 
 @pytest.fixture
