@@ -1,5 +1,6 @@
 from .adopt.source_index import Adoption
-from .cluster.client import Answer, Cluster, open_cluster
+from .cluster.client import Answer, Cluster
+from .cluster.serverless import open_cluster
 from .health.doctor import doctor
 from .health.heal import Healed, heal
 from .health.metrics import metrics_text
@@ -17,6 +18,8 @@ from .operate.deploy_options import ModelOptions, Upgrade
 from .operate.deploy_result import DeployResult
 from .operate.rollback import RollbackResult, rollback
 from .operate.undeploy import UndeployResult, undeploy
+from .remote.connector import connector_example
+from .remote.sagemaker import sagemaker_url
 from .segments.optimise import Optimised, optimise
 from .shards.encode import encode_documents
 from .shards.encode_result import EncodeResult
@@ -38,6 +41,7 @@ __all__ = [
     "Serving",
     "UndeployResult",
     "Upgrade",
+    "connector_example",
     "deploy",
     "doctor",
     "drift_from",
@@ -57,6 +61,7 @@ __all__ = [
     "query_encoder",
     "read_deployment",
     "rollback",
+    "sagemaker_url",
     "status",
     "undeploy",
 ]

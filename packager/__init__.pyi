@@ -7,6 +7,7 @@ from .imported.local_files import from_files
 from .make_bundle import package
 from .quantization_table import QuantizationTable, compare_quantizations
 from .quantize.choice import Quantization
+from .sagemaker.archive import write_sagemaker
 from .verify_bundle import Verification, verify
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "package",
     "result",
     "verify",
+    "write_sagemaker",
 ]

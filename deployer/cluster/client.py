@@ -86,6 +86,9 @@ class Cluster:
         backoff: Seconds before the first repetition; doubles each time.
     """
 
+    serverless = False
+    """Whether it is a collection of OpenSearch Serverless, which has some of the calls only."""
+
     def __init__(
         self,
         url: str,
@@ -312,8 +315,3 @@ def _encoded(body: Any) -> bytes:
 def _short(words: str) -> str:
     """The cause alone: what follows the last 'object at 0x...>: ' of urllib3's message."""
     return " ".join(words.split(">: ")[-1].split())[:200]
-
-
-def open_cluster(url: str, **arguments: Any) -> Cluster:
-    """A :class:`Cluster`, with the environment's credentials unless others are given; sends nothing yet."""
-    return Cluster(url, **arguments)

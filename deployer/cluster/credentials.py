@@ -20,7 +20,8 @@ from osparse.errors import InputError
 log = logging.getLogger("osparse.deployer.cluster.credentials")
 
 SECRETS = ("username", "password", "api_key", "bearer")
-AWS_SERVICES = ("es", "aoss")
+SERVERLESS = "aoss"
+AWS_SERVICES = ("es", SERVERLESS)
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -30,6 +31,8 @@ class Credentials:
 
     kind: str
     """"none", "basic", "api key", "bearer" or "aws signature"."""
+    service: str = ""
+    """With "aws signature": es or aoss."""
     _username: str = field(default="", repr=False)
     _secret: str = field(default="", repr=False)
     _signer: Any = field(default=None, repr=False)
@@ -68,9 +71,9 @@ class Credentials:
             names = ", ".join(name(key) for key in [*given, *(["username"] if user else [])])
             raise InputError(f"more than one kind of credentials is set ({names}); keep one")
         if user:
-            return cls("basic", user, password)
+            return cls("basic", _username=user, _secret=password)
         if given:
-            return cls("api key" if given[0] == "api_key" else "bearer", "", tokens[given[0]])
+            return cls("api key" if given[0] == "api_key" else "bearer", _secret=tokens[given[0]])
         return cls("none")
 
     @classmethod
@@ -85,7 +88,7 @@ class Credentials:
 
         if service not in AWS_SERVICES:
             raise InputError(f"AWS service {service!r} is neither es (a managed domain) nor aoss (Serverless)")
-        return cls("aws signature", _signer=signer(region, service))
+        return cls("aws signature", service, _signer=signer(region, service))
 
     def connection_arguments(self) -> dict[str, object]:
         """For opensearch-py's connection."""

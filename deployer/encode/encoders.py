@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from osparse.deployer.encode.worker import Encoded, FeatureEncoder, Form
+from osparse.encoders.onnx_session import Device
 from osparse.errors import OsparseError
 
 MODULE = "osparse.deployer.encode.worker"
@@ -54,8 +55,15 @@ def open_source(
 class OneProcess:
     """Encodes where it is called, one call at a time."""
 
-    def __init__(self, archive: Path, form: Form, prune_ratio: float = 0, window_weight: float | None = None) -> None:
-        self._encoder = FeatureEncoder(archive, form, prune_ratio, window_weight)
+    def __init__(
+        self,
+        archive: Path,
+        form: Form,
+        prune_ratio: float = 0,
+        window_weight: float | None = None,
+        device: Device = "cpu",
+    ) -> None:
+        self._encoder = FeatureEncoder(archive, form, prune_ratio, window_weight, device)
         self._lock = threading.Lock()
 
     def encode(self, ids: Sequence[str], texts: Sequence[str]) -> list[Encoded]:

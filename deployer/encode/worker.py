@@ -25,12 +25,13 @@ from numpy.typing import NDArray
 
 from osparse.contracts.deployment import feature_name
 from osparse.encoders.onnx_encoder import OnnxEncoder
+from osparse.encoders.onnx_session import Device
 from osparse.encoders.windows import windowed
 from osparse.errors import OsparseError
 from osparse.formula.pruning import max_ratio
 
-ROWS = 8
-"""Texts of one length class in one run of the model; more only cost cache."""
+ROWS: dict[Device, int] = {"cpu": 8, "cuda": 64}
+"""Texts of one length class in one run of the model; on a CPU more only cost cache."""
 
 Form = Literal["raw", "u2024", "ids", "packed"]
 """How a vector is written. ``raw`` and ``u2024``: a JSON object {feature: weight} with the names of that key style.
@@ -54,12 +55,20 @@ class FeatureEncoder:
     interrupted and resumed leaves the same bytes in the index as one that was not.
     """
 
-    def __init__(self, archive: Path, form: Form, prune_ratio: float = 0, window_weight: float | None = None) -> None:
+    def __init__(
+        self,
+        archive: Path,
+        form: Form,
+        prune_ratio: float = 0,
+        window_weight: float | None = None,
+        device: Device = "cpu",
+    ) -> None:
         """Args:
         prune_ratio: Weights below this share of a vector's largest are left out.
         window_weight: Of the windows of a long text after the first one (:func:`windowed`); None cuts long texts.
         """
-        self._encoder = OnnxEncoder.open(archive, threads=1)
+        self._encoder = OnnxEncoder.open(archive, threads=1, device=device)
+        self._rows = ROWS[device]
         self._prune_ratio, self._window_weight = prune_ratio, window_weight
         self._write = _writer(form, self._encoder.tokens)
 
@@ -69,7 +78,7 @@ class FeatureEncoder:
             return [Encoded(self._write(max_ratio(vector, self._prune_ratio)), False) for vector in vectors]
         rows_of_ids, cut = self._encoder.token_ids(texts)
         encoded: list[Encoded] = [Encoded(b"", False)] * len(texts)
-        for rows, weights in self._encoder.batches_of_ids(rows_of_ids, ROWS):
+        for rows, weights in self._encoder.batches_of_ids(rows_of_ids, self._rows):
             for row, vector in zip(rows, weights, strict=True):
                 encoded[row] = Encoded(self._write(max_ratio(vector, self._prune_ratio)), cut[row])
         return encoded

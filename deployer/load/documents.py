@@ -146,13 +146,13 @@ def read_documents(
         ahead, rows = look_ahead(rows)
         index.learn(_known(ahead, rules), as_text=as_text(rules.template))
     for row in rows:
-        yield _document(row, rules, index)
+        yield document_of(row, rules, index)
     warn_of_unused(rules)
 
 
 def documents_of_file(path: Path, rules: RowRules) -> Iterator[Row]:
     """Every row of one path, without an index; raises as :func:`read_documents`."""
-    return (_document(row, rules, None) for row in _rows(path))
+    return (document_of(row, rules) for row in _rows(path))
 
 
 def warn_of_unused(rules: RowRules) -> None:
@@ -200,7 +200,7 @@ def as_text(template: TextTemplate | None) -> frozenset[str]:
 def _known(rows: Iterable[ReadRow], rules: RowRules) -> Iterator[tuple[dict[str, Any], bool]]:
     """The fields of those rows that are documents, and whether their values have types."""
     for row in rows:
-        document = _document(row, rules, None)
+        document = document_of(row, rules)
         if isinstance(document, DocumentRow):
             yield document.fields, row.typed
 
@@ -255,7 +255,8 @@ def _count(path: Path) -> int | None:
     return dataset.manifest.counts["documents.arrow"] if dataset is not None else count_rows(path)
 
 
-def _document(found: ReadRow, rules: RowRules, index: IndexFields | None) -> Row:
+def document_of(found: ReadRow, rules: RowRules, index: IndexFields | None = None) -> Row:
+    """A row as a document; ``index`` gives the types of cells that have none."""
     place, raw = found.where, found.row
     try:
         row = rules.renamed(raw)

@@ -94,10 +94,13 @@ def deploy(
     """
     started = time.monotonic()
     models, upgrade = models or ModelOptions(), upgrade or Upgrade()
+    if cluster.serverless and adoption is not None:
+        raise InputError("a Serverless collection shows no sequence numbers, which `source` needs; load the documents")
     shards = _opened(upgrade, bundle)
     survey = read_survey(bundle, cluster, index, mode, serving, mapping, adoption, models.encoder_url)
     if shards is not None:
         shards.check_long_texts(long_texts(survey.deployment.window_weight), f"the new index {survey.index}")
+    _check_collection(survey, upgrade)
     _warn_of_idle(survey, models, upgrade)
     with _origin(survey, upgrade, shards, plan_only) as origin:
         filling = _switch_steps(survey, upgrade, origin) if adoption is None else _adoption_steps(survey, upgrade)
@@ -157,6 +160,15 @@ def _preflight(survey: Survey, steps: list[Step], models: ModelOptions, upgrade:
         nodes=len(survey.facts.nodes),
     )
     return preflight(survey.api, survey.facts, intent)
+
+
+def _check_collection(survey: Survey, upgrade: Upgrade) -> None:
+    """Raises :class:`InputError` for a copy within a collection of OpenSearch Serverless."""
+    if survey.api.cluster.serverless and survey.old is not None and upgrade.copy and not upgrade.stage:
+        raise InputError(
+            "documents cannot be copied within a Serverless collection, which does not count its writes: deploy with "
+            "`stage=True`, load the new index, then deploy with `copy=False`"
+        )
 
 
 def _warn_of_idle(survey: Survey, models: ModelOptions, upgrade: Upgrade) -> None:

@@ -5,12 +5,22 @@ Its name carries a digest of all that but the credential, which the server never
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from typing import Any
 
+from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import EncoderPart
 from osparse.deployer import names
+from osparse.deployer.remote.sagemaker import (
+    EXAMPLE_ROLE,
+    SOME_REGION,
+    read_credential,
+    region_of,
+    sagemaker_url,
+    signing,
+)
 from osparse.errors import InputError
 from osparse.io.files import fingerprint
 from osparse.opensearch_templates import render
@@ -46,23 +56,44 @@ class Wanted:
     def name(self) -> str:
         return f"{self.prefix}{fingerprint(self._body())[:12]}"
 
+    @property
+    def region(self) -> str | None:
+        """Of the SageMaker endpoint; None where another service is called."""
+        return region_of(self.endpoint)
+
     def body(self) -> dict[str, Any]:
-        """The credential must not be empty, even where nothing uses it."""
-        return {**self._body(), "name": self.name, "credential": {"token": self.token or "none"}}
+        """The credential must not be empty, even where nothing uses it.
+
+        Raises:
+            InputError: a SageMaker endpoint, and the environment has neither role nor keys.
+        """
+        credential = {"token": self.token or "none"} if self.region is None else read_credential()
+        return {**self._body(), "name": self.name, "credential": credential}
 
     def _body(self) -> dict[str, Any]:
+        has_token = self.token is not None and self.region is None
         body = dict(
             render(
                 "connector",
                 bundle=self.bundle.name,
                 url=self.endpoint,
                 max_connection=connections(self.batch),
-                headers={"Authorization": "Bearer ${credential.token}"} if self.token is not None else {},
+                headers={"Authorization": "Bearer ${credential.token}"} if has_token else {},
             )
         )
+        if self.region is not None:
+            own = signing(self.region)
+            body |= {**own, "parameters": {**body["parameters"], **own["parameters"]}}
         if self.part == "remote-ids":
             body["parameters"]["sparse_embedding_format"] = "TOKEN_ID"
         return body
+
+
+def connector_example(bundle: Bundle) -> dict[str, Any]:
+    """The body of a connector to a SageMaker endpoint, with ENDPOINT, REGION, ACCOUNT and ROLE to fill in."""
+    made = Wanted(bundle, "remote", sagemaker_url("ENDPOINT", SOME_REGION), BATCH)._body()
+    body: dict[str, Any] = json.loads(json.dumps(made).replace(SOME_REGION, "REGION"))
+    return {**body, "name": f"{bundle.name}-sagemaker", "credential": {"roleArn": EXAMPLE_ROLE}}
 
 
 def connector_prefix(bundle: names.Named, part: EncoderPart) -> str:

@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from osparse.contracts.bundle import Bundle
-from osparse.contracts.shards import SHARD_ROWS, ShardSet
+from osparse.contracts.shards import SHARD_ROWS, ShardInfo, ShardSet
 from osparse.deployer.encode.encoders import WorkerPool, cores
 from osparse.deployer.load.bulk import FailureLog
 from osparse.deployer.shards.encode_result import EncodeResult
 from osparse.deployer.shards.job import EncodeJob, Input
 from osparse.deployer.shards.lookup import VectorLookup
+from osparse.deployer.shards.writer import ShardWriter
 from osparse.encoders.windows import check_window_weight, long_texts
 from osparse.errors import InputError
 from osparse.io.file_folders import open_folder
@@ -76,22 +77,25 @@ def encode_documents(
     check_window_weight(window_weight)
     _check(paths, part, workers, shard_rows, str(output), since)
     started = time.monotonic()
-    result = EncodeResult(str(output), f"{part[0]}/{part[1]}")
+    result = EncodeResult(output=str(output), part=f"{part[0]}/{part[1]}")
     several = f"-{part[0]}-of-{part[1]}" if part[1] > 1 else ""
     folder, failed = open_folder(output), FailureLog(failures or Path(f"failed{several}.jsonl"))
     source = WorkerPool(bundle.zip_path("onnx"), "packed", workers or cores(), window_weight=window_weight)
     rules = make_rules(id_field, text_field, template, exclude, rename)
-    read = Input(paths, part, shard_rows, rules)
-    how = long_texts(window_weight)
-    job = EncodeJob(bundle, folder, read, how, overwrite, source, failed, result)
+    place = ShardInfo(
+        bundle.name, bundle.fingerprint, bundle.vocabulary, long_texts(window_weight), shard_rows, len(paths),
+        rules.template_text, file=0, number=0, last=False, rows=0, content="",
+    )  # fmt: skip
+    writer = ShardWriter(folder, source, overwrite)
+    job = EncodeJob(place, Input(paths, part, shard_rows, rules), writer, failed, result)
     try:
         if since is None:
             job.run()
         else:
             shards = ShardSet.open(open_folder(since), complete=False)
             shards.check_bundle(bundle.name, bundle.fingerprint, "is to encode")
-            shards.check_long_texts(how, "this encoding")
-            with VectorLookup(shards) as job.lookup:
+            shards.check_long_texts(place.long_texts, "this encoding")
+            with VectorLookup(shards) as writer.lookup:
                 job.run()
     finally:
         source.close()

@@ -6,26 +6,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from osparse.deployer.load.bulk import Failure
+from osparse.deployer.shards.writer import ShardWritten
 
 
-@dataclass
-class EncodeResult:
-    """What one part did."""
+@dataclass(kw_only=True)
+class EncodeResult(ShardWritten):
+    """What one part did: the counts of all its shards, and more."""
 
     output: str
     part: str
-    shards: int = 0
-    """Written by this run."""
-    unchanged: int = 0
-    """Shards of this part that were there with the same content."""
-    documents: int = 0
-    """In the shards that were written."""
-    encoded: int = 0
-    """Texts that were encoded."""
-    reused: int = 0
-    """Texts whose vector came from `since`."""
-    cut: int = 0
-    """Documents, in the shards that were written, whose text is longer than the encoder reads."""
     failed: int = 0
     """Rows of this part that are no documents; they are in no shard."""
     seconds: float = 0
@@ -45,6 +34,11 @@ class EncodeResult:
             lines.append(f"  {self.cut:,} texts are longer than the encoder reads: only their beginning was encoded")
         lines += [f"  {failure.id}: {failure.reason}" for failure in self.first_failures]
         return "\n".join([*lines, *([f"all failures: {self.failures}"] if self.failures else [])])
+
+    def add(self, written: ShardWritten) -> None:
+        """Count one more shard."""
+        for name, value in asdict(written).items():
+            setattr(self, name, getattr(self, name) + value)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

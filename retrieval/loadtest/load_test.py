@@ -87,6 +87,7 @@ def load_test(
     arrivals(1.0 if rate is None else rate, seconds, kind, np.random.default_rng(0))
     folder = output_folder(output, FILES, overwrite)
     searcher = Searcher(cluster, index)
+    described = _described(cluster, index, searcher)  # a cluster that cannot say it is not measured first
     shuffled = [str(text) for text in np.random.default_rng(seed).permutation(list(dict.fromkeys(texts)))]
     started = time.perf_counter()
     systems = load_systems(searcher, system, shuffled, lang)
@@ -105,7 +106,7 @@ def load_test(
         "loopback": is_loopback(cluster.url),
     }
     report = LoadReport(
-        index, _described(cluster, index, searcher), {s.name: s.what for s in systems}, len(shuffled), kind, seconds,
+        index, described, {s.name: s.what for s in systems}, len(shuffled), kind, seconds,
         rows, machine, prepared, bound,
     )  # fmt: skip
     if folder is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 from osparse.contracts.seen import SeenTexts
 from osparse.deployer.cluster.api import ClusterApi
@@ -66,7 +67,8 @@ class ClusterIndex(System):
             "search pipeline": deployment.search_pipeline,
             "index": self.index,
             "documents": self.documents,
-            "content": ClusterApi(self.cluster).writes(self.index),
+            # a collection counts no writes: nothing says that an earlier run would be the same
+            "content": uuid4().hex if self.cluster.serverless else ClusterApi(self.cluster).writes(self.index),
         }
 
     def description(self) -> dict[str, Any]:

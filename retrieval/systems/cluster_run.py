@@ -79,7 +79,7 @@ def latencies(systems: Mapping[str, Callable[[str], object]], texts: Sequence[st
 
 
 def non_zeros(cluster: Cluster, index: str, field: str) -> dict[str, float]:
-    """mean and max weights per document, over the first :data:`SIZED` ``documents`` of the index."""
+    """mean and max weights per document, over the first :data:`SIZED` ``documents`` of the index, at most."""
     counts = np.fromiter(_sizes(cluster, index, field), np.int64)
     if not len(counts):
         return {"mean": 0.0, "max": 0.0, "documents": 0}
@@ -87,8 +87,15 @@ def non_zeros(cluster: Cluster, index: str, field: str) -> dict[str, float]:
 
 
 def _sizes(cluster: Cluster, index: str, field: str) -> Iterator[int]:
-    """Number of weights of each document."""
-    with closing(ClusterApi(cluster).pages(index, PAGE, {"includes": [field]})) as pages:
+    """Number of weights of each document; of a Serverless collection, which has no scrolls, of a page of them."""
+    api, source = ClusterApi(cluster), {"includes": [field]}
+    if cluster.serverless:
+        yield from (_weights(hit, field) for hit in api.some(index, PAGE, source))
+        return
+    with closing(api.pages(index, PAGE, source)) as pages:
         documents = (hit for hits in pages for hit in hits)
-        for hit in islice(documents, SIZED):
-            yield sum(map(len, stored_vectors(hit.get("_source", {}), field)))
+        yield from (_weights(hit, field) for hit in islice(documents, SIZED))
+
+
+def _weights(hit: Mapping[str, Any], field: str) -> int:
+    return sum(map(len, stored_vectors(hit.get("_source", {}), field)))

@@ -25,19 +25,19 @@ PUBLIC = {
     """,
     "osparse.deployer": """
         Adoption Answer Cluster DeletionRow DeployResult DocumentRow EncodeResult Gate Healed IndexResult ModelOptions
-        Optimised RollbackResult Serving UndeployResult Upgrade deploy doctor drift_from encode_documents from_cluster
-        heal index_documents infer_mapping load_rows metrics_text node_down node_status node_up open_cluster optimise
-        other_problems query_encoder read_deployment rollback status undeploy
+        Optimised RollbackResult Serving UndeployResult Upgrade connector_example deploy doctor drift_from encode_documents
+        from_cluster heal index_documents infer_mapping load_rows metrics_text node_down node_status node_up open_cluster
+        optimise other_problems query_encoder read_deployment rollback sagemaker_url status undeploy
     """,
     "osparse.integrations": """
-        SparseDocument bundle_query_encoder elasticsearch milvus open_shards qdrant sentence_transformers
+        SparseDocument bundle_query_encoder elasticsearch milvus open_shards qdrant ray sentence_transformers spark
     """,
     "osparse.masked_lm": """
         Architecture BERT DISTILBERT ELECTRA GTE MODERNBERT ROBERTA load_masked_lm
     """,
     "osparse.packager": """
         Check Format Graph Import Onnx Quantization QuantizationTable ServerEncoder ServerTokenizer Subject TorchScript
-        Verification compare_quantizations from_files import_model package result verify
+        Verification compare_quantizations from_files import_model package result verify write_sagemaker
     """,
     "osparse.retrieval": """
         ClickJudgements Comparison Contrast Explanation Exported Feedback Hit Imported Interleaved LoadReport Match Pool

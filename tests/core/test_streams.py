@@ -188,7 +188,7 @@ def test_text_is_read_by_these_functions_alone() -> None:
         "src/osparse/encoders/onnx_nodes.py", "src/osparse/io/files.py", "src/osparse/io/streams.py",
         "src/osparse/runtime/java.py", "corpus/sources/readers/apt.py", "packager/checks/djl.py",
          "packager/checks/djl_child.py", "packager/checks/emulator.py", "packager/quantize/cost_child.py",
-         "packager/tokenizer/packaged.py",
+         "packager/tokenizer/packaged.py", "packager/sagemaker/inference.py",
          "deployer/health/doctor.py", "deployer/encode/encoders.py", "deployer/node/home.py", "deployer/node/state.py",
         "deployer/node/stop.py", "retrieval/queries.py", "packager/vocabulary/trimmed_model.py",
          "packager/vocabulary/subword/tokenizer_file.py", "src/osparse/serving/vectors.py",

@@ -20,7 +20,7 @@ from osparse.deployer import EncodeResult, encode_documents
 from osparse.deployer.encode import encoders
 from osparse.deployer.encode.encoders import WorkerPool
 from osparse.deployer.load.vectors import encoded_rows
-from osparse.deployer.shards import job
+from osparse.deployer.shards import writer
 from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.errors import InputError, OsparseError
 from osparse.formula.lucene_rounding import quantise
@@ -134,10 +134,10 @@ def test_an_encoding_killed_at_any_write_continues_exactly(
                 raise KeyboardInterrupt
             write_shard(folder, info, table)
 
-        monkeypatch.setattr(job, "write_shard", dies)
+        monkeypatch.setattr(writer, "write_shard", dies)
         with pytest.raises(KeyboardInterrupt):
             encoded(documents, small_bundle, output)
-        monkeypatch.setattr(job, "write_shard", write_shard)
+        monkeypatch.setattr(writer, "write_shard", write_shard)
         result = encoded(documents, small_bundle, output)
         assert (result.unchanged, result.shards) == (killed_at, len(whole) - killed_at)
         assert content(output) == whole, "and nothing that the killed run left"

@@ -48,9 +48,9 @@ def encoder(small_bundle: Bundle) -> QueryEncoder:
     return bundle_query_encoder(small_bundle)
 
 
-def exact(bundle: Bundle, encoder: QueryEncoder, text: str) -> dict[str, float]:
+def exact(bundle: Bundle, encoder: QueryEncoder, text: str, documents: Mapping[str, str] = FINAL) -> dict[str, float]:
     """The score of each document above 0, from the texts (a blank one gets no vector): no shards, no ids involved."""
-    texts = {id_: text for id_, text in FINAL.items() if text.strip()}
+    texts = {id_: text for id_, text in documents.items() if text.strip()}
     encoded = OnnxEncoder.open(bundle).encode(list(texts.values()))
     scores = {id_: score(encoder.encode(text), vector) for id_, vector in zip(texts, encoded, strict=True)}
     return {id_: value for id_, value in scores.items() if value > 0}

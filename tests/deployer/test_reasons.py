@@ -79,11 +79,9 @@ def test_an_unknown_reason_goes_by_the_status(reason: str) -> None:
             cluster.request("GET", "/i")
 
 
-def test_serverless_is_refused_in_one_sentence() -> None:
+def test_serverless_without_its_signature_says_how() -> None:
     with answering(404, "no_handler", "no handler found for uri [/]") as (cluster, _):
-        with pytest.raises(
-            ClusterError, match="OpenSearch Serverless does so, and osparse cannot use it; take a managed"
-        ):
+        with pytest.raises(ClusterError, match="for a Serverless collection pass `aws_region` and `aws_service=aoss`"):
             ClusterApi(cluster).root()
 
 

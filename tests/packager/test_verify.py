@@ -24,6 +24,8 @@ from osparse.packager.export import formats
 Rewrite = Callable[..., None]
 EVERY = ["torchscript", "onnx", "tokenizer"]
 
+SAGEMAKER = ["model.tar.gz", "role-policy.json", "role-trust.json", "deployer-policy.json", "connector.json"]
+
 
 @pytest.fixture
 def copied(bundle: Bundle, tmp_path: Path) -> Path:
@@ -151,8 +153,10 @@ def test_the_commands(bundle: Bundle, model: Model, tmp_path: Path, copied: Path
         assert "Traceback" not in run.stderr
         return run.returncode, run.stdout
 
-    code, out = osparse("package", str(model.path), "--output", str(bundle.path), "--json")
+    code, out = osparse("package", str(model.path), "--output", str(bundle.path), "--for", "sagemaker", "--json")
     assert code == 0 and json.loads(out)["fingerprint"] == bundle.fingerprint
+    assert [Path(path).name for path in json.loads(out)["sagemaker"]] == SAGEMAKER
+    assert all(Path(path).is_file() for path in json.loads(out)["sagemaker"])
     code, out = osparse("package", str(model.path), "--output", str(bundle.path))
     assert code == 0 and "encoder.onnx.zip" in out and "osparse deploy" in out
     assert osparse("package", str(tmp_path), "--output", str(tmp_path / "x"))[0] == 2

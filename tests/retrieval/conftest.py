@@ -46,6 +46,7 @@ class MemoryCluster:
     """Stands in for :class:`osparse.deployer.Cluster`; ``requests`` are all it was asked, (path, body)."""
 
     url = "memory:"
+    serverless = False
     uuid = "u1"
 
     def __init__(self, deployment: Deployment, encoder: QueryEncoder) -> None:

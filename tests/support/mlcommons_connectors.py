@@ -22,10 +22,21 @@ class ConnectorCalls(State):
             if not PLAIN.fullmatch(body.get(what, "")):
                 reason = f"Validation Failed: 1: Model connector {what} {BAD_WORDS}"
                 raise Refused(400, "action_request_validation_exception", reason)
+        self._check_signing(body)
         self._check_url(body)
         connector_id = self._new_id()
         self.connectors[connector_id] = body
         return {"connector_id": connector_id}
+
+    def _check_signing(self, body: dict[str, Any]) -> None:
+        """Roles are taken by the managed service only."""
+        if body["protocol"] != "aws_sigv4":
+            return
+        credential = body["credential"]
+        if not {"access_key", "secret_key"} <= credential.keys() and not (self.takes_roles and "roleArn" in credential):
+            raise Refused(400, "illegal_argument_exception", "Missing credential")
+        if not {"service_name", "region"} <= body.get("parameters", {}).keys():
+            raise Refused(400, "illegal_argument_exception", "Missing service name")
 
     def _check_url(self, body: dict[str, Any]) -> None:
         """Of what is made or changed; deployed models go on when the pattern is taken away."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -22,9 +22,14 @@ class RemoteRuntime:
 
     encodes = True
 
-    def __init__(self, connector: Callable[[], dict[str, Any]], private_allowed: bool) -> None:
-        """``connector`` gives today's; a model that is given another one uses it from the next call on."""
-        self._connector, self._private_allowed = connector, private_allowed
+    def __init__(
+        self, connector: Callable[[], dict[str, Any]], private_allowed: bool, hosts: Mapping[str, str] | None = None
+    ) -> None:
+        """``connector`` gives today's; a model that is given another one uses it from the next call on.
+
+        ``hosts``: those that a local server stands in for, and its address.
+        """
+        self._connector, self._private_allowed, self._hosts = connector, private_allowed, hosts or {}
 
     @property
     def template(self) -> str:
@@ -100,6 +105,7 @@ class RemoteRuntime:
         self, action: dict[str, Any], connector: dict[str, Any], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
         url = urlsplit(action["url"])
+        instead = urlsplit(self._hosts.get(str(url.hostname), ""))
         host, port = str(url.hostname), url.port or 80
         if host in ("127.0.0.1", "localhost") and not self._private_allowed:
             reason = f"Remote inference host name has private ip address: {host}"
@@ -108,6 +114,7 @@ class RemoteRuntime:
             name: re.sub(r"\$\{credential\.(\w+)\}", lambda found: connector["credential"][found[1]], value)
             for name, value in action.get("headers", {}).items()
         }
+        host, port = (str(instead.hostname), instead.port or 80) if instead.hostname else (host, port)
         connection = http.client.HTTPConnection(host, port, timeout=connector["client_config"]["read_timeout"])
         try:
             connection.request("POST", url.path, body, {"content-type": "application/json", **headers})

@@ -58,6 +58,10 @@ class State:
         self.forbidden = ""
         self.auto_create = True
         self.takes_ids = False
+        self.takes_roles = False
+        """Whether connectors may be signed with a role."""
+        self.hosts: dict[str, str] = {}
+        """Host of a connector -> the http address of a local server that is called instead."""
         self.memory_percent, self.heap_percent = 50, 40
         self.disk_free, self.breaker_bytes, self.health_status = 9_000_000_000, 300_000_000, "green"
         self.task_seconds = 0.03
@@ -157,7 +161,9 @@ class State:
     def deploy_remote(self, model_id: str) -> None:
         """Succeeds whatever the address is; the private address switch is read now."""
         private = self._setting("connector.private_ip_enabled") == "true"
-        self.runtimes[model_id] = RemoteRuntime(lambda: self.connectors[self.models[model_id]["connector_id"]], private)
+        self.runtimes[model_id] = RemoteRuntime(
+            lambda: self.connectors[self.models[model_id]["connector_id"]], private, self.hosts
+        )
         self.models[model_id]["model_state"] = "DEPLOYED"
 
     def _indices(self, names: str, expand: str = "open,closed") -> list[Index]:

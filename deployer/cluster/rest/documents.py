@@ -108,6 +108,10 @@ class DocumentCalls(IndexCalls):
         answer = self.cluster.request("POST", path, params=params, body=lines, repeatable=True, timeout=300)
         return list(as_object(answer)["responses"])
 
+    def some(self, index: str, size: int, source: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """At most ``size`` documents of an index, whichever come first; a hit is as one of :meth:`pages`."""
+        return list(self.search(index, {"size": size, "_source": dict(source)}, whole=True)["hits"]["hits"])
+
     def pages(
         self, index: str, size: int, source: Mapping[str, Any], query: Mapping[str, Any] | None = None
     ) -> Generator[list[dict[str, Any]], None, None]:

@@ -16,8 +16,8 @@ class NodeCalls(Calls):
         answer = self.cluster.request("GET", "/", allow=(404,))
         if answer.status == 404:
             raise ClusterError(
-                f"{self.cluster.url} answers GET / with 404: OpenSearch Serverless does so, and osparse cannot use it; "
-                "take a managed OpenSearch domain or a cluster of your own (or check the address, if it is one)"
+                f"{self.cluster.url} answers GET / with 404: check the address; for a Serverless collection "
+                "pass `aws_region` and `aws_service=aoss`"
             )
         return as_object(answer)
 

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.zip_members import read_member
 from osparse.encoders.onnx_nodes import INTEGER, operators
-from osparse.encoders.onnx_session import open_session, run_session
+from osparse.encoders.onnx_session import Device, open_session, run_session
 from osparse.errors import BundleError, ModelError
 from osparse.formula.activation import sparse_dict
 from osparse.formula.head import SERVER_MAX_TOKENS
@@ -49,10 +49,12 @@ class OnnxEncoder:
         self._tokenizer = tokenizer
 
     @classmethod
-    def open(cls, source: Bundle | Path | str, *, threads: int | None = None) -> OnnxEncoder:
+    def open(cls, source: Bundle | Path | str, *, threads: int | None = None, device: Device = "cpu") -> OnnxEncoder:
         """Open a bundle directory, or an encoder.onnx.zip; ``threads`` defaults to every core this process may use.
 
-        Raises :class:`BundleError` for a bundle without ONNX and a zip that is unsafe, broken or not an encoder.
+        Raises:
+            BundleError: a bundle without ONNX, or a zip that is unsafe, broken or not an encoder.
+            InputError: ONNX Runtime cannot use the device.
         """
         archive = source if isinstance(source, Path | str) and Path(source).is_file() else None
         if archive is None:
@@ -61,7 +63,7 @@ class OnnxEncoder:
         archive = Path(archive)
         tokenizer, tokens, _ = read_tokenizer(archive)
         model = read_member(archive, "model.onnx")
-        session = open_session(model, str(archive), threads)
+        session = open_session(model, str(archive), threads, device)
         return cls(session, tokenizer, tokens, alone=bool(operators(model) & INTEGER))
 
     def encode(self, texts: Sequence[str], batch_size: int = 32) -> list[dict[str, float]]:

@@ -1,4 +1,4 @@
-from . import elasticsearch, milvus, qdrant, sentence_transformers
+from . import elasticsearch, milvus, qdrant, ray, sentence_transformers, spark
 from .sparse_documents import SparseDocument, bundle_query_encoder, open_shards
 
 __all__ = [
@@ -8,5 +8,7 @@ __all__ = [
     "milvus",
     "open_shards",
     "qdrant",
+    "ray",
     "sentence_transformers",
+    "spark",
 ]

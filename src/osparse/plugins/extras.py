@@ -25,6 +25,8 @@ EXTRAS = {
     "cloud": ("fsspec", "s3fs", "gcsfs", "aiohttp"),
     "qdrant": ("qdrant_client",),
     "milvus": ("pymilvus",),
+    "ray": ("ray", "pyarrow"),
+    "spark": ("pyspark", "pyarrow"),
     "reference": ("sentence_transformers",),
 }  # fmt: skip
 """Extra -> the modules that osparse uses of what it installs."""

@@ -35,6 +35,11 @@ class RowRules:
         if lost := sorted(needed.intersection(self.exclude)):
             raise InputError(f"`exclude` leaves out {', '.join(lost)}, which the text is made of; keep it")
 
+    @property
+    def template_text(self) -> str | None:
+        """The template as shards and indices record it; None without one."""
+        return None if self.template is None else str(self.template)
+
     def renamed(self, row: dict[str, Any]) -> dict[str, Any]:
         """The row with the names that count; raises :class:`ValueError` where it has a field of the new name too."""
         self._seen.update(name for name in self.rename if name in row)

@@ -21,6 +21,7 @@ osparse deploy build/bundle --cluster http://localhost:9210 --index products
 osparse deploy build/bundle --cluster https://search.example:9200 --ca-file ca.pem --index products --plan
 osparse deploy build/bundle2 --cluster http://localhost:9210 --index products --gate build/dataset
 osparse deploy build/bundle --cluster http://localhost:9210 --index products --mode remote --encoder-url http://encoder:8765
+osparse deploy build/bundle --profile aws --index products --mode remote --sagemaker-endpoint enc --region eu-west-1
 osparse deploy build/bundle --cluster http://localhost:9210 --index products --from products-v7 --text-field name
 """
 
@@ -49,6 +50,9 @@ osparse deploy build/bundle --cluster http://localhost:9210 --index products --f
     metavar="URL",
     help="Mode remote: address of osparse serve, as the cluster's nodes see it (http://encoder:8765).",
 )
+@click.option("--sagemaker-endpoint", metavar="NAME",
+              help="Mode remote: a SageMaker endpoint instead of --encoder-url (docs/aws.md).")  # fmt: skip
+@click.option("--region", metavar="REGION", help="AWS region of --sagemaker-endpoint.")
 @click.option("--from", "source", metavar="INDEX", help="Take this index over: an index, an alias, or URL#INDEX.")
 @click.option("--from-profile", metavar="NAME", help="Profile with the credentials of the cluster of --from.")
 @click.option("--changed-field", metavar="FIELD",
@@ -121,6 +125,8 @@ def deploy_command(
     from_profile: str | None,
     changed_field: str | None,
     replace_index: bool,
+    sagemaker_endpoint: str | None,
+    region: str | None,
     **options: Any,
 ) -> None:
     """Serve BUNDLE on a cluster under an index name.
@@ -152,7 +158,8 @@ def deploy_command(
     opened = Bundle.open(bundle)
     if gate_dataset is not None:
         options["gate"] = _gate(cluster, adoption, gate_dataset, gate_query, split=gate_split, margin=gate_margin)
-    models = ModelOptions(options.pop("allow_settings"), options.pop("via_url"), options.pop("encoder_url"))
+    url = _encoder_url(options.pop("encoder_url"), sagemaker_endpoint, region)
+    models = ModelOptions(options.pop("allow_settings"), options.pop("via_url"), url)
     moving = {
         name: options.pop(name) for name in ("stage", "gate", "carry_aliases", "encode", "encoded") if name in options
     }
@@ -163,6 +170,19 @@ def deploy_command(
     if result.applied:
         _write(result, snippets_file, saved_objects)
     echo(result.to_json(), lambda: with_own_flags(result))
+
+
+def _encoder_url(url: str | None, endpoint: str | None, region: str | None) -> str | None:
+    """The address of the encoder that the cluster calls, if one is given."""
+    from osparse.deployer import sagemaker_url
+
+    if (endpoint is None) != (region is None):
+        raise InputError("--sagemaker-endpoint and --region go together; give both, or neither")
+    if endpoint is None or region is None:
+        return url
+    if url is not None:
+        raise InputError("--encoder-url and --sagemaker-endpoint name two encoders; keep one")
+    return sagemaker_url(endpoint, region)
 
 
 def _adoption(

@@ -24,6 +24,7 @@ osparse package MODEL --quantize compare --dataset DATASET
 osparse package MODEL --output BUNDLE --quantize layers=int8-static,head=fp16 --dataset DATASET
 osparse package opensearch-project/opensearch-neural-sparse-encoding-doc-v2-mini --output BUNDLE --target 2.19
 osparse package splade-folder --idf idf.json --output BUNDLE
+osparse package MODEL --output BUNDLE --format onnx --for sagemaker
 osparse package splade-folder --vocabulary 32768 --dataset build/dataset --output BUNDLE
 """,
 )
@@ -75,6 +76,8 @@ osparse package splade-folder --vocabulary 32768 --dataset build/dataset --outpu
     help="Leave at most N tokens, those that --dataset uses most, or those of FILE, one a line; the loss is measured "
     "and printed. 32768 is what a sparse_vector field takes. Default: every token.",
 )
+@click.option("--for", "service", type=click.Choice(["sagemaker"]),
+              help="Also write BUNDLE/sagemaker: model.tar.gz, connector and IAM policies (docs/aws.md).")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace a bundle made from another model.")
 def command(
     model: Path,
@@ -89,6 +92,7 @@ def command(
     ignore: tuple[str, ...],
     dataset: Path | None,
     vocabulary: str | None,
+    service: str | None,
     overwrite: bool,
 ) -> None:
     """Turn MODEL into zips that OpenSearch accepts, written only if they give the model's weights.
@@ -100,7 +104,7 @@ def command(
         lean_imports.allow()
     read: dict[str, Any] = {"idf": idf, "activation": activation, "max_length": max_length, "ignore": ignore}
     if quantize == COMPARE:
-        _require_unset({"--output": output, "--format": formats, "--name": name, "--target": target})
+        _require_unset({"--output": output, "--format": formats, "--name": name, "--target": target, "--for": service})
         return _compare(model, dataset, read)
     if output is None:
         raise click.UsageError("Missing option '--output'.")
@@ -118,7 +122,21 @@ def command(
         vocabulary=vocabulary,
         overwrite=overwrite,
     )
-    echo({"bundle": str(bundle.path), **bundle.manifest()}, lambda: _text(bundle))
+    made = _sagemaker(bundle) if service == "sagemaker" else []
+    stated = {"bundle": str(bundle.path), **bundle.manifest(), **({"sagemaker": made} if made else {})}
+    echo(stated, lambda: "\n".join([_text(bundle), *(f"  {path}" for path in made)]))
+
+
+def _sagemaker(bundle: Bundle) -> list[str]:
+    """The paths of what a SageMaker endpoint is made from."""
+    from osparse.deployer import connector_example
+    from osparse.io.files import pretty_json, write_atomic
+    from osparse.packager import write_sagemaker
+
+    made = write_sagemaker(bundle)
+    connector = made[0].with_name("connector.json")
+    write_atomic(connector, pretty_json(connector_example(bundle)))
+    return [str(path) for path in (*made, connector)]
 
 
 def _require_unset(options: dict[str, Any]) -> None:
