@@ -20,10 +20,13 @@ from .operate.undeploy import UndeployResult, undeploy
 from .segments.optimise import Optimised, optimise
 from .shards.encode import encode_documents
 from .shards.encode_result import EncodeResult
+from .sizing.sheet import CapacitySheet
+from .sizing.sizing import sizing
 
 __all__ = [
     "Adoption",
     "Answer",
+    "CapacitySheet",
     "Cluster",
     "DeletionRow",
     "DeployResult",
@@ -57,6 +60,7 @@ __all__ = [
     "query_encoder",
     "read_deployment",
     "rollback",
+    "sizing",
     "status",
     "undeploy",
 ]
