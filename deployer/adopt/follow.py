@@ -20,7 +20,7 @@ from typing import Any
 from osparse.contracts.deployment import Deployment
 from osparse.deployer.adopt.calls import allow_writes
 from osparse.deployer.adopt.changes import BySequence, Changes, Page
-from osparse.deployer.adopt.record import Position, Record, read_record, write_record
+from osparse.deployer.adopt.record import Position, Record, adoption_record, read_record, write_record
 from osparse.deployer.adopt.source_index import SourceIndex
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.index.copy import StoredRow
@@ -64,7 +64,8 @@ class Follower:
     @property
     def record(self) -> Record:
         if self._record is None:
-            self._record = read_record(self.api, self.new, self.source.index, self.source.uuid)
+            url = self.source.api.cluster.url if self.source.remote else None
+            self._record = read_record(self.api, self.new, self.source.index, self.source.uuid, url)
         return self._record
 
     def save(self, **values: Any) -> None:
@@ -83,7 +84,9 @@ class Follower:
             before = documents
 
     def begin(self) -> None:
-        """Start over where the new index has served since; let the source take writes again after a killed run."""
+        """Record the source; start over where the new index has served since; undo a killed run's block of writes."""
+        if adoption_record(self.api, self.new) is None:
+            self.save()
         if self.record.served:
             self.save(position={}, served=False, forced=True)
         if self.record.blocked:
