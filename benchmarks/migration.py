@@ -166,6 +166,7 @@ def measure(cluster: Cluster, bundle: Bundle, stored: dict[str, Document]) -> di
         "query p50, p95, slowest": ", ".join(f"{1000 * second:.0f}" for second in shown) + " ms",
         **compared(cluster, writer.expected),
         **other_vectors(cluster, bundle, result.plan.index),
+        "osparse says": "; ".join(result.notes),
     }
 
 
