@@ -142,6 +142,31 @@ def test_ids_alone_are_read_in_large_pages(core: MLCommonsServer) -> None:
     assert len([call for call in core.calls[seen:] if call.path.endswith("_search")]) == 1
 
 
+def test_ids_that_were_compared_before_writes_stop_are_not_read_again(
+    core: MLCommonsServer, small_bundle: Bundle
+) -> None:
+    """Reading an id unpacks its document: between the block and the move of the name only new ones are read."""
+    fill(core, 40, aliases={"products": {}})
+    plain, asked = core.answer, list[tuple[str, bytes]]()
+
+    def answer(method: str, path: str, query: dict[str, str], kind: str, data: bytes) -> tuple[int, Any]:
+        asked.append((path, data))
+        if path == "/products-v7/_block/write":  # another program's last writes
+            core.indices["products-v7"].delete("7")
+            core.indices["products-v7"].put("new", {"name": "growing pears"})
+            core.indices["products-v7"].delete("8")
+        return plain(method, path, query, kind, data)
+
+    core.answer = answer  # type: ignore[method-assign]
+    result = adopt(core, small_bundle, Adoption("products"))
+    new = core.indices[result.plan.index]
+    assert new.documents.keys() == core.indices["products-v7"].documents.keys() and "2 deleted" in str(result)
+    paths = [path for path, _ in asked]
+    since = asked[paths.index("/products-v7/_block/write") : paths.index("/_aliases")]
+    ranges = [data for path, data in since if path == f"/{new.name}/_search" and b"_seq_no" in data]
+    assert ranges and not any(b'"gt": -1' in data or b'"gt":-1' in data for data in ranges), "read before"
+
+
 def test_an_adoption_works_with_its_role_and_uses_all_of_it(small_bundle: Bundle, tmp_path: Path) -> None:
     role = ROLES["osparse_adopt"]
     with secured_server(()) as server:
