@@ -9,6 +9,7 @@ from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import Deployment, Vector
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
+from osparse.deployer.cluster.facts import look
 from osparse.deployer.mlcommons.api import MLCommons
 from osparse.deployer.preflight.capacity import COPY_FACTOR
 from osparse.deployer.sizing.cluster_limits import ClusterLimits, read_limits
@@ -75,11 +76,15 @@ def sizing(
         raise InputError("the documents have no vectors yet; give a `bundle`, which encodes a sample of them")
     window = deployment.window_weight if deployment is not None else None
     encoded = encode_sample(bundle, sample.texts, workers, window) if bundle is not None else None
-    served = cluster_rate(MLCommons(cluster), *_named(bundle, deployment), sample.texts) if cluster else None
+    served = _cluster_rate(api, *_named(bundle, deployment), sample.texts) if api is not None else None
     limits = read_limits(api) if api is not None else ClusterLimits()
     vector = field or (deployment.vector if deployment is not None else "rank_features")
     copies = replicas if replicas is not None else min(1, (limits.nodes or 2) - 1)
     return _sheet(sample, encoded, served, limits, vector, copies, bundle, documents)
+
+
+def _cluster_rate(api: ClusterApi, bundle: str, fingerprint: str, texts: Sequence[str]) -> float | None:
+    return None if look(api).missing_plugins else cluster_rate(MLCommons(api.cluster), bundle, fingerprint, texts)
 
 
 def _named(bundle: Bundle | None, deployment: Deployment | None) -> tuple[str, str]:

@@ -110,6 +110,8 @@ def test_an_index_that_is_to_be_adopted(core: MLCommonsServer, small_bundle: Bun
     assert sheet.sizes[1].rest_bytes == pytest.approx(size, abs=len(ROWS))
     assert sheet.sample["weights"]["mean"] == pytest.approx(mean_nonzeros(small_bundle), rel=1e-3)
     assert sheet.rates["cluster"] is None and "encoding on the cluster: not known" in str(sheet)
+    models = [call for call in core.calls if "/_ml/models" in call.path]
+    assert not models, "without the plugin OpenSearch answers 400, which is an error"
 
 
 def test_watermarks() -> None:
