@@ -14,6 +14,7 @@ from mlcommons_server import MLCommonsServer
 from osparse.cli.main import main
 from osparse.contracts.bundle import Bundle
 from osparse.deployer import deploy, index_documents, sizing
+from osparse.deployer.encode.encoders import open_source
 from osparse.deployer.sizing import rates
 from osparse.deployer.sizing.cluster_limits import ClusterLimits
 from osparse.encoders.onnx_encoder import OnnxEncoder
@@ -34,11 +35,8 @@ ROWS = [{"id": str(n), "text": f"{TEXTS[n % len(TEXTS)]} {n}", "shelf": n} for n
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Worker processes take a second to start; this is the same encoder."""
     monkeypatch.setattr(rates, "open_source", lambda archive, form, workers, total, window_weight: (
-        rates_source(archive, form, None, 1, window_weight=window_weight)
+        open_source(archive, form, None, 1, window_weight=window_weight)
     ))  # fmt: skip
-
-
-rates_source = rates.open_source
 
 
 @pytest.fixture
