@@ -23,10 +23,13 @@ from .remote.sagemaker import sagemaker_url
 from .segments.optimise import Optimised, optimise
 from .shards.encode import encode_documents
 from .shards.encode_result import EncodeResult
+from .sizing.sheet import CapacitySheet
+from .sizing.sizing import sizing
 
 __all__ = [
     "Adoption",
     "Answer",
+    "CapacitySheet",
     "Cluster",
     "DeletionRow",
     "DeployResult",
@@ -62,6 +65,7 @@ __all__ = [
     "read_deployment",
     "rollback",
     "sagemaker_url",
+    "sizing",
     "status",
     "undeploy",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from osparse.deployer.cluster.api import ClusterApi
@@ -43,6 +43,14 @@ def sequence_page(
     params = {"preference": f"_shards:{shard}|_primary", "search_pipeline": "_none"}
     answer = patiently(lambda: api.search(index, body, params, whole=True))
     return list(answer["hits"]["hits"])
+
+
+def count_ids(api: ClusterApi, index: str, ids: Sequence[str]) -> int:
+    """How many of the documents a search finds; no document is read for that."""
+    query = render("filter_ids", ids=[*ids])
+    body = {"size": 0, "track_total_hits": True, "query": query}
+    answer = patiently(lambda: api.search(index, body, {"search_pipeline": "_none"}, whole=True))
+    return int(answer["hits"]["total"]["value"])
 
 
 def is_blocked(api: ClusterApi, index: str) -> bool:

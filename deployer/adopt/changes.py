@@ -19,8 +19,10 @@ from osparse.opensearch_templates import render
 
 PAGE = 256
 """Documents read together."""
-WINDOW = 4 * PAGE
-"""Sequence numbers that one search looks at, at first: a search sorts all that it looks at."""
+IDS_PAGE = 5_000
+"""Ids read together, where nothing else of the documents is: the last comparison is made while writes are refused."""
+WINDOW = 4
+"""Pages of sequence numbers that one search looks at, at first: a search sorts all that it looks at."""
 LARGEST_WINDOW = 1 << 20
 """Where hardly any number has a document left, after many updates and deletions."""
 OVERLAP = 600_000
@@ -65,13 +67,15 @@ class BySequence:
         return sum(max(0, last - after.get(shard, -1)) for shard, last in upto.items())
 
     def _of_shard(self, shard: str, read: int, last: int) -> Iterator[Page]:
-        window = WINDOW
-        source: object = False if self.left_behind == ("*",) else {"excludes": [*self.left_behind]}
+        ids_alone = self.left_behind == ("*",)
+        source: object = False if ids_alone else {"excludes": [*self.left_behind]}
+        size = IDS_PAGE if ids_alone else PAGE
+        window = WINDOW * size
         while read < last:
             end = min(read + window, last)
-            hits = sequence_page(self.api, self.index, shard, (read, end), PAGE, source)
-            read = int(hits[-1]["_seq_no"]) if len(hits) == PAGE else end
-            if len(hits) < PAGE // 2:
+            hits = sequence_page(self.api, self.index, shard, (read, end), size, source)
+            read = int(hits[-1]["_seq_no"]) if len(hits) == size else end
+            if len(hits) < size // 2:
                 window = min(2 * window, LARGEST_WINDOW)
             yield hits, {shard: read}
 

@@ -7,20 +7,20 @@ from the source are found by asking it for the ids of the new index.
 
 from __future__ import annotations
 
-import functools
 import logging
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from osparse.contracts.deployment import Deployment
-from osparse.deployer.adopt.calls import allow_writes
+from osparse.deployer.adopt.calls import allow_writes, count_ids
 from osparse.deployer.adopt.changes import BySequence, Changes, Page
-from osparse.deployer.adopt.record import Position, Record, read_record, write_record
+from osparse.deployer.adopt.known_ids import KnownIds
+from osparse.deployer.adopt.record import Position, Record, adoption_record, read_record, write_record
 from osparse.deployer.adopt.source_index import SourceIndex
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.index.copy import StoredRow
@@ -60,11 +60,13 @@ class Follower:
     deleted: int = 0
     _record: Record | None = None
     _small: Load | None = field(default=None, repr=False)
+    _known_ids: KnownIds = field(default_factory=KnownIds, repr=False)
 
     @property
     def record(self) -> Record:
         if self._record is None:
-            self._record = read_record(self.api, self.new, self.source.index, self.source.uuid)
+            url = self.source.api.cluster.url if self.source.remote else None
+            self._record = read_record(self.api, self.new, self.source.index, self.source.uuid, url)
         return self._record
 
     def save(self, **values: Any) -> None:
@@ -83,7 +85,9 @@ class Follower:
             before = documents
 
     def begin(self) -> None:
-        """Start over where the new index has served since; let the source take writes again after a killed run."""
+        """Record the source; start over where the new index has served since; undo a killed run's block of writes."""
+        if adoption_record(self.api, self.new) is None:
+            self.save()
         if self.record.served:
             self.save(position={}, served=False, forced=True)
         if self.record.blocked:
@@ -128,20 +132,30 @@ class Follower:
         """Delete what the source does not have (any more); the documents that were deleted."""
         ids = BySequence(self.api, self.new, ("*",))
         upto = ids.now()
+        self.source.api.refresh(self.source.index)
         self.api.refresh(self.new)
         gone = 0
         with progress(f"compare the ids of {self.new}", self.api.count(self.new), "documents") as bar:
-            for hits, _ in ids.pages({}, upto):
-                names = [hit["_id"] for hit in hits]
-                asked = functools.partial(self.source.api.present, self.source.index, names)
-                present = patiently(asked) if names else set[str]()
-                missing = [name for name in names if name not in present]
+            for names in self._known_ids.pages(ids, upto):
+                missing = self._missing_in_source(names)
                 if missing and (refused := send_bulk(self.api, self.new, [Line(name, None) for name in missing])):
                     raise ClusterError(f"{refused[0].id} could not be deleted from {self.new}: {refused[0].reason}")
                 gone += len(missing)
                 bar.advance(len(names))
         self.deleted += gone
         return gone
+
+    def _missing_in_source(self, names: Sequence[str]) -> list[str]:
+        """Those of the new index's ids that the source does not have, without those that the new index lost as well."""
+        if not names or count_ids(self.source.api, self.source.index, names) == len({*names}):
+            return []
+        there = patiently(lambda: self.source.api.present(self.source.index, names))
+        missing = [name for name in names if name not in there]
+        here = patiently(lambda: self.api.present(self.new, missing)) if missing else set[str]()
+        return [name for name in missing if name in here]
+
+    def close(self) -> None:
+        self._known_ids.close()
 
     def counts(self) -> tuple[int, int]:
         """Documents of the source and of the new index, both refreshed."""

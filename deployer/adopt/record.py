@@ -29,14 +29,21 @@ class Record:
     """Whether the new index has served since; ``position`` is then of its own writes, as far as they are encoded."""
     forced: bool = False
     """Whether every document is to be written again: others wrote to the new index while it served."""
+    url: str | None = None
+    """Of the source's cluster; None: the one of the new index."""
+
+    @property
+    def shown(self) -> str:
+        """As the command line names the source."""
+        return self.source if self.url is None else f"{self.url}#{self.source}"
 
 
-def read_record(api: ClusterApi, new: str, source: str, uuid: str) -> Record:
+def read_record(api: ClusterApi, new: str, source: str, uuid: str, url: str | None = None) -> Record:
     """What is recorded of this source; a fresh record where there is none, or one of another source."""
     found = adoption_record(api, new)
     if found is None:
-        return Record(source, uuid)
-    return found if found.uuid == uuid else Record(source, uuid, forced=True)
+        return Record(source, uuid, url=url)
+    return found if found.uuid == uuid else Record(source, uuid, forced=True, url=url)
 
 
 def adoption_record(api: ClusterApi, new: str) -> Record | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
 from osparse.deployer.adopt.calls import allow_writes, is_blocked
@@ -63,6 +63,10 @@ class AdoptionSwitch:
 
     def apply(self, made: Made) -> Made:
         """Raises :class:`CheckError` and moves nothing if the gate does not hold."""
+        with closing(self.follower):
+            return self._passed()
+
+    def _passed(self) -> Made:
         report = [self.checks.weights()]
         if self.checks.gate is not None:
             report.append(self.checks.quality(self.checks.gate))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import osparse
+from osparse.contracts.deployment import META_KEY
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.cluster.facts import KOREAN_ANALYZERS, Facts, look
@@ -22,6 +23,7 @@ from osparse.deployer.load.bundle_store import cache_folder
 from osparse.deployer.mlcommons.api import MLCommons
 from osparse.deployer.mlcommons.settings_step import MAX_MODELS, local_models, settings_problems
 from osparse.deployer.names import BUNDLES_INDEX
+from osparse.deployer.preflight.adoption import foreign_index_checks
 from osparse.deployer.preflight.blocks import index_checks
 from osparse.deployer.preflight.checks import Check
 from osparse.deployer.preflight.permissions import deploy_calls, permission_checks
@@ -81,6 +83,8 @@ def _of_index(api: ClusterApi, facts: Facts, alias: str) -> Iterator[Check]:
     serving = api.indices_of_alias(alias) or [alias]
     yield from index_checks(api, [*serving, BUNDLES_INDEX])
     old = serving[0] if api.get_mapping(serving[0]) is not None else None
+    if old is not None and META_KEY not in api.all_meta(old).get(old, {}):
+        yield from foreign_index_checks(api, old)
     ml = not facts.missing_plugins and facts.has("enricher")
     yield from permission_checks(api.cluster, deploy_calls(alias, f"{alias}-new", old, ml=ml), "deploy")
 

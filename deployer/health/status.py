@@ -13,6 +13,7 @@ from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.cluster.index_settings import pipeline_drift
 from osparse.deployer.health.document_check import document_problems
+from osparse.deployer.health.standing import examine_standing
 from osparse.deployer.index.generations import SUFFIX, deployments_of
 from osparse.deployer.load.bundle_store import chunk_ids, stored_parts
 from osparse.deployer.mlcommons.api import MLCommons
@@ -143,7 +144,7 @@ def _one(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentStatus
 
 def _examined(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentStatus:
     aliases, documents = api.aliases(name), api.count_unless_closed(name)
-    problems, notes = _place(api, name, deployment, aliases, documents)
+    problems, notes = examine_standing(api, name, deployment, aliases, documents)
     models: list[ModelStatus] = []
     if deployment.mode != "client":
         models, wrong = _models(MLCommons(api.cluster), api, deployment)
@@ -169,34 +170,6 @@ def _examined(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentS
         problems=problems,
         notes=notes,
         seismic=read_seismic(api, name, deployment.field) if approximate else None,
-    )
-
-
-def _place(
-    api: ClusterApi, name: str, deployment: Deployment, aliases: list[str], documents: int | None
-) -> tuple[list[str], list[str]]:
-    """Problems and notes about the name it serves under."""
-    if not name.endswith(f"-{deployment.fingerprint[:12]}"):
-        return [f"its name does not carry its fingerprint {deployment.fingerprint[:12]}; was it renamed or copied?"], []
-    base = name[: -len(deployment.fingerprint[:12]) - 1]
-    if base in aliases:
-        return [], []
-    serving = api.indices_of_alias(base)
-    if not serving:
-        return ["no alias points to the index; run osparse deploy again"], []
-    if f"{base}{SUFFIX}" in aliases:
-        return [], [f"it served {base} before; {', '.join(serving)} does"]
-    if documents is not None and api.creation_date(name) > max(map(api.creation_date, serving)):
-        return [_unfinished(api, base, deployment, documents, serving[0])], []
-    return [], [f"it does not serve {base}; {', '.join(serving)} does"]
-
-
-def _unfinished(api: ClusterApi, base: str, deployment: Deployment, documents: int, serving: str) -> str:
-    total = api.count_unless_closed(serving)
-    of = f" of {total:,}" if total is not None else ""
-    return (
-        f"unfinished upgrade, {documents:,}{of} documents; resume with: osparse deploy BUNDLE --index {base} (bundle "
-        f"{deployment.bundle}, fingerprint {deployment.fingerprint[:12]})"
     )
 
 

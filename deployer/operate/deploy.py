@@ -153,6 +153,7 @@ def _preflight(survey: Survey, steps: list[Step], models: ModelOptions, upgrade:
         bundle=survey.bundle,
         old=old,
         copies=old is not None and upgrade.copy and not upgrade.stage,
+        source=survey.adopted.source if survey.adopted is not None else None,
         body=index.planned_body() if new else None,
         models=[step.copies for step in steps if isinstance(step, ServedModel)],
         allow_settings=models.allow_settings,

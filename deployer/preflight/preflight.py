@@ -8,6 +8,7 @@ from typing import Any
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import Deployment
+from osparse.deployer.adopt.source_index import SourceIndex
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.facts import Facts
 from osparse.deployer.cluster.inherited_settings import flat_settings
@@ -21,6 +22,7 @@ from osparse.deployer.mlcommons.settings_step import (
     settings_call,
 )
 from osparse.deployer.names import BUNDLES_INDEX
+from osparse.deployer.preflight.adoption import adopting_calls, reading_calls, source_checks
 from osparse.deployer.preflight.blocks import cluster_blocks, index_checks
 from osparse.deployer.preflight.capacity import (
     COPY_FACTOR,
@@ -33,6 +35,7 @@ from osparse.deployer.preflight.checks import Check, Preflight
 from osparse.deployer.preflight.permissions import deploy_calls, permission_checks
 from osparse.deployer.preflight.requests import PreflightRequests
 from osparse.deployer.preflight.templates import template_checks
+from osparse.formula.server_costs import sparse_field_bytes
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Intent:
     """The index whose name it takes over."""
     copies: bool = False
     """Whether the documents of ``old`` are copied."""
+    source: SourceIndex | None = None
+    """The index that is taken over, whose documents are copied."""
     body: Mapping[str, Any] | None = None
     """What creates the index; None where it exists."""
     models: Sequence[ModelCopies] = ()
@@ -63,14 +68,16 @@ def preflight(api: ClusterApi, facts: Facts, intent: Intent) -> Preflight:
     limits, ml = requests.limits(), intent.deployment.mode == "ml-commons"
     touched = [intent.index, *filter(None, [intent.old]), BUNDLES_INDEX]
     calls = deploy_calls(
-        intent.alias, intent.index, intent.old if intent.copies else None,
-        ml=ml, semantic=intent.deployment.vector == "semantic",
-    )  # fmt: skip
+        intent.alias, intent.index, _copied(intent), ml=ml, semantic=intent.deployment.vector == "semantic"
+    )
+    if intent.source is not None:
+        calls += adopting_calls(intent.source, intent.index)
     version = Check("ok", f"OpenSearch {facts.version} has what mode {intent.deployment.mode} and the options need")
     return Preflight.of(
         [version],
         cluster_blocks(settings),
         index_checks(api, touched),
+        _source_checks(intent.source) if intent.source is not None else [],
         _model_checks(api, facts, intent, settings) if ml else [],
         breaker_checks(limits),
         disk_check(limits, settings, *_added_bytes(api, intent)),
@@ -78,6 +85,19 @@ def preflight(api: ClusterApi, facts: Facts, intent: Intent) -> Preflight:
         template_checks(api, intent.index, intent.body) if intent.body is not None else [],
         permission_checks(api.cluster, calls, "deploy"),
     )
+
+
+def _copied(intent: Intent) -> str | None:
+    """The index on the cluster that is deployed to whose documents are copied."""
+    if intent.source is not None:
+        return None if intent.source.remote else intent.source.index
+    return intent.old if intent.copies else None
+
+
+def _source_checks(source: SourceIndex) -> Iterator[Check]:
+    yield from source_checks(source)
+    if source.remote:
+        yield from permission_checks(source.api.cluster, reading_calls(source), f"reading {source.shown}")
 
 
 def cluster_checks(api: ClusterApi) -> Iterator[Check]:
@@ -110,11 +130,23 @@ def _model_checks(api: ClusterApi, facts: Facts, intent: Intent, settings: Mappi
 def _added_bytes(api: ClusterApi, intent: Intent) -> tuple[float, str]:
     """Bytes on disk, copies of shards included, and what takes them."""
     parts = sum(file.size for file in intent.bundle.files.values())
+    if intent.source is not None:
+        return parts + _adopted_bytes(intent, intent.source), f"the bundle and the copy of {intent.source.shown}"
     if not intent.copies or intent.old is None:
         return float(parts), "the bundle"
     copies = 1 + _replicas(intent.body or {}, intent.nodes)
     store = 0 if api.count_unless_closed(intent.old) is None else api.store_size(intent.old)
     return parts + COPY_FACTOR * store * copies, f"the bundle and the copy of {intent.old}"
+
+
+def _adopted_bytes(intent: Intent, source: SourceIndex) -> float:
+    """Of the copy of an index that has no vectors yet: what it takes itself, and the longest vectors of the bundle."""
+    weights = intent.bundle.fit.get("nonzeros", {}).get("max") or intent.bundle.vocabulary
+    vectors = source.api.count(source.index) * sparse_field_bytes(
+        weights, seismic=intent.deployment.vector == "sparse_vector"
+    )
+    copies = 1 + _replicas(intent.body or {}, intent.nodes)
+    return COPY_FACTOR * (source.api.store_size(source.index) + vectors) * copies
 
 
 def _added_shards(api: ClusterApi, intent: Intent) -> int:

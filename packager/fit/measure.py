@@ -17,6 +17,7 @@ from osparse.contracts.zip_members import read_member
 from osparse.encoders.onnx_encoder import read_tokenizer
 from osparse.errors import BundleError
 from osparse.formula.seismic_ceiling import MARGINS, up_to_tenth
+from osparse.formula.server_costs import model_memory, sparse_field_bytes
 from osparse.opensearch_versions import SEISMIC_IDS
 from osparse.packager.checks.emulator import ServerEncoder, ServerText, ServerTokenizer
 from osparse.packager.checks.lucene_emulator import Seismic, to_bytes
@@ -42,13 +43,6 @@ OPENING = 8
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 DEFAULT_CEILINGS = {"ingest": 3.0, "search": 16.0}
 """Of a sparse_vector field that names none."""
-BYTES_PER_DOCUMENT = 50
-BYTES_PER_WEIGHT = 20.5
-"""Of a rank_features index with its _source, one merged segment: 4,000 documents of 25 to 200 weights took 47 bytes and
-17.4 to 21.6 for each weight on OpenSearch 3.8.0. Text fields come on top."""
-MEMORY = {"TORCH_SCRIPT": (175_000_000, 1.4), "ONNX": (20_000_000, 1.9)}
-"""``model_format`` -> bytes, and bytes for each of the zip: native code, weights, one text at work. Three models of
-11 to 69 MB took 190 to 274 MB (TorchScript) and 40 to 152 MB (ONNX) at their peak in DJL 0.31.1."""
 
 Vectors = list[dict[int, float]]
 """{token id: weight} of each text."""
@@ -90,7 +84,7 @@ def measure(bundle: Bundle, dataset: Dataset | None = None, runners: Mapping[str
         },
         zip_bytes={part: file.size for part, file in bundle.files.items()},
         server_memory_bytes={form: _memory(bundle, form) for form in bundle.formats},
-        index_bytes_per_million=int(_short((BYTES_PER_DOCUMENT + BYTES_PER_WEIGHT * mean) * 1e6)),
+        index_bytes_per_million=int(_short(sparse_field_bytes(mean) * 1e6)),
     )
 
 
@@ -212,8 +206,7 @@ def _dot(query: Mapping[int, float], document: Mapping[int, float]) -> float:
 
 
 def _memory(bundle: Bundle, form: str) -> int:
-    base, factor = MEMORY[bundle.files[form].model_format]
-    return int(_short(base + factor * bundle.files[form].size))
+    return int(_short(model_memory(bundle.files[form].model_format, bundle.files[form].size)))
 
 
 def _idf(bundle: Bundle) -> dict[str, float]:

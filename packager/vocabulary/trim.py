@@ -16,9 +16,9 @@ from osparse.contracts.model import Model
 from osparse.encoders.onnx_encoder import pad, read_tokenizer
 from osparse.encoders.torch_encoder import SparseEncoder
 from osparse.errors import CheckError, InputError
+from osparse.formula.server_costs import MODEL_MEMORY
 from osparse.packager.checkpoint.loaded import LoadedModel
 from osparse.packager.compare.parity import TOLERANCE
-from osparse.packager.fit.measure import MEMORY
 from osparse.packager.vocabulary.choice import Choice, Chooser
 from osparse.packager.vocabulary.corpus_sample import CorpusSample, read_sample
 from osparse.packager.vocabulary.loss import Encoded, TokenChange, dropped_weight, encode, quality, token_change
@@ -46,7 +46,7 @@ class Trimmed:
     def manifest(self, files: Mapping[str, BundleFile]) -> dict[str, Any]:
         """The manifest's ``trimming``, with the bytes that the whole vocabulary would add to the finished zips."""
         saved = {key: self._saved(key, file.size) for key, file in files.items()}
-        memory = {key: round(MEMORY[file.model_format][1] * saved[key]) for key, file in files.items()}
+        memory = {key: round(MODEL_MEMORY[file.model_format][1] * saved[key]) for key, file in files.items()}
         return {
             **self.facts,
             "zip_bytes_saved": saved,

@@ -24,10 +24,10 @@ PUBLIC = {
         prepare_baseline score score_candidates train_tokenizer
     """,
     "osparse.deployer": """
-        Adoption Answer Cluster DeletionRow DeployResult DocumentRow EncodeResult Gate Healed IndexResult ModelOptions
-        Optimised RollbackResult Serving UndeployResult Upgrade connector_example deploy doctor drift_from encode_documents
-        from_cluster heal index_documents infer_mapping load_rows metrics_text node_down node_status node_up open_cluster
-        optimise other_problems query_encoder read_deployment rollback sagemaker_url status undeploy
+        Adoption Answer CapacitySheet Cluster DeletionRow DeployResult DocumentRow EncodeResult Gate Healed IndexResult
+        ModelOptions Optimised RollbackResult Serving UndeployResult Upgrade connector_example deploy doctor drift_from
+        encode_documents from_cluster heal index_documents infer_mapping load_rows metrics_text node_down node_status node_up
+        open_cluster optimise other_problems query_encoder read_deployment rollback sagemaker_url sizing status undeploy
     """,
     "osparse.integrations": """
         SparseDocument bundle_query_encoder elasticsearch milvus open_shards qdrant ray sentence_transformers spark

@@ -307,7 +307,7 @@ def test_an_interrupted_copy_continues_where_it_was(
     core: MLCommonsServer, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(changes, "PAGE", 10)
-    monkeypatch.setattr(changes, "WINDOW", 10)
+    monkeypatch.setattr(changes, "WINDOW", 1)
     monkeypatch.setattr(changes, "LARGEST_WINDOW", 10)
     monkeypatch.setattr(follow, "RECORD_SECONDS", 0.0)
     monkeypatch.setattr("osparse.deployer.load.prepare.BATCH", 20)

@@ -12,8 +12,19 @@ from mlcommons_server import MLCommonsServer
 from osparse.cli.main import main
 from osparse.contracts.bundle import Bundle
 from osparse.deployer import deploy
+from osparse.deployer.health.metrics import HELP
 
 from .conftest import client
+
+PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text(encoding="utf-8")
+LINES = re.findall(r"^\|[^|]+\| `([^`]+)` \|", PAGE.partition("## On call")[2], re.MULTILINE)
+"""What the page says that ``status`` prints; words in capitals stand for names."""
+
+
+def listed(line: str) -> bool:
+    """Whether the page has a line that ``status`` printed."""
+    patterns = (re.sub(r"\b(INDEX|NAME|OTHER|REASON)\b", ".+", re.escape(shown)) for shown in LINES)
+    return any(re.fullmatch(pattern, line) for pattern in patterns)
 
 
 def osparse(*arguments: str) -> int:
@@ -72,6 +83,7 @@ def test_a_fault_is_one_line_and_its_command_mends_it(
     problems = [text for text in shown.splitlines() if text.strip().startswith("problem: ")]
     mending = [found for text in problems if (found := re.search(line, text))]
     assert len(problems) == len(mending) == 1, shown
+    assert listed(problems[0].strip().removeprefix("problem: ")), problems
     command = mending[0][1]
     if command.startswith("POST"):
         client(server).request("POST", command.removeprefix("POST "))
@@ -80,3 +92,8 @@ def test_a_fault_is_one_line_and_its_command_mends_it(
     else:
         assert osparse("status", *target, "--heal") == 0
     assert osparse("status", *target) == 0
+
+
+def test_every_metric_has_its_alert() -> None:
+    alerts = PAGE.partition("## Alerts")[2].partition("\n## ")[0]
+    assert {*re.findall(r"^\| `osparse_(\w+)` \|", alerts, re.MULTILINE)} == {*HELP}

@@ -19,10 +19,11 @@ from osparse.contracts.model import Model
 from osparse.contracts.zip_members import read_member
 from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.errors import InputError
+from osparse.formula.server_costs import BYTES_PER_DOCUMENT, BYTES_PER_WEIGHT
 from osparse.packager import package, verify
 from osparse.packager.card import card
 from osparse.packager.fit.fit import Fit
-from osparse.packager.fit.measure import BYTES_PER_DOCUMENT, BYTES_PER_WEIGHT, _vocabulary, measure
+from osparse.packager.fit.measure import _vocabulary, measure
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,7 @@ class MLCommonsServer(ModelCalls, ConnectorCalls, IndexCalls, SegmentCalls):
         breaker = {"limit_size_in_bytes": 1_000_000_000, "estimated_size_in_bytes": self.breaker_bytes}
         more = {
             "roles": self.roles,
-            "jvm": {"mem": {"heap_used_percent": self.heap_percent}},
+            "jvm": {"mem": {"heap_used_percent": self.heap_percent, "heap_max_in_bytes": 1_000_000_000}},
             "fs": {"total": disk},
             "breakers": {"parent": breaker},
         }

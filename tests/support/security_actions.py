@@ -73,6 +73,7 @@ _CALLS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("PUT", rf"{_INDEX}/_mapping", ("index indices:admin/mapping/put",)),
     ("GET", rf"{_INDEX}/_settings", ("index indices:monitor/settings/get",)),
     ("PUT", rf"{_INDEX}/_settings", ("index indices:admin/settings/update",)),
+    ("PUT", rf"{_INDEX}/_block/[^/]+", ("index indices:admin/block/add",)),
     ("POST", rf"{_INDEX}/_open", ("index indices:admin/open",)),
     ("POST", rf"{_INDEX}/_close", ("index indices:admin/close",)),
     ("POST", rf"{_INDEX}/_refresh", ("index indices:admin/refresh",)),

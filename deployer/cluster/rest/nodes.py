@@ -38,8 +38,9 @@ class NodeCalls(Calls):
         return dict(as_object(answer).get("nodes", {}))
 
     def node_stats(self) -> dict[str, Any]:
-        """Node id -> name, heap, memory and disk in use."""
-        shown = "name", "jvm.mem.heap_used_percent", "os.mem.used_percent", "fs.total.available_in_bytes"
+        """Node id -> name, heap, memory and disk in use, and the size of the heap."""
+        heap = "jvm.mem.heap_used_percent", "jvm.mem.heap_max_in_bytes"
+        shown = "name", *heap, "os.mem.used_percent", "fs.total.available_in_bytes"
         params = {"filter_path": ",".join(f"nodes.*.{one}" for one in shown)}
         answer = self.cluster.request("GET", "/_nodes/stats/os,jvm,fs", params=params)
         return dict(as_object(answer).get("nodes", {}))
