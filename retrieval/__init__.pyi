@@ -11,7 +11,9 @@ from .loadtest.load_report import LoadReport
 from .loadtest.load_test import load_test
 from .quality_gate import gate
 from .report import Report
-from .searcher import Hit, Match, Searcher, search
+from .searcher import Searcher, search
+from .serving.hits import Hit
+from .serving.matches import Match
 from .serving.settings import Feedback, Setting
 from .tuning.result.plan import TuningPlan
 from .tuning.tune import tune

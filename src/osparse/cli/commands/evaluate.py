@@ -24,6 +24,7 @@ osparse evaluate --dataset build/dataset --bundle build/bundle --measures nDCG@1
 osparse evaluate --dataset build/dataset --split validation --model build/model --output report.json
 osparse evaluate --dataset beir/scifact --cluster http://localhost:9210 --index scifact --save-runs build/runs --json
 osparse evaluate --dataset build/dataset --cluster http://localhost:9210 --index products --filter 'price < 100'
+osparse evaluate --dataset data --cluster http://localhost:9210 --index products --sparse-field a --sparse-field b
 """
 
 
@@ -33,6 +34,9 @@ osparse evaluate --dataset build/dataset --cluster http://localhost:9210 --index
 @click.option("--index", metavar="NAME", help="The deployed index to measure, with --cluster.")
 @feedback_option
 @filter_options
+@click.option("--sparse-field", "sparse_fields", multiple=True, metavar="NAME[+NAME...]",
+              help="Measure this sparse field of --index by itself, or the sum of several; may be repeated: the others "
+              "are compared with the first.")  # fmt: skip
 @click.option("--model", "models", multiple=True, type=FOLDER, metavar="MODEL",
               help="A model directory to measure without a cluster; may be repeated.")  # fmt: skip
 @click.option("--bundle", "bundles", multiple=True, type=FOLDER, metavar="BUNDLE",
@@ -57,6 +61,7 @@ def evaluate_command(
     feedback: Feedback | None,
     filter: str | None,
     filter_json: Any,
+    sparse_fields: tuple[str, ...],
     models: tuple[Path, ...],
     bundles: tuple[Path, ...],
     runs: tuple[Path, ...],
@@ -81,6 +86,7 @@ def evaluate_command(
         index=index,
         feedback=feedback,
         filter=both_filters(filter, filter_json),
+        sparse_fields=sparse_fields,
         models=models,
         bundles=bundles,
         runs=runs,
