@@ -122,7 +122,7 @@ def explain(
         matched=matched,
         query_only=_by_weight([(t, w) for t, w in query.items() if t not in document]),
         document_top=_by_weight(others)[:expansions],
-        literal=frozenset(searcher.encoder.encode(shown["text"])),
+        literal=frozenset(searcher.encoder.encode(searcher.text_of(source))),
         non_zeros=len(document),
         unsatisfied=None if filter is None else unsatisfied(ClusterApi(cluster), index, document_id, parts),
         against=None if against is None else _contrast(searcher, query, document, against),

@@ -12,6 +12,7 @@ from typing import Any
 from osparse.contracts.deployment import Deployment, generated_fields
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
+from osparse.deployer.fields.sparse_fields import readable_text
 from osparse.deployer.load.read_deployment import query_encoder, read_deployment
 from osparse.errors import InputError
 from osparse.formula.query_encoder import QueryEncoder
@@ -22,7 +23,7 @@ from osparse.retrieval.filters.ordering import Sort, checked_after, sort_clauses
 from osparse.retrieval.queries import with_language
 from osparse.retrieval.serving.forms import SearchForms
 from osparse.retrieval.serving.highlights import highlights
-from osparse.retrieval.serving.hits import Answer, Hit
+from osparse.retrieval.serving.hits import Answer, Hit, note_without_hits, note_without_query
 from osparse.retrieval.serving.matches import Match, by_token, matches, matches_of_fields
 from osparse.retrieval.serving.passes import Passes
 from osparse.retrieval.serving.settings import Feedback, Setting, recorded_setting
@@ -74,6 +75,12 @@ class Searcher:
             self.check_one_field("a search setting (feedback too)")
         self.forms = self._forms(self.setting, own_weights=idf is not None)
         self.passes = Passes(cluster, index, self.forms)
+
+    def text_of(self, source: Mapping[str, Any]) -> str:
+        """The text that the searched fields of a document are made of; of several fields, each on a line of its own."""
+        if not self.has_several_fields:
+            return str(source.get("text") or "")
+        return "\n".join(readable_text(view, source) for view in self.views)
 
     def _encoder(self, view: Deployment) -> QueryEncoder:
         encoder = query_encoder(self.cluster, view)
@@ -233,9 +240,9 @@ class Searcher:
         self, text: str, weights: Mapping[str, float], hits: Sequence[Hit], lang: str | None, extras: Extras
     ) -> str:
         if not weights:
-            return _note_without_query(text)
+            return note_without_query(text)
         if not hits:
-            return _note_without_hits(lang, extras)
+            return note_without_hits(lang, extras)
         if self._ignored is not None:
             return (
                 f"several sparse fields are searched, so the recorded search setting is not applied ({self._ignored})"
@@ -277,19 +284,3 @@ def search(
     """
     searcher = Searcher(cluster, index, sparse_fields=sparse_fields)
     return searcher.search(text, top=top, lang=lang, explain=explain, filter=filter).hits
-
-
-def _note_without_query(text: str) -> str:
-    if not text.strip():
-        return "the query is empty: give it some text"
-    return f"no token of {text!r} is in the model's vocabulary, so no document can match"
-
-
-def _note_without_hits(lang: str | None, extras: Extras) -> str:
-    if extras.after is not None:
-        return "no hits follow: that was the last page"
-    where = f" of language {lang}" if lang is not None else ""
-    if extras.parts:
-        conditions = " and ".join(part.text for part in extras.parts)
-        return f"no document{where} that satisfies the filter ({conditions}) has any of the query's tokens"
-    return f"no document{where} has any of the query's tokens; are documents loaded? load them with: osparse index"

@@ -116,6 +116,14 @@ def field_text(view: Deployment, fields: Mapping[str, Any]) -> str:
     return text if isinstance(text, str) else ""
 
 
+def readable_text(view: Deployment, fields: Mapping[str, Any]) -> str:
+    """As :func:`field_text`; empty where the text cannot be made."""
+    try:
+        return field_text(view, fields)
+    except ValueError:
+        return ""
+
+
 def has_text(deployment: Deployment, fields: Mapping[str, Any]) -> bool:
     """Whether any of its sparse fields has a text that is not blank; raises as :func:`field_text`."""
     return any([field_text(view, fields).strip() for view in deployment.views])

@@ -15,7 +15,7 @@ from typing import Any
 from osparse.contracts.deployment import Deployment, feature_name, generated_fields, stored_vectors
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.encode.pieces import PieceCutter
-from osparse.deployer.fields.sparse_fields import field_text
+from osparse.deployer.fields.sparse_fields import readable_text
 from osparse.deployer.load.bundle_store import fetch_part
 from osparse.deployer.load.documents import HASH_FIELD, DocumentRow
 from osparse.deployer.load.read_deployment import query_encoder
@@ -62,7 +62,7 @@ def _problems(
     api: ClusterApi, deployment: Deployment, view: Deployment, seen: Mapping[str, dict[str, Any]]
 ) -> list[str]:
     """Of the vectors of one sparse field."""
-    texts = {i: source for i, source in seen.items() if _text(view, source).strip()}
+    texts = {i: source for i, source in seen.items() if readable_text(view, source).strip()}
     field = f"{view.field}: " if deployment.fields else ""
     without = [i for i, source in texts.items() if not stored_vectors(source, view.field)]
     missing, encoded = _missing(api, view, {i: texts[i] for i in without})
@@ -89,14 +89,6 @@ def _sample(api: ClusterApi, index: str) -> dict[str, dict[str, Any]]:
     )
     answers = [api.search(index, body, {"search_pipeline": "_none"}, whole=True) for body in bodies]
     return {hit["_id"]: hit.get("_source", {}) for answer in answers for hit in answer["hits"]["hits"]}
-
-
-def _text(view: Deployment, source: Mapping[str, Any]) -> str:
-    """Of a field; empty where it cannot be made."""
-    try:
-        return field_text(view, source)
-    except ValueError:
-        return ""
 
 
 def _written_by_others(source: Mapping[str, Any], deployment: Deployment) -> bool:
@@ -160,7 +152,7 @@ def _encoded(api: ClusterApi, deployment: Deployment, sources: Sequence[Mapping[
     Yields None where the encoder does not answer.
     """
     if deployment.mode == "client":
-        texts = [_text(deployment, source) for source in sources]
+        texts = [readable_text(deployment, source) for source in sources]
         archive = fetch_part(api, deployment, "onnx")
         encoder, cutter = OnnxEncoder.open(archive), PieceCutter(archive) if deployment.chunks else None
         for start in range(0, len(texts), AT_ONCE):
@@ -183,7 +175,7 @@ def _encoded(api: ClusterApi, deployment: Deployment, sources: Sequence[Mapping[
 def _input(view: Deployment, source: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a document that its text is made of."""
     if view.text_template is None:
-        return {TEXT_FIELD: _text(view, source)}
+        return {TEXT_FIELD: readable_text(view, source)}
     fields = TextTemplate.parse(view.text_template).fields
     names = {*fields, *(name.split(".")[0] for name in fields)}
     return {name: value for name, value in source.items() if name in names}

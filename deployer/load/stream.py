@@ -15,7 +15,7 @@ from typing import Any
 from osparse.contracts.deployment import META_KEY, Deployment, generated_fields
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.fields.index_fields import IndexFields
-from osparse.deployer.fields.sparse_fields import has_text
+from osparse.deployer.fields.sparse_fields import field_text, has_text
 from osparse.deployer.load.bulk import Failure, FailureLog, Line, patiently, send_bulk, stored_hashes
 from osparse.deployer.load.documents import HASH_FIELD, DeletionRow, DocumentRow, Row, UnusableRow
 from osparse.deployer.load.stored_sources import StoredSource, stored_sources
@@ -209,7 +209,13 @@ class Load:
             done.encoded, done.cut = encoded, cut
         tokenizer = self.tokenizer() if left and self.tokenizer is not None else None
         if tokenizer is not None:
-            done.cut += sum(tokenizer.cuts(document.text) for document in filled if document.id in left)
+            done.cut += sum(
+                tokenizer.cuts(field_text(view, document.fields))
+                for view in self.deployment.views
+                if view.fingerprint == self.deployment.fingerprint
+                for document in filled
+                if document.id in left
+            )
         scripted = self.deployment.vector == "semantic"
         client = self.deployment.mode == "client"  # its index has no pipeline
         return [

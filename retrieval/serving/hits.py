@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from osparse.retrieval.filters.extras import Extras
 from osparse.retrieval.serving.highlights import Highlights
 from osparse.retrieval.serving.matches import Match
 
@@ -38,3 +39,19 @@ class Answer:
     """Why there are no hits, or what the search left out; empty when there is nothing to say."""
     aggregations: dict[str, Any] = field(default_factory=dict)
     """As the server answers them; empty unless they were asked for."""
+
+
+def note_without_query(text: str) -> str:
+    if not text.strip():
+        return "the query is empty: give it some text"
+    return f"no token of {text!r} is in the model's vocabulary, so no document can match"
+
+
+def note_without_hits(lang: str | None, extras: Extras) -> str:
+    if extras.after is not None:
+        return "no hits follow: that was the last page"
+    where = f" of language {lang}" if lang is not None else ""
+    if extras.parts:
+        conditions = " and ".join(part.text for part in extras.parts)
+        return f"no document{where} that satisfies the filter ({conditions}) has any of the query's tokens"
+    return f"no document{where} has any of the query's tokens; are documents loaded? load them with: osparse index"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,8 @@ def test_each_field_has_its_own_text_and_a_search_sums_them(
     assert only.hits[0].score == pytest.approx(expected["both"])
     found = explain(client(server), "products", "both", query)
     assert found.score == pytest.approx(sum(found.shares.values())) == pytest.approx(expected["both"])
+    title = explain(client(server), "products", "both", query, sparse_fields=["title_sparse"], why_not=mode == "client")
+    assert title.shares == {} and title.literal == searcher.encoder.encode(TEXTS[0]).keys()
     assert found.shares["title_sparse"] == pytest.approx(2 * dot(small_bundle, query, TEXTS[0]))
     assert status(client(server), "products")[0].problems == []
     assert not deploy(small_bundle, client(server), "products", mode=mode).plan.changes, "the fields are kept"
@@ -132,6 +135,26 @@ def test_a_changed_row_changes_the_fields_that_are_made_of_it(
     )
     load(server, [{"id": "both", "text": TEXTS[2], "title": None, "brand": None}], tmp_path)
     assert "mixed" not in stored(server, small_bundle, "both"), "there is no text any more"
+
+
+def test_a_change_of_another_program_during_the_load_counts(
+    core: MLCommonsServer, small_bundle: Bundle, tmp_path: Path
+) -> None:
+    made = deploy(small_bundle, client(core), "products", sparse_fields=["title_sparse=title"]).deployment
+    load(core, ROWS[:1], tmp_path)
+    plain, waiting = core.answer, [True]
+
+    def answer(method: str, path: str, query: dict[str, str], kind: str, data: bytes) -> tuple[int, Any]:
+        if path.endswith("/_bulk") and waiting and waiting.pop():
+            source = {**stored(core, small_bundle, "both"), "title": TEXTS[3]}
+            core.indices[f"products-{small_bundle.short}"].put("both", source)
+        return plain(method, path, query, kind, data)
+
+    core.answer = answer  # type: ignore[method-assign]
+    load(core, [{"id": "both", "text": TEXTS[2]}], tmp_path)
+    found = stored(core, small_bundle, "both")
+    assert (found["title"], found["text"]) == (TEXTS[3], TEXTS[2])
+    assert found["title_sparse"] == pytest.approx(as_stored(small_bundle, TEXTS[3], made), abs=1e-5)
 
 
 def test_a_text_that_cannot_be_made_is_a_failure_of_its_row(
@@ -277,7 +300,7 @@ def test_what_is_recorded(small_bundle: Bundle, other_bundle: Bundle) -> None:
     assert field.bundle is not None and field.bundle.fingerprint == other_bundle.fingerprint
     one = Deployment("client", "b", "f" * 64, "i" * 12, 400, 64, "u2024", None, None)
     assert {"boost", "fields"}.isdisjoint(one.to_meta()["osparse"]), "an older version reads an index of one field"
-    several = Deployment(**{**one.__dict__, "fields": (field,), "boost": 2.0})
+    several = replace(one, fields=(field,), boost=2.0)
     assert Deployment.from_meta(json.loads(json.dumps(several.to_meta())), "i") == several
     damaged = {"osparse": {**several.to_meta()["osparse"], "fields": [{"path": "x", "from": "later"}]}}
     with pytest.raises(ClusterError, match="is not readable"):
