@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from encoder_service import encoder_service
 from mlcommons_server import MLCommonsServer
+from sparse_fields_world import FIELDS, ROWS, as_stored, dot, load, stored
 
-from osparse.cli.main import main
 from osparse.contracts.bundle import Bundle
-from osparse.contracts.deployment import Deployment, feature_name
 from osparse.contracts.sparse_field import SparseField
 from osparse.deployer import (
     Adoption,
     ModelOptions,
-    Serving,
-    Upgrade,
     deploy,
     heal,
     index_documents,
@@ -28,23 +24,11 @@ from osparse.deployer import (
     status,
     undeploy,
 )
-from osparse.deployer.cluster.api import ClusterApi
-from osparse.deployer.fields.sparse_fields import read_sparse_fields
-from osparse.encoders.onnx_encoder import OnnxEncoder, open_query_encoder
-from osparse.errors import ClusterError, DeploymentConflictError, InputError
-from osparse.formula.lucene_rounding import quantise
-from osparse.retrieval import Feedback, Searcher, Setting, explain, load_test, write_workload
-from osparse.retrieval.serving.settings import TwoPhase
-from osparse.retrieval.tuning.applying.apply_plan import record
+from osparse.errors import DeploymentConflictError, InputError
+from osparse.retrieval import Searcher, explain
 
 from .conftest import TEXTS, client
 
-FIELDS = ["title_sparse=title^2", "sparse_embedding=text^0.5"]
-ROWS: list[dict[str, Any]] = [
-    {"id": "both", "title": TEXTS[0], "text": TEXTS[1], "brand": "acme"},
-    {"id": "text", "text": TEXTS[3], "brand": "2.0"},
-    {"id": "title", "title": TEXTS[3], "text": " "},
-]
 KINDS = {"core": "client", "plugin": "client", "ml-commons": "ml-commons"}
 """rank_feature clauses, query_tokens, query_text."""
 
@@ -53,33 +37,6 @@ KINDS = {"core": "client", "plugin": "client", "ml-commons": "ml-commons"}
 def cluster_and_mode(request: pytest.FixtureRequest) -> tuple[MLCommonsServer, Any]:
     server = request.getfixturevalue("core" if request.param == "core" else "server")
     return server, KINDS[request.param]
-
-
-def load(server: MLCommonsServer, rows: list[dict[str, Any]], folder: Path, **options: Any) -> None:
-    path = folder / "d.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    assert index_documents(client(server), "products", [path], **options).failed == 0
-
-
-def encoded(bundle: Bundle, text: str) -> dict[str, float]:
-    """Token -> weight as the index keeps it."""
-    (vector,) = OnnxEncoder.open(bundle.zip_path("onnx"), threads=1).encode([text])
-    return dict(zip(vector, map(float, quantise([*vector.values()])), strict=True))
-
-
-def dot(bundle: Bundle, query: str, text: str) -> float:
-    asked = open_query_encoder(bundle.zip_path("tokenizer")).encode(query)
-    stored = encoded(bundle, text) if text.strip() else {}
-    return sum(weight * stored.get(token, 0.0) for token, weight in asked.items())
-
-
-def stored(server: MLCommonsServer, bundle: Bundle, i: str) -> dict[str, Any]:
-    return server.indices[f"products-{bundle.short}"].documents[i]
-
-
-def as_stored(bundle: Bundle, text: str, deployment: Deployment) -> dict[str, float]:
-    (vector,) = OnnxEncoder.open(bundle.zip_path("onnx"), threads=1).encode([text])
-    return {feature_name(token, deployment.key_style): weight for token, weight in vector.items()}
 
 
 def test_each_field_has_its_own_text_and_a_search_sums_them(
@@ -106,8 +63,8 @@ def test_each_field_has_its_own_text_and_a_search_sums_them(
     assert {hit.id: hit.score for hit in answer.hits} == pytest.approx({i: s for i, s in expected.items() if s})
     for hit in answer.hits:
         assert sum(match.contribution for match in hit.matched) == pytest.approx(hit.score)
-    by_title = Searcher(client(server), "products", sparse_fields=["title_sparse"]).search(query)
-    assert {hit.id: hit.score for hit in by_title.hits} == pytest.approx(
+    of_titles = Searcher(client(server), "products", sparse_fields=["title_sparse"]).search(query)
+    assert {hit.id: hit.score for hit in of_titles.hits} == pytest.approx(
         {row["id"]: score for row in ROWS if (score := dot(small_bundle, query, row.get("title", "")))}
     ), "one field is searched without its boost"
     only = searcher.search(query, filter="brand:acme", fields=["brand"])
@@ -115,8 +72,10 @@ def test_each_field_has_its_own_text_and_a_search_sums_them(
     assert only.hits[0].score == pytest.approx(expected["both"])
     found = explain(client(server), "products", "both", query)
     assert found.score == pytest.approx(sum(found.shares.values())) == pytest.approx(expected["both"])
-    title = explain(client(server), "products", "both", query, sparse_fields=["title_sparse"], why_not=mode == "client")
-    assert title.shares == {} and title.literal == searcher.encoder.encode(TEXTS[0]).keys()
+    by_title = explain(
+        client(server), "products", "both", query, sparse_fields=["title_sparse"], why_not=mode == "client"
+    )
+    assert by_title.shares == {} and by_title.literal == searcher.encoder.encode(TEXTS[0]).keys()
     assert found.shares["title_sparse"] == pytest.approx(2 * dot(small_bundle, query, TEXTS[0]))
     assert status(client(server), "products")[0].problems == []
     assert not deploy(small_bundle, client(server), "products", mode=mode).plan.changes, "the fields are kept"
@@ -166,6 +125,19 @@ def test_a_text_that_cannot_be_made_is_a_failure_of_its_row(
     path.write_text(json.dumps({"id": "1", "text": "a", "size": 1.5}) + "\n" + json.dumps(ROWS[0]), encoding="utf-8")
     done = index_documents(client(server), "products", [path])
     assert (done.indexed, done.failed) == (1, 1) and "size is part of the text" in done.first_failures[0].reason
+
+
+def test_long_titles_are_encoded_in_windows_too(core: MLCommonsServer, small_bundle: Bundle, tmp_path: Path) -> None:
+    long_text = " ".join(f"{TEXTS[0]} {TEXTS[3]}" for _ in range(small_bundle.head.max_length))
+    fields = ["title_sparse=title", "text_again=text"]
+    deploy(small_bundle, client(core), "products", serving={"window_weight": 0.5}, sparse_fields=fields)
+    load(
+        core,
+        [{"id": "1", "title": long_text, "text": long_text}, {"id": "2", "title": "a", "text": long_text}],
+        tmp_path,
+    )
+    one, two = (stored(core, small_bundle, i) for i in "12")
+    assert one["title_sparse"] == one["sparse_embedding"] == two["text_again"] != two["title_sparse"]
 
 
 @pytest.mark.parametrize("mode", ["client", "ml-commons"])
@@ -289,110 +261,3 @@ def test_an_adopted_index_gets_every_field(mode: Any, server: MLCommonsServer, s
         deploy(small_bundle, client(server), "products", mode=mode, **options)
         found = stored(server, small_bundle, "0")["name_sparse"]
         assert found == pytest.approx(as_stored(small_bundle, TEXTS[3], made), abs=1e-5)
-
-
-def test_what_is_recorded(small_bundle: Bundle, other_bundle: Bundle) -> None:
-    made = read_sparse_fields(
-        [f"b_sparse={{a}}, {{c}}^0.5@{other_bundle.path}", "sparse_embedding=text^2"], small_bundle
-    )
-    (field,) = made.fields
-    assert (field.path, field.template, field.boost, made.boost) == ("b_sparse", "{a}, {c}", 0.5, 2.0)
-    assert field.bundle is not None and field.bundle.fingerprint == other_bundle.fingerprint
-    one = Deployment("client", "b", "f" * 64, "i" * 12, 400, 64, "u2024", None, None)
-    assert {"boost", "fields"}.isdisjoint(one.to_meta()["osparse"]), "an older version reads an index of one field"
-    several = replace(one, fields=(field,), boost=2.0)
-    assert Deployment.from_meta(json.loads(json.dumps(several.to_meta())), "i") == several
-    damaged = {"osparse": {**several.to_meta()["osparse"], "fields": [{"path": "x", "from": "later"}]}}
-    with pytest.raises(ClusterError, match="is not readable"):
-        Deployment.from_meta(damaged, "i")
-
-
-@pytest.mark.parametrize(
-    ("fields", "problem"),
-    [
-        (["title"], r"must be NAME=SOURCE"),
-        (["text=title"], "text is the name of another field"),
-        (["osparse_text_x=title"], "the name of another field"),
-        (["a=title", "a=text"], "has a twice"),
-        (["a=title^x"], "a number from 0 to 1000, got 'x'"),
-        (["a=title^-1"], "a number from 0 to 1000"),
-        (["a=a.b"], "a cannot be made of itself"),
-        (["a={title"], "must be NAME=SOURCE"),
-        (["sparse_embedding=title"], "made of the text by the index's bundle"),
-        (["sparse_embedding=text^2"], "has no effect without a further field"),
-        (["a=title^0", "sparse_embedding=text^0"], "no field has a boost above 0"),
-    ],
-)
-def test_a_field_that_cannot_be_is_refused(fields: list[str], problem: str, small_bundle: Bundle) -> None:
-    with pytest.raises(InputError, match=problem):
-        read_sparse_fields(fields, small_bundle)
-
-
-def test_what_goes_with_one_field_only_is_refused(
-    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, tmp_path: Path
-) -> None:
-    cluster = client(server)
-    for serving in (Serving(field="sparse_vector"), Serving(chunk_text=True), Serving(two_phase=True),
-                    Serving(skip_existing=True), Serving(hybrid="rrf")):  # fmt: skip
-        with pytest.raises(InputError, match="goes with one sparse field, not with `sparse_fields`"):
-            deploy(small_bundle, cluster, "products", serving=serving, sparse_fields=["a=title"])
-    with pytest.raises(InputError, match="an argument of its own"):
-        deploy(small_bundle, cluster, "products", serving={"boost": 2.0})
-    with pytest.raises(InputError, match="in mode remote one encoder serves all fields"):
-        models = ModelOptions(encoder_url="http://127.0.0.1:1")
-        fields = [f"a=title@{other_bundle.path}"]
-        deploy(small_bundle, cluster, "products", mode="remote", models=models, sparse_fields=fields)
-    assert not server.indices
-    deploy(small_bundle, cluster, "products", sparse_fields=["a=title", f"b=title@{other_bundle.path}"])
-    load(server, ROWS, tmp_path)
-    with pytest.raises(InputError, match=r"sparse fields of another bundle \(b\)"):
-        index_documents(cluster, "products", [tmp_path / "d.jsonl"], encode="here", bundle=small_bundle)
-    for asked in ({"against": "text"}, {"why_not": True}):
-        with pytest.raises(InputError, match="works on one sparse field"):
-            explain(cluster, "products", "both", TEXTS[0], **asked)
-    explain(cluster, "products", "both", TEXTS[0], against="title", sparse_fields=["a"])
-    with pytest.raises(InputError, match="a search setting .* works on one sparse field"):
-        Searcher(cluster, "products", feedback=Feedback(documents=2, share=0.2))
-    record(ClusterApi(cluster), f"products-{small_bundle.short}", Setting(two_phase=TwoPhase()))
-    assert "the recorded search setting is not applied" in Searcher(cluster, "products").search(TEXTS[0]).note
-    assert not Searcher(cluster, "products", sparse_fields=["a"]).search(TEXTS[0]).note
-    for refused in (
-        lambda: load_test(cluster, "products", TEXTS),
-        lambda: write_workload(cluster, "products", TEXTS, tmp_path / "w"),
-    ):
-        with pytest.raises(InputError, match="one sparse field"):
-            refused()
-    with pytest.raises(InputError, match="has no sparse field c; its sparse fields: sparse_embedding, a, b"):
-        Searcher(cluster, "products", sparse_fields=["c"])
-
-
-def test_the_command_line_states_and_searches_fields(
-    server: MLCommonsServer, small_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def run(*words: str) -> str:
-        with pytest.raises(SystemExit) as ended:
-            main([*words, "--cluster", server.url, "--index", "products"])
-        said = capsys.readouterr()
-        return said.err if ended.value.code else said.out
-
-    run("deploy", str(small_bundle.path), "--sparse-field", "t={brand}\\n{title}^2")
-    assert read_deployment(client(server), "products").fields[0].template == "{brand}\n{title}"
-    load(server, ROWS, tmp_path)
-    hits = json.loads(run("search", "--sparse-field", "t", "--json", TEXTS[0]))["hits"]
-    assert "both" in {hit["id"] for hit in hits}
-    assert "of t" in run("explain", "--document", "both", TEXTS[0])
-    refused = run("deploy", str(small_bundle.path), "--sparse-field", "t=title", "--no-sparse-fields")
-    assert "contradict each other" in refused
-
-
-def test_shards_are_refused(server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle) -> None:
-    from osparse.deployer import encode_documents
-
-    deploy(small_bundle, client(server), "products", sparse_fields=["a=title"])
-    Path("d.jsonl").write_text(json.dumps(ROWS[0]), encoding="utf-8")
-    encode_documents([Path("d.jsonl")], small_bundle, Path("shards"))
-    with pytest.raises(InputError, match="shards hold one for each document"):
-        index_documents(client(server), "products", [], encoded=Path("shards"))
-    with pytest.raises(InputError, match="holds one vector of each document"):
-        upgrade = Upgrade(encoded=Path("shards"))
-        deploy(small_bundle, client(server), "products", upgrade=upgrade)
