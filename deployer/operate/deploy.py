@@ -155,6 +155,7 @@ def _preflight(survey: Survey, steps: list[Step], models: ModelOptions, upgrade:
         index=survey.index,
         deployment=survey.deployment,
         bundle=survey.bundle,
+        others=[*survey.others.values()],
         old=old,
         copies=old is not None and upgrade.copy and not upgrade.stage,
         body=index.planned_body() if new else None,

@@ -148,6 +148,8 @@ def test_two_bundles_side_by_side(
     deploy(small_bundle, client(server), "products", mode=mode)
     load(server, ROWS, tmp_path)
     fields = [f"a_sparse=text^0@{small_bundle.path}"]
+    planned = deploy(other_bundle, client(server), "products", mode=mode, sparse_fields=fields, plan_only=True)
+    assert planned.preflight is not None and (mode == "client" or "the bundles bring 4" in str(planned.preflight))
     deploy(other_bundle, client(server), "products", mode=mode, sparse_fields=fields)
     query = TEXTS[3]
     for names, bundle in ((None, other_bundle), (["a_sparse"], small_bundle), (["sparse_embedding"], other_bundle)):

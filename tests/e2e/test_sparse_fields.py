@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from lookup_bundle import make_lookup_bundle
 
+from osparse.cli.main import main
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.dataset import Dataset
 from osparse.deployer import Cluster, deploy, index_documents, open_cluster, rollback, status, undeploy
@@ -16,6 +18,13 @@ from osparse.evaluation.measures import open_benchmark
 from osparse.retrieval import Searcher, evaluate
 
 pytestmark = [pytest.mark.e2e, pytest.mark.network]
+
+
+@pytest.fixture(autouse=True)
+def quiet_after() -> Iterator[None]:
+    """A command's log handler writes to the captured stream of its own test."""
+    yield
+    logging.getLogger("osparse").handlers.clear()
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +47,9 @@ def cluster(node: Any, bundles: tuple[Bundle, Bundle], dataset: Dataset) -> Iter
         undeploy(cluster, index, everything=True)
 
 
-def test_each_field_measures_as_an_index_of_its_own(cluster: Cluster, dataset: Dataset, tmp_path: Path) -> None:
+def test_each_field_measures_as_an_index_of_its_own(
+    cluster: Cluster, dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = open_benchmark(dataset.path, "test")
     fields = ["old_sparse", "sparse_embedding", "old_sparse+sparse_embedding"]
     report = evaluate(data, cluster=cluster, index="both", sparse_fields=fields)
@@ -50,6 +61,13 @@ def test_each_field_measures_as_an_index_of_its_own(cluster: Cluster, dataset: D
         assert [(row.direction, row.figures) for row in report.rows if row.system == name] == expected
     compared = [row for row in report.rows if row.system == names[1]]
     assert all(row.difference is not None for row in compared), "one table with gain and p"
+    flags = [word for field in fields for word in ("--sparse-field", field)]
+    with pytest.raises(SystemExit) as ended:
+        main(
+            ["evaluate", "--dataset", str(dataset.path), "--cluster", cluster.url, "--index", "both", "--json", *flags]
+        )
+    shown = json.loads(capsys.readouterr().out)
+    assert not ended.value.code and [system["name"] for system in shown["systems"]] == names
 
 
 def test_a_search_of_several_fields_sums_their_scores(cluster: Cluster, dataset: Dataset) -> None:
