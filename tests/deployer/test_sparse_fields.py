@@ -233,8 +233,7 @@ def test_a_remote_encoder_encodes_every_field(server: MLCommonsServer, small_bun
         ).deployment
         load(server, [row, *ROWS], tmp_path)
         found = stored(server, small_bundle, "1")
-        sent = [text.replace("${", "$\u2060{") for text in (row["text"], row["title"])]
-        for field, text in zip(("sparse_embedding", "title_sparse"), sent, strict=True):
+        for field, text in (("sparse_embedding", row["text"]), ("title_sparse", row["title"])):
             assert found[field] == pytest.approx(as_stored(small_bundle, text, deployment), abs=1e-5)
         assert (found["text"], found["title"]) == (row["text"], row["title"])
         both = stored(server, small_bundle, "both")["title_sparse"]
