@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 log = logging.getLogger("osparse.deployer.plan")
@@ -18,12 +18,18 @@ GROUP, ENCODER, TOKENIZER = "model group", "encoder", "tokenizer"
 """What has an id that later steps name."""
 
 
+def id_key(key: str, other_bundle: str | None) -> str:
+    """The key of an id: that of the index's own bundle, or of another one, by 12 digits of its fingerprint."""
+    return key if other_bundle is None else f"{key} {other_bundle}"
+
+
 @dataclass(frozen=True)
 class Made:
     """What steps found in place or made, for the steps after them and for the result."""
 
     ids: Mapping[str, str] = field(default_factory=dict)
-    """:data:`GROUP`, :data:`ENCODER`, :data:`TOKENIZER` -> id on the cluster; without those that do not exist."""
+    """:data:`GROUP`, :data:`ENCODER`, :data:`TOKENIZER` (:func:`id_key`) -> id on the cluster; without those that do
+    not exist."""
     gate: tuple[str, ...] = ()
     """What was compared before the alias moved."""
     notes: tuple[str, ...] = ()
@@ -66,6 +72,33 @@ class Step(Protocol):
 
     def apply(self, made: Made) -> Made:
         """Bring the state about and return what was made; it may be interrupted anywhere and run again."""
+
+
+@dataclass(frozen=True)
+class OfOtherBundle:
+    """A step for a bundle that encodes a further sparse field: its ids have keys of their own."""
+
+    step: Step
+    short: str
+    """12 digits of the bundle's fingerprint."""
+
+    @property
+    def takes(self) -> Collection[str]:
+        return [id_key(key, self.short) for key in self.step.takes]
+
+    def inspect(self, made: Made) -> Finding:
+        finding = self.step.inspect(self._own(made))
+        return replace(finding, existing=self._others(finding.existing))
+
+    def apply(self, made: Made) -> Made:
+        return self._others(self.step.apply(self._own(made)))
+
+    def _own(self, made: Made) -> Made:
+        own = {key: made.ids.get(id_key(key, self.short)) for key in (GROUP, ENCODER, TOKENIZER)}
+        return replace(made, ids={key: value for key, value in own.items() if value is not None})
+
+    def _others(self, made: Made) -> Made:
+        return replace(made, ids={id_key(key, self.short): value for key, value in made.ids.items()})
 
 
 @dataclass(frozen=True)

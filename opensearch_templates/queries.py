@@ -55,6 +55,20 @@ def tokens_body(deployment: Deployment, weights: Mapping[str, float], size: int)
     return _nested(deployment, body)
 
 
+def summed_body(bodies: Mapping[str, Mapping[str, Any]], boosts: Mapping[str, float], size: int) -> dict[str, Any]:
+    """One search body of those of several sparse fields: a document's score is the sum of theirs, each times its boost.
+
+    Args:
+        bodies: Field -> its search body, without filters.
+    """
+    queries = [_boosted(body["query"], boosts[field]) for field, body in bodies.items()]
+    return dict(render("query_summed", size=size, fields=[*bodies], queries=queries))
+
+
+def _boosted(query: Mapping[str, Any], boost: float) -> Mapping[str, Any]:
+    return query if boost == 1 else dict(render("query_boosted", query=dict(query), boost=boost))
+
+
 def filtered_body(
     deployment: Deployment, body: Mapping[str, Any], filters: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from .loadtest.load_report import LoadReport
 from .loadtest.load_test import load_test
 from .quality_gate import gate
 from .report import Report
-from .searcher import Hit, Match, Searcher, search
+from .searcher import Searcher, search
+from .serving.hits import Hit
+from .serving.matches import Match
 from .serving.settings import Feedback, Setting
 from .suites.evaluate_suite import evaluate_suite
 from .suites.suite_report import SuiteReport

@@ -45,6 +45,7 @@ def evaluate(
     runs: Sequence[Path | str] = (),
     feedback: Feedback | None = None,
     filter: Filter | None = None,
+    sparse_fields: Sequence[str] = (),
     baseline: BaselineName | None = None,
     measures: Sequence[str] = MEASURES,
     quantised: bool = True,
@@ -69,6 +70,8 @@ def evaluate(
         feedback: Let the stored weights of the index's first hits join each query, without a model.
         filter: Rank only those documents of the index that satisfy this, such as "price < 100". Judged documents that
             it leaves out count as not found; a note of the report says how many.
+        sparse_fields: Sparse fields of the index, each measured by itself, the first being what the others are
+            compared with; ``a+b`` is the search of both. Without any, the index is searched as it serves.
         baseline: "bm25" measures BM25 beside the others and is what they are compared with: the cluster's own, in
             indices ``<index>-bm25-<lang>``, or without a cluster one in memory over words without stemming.
         measures: nDCG@k, hit@k, R@k and Judged@k, or with the extra ``measures`` any name of ir-measures. The first
@@ -96,7 +99,7 @@ def evaluate(
     target = Path(output) if output is not None else None
     systems: list[System] = [
         *_baseline(baseline, cluster, index, benchmark),
-        *_deployed(cluster, index, benchmark, feedback, filter),
+        *_deployed(cluster, index, benchmark, feedback, filter, sparse_fields),
         *(model_system(model, quantised=quantised, device=device, processes=processes) for model in models),
         *(bundle_system(bundle, quantised=quantised, processes=processes) for bundle in bundles),
         *(_run_file(Path(run), benchmark) for run in runs),
@@ -136,7 +139,12 @@ def _baseline(name: str | None, cluster: Cluster | None, index: str | None, data
 
 
 def _deployed(
-    cluster: Cluster | None, index: str | None, data: Benchmark, feedback: Feedback | None, filter: Filter | None
+    cluster: Cluster | None,
+    index: str | None,
+    data: Benchmark,
+    feedback: Feedback | None,
+    filter: Filter | None,
+    sparse_fields: Sequence[str],
 ) -> list[System]:
     if (cluster is None) != (index is None):
         missing, given = ("`index`", "`cluster`") if index is None else ("`cluster`", "`index`")
@@ -145,7 +153,12 @@ def _deployed(
         raise InputError("`feedback` needs `index`: it reads the weights that a deployed index stores")
     if filter is not None and index is None:
         raise InputError("`filter` needs `index`: it is the server that filters the documents of a deployed index")
-    return [] if cluster is None or index is None else [ClusterIndex(cluster, index, data, feedback, filter)]
+    if sparse_fields and index is None:
+        raise InputError("`sparse_fields` needs `index`: a deployed index that has them")
+    if cluster is None or index is None:
+        return []
+    searched = [text.split("+") for text in sparse_fields] if sparse_fields else [None]
+    return [ClusterIndex(cluster, index, data, feedback, filter, fields) for fields in searched]
 
 
 def _run_file(path: Path, data: Benchmark) -> RunFile:

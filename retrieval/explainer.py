@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,8 @@ from osparse.deployer.cluster.client import Cluster
 from osparse.errors import InputError
 from osparse.retrieval.filters.clauses import Filter
 from osparse.retrieval.filters.matching import unsatisfied
-from osparse.retrieval.searcher import Match, Searcher, matches
+from osparse.retrieval.searcher import Searcher
+from osparse.retrieval.serving.matches import Match, matches
 from osparse.retrieval.why_not import WhyNot
 from osparse.retrieval.why_not import why_not as _why_not
 
@@ -63,11 +64,13 @@ class Explanation:
     literal: frozenset[str]
     """Tokens of the document's own text; every other weight of the document is an expansion."""
     non_zeros: int
-    """Weights the document has."""
+    """Tokens the document has a weight for, in any of the searched fields."""
     unsatisfied: list[str] | None = None
     """The conditions of the filter that the document does not satisfy; None without a filter."""
     against: Contrast | None = None
     why_not: WhyNot | None = None
+    shares: dict[str, float] = field(default_factory=dict)
+    """Sparse field -> its part of the score, times its boost, where several are searched."""
 
 
 def explain(
@@ -82,6 +85,7 @@ def explain(
     lang: str | None = None,
     filter: Filter | None = None,
     bundle: Bundle | Path | str | None = None,
+    sparse_fields: Sequence[str] | None = None,
 ) -> Explanation:
     """Compare a query with a document of a deployed index.
 
@@ -93,17 +97,22 @@ def explain(
         lang: With ``why_not``: the language that the search was restricted to.
         filter: The filter that the search had: which of its conditions does the document not satisfy?
         bundle: With ``why_not``: the deployed bundle, where the cluster does not hold its ONNX encoder.
+        sparse_fields: Those that are searched, of an index that has several; None: all that have a boost.
 
     Raises:
-        InputError: the index has no such document, the filter is malformed, or ``bundle`` is not the deployed one.
+        InputError: the index has no such document or field, the filter is malformed, ``bundle`` is not the deployed
+            one, or ``against`` or ``why_not`` is asked of several sparse fields.
         ClusterError: there is no such index, osparse did not deploy it, or it does not keep its documents' ``_source``.
     """
-    searcher = Searcher(cluster, index)
+    searcher = Searcher(cluster, index, sparse_fields=sparse_fields)
+    for name, asked in (("`against`", against is not None), ("`why_not`", why_not)):
+        if asked:
+            searcher.check_one_field(f"{name} of an explanation")
     parts = searcher.parts(filter)
     source = _source(searcher, document_id)
     query = searcher.weights(text)
     document = searcher.document_weights(source, query)
-    matched = matches(query, document)
+    matched = searcher.matched(source, text)
     others = [(token, weight) for token, weight in document.items() if token not in query]
     shown = _shown(source)
     return Explanation(
@@ -113,7 +122,7 @@ def explain(
         matched=matched,
         query_only=_by_weight([(t, w) for t, w in query.items() if t not in document]),
         document_top=_by_weight(others)[:expansions],
-        literal=frozenset(searcher.encoder.encode(shown["text"])),
+        literal=frozenset(searcher.encoder.encode(searcher.text_of(source))),
         non_zeros=len(document),
         unsatisfied=None if filter is None else unsatisfied(ClusterApi(cluster), index, document_id, parts),
         against=None if against is None else _contrast(searcher, query, document, against),
@@ -122,7 +131,16 @@ def explain(
         )
         if why_not
         else None,
+        shares=_shares(searcher, matched),
     )
+
+
+def _shares(searcher: Searcher, matched: Sequence[Match]) -> dict[str, float]:
+    if len(searcher.views) == 1:
+        return {}
+    return {
+        view.field: sum(match.contribution for match in matched if match.field == view.field) for view in searcher.views
+    }
 
 
 def _source(searcher: Searcher, document_id: str) -> dict[str, Any]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from osparse.contracts.deployment import Deployment, generated_fields
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
+from osparse.deployer.fields.sparse_fields import readable_text
 from osparse.deployer.load.read_deployment import query_encoder, read_deployment
 from osparse.errors import InputError
 from osparse.formula.query_encoder import QueryEncoder
@@ -21,50 +22,12 @@ from osparse.retrieval.filters.index_fields import IndexFields
 from osparse.retrieval.filters.ordering import Sort, checked_after, sort_clauses
 from osparse.retrieval.queries import with_language
 from osparse.retrieval.serving.forms import SearchForms
-from osparse.retrieval.serving.highlights import Highlights, highlights
+from osparse.retrieval.serving.highlights import highlights
+from osparse.retrieval.serving.hits import Answer, Hit, note_without_hits, note_without_query
+from osparse.retrieval.serving.matches import Match, by_token, matches, matches_of_fields
 from osparse.retrieval.serving.passes import Passes
 from osparse.retrieval.serving.settings import Feedback, Setting, recorded_setting
-
-
-class Match(NamedTuple):
-    """A token that query and document share; the contributions of a hit add up to its score."""
-
-    token: str
-    query_weight: float
-    document_weight: float
-    """As the index stores it (9 significant bits)."""
-    contribution: float
-
-
-@dataclass(frozen=True)
-class Hit:
-    id: str
-    score: float
-    title: str
-    text: str
-    lang: str
-    matched: list[Match] = field(default_factory=list)
-    """By falling contribution; empty unless the search was made with ``explain`` or ``highlight``."""
-    fields: dict[str, Any] = field(default_factory=dict)
-    """Of the document, those that ``fields`` of the search names; empty without it."""
-    sort: list[Any] = field(default_factory=list)
-    """The values that the hit was sorted by, for ``after`` of the next page; empty without ``sort``."""
-    highlights: Highlights | None = None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The hits of one query, and the query itself."""
-
-    query: dict[str, float]
-    """Raw token -> weight."""
-    hits: list[Hit]
-    took_ms: int
-    """Time that the cluster measured; with feedback or fusion the whole time, requests included."""
-    note: str
-    """Why there are no hits, or what the search left out; empty when there is nothing to say."""
-    aggregations: dict[str, Any] = field(default_factory=dict)
-    """As the server answers them; empty unless they were asked for."""
+from osparse.retrieval.serving.summed import SummedForms, chosen_views
 
 
 class Searcher:
@@ -73,11 +36,13 @@ class Searcher:
     With ``idf`` the queries are weighted by that table instead of the deployed one; documents do not depend on it, so
     nothing has to be indexed again. ``setting`` says how the index is searched; without it, as its ``_meta`` records
     (``osparse tune --apply``), and where that records nothing, by the plain dot product. ``feedback`` joins either.
+    ``sparse_fields`` are those to search of an index that has several; without it, all that have a boost.
 
     Raises:
         ClusterError: there is no such index, or osparse did not deploy it.
         ModelError: ``idf`` is of another vocabulary.
-        InputError: ``feedback`` beside a recorded setting that excludes it.
+        InputError: ``feedback`` beside a recorded setting that excludes it, or several sparse fields; a name that is no
+            sparse field.
     """
 
     def __init__(
@@ -88,16 +53,50 @@ class Searcher:
         idf: Path | None = None,
         setting: Setting | None = None,
         feedback: Feedback | None = None,
+        sparse_fields: Sequence[str] | None = None,
     ) -> None:
         self.cluster, self.index = cluster, index
-        self.deployment: Deployment = read_deployment(cluster, index)
-        encoder = query_encoder(cluster, self.deployment)
-        self.encoder: QueryEncoder = encoder if idf is None else encoder.reweighted(idf)
+        whole = read_deployment(cluster, index)
+        self.has_several_fields = bool(whole.fields)
+        """Whether the index has further sparse fields, searched or not."""
+        self._generated = generated_fields(whole)
+        self.views = chosen_views(whole, index, sparse_fields)
+        """Of each sparse field that is searched."""
+        self.deployment: Deployment = self.views[0] if len(self.views) == 1 else whole
+        self._idf = idf
+        self._encoders = {view.fingerprint: self._encoder(view) for view in self.views}
+        self.encoder: QueryEncoder = self._encoders[self.views[0].fingerprint]
         self._feedback = feedback
-        chosen = setting if setting is not None else read_setting(cluster, index)
+        recorded = Setting() if setting is not None else read_setting(cluster, index)
+        self._ignored = recorded if len(self.views) > 1 and not recorded.is_plain_query else None
+        chosen = setting if setting is not None else (Setting() if self._ignored is not None else recorded)
         self.setting = chosen if feedback is None else chosen.with_feedback(feedback)
-        self.forms = SearchForms(self.deployment, self.encoder, self.setting, own_weights=idf is not None)
+        if not self.setting.is_plain_query:
+            self.check_one_field("a search setting (feedback too)")
+        self.forms = self._forms(self.setting, own_weights=idf is not None)
         self.passes = Passes(cluster, index, self.forms)
+
+    def text_of(self, source: Mapping[str, Any]) -> str:
+        """The text that the searched fields of a document are made of; of several fields, each on a line of its own."""
+        if not self.has_several_fields:
+            return str(source.get("text") or "")
+        return "\n".join(readable_text(view, source) for view in self.views)
+
+    def _encoder(self, view: Deployment) -> QueryEncoder:
+        encoder = query_encoder(self.cluster, view)
+        return encoder if self._idf is None else encoder.reweighted(self._idf)
+
+    def _forms(self, setting: Setting, *, own_weights: bool) -> SearchForms:
+        parts = [SearchForms(view, self._encoders[view.fingerprint], setting, own_weights) for view in self.views]
+        if len(parts) == 1:
+            return parts[0]
+        return SummedForms(parts[0].deployment, self.encoder, setting, own_weights, tuple(parts))
+
+    def check_one_field(self, what: str) -> None:
+        """Raises :class:`InputError` where several sparse fields are searched, for what works on one."""
+        if len(self.views) > 1:
+            fields = ", ".join(view.field for view in self.views)
+            raise InputError(f"{what} works on one sparse field, and a search of {self.index} asks {fields}")
 
     @property
     def in_one_request(self) -> bool:
@@ -161,7 +160,10 @@ class Searcher:
         page = checked_after(after, clauses)
         extras = Extras(self.parts(filter), clauses, page, fields, aggregations)
         weights, started = self.weights(text), time.monotonic()
-        source = extras.source([*[self.deployment.field] * (explain or highlight), *["text"] * highlight])
+        weighed = [view.field for view in self.views] if explain or highlight else []
+        source = extras.source([*weighed, *["text"] * highlight])
+        if source is None and self.has_several_fields:
+            source = {"excludes": self._generated}
         if self.in_one_request or extras.sort:
             rows, buckets, took = self._in_one_request(text, top, lang, extras, source)
         else:
@@ -169,7 +171,7 @@ class Searcher:
             (rows,) = self.passes.hits([text], size=top, **inside, source=source)
             buckets = self.passes.aggregations(text, aggregations, **inside) if aggregations is not None else {}
             took = int((time.monotonic() - started) * 1000)
-        hits = [self._hit(row, weights, extras, explain or highlight, highlight) for row in rows]
+        hits = [self._hit(row, text, extras, explain or highlight, highlight) for row in rows]
         return Answer(weights, hits, took, self._note(text, weights, hits, lang, extras), buckets)
 
     def _in_one_request(
@@ -206,7 +208,7 @@ class Searcher:
         if self._feedback is not None:
             raise InputError("`feedback` changes the scores, and `sort` orders by fields; leave one out")
         plain = replace(self.setting, two_phase=None, feedback=None, hybrid=None)
-        return SearchForms(self.deployment, self.encoder, plain, own_weights=True)
+        return self._forms(plain, own_weights=True)
 
     def document_weights(self, source: Mapping[str, Any], query: Mapping[str, float]) -> dict[str, float]:
         """Raw token -> weight as the index keeps it, of a document's ``_source``; empty if that holds none.
@@ -215,18 +217,22 @@ class Searcher:
         """
         return self.forms.stored(source, query)
 
-    def _hit(
-        self, row: Mapping[str, Any], weights: Mapping[str, float], extras: Extras, matched: bool, highlight: bool
-    ) -> Hit:
+    def matched(self, source: Mapping[str, Any], text: str) -> list[Match]:
+        """The tokens that a query and a document's ``_source`` share; their contributions add up to the score."""
+        if isinstance(self.forms, SummedForms):
+            return matches_of_fields(self.forms.parts, source, text)
+        query = self.weights(text)
+        return matches(query, self.document_weights(source, query))
+
+    def _hit(self, row: Mapping[str, Any], text: str, extras: Extras, matched: bool, highlight: bool) -> Hit:
         source = row.get("_source", {})  # an index may not keep it
         shown = {name: str(source.get(name) or "") for name in ("title", "text", "lang")}
-        found = matches(weights, self.document_weights(source, weights)) if matched else []
-        generated = generated_fields(self.deployment)
+        found = self.matched(source, text) if matched else []
         asked = source if extras.fields is not None else {}
-        fields = {name: value for name, value in asked.items() if name not in generated}
+        fields = {name: value for name, value in asked.items() if name not in self._generated}
         marked = None
         if highlight:
-            marked = highlights(self.encoder, shown["text"], {match.token: match.contribution for match in found})
+            marked = highlights(self.encoder, shown["text"], by_token(found))
         return Hit(row["_id"], float(row["_score"]), **shown, matched=found, fields=fields,
                    sort=list(row.get("sort", [])), highlights=marked)  # fmt: skip
 
@@ -234,9 +240,13 @@ class Searcher:
         self, text: str, weights: Mapping[str, float], hits: Sequence[Hit], lang: str | None, extras: Extras
     ) -> str:
         if not weights:
-            return _note_without_query(text)
+            return note_without_query(text)
         if not hits:
-            return _note_without_hits(lang, extras)
+            return note_without_hits(lang, extras)
+        if self._ignored is not None:
+            return (
+                f"several sparse fields are searched, so the recorded search setting is not applied ({self._ignored})"
+            )
         if extras.sort and self._sorted_forms.setting != self.setting:
             return f"sorted by fields, so the recorded search setting is not applied ({self.setting})"
         return ""
@@ -257,6 +267,7 @@ def search(
     lang: str | None = None,
     explain: bool = False,
     filter: Filter | None = None,
+    sparse_fields: Sequence[str] | None = None,
 ) -> list[Hit]:
     """The ``top`` hits of one query on a deployed index.
 
@@ -265,31 +276,11 @@ def search(
         explain: Add the matched tokens of each hit.
         filter: Only documents that satisfy this, such as "price < 100 and brand:acme"; see :meth:`Searcher.search`,
             which can sort, page and aggregate too.
+        sparse_fields: Those to search, of an index that has several; None: all that have a boost.
 
     Raises:
         InputError: the filter is malformed or names a field that the index does not have.
         ClusterError: there is no such index, osparse did not deploy it, or the cluster does not answer.
     """
-    return Searcher(cluster, index).search(text, top=top, lang=lang, explain=explain, filter=filter).hits
-
-
-def matches(query: Mapping[str, float], document: Mapping[str, float]) -> list[Match]:
-    """Tokens in both, by falling contribution, then by token."""
-    shared = [Match(t, w, document[t], w * document[t]) for t, w in query.items() if t in document]
-    return sorted(shared, key=lambda match: (-match.contribution, match.token))
-
-
-def _note_without_query(text: str) -> str:
-    if not text.strip():
-        return "the query is empty: give it some text"
-    return f"no token of {text!r} is in the model's vocabulary, so no document can match"
-
-
-def _note_without_hits(lang: str | None, extras: Extras) -> str:
-    if extras.after is not None:
-        return "no hits follow: that was the last page"
-    where = f" of language {lang}" if lang is not None else ""
-    if extras.parts:
-        conditions = " and ".join(part.text for part in extras.parts)
-        return f"no document{where} that satisfies the filter ({conditions}) has any of the query's tokens"
-    return f"no document{where} has any of the query's tokens; are documents loaded? load them with: osparse index"
+    searcher = Searcher(cluster, index, sparse_fields=sparse_fields)
+    return searcher.search(text, top=top, lang=lang, explain=explain, filter=filter).hits

@@ -94,7 +94,7 @@ def why_not(
     """
     query = searcher.weights(text)
     encoder = unpruned_encoder(searcher, bundle)
-    document_text = str(source.get("text") or "")
+    document_text = searcher.text_of(source)
     unpruned = encoder.encode(document_text) if encoder is not None else None
     return WhyNot(
         rank=_rank(searcher, document_id, text, lang, filter),

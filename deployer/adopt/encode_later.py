@@ -18,12 +18,13 @@ from osparse.deployer.adopt.changes import BySequence
 from osparse.deployer.adopt.follow import stored_row
 from osparse.deployer.adopt.record import adoption_record, write_record
 from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.fields.sparse_fields import has_text
 from osparse.deployer.index.copy import StoredRow
 from osparse.deployer.load.bulk import Line, Version, send_bulk
 from osparse.deployer.load.documents import HASH_FIELD
 from osparse.deployer.load.encode_here import choose_encoding
 from osparse.deployer.load.prepare import prepare_load
-from osparse.deployer.load.vectors import Vectors, with_text
+from osparse.deployer.load.vectors import Vectors
 from osparse.deployer.plan import Finding, Made
 from osparse.errors import ClusterError
 from osparse.io.progress import progress
@@ -86,7 +87,8 @@ class EncodedLater:
 
     def _encode(self, vectors: Vectors, hits: list[dict[str, Any]]) -> int:
         rows = [*self._unlike(hits)]
-        members = vectors.members(with_text(row for row, _ in rows)).by_id
+        filled = [row for row, _ in rows if has_text(self.deployment, row.fields)]
+        members = vectors.members(filled).by_id
         lines = [
             Line(row.id, {**row.fields, HASH_FIELD: row.hash}, member=members.get(row.id, b""), version=version)
             for row, version in rows
@@ -104,7 +106,7 @@ class EncodedLater:
         for hit in hits:
             source: Mapping[str, Any] = hit["_source"]
             content = {name: value for name, value in source.items() if name != HASH_FIELD}
-            row = stored_row({**hit, "_source": content}, template)
+            row = stored_row({**hit, "_source": content}, template, self.deployment)
             if not isinstance(row, StoredRow):
                 log.warning("document %s of %s is not encoded: %s", row.id, self.new, getattr(row, "reason", ""))
             elif not row.is_content_of(source.get(HASH_FIELD)):

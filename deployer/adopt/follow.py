@@ -23,6 +23,7 @@ from osparse.deployer.adopt.known_ids import KnownIds
 from osparse.deployer.adopt.record import Position, Record, adoption_record, read_record, write_record
 from osparse.deployer.adopt.source_index import SourceIndex
 from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.fields.sparse_fields import has_text
 from osparse.deployer.index.copy import StoredRow
 from osparse.deployer.load.bulk import FailureLog, Line, patiently, send_bulk
 from osparse.deployer.load.documents import Row, UnusableRow
@@ -209,7 +210,7 @@ class Follower:
         for hits, position in pages:
             for hit in hits:
                 bar.read += 1
-                yield stored_row(hit, template)
+                yield stored_row(hit, template, self.deployment)
             bar.reached(position)
 
 
@@ -240,13 +241,14 @@ class _Recorder(Bar):
             self._follower.save(position=dict(self._position))
 
 
-def stored_row(hit: Mapping[str, Any], template: TextTemplate | None) -> Row:
+def stored_row(hit: Mapping[str, Any], template: TextTemplate | None, deployment: Deployment) -> Row:
     """The document as the new index is to hold it; unusable where its text cannot be made."""
     name, source = str(hit["_id"]), dict(hit["_source"])
     if "_routing" in hit:
         return UnusableRow(name, "it has a routing of its own, and osparse writes documents without routing")
     try:
         text = template.text_of(source) if template is not None else None
+        has_text(deployment, source)  # the text of every further field can be made too
     except ValueError as problem:
         return UnusableRow(name, str(problem))
     return StoredRow(name, source if text is None else {**source, TEXT_FIELD: text})

@@ -39,14 +39,14 @@ if (any) { ctx[params.target] = text.toString().trim(); }
 """Painless; :meth:`TextTemplate.text_of` in another language."""
 
 
-def compose_processors(template: str | None) -> list[dict[str, Any]]:
-    """What an ingest pipeline does before it encodes; nothing without a template."""
+def compose_processors(template: str | None, target: str = TEXT_FIELD) -> list[dict[str, Any]]:
+    """What an ingest pipeline does before it encodes the field ``target``; nothing without a template."""
     if template is None:
         return []
     made = TextTemplate.parse(template)
     body = render(
         "ingest_compose_text",
-        text_field=TEXT_FIELD,
+        text_field=target,
         template=template,
         pieces=[*made.pieces],
         source=SCRIPT,
@@ -92,6 +92,8 @@ def with_template_of(deployment: Deployment, rules: RowRules) -> RowRules:
 def _problem(api: ClusterApi, index: str, deployment: Deployment) -> str | None:
     if deployment.vector == "semantic":
         return "its field `field=semantic` encodes the field text as it is; load rows that have a text"
+    if deployment.fields:
+        return "it has further sparse fields, so that its text is made as at its deploy; give the template there"
     if not api.count(index):
         return None
     made = deployment.text_template

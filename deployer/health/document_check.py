@@ -15,6 +15,7 @@ from typing import Any
 from osparse.contracts.deployment import Deployment, feature_name, generated_fields, stored_vectors
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.encode.pieces import PieceCutter
+from osparse.deployer.fields.sparse_fields import readable_text
 from osparse.deployer.load.bundle_store import fetch_part
 from osparse.deployer.load.documents import HASH_FIELD, DocumentRow
 from osparse.deployer.load.read_deployment import query_encoder
@@ -25,7 +26,7 @@ from osparse.encoders.windows import windowed
 from osparse.errors import ClusterError, OsparseError
 from osparse.formula.activation import sparse_dict
 from osparse.opensearch_templates import render
-from osparse.rows.text_template import TEXT_FIELD
+from osparse.rows.text_template import TEXT_FIELD, TextTemplate
 
 log = logging.getLogger("osparse.deployer.health.document_check")
 
@@ -53,14 +54,22 @@ def document_problems(api: ClusterApi, index: str, deployment: Deployment) -> li
         seen = _sample(api, index)
     except ClusterError as problem:
         return [f"its documents cannot be searched: {problem}"]
-    texts = {i: source for i, source in seen.items() if _text(source).strip()}
-    without = [i for i, source in texts.items() if not stored_vectors(source, deployment.field)]
-    missing, encoded = _missing(api, deployment, {i: texts[i] for i in without})
-    others = [i for i, source in texts.items() if i not in without and _written_by_others(source, deployment)]
-    differing = _differing(api, deployment, {i: texts[i] for i in others[:ENCODED]})
     again = _encode_again(index, deployment)
+    return [f"{sentence}; {again}" for view in deployment.views for sentence in _problems(api, deployment, view, seen)]
+
+
+def _problems(
+    api: ClusterApi, deployment: Deployment, view: Deployment, seen: Mapping[str, dict[str, Any]]
+) -> list[str]:
+    """Of the vectors of one sparse field."""
+    texts = {i: source for i, source in seen.items() if readable_text(view, source).strip()}
+    field = f"{view.field}: " if deployment.fields else ""
+    without = [i for i, source in texts.items() if not stored_vectors(source, view.field)]
+    missing, encoded = _missing(api, view, {i: texts[i] for i in without})
+    others = [i for i, source in texts.items() if i not in without and _written_by_others(source, deployment)]
+    differing = _differing(api, view, {i: texts[i] for i in others[:ENCODED]})
     return [
-        f"{len(ids)} of the {len(seen)} documents looked at {what} ({_listed(ids)}); {again}"
+        f"{field}{len(ids)} of the {len(seen)} documents looked at {what} ({_listed(ids)})"
         for ids, what in (
             (
                 missing,
@@ -82,11 +91,6 @@ def _sample(api: ClusterApi, index: str) -> dict[str, dict[str, Any]]:
     return {hit["_id"]: hit.get("_source", {}) for answer in answers for hit in answer["hits"]["hits"]}
 
 
-def _text(source: Mapping[str, Any]) -> str:
-    text = source.get(TEXT_FIELD)
-    return text if isinstance(text, str) else ""
-
-
 def _written_by_others(source: Mapping[str, Any], deployment: Deployment) -> bool:
     own = {HASH_FIELD, *generated_fields(deployment)}
     content = {name: value for name, value in source.items() if name not in own}
@@ -106,7 +110,7 @@ def _missing(api: ClusterApi, deployment: Deployment, sources: Mapping[str, dict
     weightless = list[str]()
     encoded = 0
     try:
-        vectors = _encoded(api, deployment, [_text(source) for source in sources.values()])
+        vectors = _encoded(api, deployment, [*sources.values()])
         for i, made in zip(sources, vectors, strict=True):
             encoded += 1
             if made is not None and not any(made):
@@ -123,7 +127,7 @@ def _differing(api: ClusterApi, deployment: Deployment, sources: Mapping[str, di
     if not sources or deployment.vector == "semantic":
         return []  # a semantic field has no pipeline that could be asked
     try:
-        made = [*_encoded(api, deployment, [_text(source) for source in sources.values()])]
+        made = [*_encoded(api, deployment, [*sources.values()])]
     except OsparseError as problem:
         log.debug("the vectors of %s cannot be compared: %s", deployment.bundle, problem)
         return []
@@ -142,12 +146,13 @@ def _same(stored: Vectors, made: Vectors) -> bool:
     return all(largest_difference(*pair)[1] <= LARGEST_DIFFERENCE and unlike(*pair) is None for pair in pairs)
 
 
-def _encoded(api: ClusterApi, deployment: Deployment, texts: Sequence[str]) -> Iterator[Vectors | None]:
-    """The vectors of each text as the index would store them, encoded as they are asked for.
+def _encoded(api: ClusterApi, deployment: Deployment, sources: Sequence[Mapping[str, Any]]) -> Iterator[Vectors | None]:
+    """The vectors of each document's text as the index would store them, encoded as they are asked for.
 
     Yields None where the encoder does not answer.
     """
     if deployment.mode == "client":
+        texts = [readable_text(deployment, source) for source in sources]
         archive = fetch_part(api, deployment, "onnx")
         encoder, cutter = OnnxEncoder.open(archive), PieceCutter(archive) if deployment.chunks else None
         for start in range(0, len(texts), AT_ONCE):
@@ -159,12 +164,21 @@ def _encoded(api: ClusterApi, deployment: Deployment, texts: Sequence[str]) -> I
                 yield [{feature_name(token, style): w for token, w in next(made).items()} for _ in of_text]
         return
     ids = _token_ids(api, deployment)
-    for document in api.simulate(deployment.ingest_pipeline or "", [{TEXT_FIELD: text} for text in texts]):
+    for document in api.simulate(deployment.ingest_pipeline or "", [_input(deployment, one) for one in sources]):
         if "error" in document:
             yield None
             continue
         vectors = stored_vectors(document["_source"], deployment.field)
         yield [{ids.get(token, token): weight for token, weight in vector.items()} for vector in vectors]
+
+
+def _input(view: Deployment, source: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a document that its text is made of."""
+    if view.text_template is None:
+        return {TEXT_FIELD: readable_text(view, source)}
+    fields = TextTemplate.parse(view.text_template).fields
+    names = {*fields, *(name.split(".")[0] for name in fields)}
+    return {name: value for name, value in source.items() if name in names}
 
 
 def _encoded_here(encoder: OnnxEncoder, deployment: Deployment, texts: Sequence[str]) -> list[dict[str, float]]:

@@ -99,7 +99,7 @@ def _pipelines(api: ClusterApi, found: DeploymentStatus, plan_only: bool) -> Ite
     """
     if not found.broken_pipelines:
         return
-    models = existing_models(found.models)
+    models = existing_models(found.models, found.deployment)
     alias = served_name(found.index, found.deployment, found.aliases)
     steps = pipeline_steps(api, alias or "", found.deployment)
     for step in steps:

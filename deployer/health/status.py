@@ -20,7 +20,7 @@ from osparse.deployer.mlcommons.api import MLCommons
 from osparse.deployer.mlcommons.failures import remedy
 from osparse.deployer.mlcommons.tasks import answers, first_answer
 from osparse.deployer.names import BUNDLES_INDEX
-from osparse.deployer.plan import ENCODER, TOKENIZER, Made
+from osparse.deployer.plan import ENCODER, TOKENIZER, Made, id_key
 from osparse.deployer.segments.seismic import SeismicStatus, read_seismic
 from osparse.errors import AccessError, ClusterBusyError, ClusterError, ClusterUnreachableError, OsparseError
 
@@ -84,6 +84,7 @@ class DeploymentStatus:
             f"  bundle {d.bundle}, fingerprint {d.fingerprint[:12]}, idf {d.idf_version}, mode {d.mode}"
             f"{f' (encoder at {d.encoder_url})' if d.encoder_url else ''}, "
             f"{d.vector}{_long_texts(d)}, {d.key_style} feature names, {self._content}",
+            *(f"  {_field_line(view)}" for view in (d.views if d.fields else ())),
             *(f"  {model}" for model in self.models),
             *([f"  {self.seismic}"] if self.seismic is not None else []),
             *(f"  note: {note}" for note in self.notes),
@@ -97,6 +98,12 @@ def _long_texts(deployment: Deployment) -> str:
     if deployment.chunks:
         return " in pieces"
     return "" if deployment.window_weight is None else f", long texts in windows ({deployment.window_weight:g})"
+
+
+def _field_line(view: Deployment) -> str:
+    source = "text" if view.text_template is None else view.text_template
+    asked = f"boost {view.boost:g}" if view.boost else "searched where it is named"
+    return f"sparse field {view.field} from {source!r} by {view.bundle} {view.fingerprint[:12]}, {asked}"
 
 
 def status(cluster: Cluster, index: str | None = None) -> list[DeploymentStatus]:
@@ -147,11 +154,13 @@ def _examined(api: ClusterApi, name: str, deployment: Deployment) -> DeploymentS
     problems, notes = examine_standing(api, name, deployment, aliases, documents)
     models: list[ModelStatus] = []
     if deployment.mode != "client":
-        models, wrong = _models(MLCommons(api.cluster), api, deployment)
-        problems += wrong
+        for view in deployment.bundles:
+            of_bundle, wrong = _models(MLCommons(api.cluster), api, view)
+            models += of_bundle
+            problems += wrong
     broken = _broken_pipelines(api, deployment, served_name(name, deployment, aliases), models)
     problems += broken.values()
-    problems += _parts(api, deployment)
+    problems += dict.fromkeys(problem for view in deployment.bundles for problem in _parts(api, view))
     problems += [f"{drift}; run osparse status --heal" for drift in pipeline_drift(api, name, deployment)]
     if documents is None:
         problems.insert(0, f"the index is closed and answers nothing; {api.opening_advice(name)}")
@@ -195,10 +204,16 @@ def _models(ml: MLCommons, api: ClusterApi, deployment: Deployment) -> tuple[lis
     return models, problems
 
 
-def existing_models(models: Sequence[ModelStatus]) -> Made:
-    """Ids of the encoder and the tokenizer: the first of each that answers, or the first; none of one that is gone."""
+def existing_models(models: Sequence[ModelStatus], deployment: Deployment) -> Made:
+    """Ids of the encoders and tokenizers: the first of each that answers, or the first; none of one that is gone."""
     best = sorted(reversed(models), key=lambda model: model.answers)  # the last of a part counts
-    return Made({TOKENIZER if model.name.endswith("-tokenizer") else ENCODER: model.id for model in best})
+    return Made({_id_key(model.name, deployment): model.id for model in best})
+
+
+def _id_key(name: str, deployment: Deployment) -> str:
+    made = names.bundle_of_model(name)
+    own = made in (None, (deployment.bundle, deployment.fingerprint[:12]))
+    return id_key(TOKENIZER if name.endswith("-tokenizer") else ENCODER, None if own or made is None else made[1])
 
 
 def served_name(index: str, deployment: Deployment, aliases: Sequence[str]) -> str | None:

@@ -19,7 +19,7 @@ def other_problems(cluster: Cluster) -> list[str]:
     """A sentence for each index whose ``_meta`` cannot be read, and each failed model that no index uses."""
     unreadable: dict[str, str] = {}
     made = deployments_of(ClusterApi(cluster).all_meta(), unreadable).values()
-    used = {(deployment.bundle, deployment.fingerprint[:12]) for deployment in made}
+    used = {(view.bundle, view.fingerprint[:12]) for deployment in made for view in deployment.bundles}
     return [*unreadable.values(), *_failed_models(cluster, used)]
 
 

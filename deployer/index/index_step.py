@@ -99,6 +99,8 @@ class ServingIndex:
         }
         template, more = self._template(ids)
         body: dict[str, Any] = render(template, **values, **more)
+        weights = body["mappings"]["properties"].get(self.deployment.field, {})
+        body["mappings"]["properties"] |= {one.path: dict(weights) for one in self.deployment.fields}
         settings = {**self._given(), **self._changeable()}
         body["settings"]["index"].update({name.removeprefix("index."): value for name, value in settings.items()})
         if self.beside is not None:
@@ -191,7 +193,8 @@ class ServingIndex:
             for what, old, new in zip(_LAYOUT, _layout(there), _layout(self.deployment), strict=True)
             if old != new
         ]
-        if differs and differs[0].startswith(_LAYOUT[-1]) and not self.api.count_unless_closed(self.name):
+        template_only = bool(differs) and differs[0].startswith(_LAYOUT[-1]) and not there.fields
+        if template_only and not self.api.count_unless_closed(self.name):
             differs = []  # no document has a text that was made otherwise
         shards = int(found.get("settings", {}).get("index", {}).get("number_of_shards", 1))
         if self.serving.shards not in (None, shards):
@@ -214,6 +217,7 @@ _LAYOUT = (
     "chunks",
     "prune",
     "weight of windows",
+    "sparse fields",
     "text template",
 )
 """What cannot be changed in an index that holds documents."""
@@ -222,7 +226,11 @@ _LAYOUT = (
 def _layout(deployment: Deployment) -> tuple[object, ...]:
     d = deployment
     encodes = "client" if d.mode == "client" else "the cluster's pipeline"
-    return (d.fingerprint[:12], encodes, d.key_style, d.vector, d.chunks, d.prune, d.window_weight, d.text_template)
+    further = ", ".join(field.layout for field in d.fields) or None
+    return (
+        d.fingerprint[:12], encodes, d.key_style, d.vector, d.chunks, d.prune, d.window_weight, further,
+        d.text_template,
+    )  # fmt: skip
 
 
 def _sparse_encoding(deployment: Deployment) -> dict[str, Any]:
@@ -261,5 +269,7 @@ def deployment_of(
         ingest_batch=s.ingest_batch,
         text_template=s.text_template,
         encoder_url=encoder_url,
+        boost=s.boost,
+        fields=s.sparse_fields,
         piece_words=words_per_piece(bundle) if s.chunk_text and ml else None,
     )

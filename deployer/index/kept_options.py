@@ -12,7 +12,8 @@ from osparse.deployer.index.layout import Serving
 from osparse.errors import InputError
 
 _INGEST = re.compile(
-    r"-ingest(?:-remote(?:-ids)?)?(?:-chunks)?(?:-prune[\d.e-]+?)?(-skip)?(?:-batch(\d+))?(?:-text[0-9a-f]{8})?$"
+    r"-ingest(?:-remote(?:-ids)?)?(?:-chunks)?(?:-prune[\d.e-]+?)?(-skip)?(?:-batch(\d+))?(?:-text[0-9a-f]{8})?"
+    r"(?:-fields[0-9a-f]{8})?$"
 )
 """As ``Serving.ingest_variant`` makes it."""
 OPTIONS = (
@@ -25,6 +26,7 @@ OPTIONS = (
     "skip_existing",
     "ingest_batch",
     "text_template",
+    "sparse_fields",
 )
 """Those that an index's ``_meta`` holds."""
 
@@ -42,6 +44,8 @@ def serving_of(deployment: Deployment) -> Serving:
         skip_existing=deployment.skip_existing or bool(named and named[1]),
         ingest_batch=int(named[2]) if named and named[2] else deployment.ingest_batch,
         text_template=deployment.text_template,
+        boost=deployment.boost,
+        sparse_fields=deployment.fields,
     )
 
 
@@ -87,4 +91,6 @@ def _flag(name: str) -> str:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, tuple):
+        return f" {', '.join(field.path for field in value)}"
     return "" if value is True else f" {value}".replace("\n", r"\n")

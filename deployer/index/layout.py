@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from dataclasses import dataclass
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import CHUNKS_FIELD, FIELD, Hybrid, Vector
+from osparse.contracts.sparse_field import SparseField
 from osparse.deployer.cluster.facts import Choice, Facts
 from osparse.deployer.fields.text_rule import variant_of
 from osparse.errors import InputError
@@ -40,6 +42,10 @@ class Serving:
     """Documents of one bulk request handed to a remote model together, at least 1."""
     text_template: str | None = None
     """How the text is made of other fields (:class:`osparse.rows.text_template.TextTemplate`); None: rows bring it."""
+    boost: float = 1.0
+    """Of the first sparse field, where further ones are searched with it; 0: it is searched only where it is named."""
+    sparse_fields: tuple[SparseField, ...] = ()
+    """Further sparse fields; :func:`osparse.deployer.deploy` reads them from its own argument."""
     shards: int | None = None
     """Primary shards of a new index, at least 1; None makes one."""
     replicas: int | None = None
@@ -70,13 +76,18 @@ class Serving:
             "skip" if self.skip_existing else "",
             f"batch{self.ingest_batch}" if self.ingest_batch > 1 else "",
         ]
-        return "".join(f"-{part}" for part in parts if part) + variant_of(self.text_template)
+        return "".join(f"-{part}" for part in parts if part) + variant_of(self.text_template) + self._fields_variant
 
     @property
     def search_variant(self) -> str:
         """Names the search pipeline, for the same reason."""
         own = {"semantic": "-semantic"}.get(self.field, "-chunks" if self.chunk_text else "")
-        return own + ("-2p" if self.two_phase else "")
+        return own + ("-2p" if self.two_phase else "") + self._fields_variant
+
+    @property
+    def _fields_variant(self) -> str:
+        said = "\n".join(field.layout for field in self.sparse_fields)
+        return f"-fields{hashlib.sha256(said.encode()).hexdigest()[:8]}" if said else ""
 
 
 def check_serving(serving: Serving, facts: Facts, choice: Choice, bundle: Bundle) -> None:
@@ -86,6 +97,7 @@ def check_serving(serving: Serving, facts: Facts, choice: Choice, bundle: Bundle
         *_impossible(serving, bundle),
         *_too_old(serving, facts, choice),
         *_of_the_other_mode(serving, facts, choice),
+        *_of_several_fields(serving, choice),
     ]
     if problems:
         raise InputError("; ".join(problems))
@@ -146,6 +158,24 @@ def _impossible(serving: Serving, bundle: Bundle) -> list[str]:
         problems.append("`skip_existing` and `ingest_batch` are the ingest pipeline's, and `field=semantic` has none")
     if serving.field == "semantic" and serving.text_template is not None:
         problems.append("`field=semantic` encodes the field text as it is: leave `text_field` and `template` out")
+    return problems
+
+
+def _of_several_fields(serving: Serving, choice: Choice) -> list[str]:
+    """What an index with further sparse fields cannot have."""
+    if not serving.sparse_fields:
+        return []
+    used = {
+        f"`field={serving.field}`": serving.field != "rank_features",
+        "`chunk_text`": serving.chunk_text,
+        "`two_phase`": serving.two_phase,
+        "`skip_existing`": serving.skip_existing,
+        "`hybrid`": serving.hybrid != "none",
+    }
+    problems = [f"{name} goes with one sparse field, not with `sparse_fields`" for name, given in used.items() if given]
+    others = [field.path for field in serving.sparse_fields if field.bundle is not None]
+    if others and choice.mode == "remote":
+        problems.append(f"in mode remote one encoder serves all fields: leave the bundle of {', '.join(others)} out")
     return problems
 
 

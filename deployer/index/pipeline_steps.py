@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,9 +10,10 @@ from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import CHUNK_TEXTS_FIELD, CHUNKS_FIELD, FIELD, EncoderPart
 from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.fields.field_pipeline import encode_fields
 from osparse.deployer.fields.text_rule import compose_processors
 from osparse.deployer.index.layout import Serving
-from osparse.deployer.plan import ENCODER, TOKENIZER, Action, Finding, Made
+from osparse.deployer.plan import ENCODER, TOKENIZER, Action, Finding, Made, id_key
 from osparse.encoders.onnx_encoder import open_query_encoder
 from osparse.opensearch_templates import render
 from osparse.rows.text_template import TEXT_FIELD
@@ -30,7 +32,10 @@ class IngestPipeline:
     words: int | None = None
     """Of one piece, where texts are encoded in pieces."""
     part: EncoderPart = "encoder"
-    takes = (ENCODER,)
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        return _keys(ENCODER, self.serving)
 
     @property
     def name(self) -> str:
@@ -38,26 +43,40 @@ class IngestPipeline:
 
     def inspect(self, made: Made) -> Finding:
         existing = self.api.get_ingest_pipeline(self.name)
-        body = self.body(made.ids[ENCODER]) if ENCODER in made.ids else None
+        body = self.body(made.ids) if {*self.takes} <= {*made.ids} else None
         return _compare(f"ingest pipeline {self.name}", existing, body)
 
     def apply(self, made: Made) -> Made:
-        self.api.put_ingest_pipeline(self.name, self.body(made.ids[ENCODER]))
+        self.api.put_ingest_pipeline(self.name, self.body(made.ids))
         return Made()
 
-    def body(self, encoder_id: str) -> dict[str, Any]:
-        values: dict[str, Any] = {"bundle": self.bundle.name, "text_field": TEXT_FIELD, "encoder_id": encoder_id}
+    def body(self, ids: Mapping[str, str]) -> dict[str, Any]:
+        """Args: ids: of the encoders, by :attr:`takes`."""
+        values: dict[str, Any] = {"bundle": self.bundle.name, "text_field": TEXT_FIELD, "encoder_id": ids[ENCODER]}
         if self.serving.chunk_text:
             pieces = {"pieces": CHUNK_TEXTS_FIELD, "path": CHUNKS_FIELD, "token_limit": self.words}
             body = dict(render("ingest_text_chunking", **values, **pieces))
         else:
             body = dict(render("ingest_sparse_encoding", **values, field=FIELD))
-        (encoding,) = (processor for processor in body["processors"] if "sparse_encoding" in processor)
-        encoding["sparse_encoding"].update(self._choices())
-        if self.part != "encoder":  # a processor with a condition gets documents one by one, whatever its batch_size
-            del encoding["sparse_encoding"]["if"]
-        processors = body["processors"] if self.part == "encoder" else self._guarded(body["processors"])
+        processors = self._of_fields(ids) if self.serving.sparse_fields else self._of_text(body["processors"])
         return {**body, "processors": [*compose_processors(self.serving.text_template), *processors]}
+
+    def _of_text(self, processors: list[Any]) -> list[Any]:
+        (encoding,) = (processor for processor in processors if "sparse_encoding" in processor)
+        encoding["sparse_encoding"].update(self._choices())
+        if self.part == "encoder":
+            return processors
+        del encoding["sparse_encoding"]["if"]  # a processor with a condition gets documents one by one
+        return self._guarded(processors)
+
+    def _of_fields(self, ids: Mapping[str, str]) -> list[Any]:
+        """Of several sparse fields."""
+        fields = self.serving.sparse_fields
+        others = {one.bundle.short for one in fields if one.bundle is not None}
+        encoders: dict[str | None, str] = {None: ids[ENCODER]}
+        encoders |= {short: ids[id_key(ENCODER, short)] for short in others}
+        remote = self.part != "encoder"
+        return encode_fields(FIELD, fields, encoders, self._choices(), bundle=self.bundle.name, guarded=remote)
 
     def _guarded(self, processors: list[Any]) -> list[Any]:
         """ML Commons expands ``${parameters.NAME}`` in the texts of a remote call, and one refuses its whole batch."""
@@ -80,24 +99,32 @@ class SearchPipeline:
     api: ClusterApi
     bundle: names.Named
     serving: Serving = field(default_factory=Serving)
-    takes = (TOKENIZER,)
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        return _keys(TOKENIZER, self.serving)
 
     @property
     def name(self) -> str:
         return names.search_pipeline(self.bundle, self.serving.search_variant)
 
     def inspect(self, made: Made) -> Finding:
-        body = self.body(made.ids[TOKENIZER]) if TOKENIZER in made.ids else None
+        body = self.body(made.ids) if {*self.takes} <= {*made.ids} else None
         return _compare(f"search pipeline {self.name}", self.api.get_search_pipeline(self.name), body)
 
     def apply(self, made: Made) -> Made:
-        self.api.put_search_pipeline(self.name, self.body(made.ids[TOKENIZER]))
+        self.api.put_search_pipeline(self.name, self.body(made.ids))
         return Made()
 
-    def body(self, tokenizer_id: str) -> dict[str, Any]:
+    def body(self, ids: Mapping[str, str]) -> dict[str, Any]:
+        """Args: ids: of the tokenizers, by :attr:`takes`."""
         template = "search_enricher_two_phase" if self.serving.two_phase else "search_enricher"
         path = self.serving.vector_field
-        return dict(render(template, bundle=self.bundle.name, field=path, tokenizer_id=tokenizer_id))
+        body = dict(render(template, bundle=self.bundle.name, field=path, tokenizer_id=ids[TOKENIZER]))
+        by_field = body["request_processors"][0]["neural_query_enricher"]["neural_field_default_id"]
+        for one in self.serving.sparse_fields:
+            by_field[one.path] = ids[id_key(TOKENIZER, one.bundle.short if one.bundle else None)]
+        return body
 
 
 @dataclass(frozen=True)
@@ -137,10 +164,16 @@ class FusingPipeline:
         return Made()
 
     def body(self, made: Made) -> dict[str, Any]:
-        before = self.plain.body(made.ids[TOKENIZER])["request_processors"] if self.plain is not None else []
+        before = self.plain.body(made.ids)["request_processors"] if self.plain is not None else []
         values = {"weights": WEIGHTS} if self.serving.hybrid == "normalise" else {}
         template = f"search_{self.serving.hybrid}"
         return dict(render(template, bundle=self.bundle.name, request_processors=before, **values))
+
+
+def _keys(key: str, serving: Serving) -> tuple[str, ...]:
+    """Of the ids of every bundle's model."""
+    others = [one.bundle.short for one in serving.sparse_fields if one.bundle is not None]
+    return (key, *dict.fromkeys(id_key(key, short) for short in others))
 
 
 def ingest_name(bundle: names.Named, serving: Serving, part: EncoderPart) -> str:

@@ -77,6 +77,14 @@ def choose_encoding(
             f"{bundle.name} ({bundle.short}); give the bundle that was deployed"
         )
     archive = _archive(api, deployment, bundle)
+    others = [view.field for view in deployment.bundles[1:]]
+    if others and deployment.mode != "client":
+        if asked == "here":
+            raise InputError(
+                f"{index} has sparse fields of another bundle ({', '.join(others)}), which its cluster encodes; leave "
+                "`encode=here` out"
+            )
+        return Encoding(False, f"another bundle encodes {', '.join(others)}")
     if deployment.mode == "client":
         if asked == "cluster":
             raise InputError(f"{index} is in mode client: its cluster has no encoder; leave out `encode`")

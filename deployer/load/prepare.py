@@ -6,6 +6,7 @@ import functools
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from osparse.contracts.bundle import Bundle
@@ -14,12 +15,14 @@ from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.encode.encoders import FeatureSource, cores, open_source
 from osparse.deployer.encode.pieces import PieceCutter
+from osparse.deployer.fields.sparse_fields import field_text
 from osparse.deployer.load.bulk import patiently
-from osparse.deployer.load.documents import Row
-from osparse.deployer.load.encode_here import Encoding, Where, choose_encoding, prove_equal, sampled
+from osparse.deployer.load.bundle_store import fetch_part
+from osparse.deployer.load.documents import DocumentRow, Row
+from osparse.deployer.load.encode_here import Archive, Encoding, Where, choose_encoding, prove_equal, sampled
 from osparse.deployer.load.read_deployment import query_encoder
 from osparse.deployer.load.stream import Load
-from osparse.deployer.load.vectors import GivenVectors, PieceVectors, VectorField, Vectors, VectorSource
+from osparse.deployer.load.vectors import GivenVectors, Members, PieceVectors, VectorField, Vectors, VectorSource
 from osparse.errors import CheckError, ClusterError, InputError, OsparseError
 from osparse.formula.query_encoder import QueryEncoder
 from osparse.rows.text_template import TEXT_FIELD
@@ -53,6 +56,11 @@ def settle_encoding(
         raise InputError(
             f"{index} keeps a vector for each piece of a text, and shards hold one for each text; load it without "
             "`encoded`"
+        )
+    if deployment.fields and given is not None:
+        raise InputError(
+            f"{index} keeps a vector for each of its {len(deployment.views)} sparse fields, and shards hold one for "
+            "each document; load it without `encoded`"
         )
     encoding = choose_encoding(api, index, deployment, total, asked, bundle)
     if deployment.mode == "client" or not (encoding.here or given is not None):
@@ -120,12 +128,73 @@ def _vectors(
         return open_source(path(), field.form, workers, total, field.prune_ratio, deployment.window_weight)
 
     encoder = None if archive is None else functools.partial(source, archive)
+    if deployment.fields and archive is not None:
+        return _vectors_of_fields(api, deployment, source, archive)
     if deployment.chunks and archive is not None and encoder is not None:
         client = deployment.mode == "client"
         cut = PieceCutter(archive()).cut if client else piece_cutter(api, index, deployment)
         return PieceVectors(field, encoder, cut)
     tokenizer = _tokenizer(api, deployment)
     return VectorSource(field, encoder, given, lambda: tokenizer().lexicon.tokens)
+
+
+def _vectors_of_fields(
+    api: ClusterApi, deployment: Deployment, source: Callable[[Callable[[], Path]], FeatureSource], own: Archive
+) -> FieldVectors:
+    """Those of every sparse field, one encoder for all fields of a bundle."""
+    encoders: dict[str, Callable[[], FeatureSource]] = {}
+    for view in deployment.bundles:
+        archive = own if view.fingerprint == deployment.fingerprint else functools.partial(_fetched, api, view)
+        encoders[view.fingerprint] = _once(functools.partial(source, archive))
+    sources = [VectorSource(VectorField(view), encoders[view.fingerprint]) for view in deployment.views]
+    return FieldVectors([*zip(deployment.views, sources, strict=True)])
+
+
+def _fetched(api: ClusterApi, view: Deployment) -> Path:
+    return patiently(lambda: fetch_part(api, view, "onnx"))
+
+
+def _once(make: Callable[[], FeatureSource]) -> Callable[[], FeatureSource]:
+    """Gives what the first call made; called by several threads."""
+    lock, made = threading.Lock(), list[FeatureSource]()
+
+    def get() -> FeatureSource:
+        with lock:
+            if not made:
+                made.append(make())
+            return made[0]
+
+    return get
+
+
+@dataclass
+class FieldVectors:
+    """The vectors of a document's sparse fields, each of its own text."""
+
+    parts: Sequence[tuple[Deployment, Vectors]]
+    """The view of each field, and where its vectors come from."""
+
+    def members(self, documents: Sequence[DocumentRow]) -> Members:
+        """As :meth:`VectorSource.members`, of documents that may have no text in some or all fields."""
+        by_id: dict[str, list[bytes]] = {}
+        encoded = cut = 0
+        for view, vectors in self.parts:
+            texts = ((document, field_text(view, document.fields)) for document in documents)
+            made = vectors.members([_with_text(document, text) for document, text in texts if text.strip()])
+            for i, member in made.by_id.items():
+                by_id.setdefault(i, []).append(member)
+            encoded, cut = encoded + made.encoded, cut + made.cut
+        joined = {i: b",".join(members) for i, members in by_id.items()}
+        return Members(joined, {document.id for document in documents}, encoded, cut)
+
+    def close(self) -> None:
+        for _, vectors in self.parts:
+            vectors.close()
+
+
+def _with_text(document: DocumentRow, text: str) -> DocumentRow:
+    """The document as the encoder of one field takes it."""
+    return replace(document, fields={**document.fields, TEXT_FIELD: text})
 
 
 def piece_cutter(api: ClusterApi, index: str, deployment: Deployment) -> Callable[[Sequence[str]], list[list[str]]]:

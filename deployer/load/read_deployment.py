@@ -41,8 +41,8 @@ def _check_visible(deployment: Deployment, index: str, properties: Mapping[str, 
     Raises:
         ClusterError: the mapping lacks the vector field.
     """
-    field = "text" if deployment.vector == "semantic" else deployment.field.split(".")[0]
-    if field not in properties:
+    fields = ["text"] if deployment.vector == "semantic" else [view.field.split(".")[0] for view in deployment.views]
+    for field in (name for name in fields if name not in properties):
         raise ClusterError(
             f"these credentials do not see the field {field} of {index}, so no search by it would find anything: a "
             "role's field-level security (fls) hides it, or it was removed from the mapping; let the role show that "

@@ -15,10 +15,11 @@ from typing import Any
 from osparse.contracts.deployment import META_KEY, Deployment, generated_fields
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.fields.index_fields import IndexFields
+from osparse.deployer.fields.sparse_fields import field_text, has_text
 from osparse.deployer.load.bulk import Failure, FailureLog, Line, patiently, send_bulk, stored_hashes
 from osparse.deployer.load.documents import HASH_FIELD, DeletionRow, DocumentRow, Row, UnusableRow
 from osparse.deployer.load.stored_sources import StoredSource, stored_sources
-from osparse.deployer.load.vectors import Vectors, with_text
+from osparse.deployer.load.vectors import Vectors
 from osparse.errors import ClusterError, InputError, OsparseError
 from osparse.formula.query_encoder import QueryEncoder
 from osparse.io.progress import Bar
@@ -134,12 +135,13 @@ class Load:
         sent = [row for row in changed if not self._collides(row, done)]
         if self.fields is not None:
             self.fields.learn((document.fields, True) for document in sent)
-        lines = [*self._lines(sent, stored.keys(), done), *(Line(row.id, None) for row in deletions)]
+        written = self._lines(sent, stored.keys(), done)
+        lines = [*written, *(Line(row.id, None) for row in deletions)]
         refused = self._sent(lines, {row.id: row for row in sent})
         self._check_index()
         bad = {failure.id for failure in refused}
         done.failures += refused
-        done.indexed = sum(document.id not in bad for document in sent)
+        done.indexed = sum(line.id not in bad for line in written)
         done.deleted = sum(row.id not in bad for row in deletions)
         done.stop = self._refused_alike(lines, refused)
         return done
@@ -180,13 +182,26 @@ class Load:
             written = {i for i in conflicts if hashes.get(i) == documents[i].hash}  # by us: the answer was lost
             if self.force:
                 written = set()  # the hash may have been the same before, so it does not tell who wrote
-            again = [line._replace(version=None) for line in lines if line.id in conflicts - written]
+            again = [line for line in lines if line.id in conflicts - written]
             refused = [failure for failure in refused if not failure.is_conflict]
-            refused += send_bulk(self.api, self.index, self._merged(again, documents, hashes.keys()))
+            refused += self._sent_again(again, documents, hashes.keys())
         return refused
 
+    def _sent_again(
+        self, lines: list[Line], documents: dict[str, DocumentRow], stored: Collection[str]
+    ) -> list[Failure]:
+        if self.deployment.fields:  # what others changed may be the text of one of them
+            counts = LoadCounts()
+            changed = self._lines([documents[line.id] for line in lines], stored, counts)
+            return [*counts.failures, *send_bulk(self.api, self.index, changed)]
+        contents = self._contents([documents[line.id] for line in lines], stored)
+        merged = [line._replace(**{"version": None, **contents[line.id]}) for line in lines]
+        return send_bulk(self.api, self.index, merged)
+
     def _lines(self, documents: list[DocumentRow], stored: Collection[str], done: LoadCounts) -> list[Line]:
-        filled = with_text(documents)
+        contents = self._contents(documents, stored)
+        whole = [replace(document, fields=contents[document.id]["source"]) for document in documents]
+        filled, bad = self._with_text(whole, done)
         own, left = dict[str, bytes](), {document.id for document in filled}  # left: the pipeline encodes them
         if self.vectors is not None:
             own, known, encoded, cut = self.vectors.members(filled)
@@ -194,22 +209,38 @@ class Load:
             done.encoded, done.cut = encoded, cut
         tokenizer = self.tokenizer() if left and self.tokenizer is not None else None
         if tokenizer is not None:
-            done.cut += sum(tokenizer.cuts(document.text) for document in filled if document.id in left)
+            done.cut += sum(
+                tokenizer.cuts(field_text(view, document.fields))
+                for view in self.deployment.views
+                if view.fingerprint == self.deployment.fingerprint
+                for document in filled
+                if document.id in left
+            )
         scripted = self.deployment.vector == "semantic"
         client = self.deployment.mode == "client"  # its index has no pipeline
-        lines = [
-            Line(document.id, {}, client or document.id in left, member, scripted=scripted and bool(member))
-            for document in documents
-            for member in (own.get(document.id, b""),)
+        return [
+            Line(i, ingest=client or i in left, member=member, scripted=scripted and bool(member), **contents[i])
+            for i, member in ((one.id, own.get(one.id, b"")) for one in documents if one.id not in bad)
         ]
-        return self._merged(lines, {document.id: document for document in documents}, stored)
 
-    def _merged(self, lines: list[Line], documents: dict[str, DocumentRow], stored: Collection[str]) -> list[Line]:
-        """The lines with what the index is to store: the row's fields, over those that the document has beside them."""
-        known = [line.id for line in lines if line.id in stored and not documents[line.id].complete]
+    def _with_text(self, documents: list[DocumentRow], done: LoadCounts) -> tuple[list[DocumentRow], set[str]]:
+        """Those that have a text in any sparse field, and the ids of those whose text cannot be made: failures."""
+        filled, bad = list[DocumentRow](), set[str]()
+        for document in documents:
+            try:
+                if has_text(self.deployment, document.fields):
+                    filled.append(document)
+            except ValueError as problem:
+                bad.add(document.id)
+                done.failures.append(Failure(document.id, str(problem)))
+        return filled, bad
+
+    def _contents(self, documents: list[DocumentRow], stored: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Document id -> ``source`` and ``version`` of its line: the row's fields, over those it has beside them."""
+        known = [document.id for document in documents if document.id in stored and not document.complete]
         generated = [*generated_fields(self.deployment), HASH_FIELD]
         sources = stored_sources(self.api, self.index, known, generated)
-        return [line._replace(**_content(documents[line.id], sources.get(line.id))) for line in lines]
+        return {document.id: _content(document, sources.get(document.id)) for document in documents}
 
     def _refused_alike(self, lines: list[Line], refused: list[Failure]) -> OsparseError | None:
         alike = len(refused) == len(lines) and len({failure.reason for failure in refused}) == 1

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +39,7 @@ from osparse.deployer.mlcommons.model_steps import ModelCopies, ServedModel, fin
 from osparse.deployer.mlcommons.settings_step import MLSettings
 from osparse.deployer.operate.deploy_options import ModelOptions, Upgrade
 from osparse.deployer.operate.deploy_result import DeployResult
+from osparse.deployer.operate.other_bundles import client_steps, copies_of, model_steps, seen_part, served_models
 from osparse.deployer.operate.snippets import snippets
 from osparse.deployer.operate.survey import Survey, read_survey
 from osparse.deployer.plan import DeployPlan, Made, Step, apply_all, inspect_all
@@ -67,6 +68,7 @@ def deploy(
     upgrade: Upgrade | None = None,
     mapping: Path | None = None,
     adoption: Adoption | None = None,
+    sparse_fields: Sequence[str] | None = None,
 ) -> DeployResult:
     """Serve ``bundle`` on ``cluster`` under the alias ``index``.
 
@@ -83,6 +85,9 @@ def deploy(
             that replaces another one takes over what that has.
         adoption: An index that osparse did not make, or one on another cluster: the new index gets its settings and
             mappings, its documents are copied and encoded while it is written to, and the alias moves to the new one.
+        sparse_fields: Further sparse fields, ``title_sparse=title^2`` each, as
+            :func:`osparse.deployer.fields.sparse_fields.read_sparse_fields` describes; None keeps those of the index
+            before, [] has none.
 
     Raises:
         DeploymentConflictError: the name is taken by an index osparse did not make, or this bundle is served under it
@@ -97,7 +102,9 @@ def deploy(
     if cluster.serverless and adoption is not None:
         raise InputError("a Serverless collection shows no sequence numbers, which `source` needs; load the documents")
     shards = _opened(upgrade, bundle)
-    survey = read_survey(bundle, cluster, index, mode, serving, mapping, adoption, models.encoder_url)
+    survey = read_survey(bundle, cluster, index, mode, serving, mapping, adoption, models.encoder_url, sparse_fields)
+    if shards is not None and survey.deployment.fields:
+        raise InputError(f"`encoded` holds one vector of each document, and {survey.index} has several; leave it out")
     if shards is not None:
         shards.check_long_texts(long_texts(survey.deployment.window_weight), f"the new index {survey.index}")
     _check_collection(survey, upgrade)
@@ -113,7 +120,7 @@ def deploy(
         deployment=survey.deployment,
         applied=not plan_only,
         seconds=time.monotonic() - started,
-        snippets=snippets(bundle, survey.deployment, index, survey.serving),
+        snippets=snippets(bundle, survey.deployment, index, survey.serving, survey.others),
         gate=[*made.gate],
         notes=[*survey.notes, *made.notes],
         staged_beside=survey.old.index if upgrade.stage and survey.old is not None else None,
@@ -151,11 +158,12 @@ def _preflight(survey: Survey, steps: list[Step], models: ModelOptions, upgrade:
         index=survey.index,
         deployment=survey.deployment,
         bundle=survey.bundle,
+        others=[*survey.others.values()],
         old=old,
         copies=old is not None and upgrade.copy and not upgrade.stage,
         source=survey.adopted.source if survey.adopted is not None else None,
         body=index.planned_body() if new else None,
-        models=[step.copies for step in steps if isinstance(step, ServedModel)],
+        models=[step.copies for step in served_models(steps)],
         allow_settings=models.allow_settings,
         via_url=models.via_url,
         nodes=len(survey.facts.nodes),
@@ -194,10 +202,9 @@ def _serving_steps(survey: Survey, options: ModelOptions) -> list[Step]:
     kept = user is not None and beside is not None and user.where == beside
     index = ServingIndex(api, survey.alias, survey.index, deployment, bundle, beside, serving, user, kept)
     part_file(bundle, "tokenizer")
-    seen = ("seen",) if bundle.seen is not None else ()  # so that an evaluation of the index can tell
+    others = survey.others.values()
     if deployment.mode == "client":
-        part_file(bundle, "onnx")
-        return [StoreParts(api, bundle, ("tokenizer", "onnx", *seen)), index]
+        return [*client_steps(api, (bundle, *others)), index]
     ml = MLCommons(api.cluster)
     tokenizer = find_copies(ml, bundle, "tokenizer")
     ingest = IngestPipeline(api, bundle, serving, deployment.piece_words, deployment.encoder_part)
@@ -205,7 +212,8 @@ def _serving_steps(survey: Survey, options: ModelOptions) -> list[Step]:
     return [
         *_encoder_steps(survey, options, ml, tokenizer, chosen),
         ServedModel(ml, bundle, "tokenizer", tokenizer, options.via_url, chosen),
-        StoreParts(api, bundle, ("tokenizer", *seen)),
+        StoreParts(api, bundle, ("tokenizer", *seen_part(bundle))),
+        *model_steps(api, others, options.via_url, choose_id=chosen),
         *([ingest] if deployment.ingest_pipeline else []),
         SearchPipeline(api, bundle, serving),
         *([SeismicThreads(api, options.allow_settings)] if deployment.vector == "sparse_vector" else []),
@@ -226,8 +234,9 @@ def _encoder_steps(
             RemoteEncoder(ml, bundle, wanted_connector(bundle, survey.deployment)),
         ]
     encoder = find_copies(ml, bundle, "encoder")
+    others = copies_of(ml, survey.others.values())
     return [
-        MLSettings(api, survey.facts, (encoder, tokenizer), options.allow_settings, options.via_url),
+        MLSettings(api, survey.facts, (encoder, tokenizer, *others), options.allow_settings, options.via_url),
         ModelGroup(ml, bundle),
         ServedModel(ml, bundle, "encoder", encoder, options.via_url, chosen),
     ]

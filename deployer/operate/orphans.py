@@ -23,11 +23,11 @@ def remove_orphans(work: Removal, bundles: Collection[str], deployments: Collect
         bundles: Names of bundles; nothing of another name is looked at.
         deployments: Those of every index of the cluster, also of the indices that ``work`` has just removed.
     """
-    used = {(d.bundle, d.fingerprint[:12]) for d in deployments if d.mode != "client"}
+    used = {(d.bundle, d.fingerprint[:12]) for one in deployments if one.mode != "client" for d in one.bundles}
     models, pipelines = _models(work, bundles), _pipelines(work, bundles)
     for made in sorted({*models, *pipelines} - used):
         work.bundle(f"{made[0]}-{made[1]}", pipelines.get(made, []), models.get(made, []))
-    fingerprints = {deployment.fingerprint for deployment in deployments}
+    fingerprints = {view.fingerprint for deployment in deployments for view in deployment.bundles}
     for fingerprint, record in stored_bundles(work.api).items():
         if fingerprint not in fingerprints and record["bundle"] in bundles:
             work.parts(fingerprint, f"{record['bundle']}-{fingerprint[:12]}")

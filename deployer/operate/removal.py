@@ -59,7 +59,9 @@ class Removal:
             own_pipelines: To be removed with it besides those of its bundle.
         """
         own = [key for key in own_pipelines if key in self.uses.pipelines]
-        pipelines, models = [*self._pipelines(deployment), *own], self._models(deployment)
+        bundles = deployment.bundles
+        pipelines = [*dict.fromkeys(key for one in bundles for key in self._pipelines(one)), *own]
+        models = [model for one in bundles for model in self._models(one)]
         reasons = [*self._strange_aliases(index, own_aliases), *self._users(pipelines, models, index)]
         if reasons:
             self.left.append(f"index {index}, which is in use: {'; '.join(reasons)}")
@@ -69,9 +71,11 @@ class Removal:
         if not self._wiring(pipelines, models):
             self.left.append(f"index {index}: it is deleted once its models are")
             return False
-        self._connectors(f"{deployment.bundle}-{deployment.fingerprint[:12]}", self._parts_to_go(deployment))
-        if deployment.fingerprint not in {other.fingerprint for other in self.staying.values()}:
-            self.parts(deployment.fingerprint, f"{deployment.bundle}-{deployment.fingerprint[:12]}")
+        needed = {view.fingerprint for other in self.staying.values() for view in other.bundles}
+        for one in bundles:
+            self._connectors(f"{one.bundle}-{one.fingerprint[:12]}", self._parts_to_go(one))
+            if one.fingerprint not in needed:
+                self.parts(one.fingerprint, f"{one.bundle}-{one.fingerprint[:12]}")
         self._index(index)
         return True
 
@@ -171,7 +175,7 @@ class Removal:
     def _sharing(self, deployment: Deployment) -> list[Deployment]:
         """The deployments that stay and use the same models: those carry the bundle's name and its fingerprint."""
         same = (deployment.bundle, deployment.fingerprint)
-        others = [other for other in self.staying.values() if other.mode != "client"]
+        others = [view for other in self.staying.values() if other.mode != "client" for view in other.bundles]
         return [other for other in others if (other.bundle, other.fingerprint) == same]
 
     def _do(self, what: str, act: Callable[[], object]) -> None:

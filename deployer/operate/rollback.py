@@ -161,4 +161,4 @@ def _rewrite_hybrid(
     hybrid = new.hybrid if new.hybrid != "none" else old.hybrid
     for step in pipeline_steps(api, alias, new, hybrid):
         if isinstance(step, FusingPipeline):
-            step.apply(existing_models(models))
+            step.apply(existing_models(models, new))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from osparse.contracts.bundle import Bundle
@@ -12,7 +12,14 @@ from osparse.deployer import names
 from osparse.deployer.index.layout import Serving
 from osparse.encoders.onnx_encoder import open_query_encoder
 from osparse.opensearch_templates import render
-from osparse.opensearch_templates.queries import asks_by_text, filtered_body, query_keys, text_body, tokens_body
+from osparse.opensearch_templates.queries import (
+    asks_by_text,
+    filtered_body,
+    query_keys,
+    summed_body,
+    text_body,
+    tokens_body,
+)
 
 _SIZE = 10
 _WIDTH = 110
@@ -20,9 +27,23 @@ ANALYZERS = {30_522: "bert-uncased", 105_879: "mbert-uncased"}
 """Vocabulary size -> the analyzer that OpenSearch brings for it."""
 
 
-def snippets(bundle: Bundle, deployment: Deployment, index: str, serving: Serving | None = None) -> str:
-    """Searches that work as they stand, the plainest first: by text in ml-commons mode, by tokens in client mode."""
-    found = [f"{note}{call}\n{compact(body)}" for note, call, body in _calls(bundle, deployment, index, serving)]
+def snippets(
+    bundle: Bundle,
+    deployment: Deployment,
+    index: str,
+    serving: Serving | None = None,
+    others: Mapping[str, Bundle] | None = None,
+) -> str:
+    """Searches that work as they stand, the plainest first: by text in ml-commons mode, by tokens in client mode.
+
+    Args:
+        others: Fingerprint -> bundle, of the further sparse fields that another bundle encodes.
+    """
+    calls = [*_calls(bundle, deployment, index, serving)]
+    if deployment.fields:
+        whole = _all_fields(deployment, {**(others or {}), bundle.fingerprint: bundle}, example_text(bundle))
+        calls.insert(0, (f"# all sparse fields: {example_text(bundle)}\n", f"GET {index}/_search", whole))
+    found = [f"{note}{call}\n{compact(body)}" for note, call, body in calls]
     return "\n\n".join([*found, f"GET {index}/_count"]) + "\n"
 
 
@@ -62,6 +83,17 @@ def _calls(
         values = {"size": _SIZE, "field": deployment.field, "fields": _bm25_fields(deployment)}
         hybrid = render("query_hybrid", **values, text=text, sparse=body["query"])
         yield "# BM25 and sparse together\n", f"{search}?search_pipeline={pipeline}", dict(hybrid)
+
+
+def _all_fields(deployment: Deployment, bundles: Mapping[str, Bundle], text: str) -> dict[str, Any]:
+    """The sum of the fields that have a boost."""
+    bodies, boosts = dict[str, dict[str, Any]](), dict[str, float]()
+    for view in (one for one in deployment.views if one.boost):
+        weights = open_query_encoder(bundles[view.fingerprint].zip_path("tokenizer")).encode(text)
+        by_text = asks_by_text(view)
+        bodies[view.field] = text_body(view, text, _SIZE) if by_text else tokens_body(view, weights, _SIZE)
+        boosts[view.field] = view.boost
+    return summed_body(bodies, boosts, _SIZE)
 
 
 def _by_analyzer(deployment: Deployment, text: str, analyzer: str) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,14 @@ from osparse.deployer.adopt.survey import Adopted, survey_adoption
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.cluster.facts import AskedMode, Choice, Facts, choose_mode, look
+from osparse.deployer.fields.sparse_fields import SparseFields, kept_sparse_fields, read_sparse_fields
 from osparse.deployer.index.generations import Generation, read_generations
 from osparse.deployer.index.index_step import deployment_of
 from osparse.deployer.index.kept_options import settle
 from osparse.deployer.index.layout import Serving, check_serving
 from osparse.deployer.index.user_mapping import UserMapping, mapping_of_index, read_user_mapping
 from osparse.deployer.remote.options import remote_endpoint, with_remote_batch
-from osparse.errors import DeploymentConflictError
+from osparse.errors import DeploymentConflictError, InputError
 
 log = logging.getLogger("osparse.deployer.operate.survey")
 
@@ -50,6 +51,8 @@ class Survey:
     """What the index is to have beside what osparse needs; None: nothing."""
     adopted: Adopted | None = None
     """The index that is taken over; None also where that is done."""
+    others: Mapping[str, Bundle] = field(default_factory=dict)
+    """Fingerprint -> bundle, of the further sparse fields that another bundle encodes."""
 
     @property
     def beside(self) -> str | None:
@@ -68,9 +71,12 @@ def read_survey(
     mapping: Path | None = None,
     adoption: Adoption | None = None,
     encoder_url: str | None = None,
+    sparse_fields: Sequence[str] | None = None,
 ) -> Survey:
     """Read the cluster and settle what is to be deployed; raises as :func:`deploy`."""
     names.check_index_name(alias)
+    _check_options(serving)
+    further = read_sparse_fields(sparse_fields, bundle) if sparse_fields is not None else None
     api = ClusterApi(cluster)
     facts = look(api)
     index = names.concrete_index(alias, bundle)
@@ -79,17 +85,45 @@ def read_survey(
     choice = _mode(facts, bundle, asked, existing)
     before = existing or (old.deployment if old is not None else None)
     endpoint = remote_endpoint(choice.mode, encoder_url, existing)
-    settled, notes = settle(before, choice.mode, serving)
+    if further is None and before is not None and before.fields and not isinstance(serving, Serving):
+        further = kept_sparse_fields(before, bundle)
+    settled, notes = settle(before, choice.mode, _with_fields(serving, further))
+    if sparse_fields is None and settled.sparse_fields:
+        notes.append(f"kept from the index before: sparse-field {', '.join(one.path for one in settled.sparse_fields)}")
     settled = with_remote_batch(settled, facts, choice.mode, serving, before)
     check_serving(settled, facts, choice, bundle)
     if adopted is not None:
         check_text(adopted.source, settled.text_template)
+        for template in (one.template for one in settled.sparse_fields if one.template is not None):
+            check_text(adopted.source, template)
     same_mode = existing is not None and (existing.mode == "client") == (choice.mode == "client")
     style = existing.key_style if existing is not None and same_mode else facts.key_style
     deployment = deployment_of(bundle, choice.mode, style, settled, endpoint)
     log.debug("mode %s: %s", choice.mode, choice.why)
     return Survey(api, facts, bundle, alias, index, choice, settled, deployment, before, old, tuple(notes),
-                  _user_mapping(api, mapping, old, adopted), adopted)  # fmt: skip
+                  _user_mapping(api, mapping, old, adopted), adopted,
+                  further.bundles if further is not None else {})  # fmt: skip
+
+
+def _check_options(serving: Serving | Mapping[str, Any] | None) -> None:
+    """Raises :class:`InputError` for sparse fields among the options, which cannot hold the bundles of them."""
+    if isinstance(serving, Serving):
+        named = serving.sparse_fields != () or serving.boost != 1
+    else:
+        named = bool({"sparse_fields", "boost"} & {*(serving or ())})
+    if named:
+        raise InputError("`sparse_fields` is an argument of its own, not one of the options in `serving`")
+
+
+def _with_fields(
+    serving: Serving | Mapping[str, Any] | None, further: SparseFields | None
+) -> Serving | Mapping[str, Any] | None:
+    """The options with the further sparse fields; as they are without any."""
+    if further is None:
+        return serving
+    if isinstance(serving, Serving):
+        return replace(serving, boost=further.boost, sparse_fields=further.fields)
+    return {**(serving or {}), "boost": further.boost, "sparse_fields": further.fields}
 
 
 def _user_mapping(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from osparse.contracts.deployment import BASELINE_META_KEY
+from osparse.contracts.deployment import BASELINE_META_KEY, Deployment
 from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
@@ -100,15 +100,22 @@ def undeploy(
         for one in leaving
     ]
     if orphans:
-        remove_orphans(work, {one.deployment.bundle for one in generations.all}, deployments.values())
+        served = {name for one in generations.all for name in _bundles(one.deployment)}
+        remove_orphans(work, served, deployments.values())
     left = [one.deployment for one, gone in zip(leaving, removed, strict=True) if not gone]
-    used = {deployment.bundle for deployment in (*left, *staying.values())}
-    remove_empty_groups(work, None if everything or keep == 0 else {one.deployment.bundle for one in leaving}, used)
+    used = {name for deployment in (*left, *staying.values()) for name in _bundles(deployment)}
+    of_leaving = {name for one in leaving for name in _bundles(one.deployment)}
+    remove_empty_groups(work, None if everything or keep == 0 else of_leaving, used)
     if everything and all(removed) and not staying:
-        work.bundles_index({one.deployment.fingerprint for one in leaving})
+        work.bundles_index({view.fingerprint for one in leaving for view in one.deployment.bundles})
     ended = everything and not plan_only and removed[-1:] == [True]
     in_use = generations.current.index if generations.current and not ended else None
     return _result(work, index, in_use, [one.index for one in kept])
+
+
+def _bundles(deployment: Deployment) -> list[str]:
+    """Names of the bundles that encode its sparse fields."""
+    return [view.bundle for view in deployment.bundles]
 
 
 def _check_in_use(generations: Generations) -> None:
@@ -130,7 +137,7 @@ def _end_again(work: Removal, index: str, everything: bool) -> UndeployResult:
         InputError: there are none.
     """
     if everything:
-        remove_empty_groups(work, None, {deployment.bundle for deployment in work.staying.values()})
+        remove_empty_groups(work, None, {name for one in work.staying.values() for name in _bundles(one)})
     if everything and not work.staying:
         work.bundles_index(())
     if not work.removed and not work.notes:

@@ -47,6 +47,8 @@ class Intent:
     """The index that is to serve under the alias."""
     deployment: Deployment
     bundle: Bundle
+    others: Sequence[Bundle] = ()
+    """Those of further sparse fields, where they are not the index's own."""
     old: str | None = None
     """The index whose name it takes over."""
     copies: bool = False
@@ -123,17 +125,18 @@ def _model_checks(api: ClusterApi, facts: Facts, intent: Intent, settings: Mappi
         most = int(float(settings.get(MAX_MODELS, "10")))
         profiles = MLCommons(api.cluster).profiles()
         running = max((len(local_models(profile)) for profile in profiles.values()), default=0)
-        yield Check("ok", f"model slots: at most {running} of {most} are in use on a node, and the bundle brings two")
+        brings = f"the bundles bring {len(intent.models)}" if intent.others else "the bundle brings two"
+        yield Check("ok", f"model slots: at most {running} of {most} are in use on a node, and {brings}")
     yield from heap_checks(api.node_stats(), settings)
 
 
 def _added_bytes(api: ClusterApi, intent: Intent) -> tuple[float, str]:
     """Bytes on disk, copies of shards included, and what takes them."""
-    parts = sum(file.size for file in intent.bundle.files.values())
+    parts = sum(file.size for bundle in (intent.bundle, *intent.others) for file in bundle.files.values())
     if intent.source is not None:
         return parts + _adopted_bytes(intent, intent.source), f"the bundle and the copy of {intent.source.shown}"
     if not intent.copies or intent.old is None:
-        return float(parts), "the bundle"
+        return float(parts), "the bundle" if not intent.others else "the bundles"
     copies = 1 + _replicas(intent.body or {}, intent.nodes)
     store = 0 if api.count_unless_closed(intent.old) is None else api.store_size(intent.old)
     return parts + COPY_FACTOR * store * copies, f"the bundle and the copy of {intent.old}"

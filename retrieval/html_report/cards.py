@@ -15,7 +15,7 @@ from osparse.retrieval.html_report.baseline_words import WordMatcher
 from osparse.retrieval.html_report.outcomes import Outcome, Ranking
 from osparse.retrieval.html_report.reasons import Reason, why_lost, why_won
 from osparse.retrieval.html_report.weight_source import WeightSource
-from osparse.retrieval.searcher import matches
+from osparse.retrieval.serving.matches import matches
 
 HITS, ANSWERS, EXPANSIONS = 3, 2, 8
 """Shown of one query: hits of each system, answers, and expansions of each first hit of a full card."""

@@ -155,7 +155,9 @@ def _system(
         missing, given = ("`index`", "`cluster`") if index is None else ("`cluster`", "`index`")
         raise InputError(f"{given} needs {missing}: the name the index was deployed under, and the cluster it is on")
     if cluster is not None and index is not None:
-        return ClusterIndex(cluster, index, data)
+        system = ClusterIndex(cluster, index, data)
+        system.searcher.check_one_field("the page of a report")
+        return system
     if bundle is None:
         raise InputError("there is nothing to measure: give `cluster` with `index`, or `bundle`")
     return BundleSystem(bundle)

@@ -11,7 +11,7 @@ import numpy as np
 from osparse.encoders.onnx_unpruned import UnprunedEncoder
 from osparse.retrieval.html_report.outcomes import Outcome
 from osparse.retrieval.html_report.weight_source import WeightSource
-from osparse.retrieval.searcher import matches
+from osparse.retrieval.serving.matches import matches
 from osparse.retrieval.why_not import Cut, NeededExpansion, cut_part, needed_expansions
 
 NAMED = 3

@@ -87,6 +87,7 @@ def load_test(
     arrivals(1.0 if rate is None else rate, seconds, kind, np.random.default_rng(0))
     folder = output_folder(output, FILES, overwrite)
     searcher = Searcher(cluster, index)
+    searcher.check_one_field("a load test")
     described = _described(cluster, index, searcher)  # a cluster that cannot say it is not measured first
     shuffled = [str(text) for text in np.random.default_rng(seed).permutation(list(dict.fromkeys(texts)))]
     started = time.perf_counter()

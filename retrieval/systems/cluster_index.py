@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import uuid4
 
+from osparse.contracts.deployment import FIELD
 from osparse.contracts.seen import SeenTexts
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
@@ -42,11 +43,13 @@ class ClusterIndex(System):
         data: Benchmark,
         feedback: Feedback | None = None,
         filter: Filter | None = None,
+        sparse_fields: Sequence[str] | None = None,
     ) -> None:
         """``feedback`` joins the search setting that the index's ``_meta`` records; only documents that satisfy
-        ``filter`` are ranked."""
-        self.name, self.cluster, self.index, self.data = f"index {index}", cluster, index, data
-        self.searcher = Searcher(cluster, index, feedback=feedback)
+        ``filter`` are ranked; ``sparse_fields`` are those that are searched, of an index that has several."""
+        self.cluster, self.index, self.data = cluster, index, data
+        self.name = f"index {index}" + (f" {'+'.join(sparse_fields)}" if sparse_fields is not None else "")
+        self.searcher = Searcher(cluster, index, feedback=feedback, sparse_fields=sparse_fields)
         self.parts = self.searcher.parts(filter)
         self.filters = [part.clause for part in self.parts]
         self.documents = ClusterApi(cluster).count(index)
@@ -62,6 +65,7 @@ class ClusterIndex(System):
         return {
             **tuned,
             **filtered,
+            **self._fields,
             "deployment": deployment.fingerprint,
             "mode": deployment.mode,
             "search pipeline": deployment.search_pipeline,
@@ -78,6 +82,7 @@ class ClusterIndex(System):
         return {
             **tuned,
             **filtered,
+            **self._fields,
             "kind": "index",
             "bundle": deployment.bundle,
             "fingerprint": deployment.fingerprint,
@@ -103,11 +108,20 @@ class ClusterIndex(System):
         }
 
     @property
+    def _fields(self) -> dict[str, Any]:
+        """Those that are searched and what each counts, where the index has several."""
+        views = self.searcher.views
+        if len(views) == 1 and views[0].field == FIELD:
+            return {}
+        return {"sparse fields": {view.field: [view.fingerprint, view.boost] for view in views}}
+
+    @property
     def _is_plain(self) -> bool:
         return self.searcher.setting.is_plain_query
 
     def non_zeros(self) -> dict[str, float]:
-        return non_zeros(self.cluster, self.index, self.searcher.deployment.field)
+        parts = [non_zeros(self.cluster, self.index, view.field) for view in self.searcher.views]
+        return {lang: sum(part.get(lang, 0.0) for part in parts) for lang in parts[0]}
 
     def training_texts(self) -> SeenTexts | None:
         """As ``osparse deploy`` stored the list in the cluster; None for a bundle that had none."""

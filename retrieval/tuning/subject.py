@@ -61,6 +61,8 @@ class Subject:
 def read_subject(cluster: Cluster, index: str, dataset: Path, seed: int) -> Subject:
     data = {split: open_benchmark(dataset, split) for split in ("validation", "test")}
     searcher, api = Searcher(cluster, index), ClusterApi(cluster)
+    if searcher.has_several_fields:
+        raise InputError(f"osparse tune is for an index of one sparse field, and {index} has several")
     documents = api.count(index)
     if documents == 0:
         raise InputError(f"index {index} holds no documents; load them first: osparse index --index {index} DOCUMENTS")

@@ -86,6 +86,7 @@ def write_workload(
         ClusterError: the index cannot be read, is empty, or does not keep the ``_source`` of its documents.
     """
     searcher, api = Searcher(cluster, index), ClusterApi(cluster)
+    searcher.check_one_field("a workload")
     systems, created = _systems(searcher, system), name or f"{index}-workload"
     check_index_name(created)
     if api.get_mapping(created):

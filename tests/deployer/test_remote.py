@@ -26,6 +26,7 @@ from osparse.deployer import (
 from osparse.deployer.remote import encoder_step
 from osparse.deployer.remote.connector import BULK, Wanted, connections
 from osparse.deployer.remote.endpoint import encoder_endpoint, is_private, is_trusted, trusted_pattern
+from osparse.encoders.onnx_encoder import open_query_encoder
 from osparse.errors import CheckError, ClusterError, InputError
 
 from .conftest import TEXTS, client
@@ -78,6 +79,19 @@ def test_documents_are_encoded_beside_the_cluster_and_queries_call_nothing(
     assert hits[0]["_id"] == "0" and service.call("GET", "/metrics").body == calls
     (found,) = status(client(server), "products")
     assert found.ready and service.url in str(found) and read_deployment(client(server), "products").mode == "remote"
+
+
+def test_no_token_of_a_long_answer_is_damaged(
+    server: MLCommonsServer, small_bundle: Bundle, service: EncoderService, tmp_path: Path
+) -> None:
+    """ML Commons decodes an answer in pieces, so that it must not hold characters of several bytes."""
+    result = remote(small_bundle, server, service.url)
+    texts = [f"{TEXTS[n % len(TEXTS)]} {n}" for n in range(64)]
+    index_documents(client(server), "products", [rows(tmp_path / "rows.jsonl", texts)])
+    known = set(open_query_encoder(small_bundle.zip_path("tokenizer")).lexicon.tokens)
+    stored = [source["sparse_embedding"] for source in documents(server).values()]
+    assert result.applied and len(stored) == 64
+    assert all(isinstance(vector, dict) and vector.keys() <= known for vector in stored)
 
 
 def test_a_second_deploy_changes_nothing_and_a_plan_neither(

@@ -83,6 +83,10 @@ class Ingestion(State):
                 source = {**source, body["field"]: body["value"]}
             elif kind == "script" and body.get("description") in ("part", "join"):
                 source = _guarded(body, source)
+            elif kind == "script" and body.get("description") == "texts":
+                source = _field_texts(body["params"], source)
+            elif kind == "script" and body.get("description") in ("hide", "show"):
+                source = _renamed(body["params"]["fields"], body["description"] == "hide", source)
             elif kind == "script":
                 source = _composed(body, source)
             elif not _left_alone(body, source):
@@ -90,13 +94,14 @@ class Ingestion(State):
         return source
 
     def _of_field_map(self, kind: str, body: dict[str, Any], source: dict[str, Any], place: Place) -> dict[str, Any]:
+        if kind != "text_chunking":
+            check_names(source)
         for text_field, target in body["field_map"].items():
             if kind == "text_chunking":
                 limit = body["algorithm"]["fixed_token_length"]["token_limit"]
                 most = most_tokens(place.index, place.asked)
                 source = {**source, target: pieces(source.get(text_field), limit, most)}
                 continue
-            check_names(source)
             stored = place.stored if body.get("skip_existing") else {}
             if target in stored and stored.get(text_field) == source.get(text_field):
                 source = {**source, target: stored[target]}
@@ -164,15 +169,15 @@ class Ingestion(State):
                 if body is None:
                     before.append(processor)
                     continue
-                ((text_field, _),) = body["field_map"].items()
                 remote = self.models.get(body["model_id"], {}).get("algorithm") == "REMOTE"
                 try:
-                    text = self.through({"processors": before}, source, place).get(text_field)
+                    made = self.through({"processors": before}, source, place)
                 except Refused:
                     break
-                if remote and "if" not in body and isinstance(text, str) and text.strip():
+                texts = [text for name in body["field_map"] if isinstance(text := made.get(name), str) and text.strip()]
+                if remote and "if" not in body and texts:
                     size = body.get("batch_size", 1)
-                    waiting.setdefault((body["model_id"], place.form), []).append(text)
+                    waiting.setdefault((body["model_id"], place.form), []).extend(texts)
                 break
         for (model_id, form), texts in waiting.items():
             for start in range(0, len(texts), size):
@@ -203,7 +208,8 @@ def _guarded(body: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
         return value.replace(f"${mark}{{parameters.", "${parameters.").replace("$" + mark * 2, "$" + mark)
 
     if body["description"] == "part":
-        return {**source, "text": part(source["text"])} if isinstance(source.get("text"), str) else source
+        name = body["if"].split("'")[1]
+        return {**source, name: part(source[name])} if isinstance(source.get(name), str) else source
     return {**source, **{name: join(source[name]) for name in body["params"]["fields"] if name in source}}
 
 
@@ -227,6 +233,24 @@ def _composed(body: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
         parts = value if isinstance(value, list) else [value]
         text += " ".join(_said(name, part) for part in parts if part is not None) + fixed
     return {**source, body["params"]["target"]: text.strip("".join(map(chr, range(33))))}
+
+
+def _field_texts(params: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
+    """What osparse's script of several sparse fields does: each has its text in a field of its own."""
+    text, names = source.get(params["text_field"]), [*params["copies"], *params["composed"]]
+    source = {**source, **(dict.fromkeys(params["copies"], text) if text is not None else {})}
+    blank = {name for name in names if isinstance(source.get(name), str) and not source[name].strip()}
+    return {name: value for name, value in source.items() if name not in blank}
+
+
+def _renamed(fields: list[str], hide: bool, source: dict[str, Any]) -> dict[str, Any]:
+    """What osparse's scripts around the processor of another bundle do to the names in vectors."""
+    for field in fields:
+        if isinstance(source.get(field), dict):
+            vector = source[field].items()
+            named = ((f"x{t}".replace(".", "\x01") if hide else t[1:].replace("\x01", "."), w) for t, w in vector)
+            source = {**source, field: dict(named)}
+    return source
 
 
 def _value(source: dict[str, Any], name: str) -> Any:

@@ -16,6 +16,9 @@ from mlcommons_search import Refused
 
 _SLOT = re.compile(r"\$\{parameters\.([^}]*)\}")
 
+PIECE = 8192
+"""Bytes of an answer that are decoded by themselves: a character on the border of two is lost (seen on 3.4)."""
+
 
 class RemoteRuntime:
     """A deployed remote model."""
@@ -96,7 +99,8 @@ class RemoteRuntime:
         if not data:
             raise Refused(502, "status_exception", "Remote service returned empty response body")
         try:
-            return json.loads(data)
+            pieces = (data[start : start + PIECE] for start in range(0, len(data), PIECE))
+            return json.loads("".join(piece.decode("utf-8", "replace") for piece in pieces))
         except ValueError:
             cause = ("malformed_json_exception", "Use JsonReader.setLenient(true) to accept malformed JSON")
             raise Refused(500, "m_l_exception", "Fail to execute PREDICT in aws connector", cause) from None

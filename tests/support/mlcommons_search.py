@@ -425,4 +425,5 @@ def _bool(index: Index, clause: dict[str, Any], tokens: Tokens) -> dict[str, flo
     if clause.get("minimum_should_match") == 1:
         ids &= set().union(*should)
     ids -= set().union(*must_not)
-    return {i: sum(found.get(i, 0.0) for found in [*should, *must]) for i in ids}
+    boost = float(clause.get("boost", 1.0))
+    return {i: boost * sum(found.get(i, 0.0) for found in [*should, *must]) for i in ids}

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
+from osparse.contracts.sparse_field import SparseField
 from osparse.errors import ClusterError
 
 SCHEMA_VERSION = 1
@@ -79,13 +81,38 @@ class Deployment:
     window_weight: float | None = None
     """Where a text that is longer than the encoder reads is encoded in windows: the weight of those after the first.
     None where it is cut, or encoded in pieces."""
+    boost: float = 1.0
+    """What the part of ``field`` in a score is multiplied by where further fields are searched too; 0: none of it."""
+    fields: tuple[SparseField, ...] = ()
+    """Further sparse fields beside ``field``."""
 
     @property
     def encoder_part(self) -> EncoderPart:
         return encoder_part(self.mode, self.vector)
 
+    @cached_property
+    def views(self) -> list[Deployment]:
+        """One deployment for each sparse field, this one's own first, as if the index had no other.
+
+        Its ``text_template`` makes the field's text of a stored document; None takes the stored text.
+        """
+        own = replace(self, text_template=None, fields=())
+        return [own, *(_view(own, field) for field in self.fields)]
+
+    @property
+    def bundles(self) -> list[Deployment]:
+        """The first view of each bundle that encodes a field, the index's own bundle first."""
+        first: dict[str, Deployment] = {}
+        for view in self.views:
+            first.setdefault(view.fingerprint, view)
+        return [*first.values()]
+
     def to_meta(self) -> dict[str, Any]:
-        return {META_KEY: asdict(self)}
+        """An index of one field has neither ``boost`` nor ``fields``: older versions read it."""
+        said = asdict(self)
+        if not self.fields:
+            del said["boost"], said["fields"]
+        return {META_KEY: said}
 
     @classmethod
     def from_meta(cls, meta: Mapping[str, Any], index: str) -> Deployment:
@@ -101,9 +128,24 @@ class Deployment:
                 f"{SCHEMA_VERSION}); use the version that made it"
             )
         try:
-            return cls(**raw)
-        except TypeError as problem:
+            return cls(**{**raw, "fields": tuple(map(SparseField.from_meta, raw.get("fields", ())))})
+        except (TypeError, AttributeError) as problem:
             raise ClusterError(f"index {index}: its _meta.{META_KEY} is not readable: {problem}") from None
+
+
+def _view(own: Deployment, field: SparseField) -> Deployment:
+    chosen = replace(own, field=field.path, boost=field.boost, text_template=field.template)
+    bundle = field.bundle
+    if bundle is None:
+        return chosen
+    return replace(
+        chosen,
+        bundle=bundle.name,
+        fingerprint=bundle.fingerprint,
+        idf_version=bundle.idf_version,
+        vocabulary=bundle.vocabulary,
+        max_length=bundle.max_length,
+    )
 
 
 def encoder_part(mode: Mode, vector: Vector) -> EncoderPart:
@@ -121,7 +163,8 @@ def generated_fields(deployment: Deployment) -> list[str]:
     """The top-level fields that an encoder writes into the documents of an index."""
     if deployment.vector == "semantic":
         return ["text_semantic_info"]
-    return [CHUNKS_FIELD, CHUNK_TEXTS_FIELD] if deployment.chunks else [deployment.field]
+    first = [CHUNKS_FIELD, CHUNK_TEXTS_FIELD] if deployment.chunks else [deployment.field]
+    return [*first, *(field.path for field in deployment.fields)]
 
 
 def feature_name(token: str, key_style: KeyStyle) -> str:

@@ -161,7 +161,8 @@ def _refusal(refused: RefusedError, said: dict[str, Any]) -> Response:
 def _json(status: int, value: Any, headers: dict[str, str] | None = None) -> Response:
     from starlette.responses import Response
 
-    data = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    # ASCII alone: ML Commons decodes an answer in pieces, and loses a character of several bytes between two of them
+    data = json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
     return Response(data, status, headers, media_type="application/json")
 
 

@@ -23,6 +23,7 @@ osparse deploy build/bundle2 --cluster http://localhost:9210 --index products --
 osparse deploy build/bundle --cluster http://localhost:9210 --index products --mode remote --encoder-url http://encoder:8765
 osparse deploy build/bundle --profile aws --index products --mode remote --sagemaker-endpoint enc --region eu-west-1
 osparse deploy build/bundle --cluster http://localhost:9210 --index products --from products-v7 --text-field name
+osparse deploy build/bundle --cluster http://localhost:9210 --index products --sparse-field title_sparse=title^2
 """
 
 
@@ -104,6 +105,10 @@ osparse deploy build/bundle --cluster http://localhost:9210 --index products --f
 @click.option("--mapping", type=FOLDER, metavar="FILE",
               help="JSON with settings, mappings and aliases of your own, merged with what osparse needs.")  # fmt: skip
 @text_options
+@click.option("--sparse-field", "sparse_fields", multiple=True, metavar="NAME=SOURCE[^BOOST][@BUNDLE]",
+              help="A further sparse field, such as title_sparse=title^2: made of a field, a template or text, by the "
+              "same or another bundle; boost 0: searched only by its name. May be repeated.")  # fmt: skip
+@click.option("--no-sparse-fields", is_flag=True, help="No further sparse field, where the index before has some.")
 @click.option("--shards", type=click.IntRange(1), help="Primary shards of a new index.  [default: 1]")
 @click.option("--replicas", type=click.IntRange(0),
               help="Copies of each shard.  [default: 1 where there is a second node]")  # fmt: skip
@@ -133,7 +138,7 @@ def deploy_command(
 
     Running it again changes nothing; after an interruption it finishes the work. Where another bundle
     serves under the name, the new index is made beside it, its documents are copied and encoded again, a gate is
-    passed, and the name moves at once; osparse rollback moves it back. Options from --field to --template that are
+    passed, and the name moves at once; osparse rollback moves it back. Options from --field to --sparse-field that are
     not given stay as they are in the index that serves. With --from, an index that osparse did not make is
     taken over in the same way, while programs write to it and read it. Exit code 3: the gate did not hold, and the
     name stays where it was.
@@ -151,6 +156,7 @@ def deploy_command(
     adoption = _adoption(source, from_profile, changed_field, replace_index, gate_query)
     chosen = ("field", "chunk_text", "two_phase", "hybrid", "prune_ratio", "skip_existing", "ingest_batch",
               "text_template", "shards", "replicas", "refresh_interval", "seismic_threshold")  # fmt: skip
+    options["sparse_fields"] = _sparse_fields(options["sparse_fields"], options.pop("no_sparse_fields"))
     options["text_template"] = _template(options.pop("text_field"), options.pop("template"))
     named = {name: value for name in chosen if (value := options.pop(name)) is not None}
     long_texts = _long_texts(options.pop("long_texts"), options.pop("window_weight"), named)
@@ -236,6 +242,15 @@ def _unpruned(no_prune: bool, named: dict[str, Any]) -> dict[str, None]:
     if no_prune and "prune_ratio" in named:
         raise InputError("--no-prune and --prune-ratio contradict each other; leave one out")
     return {"prune_ratio": None} if no_prune else {}
+
+
+def _sparse_fields(given: tuple[str, ...], none: bool) -> list[str] | None:
+    """None keeps those of the index before."""
+    from osparse.rows.text_template import unescaped
+
+    if given and none:
+        raise InputError("--sparse-field and --no-sparse-fields contradict each other; leave one out")
+    return [unescaped(text) for text in given] if given or none else None
 
 
 def _write(result: DeployResult, snippets_file: Path | None, saved_objects: Path | None) -> None:

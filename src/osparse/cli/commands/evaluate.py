@@ -27,9 +27,10 @@ osparse evaluate --dataset build/dataset --split validation --model build/model 
 osparse evaluate --dataset beir/scifact --cluster http://localhost:9210 --index scifact --save-runs build/runs --json
 osparse evaluate --dataset build/dataset --cluster http://localhost:9210 --index products --filter 'price < 100'
 osparse evaluate --suite beir beir/ --bundle build/bundle --baseline bm25 --processes 8 --output build/beir
+osparse evaluate --dataset data --cluster http://localhost:9210 --index products --sparse-field a --sparse-field b
 """
 _OF_ONE_DATASET = (
-    "split", "strict", "cluster", "profile", "index", "feedback", "filter", "filter_json", "runs", "measures",
+    "split", "strict", "cluster", "profile", "index", "feedback", "filter", "filter_json", "sparse_fields", "runs", "measures",
 )  # fmt: skip
 
 
@@ -42,6 +43,9 @@ _OF_ONE_DATASET = (
 @click.option("--index", metavar="NAME", help="The deployed index to measure, with --cluster.")
 @feedback_option
 @filter_options
+@click.option("--sparse-field", "sparse_fields", multiple=True, metavar="NAME[+NAME...]",
+              help="Measure this sparse field of --index by itself, or the sum of several; may be repeated: the others "
+              "are compared with the first.")  # fmt: skip
 @click.option("--model", "models", multiple=True, type=FOLDER, metavar="MODEL",
               help="A model directory to measure without a cluster; may be repeated.")  # fmt: skip
 @click.option("--bundle", "bundles", multiple=True, type=FOLDER, metavar="BUNDLE",
@@ -71,6 +75,7 @@ def evaluate_command(
     feedback: Feedback | None,
     filter: str | None,
     filter_json: Any,
+    sparse_fields: tuple[str, ...],
     models: tuple[Path, ...],
     bundles: tuple[Path, ...],
     runs: tuple[Path, ...],
@@ -107,6 +112,7 @@ def evaluate_command(
             index=index,
             feedback=feedback,
             filter=both_filters(filter, filter_json),
+            sparse_fields=sparse_fields,
             runs=runs,
             measures=measures or MEASURES,
             **shared,

@@ -11,6 +11,7 @@ import click
 from osparse.cli.commands._cluster import cluster_options
 from osparse.cli.commands._common import FOLDER, command, echo
 from osparse.cli.commands._filter import both_filters, filter_options
+from osparse.cli.commands._sparse_fields import sparse_fields_option
 from osparse.cli.parameter_names import with_flags
 from osparse.errors import InputError
 
@@ -40,6 +41,7 @@ SHOWN = 150
 @click.option("--lang", metavar="CODE", help="With --why-not: the language that the search was restricted to.")
 @filter_options
 @click.option("--bundle", type=FOLDER, help="With --why-not: the deployed bundle, where the cluster encodes by itself.")
+@sparse_fields_option
 @click.argument("text")
 def explain_command(
     cluster: Cluster,
@@ -52,6 +54,7 @@ def explain_command(
     filter: str | None,
     filter_json: Any,
     bundle: Path | None,
+    sparse_fields: tuple[str, ...],
     text: str,
 ) -> None:
     """Show why a document matches the query TEXT, or does not, token by token."""
@@ -63,7 +66,7 @@ def explain_command(
     text = well_formed(text)
     explanation = explain(
         cluster, index, document, text, expansions=expansions, against=against, why_not=why_not, lang=lang,
-        filter=both_filters(filter, filter_json), bundle=bundle,
+        filter=both_filters(filter, filter_json), bundle=bundle, sparse_fields=sparse_fields or None,
     )  # fmt: skip
     echo(_result(explanation, text), lambda: "\n".join(_lines(explanation, text)))
 
@@ -81,12 +84,12 @@ def _lines(explanation: Explanation, text: str) -> list[str]:
         f"query     {text}",
         f"document  {explanation.id} ({explanation.lang or 'no language'}, {explanation.non_zeros} non-zeros): "
         f"{_short(f'{explanation.title} {explanation.text}')}",
-        f"score     {explanation.score:.4f}",
+        f"score     {explanation.score:.4f}{_shares(explanation)}",
         "",
         "in both: query weight x document weight = contribution",
         *(
             f"  {m.query_weight:7.3f} x {m.document_weight:6.3f} = {m.contribution:8.3f}  {m.token}  "
-            f"({_origin(explanation, m.token)})"
+            f"({_origin(explanation, m.token)}{f', in {m.field}' if m.field else ''})"
             for m in explanation.matched
         ),
     ]
@@ -108,6 +111,11 @@ def _lines(explanation: Explanation, text: str) -> list[str]:
     if explanation.why_not is not None:
         lines += ["", *_why_not_lines(explanation.why_not)]
     return lines
+
+
+def _shares(explanation: Explanation) -> str:
+    shares = " + ".join(f"{share:.4f} of {field}" for field, share in explanation.shares.items())
+    return f" = {shares}" if shares else ""
 
 
 def _contrast_lines(explanation: Explanation, other: Contrast) -> list[str]:

@@ -13,11 +13,13 @@ from osparse.cli.commands._cluster import cluster_options
 from osparse.cli.commands._common import FOLDER, command, echo
 from osparse.cli.commands._feedback import feedback_option
 from osparse.cli.commands._filter import JsonOrFile, both_filters, filter_options
+from osparse.cli.commands._sparse_fields import sparse_fields_option
 from osparse.errors import InputError
 
 if TYPE_CHECKING:
     from osparse.deployer import Cluster
-    from osparse.retrieval.searcher import Answer, Hit, Match
+    from osparse.retrieval.serving.hits import Answer, Hit
+    from osparse.retrieval.serving.matches import Match
     from osparse.retrieval.serving.settings import Feedback
 
 SHOWN = 110
@@ -51,6 +53,7 @@ osparse search --cluster http://127.0.0.1:9210 --index products --sort price --a
 @click.option("--highlight", is_flag=True, help="Mark the matched words of each hit; expansions are shown apart.")
 @click.option("--aggs", type=JsonOrFile(), metavar="JSON|FILE",
               help='Aggregations of the query DSL, such as {"brands": {"terms": {"field": "brand"}}}.')  # fmt: skip
+@sparse_fields_option
 @click.argument("text")
 def search_command(
     cluster: Cluster,
@@ -67,6 +70,7 @@ def search_command(
     fields: str | None,
     highlight: bool,
     aggs: Any,
+    sparse_fields: tuple[str, ...],
     text: str,
 ) -> None:
     """Search a deployed index for TEXT, which is only tokenised and looked up: no model is called."""
@@ -79,7 +83,7 @@ def search_command(
         raise InputError(f"--aggs must be an object, got {json.dumps(aggs)}")
     names = [name.strip() for name in fields.split(",") if name.strip()] if fields is not None else None
     text = well_formed(text)
-    answer = Searcher(cluster, index, idf=idf, feedback=feedback).search(
+    answer = Searcher(cluster, index, idf=idf, feedback=feedback, sparse_fields=sparse_fields or None).search(
         text, top=top, lang=lang, explain=explain, filter=both_filters(filter, filter_json), sort=sort, after=after,
         fields=names, highlight=highlight, aggregations=aggs,
     )  # fmt: skip
@@ -118,7 +122,9 @@ def _aggregation_lines(answer: Answer) -> list[str]:
 
 def _matched(matched: list[Match]) -> str:
     return "  ".join(
-        f"{m.token} {m.contribution:.2f} ({m.query_weight:.2f} x {m.document_weight:.2f})" for m in matched
+        f"{m.token} {m.contribution:.2f} ({m.query_weight:.2f} x {m.document_weight:.2f}"
+        f"{f' in {m.field}' if m.field else ''})"
+        for m in matched
     )
 
 
