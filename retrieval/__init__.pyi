@@ -13,6 +13,7 @@ from .quality_gate import gate
 from .report import Report
 from .searcher import Hit, Match, Searcher, search
 from .serving.settings import Feedback, Setting
+from .tuning.known_items.fit import FusionFit, fit_fusion
 from .tuning.result.plan import TuningPlan
 from .tuning.tune import tune
 from .why_not import WhyNot
@@ -25,6 +26,7 @@ __all__ = [
     "Explanation",
     "Exported",
     "Feedback",
+    "FusionFit",
     "Hit",
     "Imported",
     "LoadReport",
@@ -42,6 +44,7 @@ __all__ = [
     "evaluate",
     "explain",
     "export_judgements",
+    "fit_fusion",
     "gate",
     "import_judgements",
     "judge_clicks",
