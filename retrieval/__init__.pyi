@@ -13,7 +13,8 @@ from .quality_gate import gate
 from .report import Report
 from .searcher import Hit, Match, Searcher, search
 from .serving.settings import Feedback, Setting
-from .tuning.known_items.fit import FusionFit, fit_fusion
+from .tuning.known_items.fit import fit_fusion
+from .tuning.known_items.result import FusionFit
 from .tuning.result.plan import TuningPlan
 from .tuning.tune import tune
 from .why_not import WhyNot

@@ -20,6 +20,7 @@ COMPARE = "compare"
     examples="""
 osparse package build/quickstart/model --output build/quickstart/bundle
 osparse package MODEL --output BUNDLE --format onnx --quantize int8 --name products-v2
+osparse package MODEL --output BUNDLE --nonzeros 64
 osparse package MODEL --quantize compare --dataset DATASET
 osparse package MODEL --output BUNDLE --quantize layers=int8-static,head=fp16 --dataset DATASET
 osparse package opensearch-project/opensearch-neural-sparse-encoding-doc-v2-mini --output BUNDLE --target 2.19
@@ -75,6 +76,12 @@ osparse package splade-folder --vocabulary 32768 --dataset build/dataset --outpu
     help="Leave at most N tokens, those that --dataset uses most, or those of FILE, one a line; the loss is measured "
     "and printed. 32768 is what a sparse_vector field takes. Default: every token.",
 )
+@click.option(
+    "--nonzeros",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Keep at most N weights of a document, the largest: a smaller index, at a loss.  [default: the model's]",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a bundle made from another model.")
 def command(
     model: Path,
@@ -89,6 +96,7 @@ def command(
     ignore: tuple[str, ...],
     dataset: Path | None,
     vocabulary: str | None,
+    nonzeros: int | None,
     overwrite: bool,
 ) -> None:
     """Turn MODEL into zips that OpenSearch accepts, written only if they give the model's weights.
@@ -116,6 +124,7 @@ def command(
         **read,
         dataset=dataset,
         vocabulary=vocabulary,
+        nonzeros=nonzeros,
         overwrite=overwrite,
     )
     echo({"bundle": str(bundle.path), **bundle.manifest()}, lambda: _text(bundle))
