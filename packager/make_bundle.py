@@ -70,7 +70,7 @@ def package(
             version that it is proved for, whatever was asked.
         quantize: ``fp16``, ``int8``, ``int8-tensor`` or ``int8-static`` for the whole encoder, or a precision for each
             part as in ``layers=int8,head=fp16``; what that loses is in the manifest.
-        idf: query weights of another's checkpoint, an idf.json.
+        idf: query weights that go before the model's own, an idf.json, such as one of the documents to be searched.
         activation: of another's checkpoint that does not say; ``log1p_relu`` or ``log1p_log1p_relu``.
         max_length: ids per document of another's checkpoint.
         ignore: settings of another's checkpoint that osparse does not know, and is not to obey.

@@ -24,6 +24,7 @@ osparse package MODEL --output BUNDLE --nonzeros 64
 osparse package MODEL --quantize compare --dataset DATASET
 osparse package MODEL --output BUNDLE --quantize layers=int8-static,head=fp16 --dataset DATASET
 osparse package opensearch-project/opensearch-neural-sparse-encoding-doc-v2-mini --output BUNDLE --target 2.19
+osparse package MODEL --output BUNDLE --idf build/idf-of-my-documents.json
 osparse package splade-folder --idf idf.json --output BUNDLE
 osparse package splade-folder --vocabulary 32768 --dataset build/dataset --output BUNDLE
 """,
@@ -52,7 +53,9 @@ osparse package splade-folder --vocabulary 32768 --dataset build/dataset --outpu
         "loses and costs, and write nothing."
     ),
 )
-@click.option("--idf", type=FOLDER, help="Query weights for a checkpoint not made by osparse, written by osparse idf.")
+@click.option(
+    "--idf", type=FOLDER, help="Query weights in place of the model's, as osparse idf counts them on your documents."
+)
 @click.option(
     "--activation",
     type=click.Choice(["log1p_relu", "log1p_log1p_relu"]),
