@@ -31,8 +31,8 @@ DOCUMENTS = 2_000
 """Drawn from the index at random."""
 FEWEST = 50
 """Queries of a direction that a weight is chosen by, at least."""
-WEIGHTS = tuple(round(0.1 * step, 1) for step in range(11))
-"""Of the sparse search, 0 (BM25 alone) to 1 (sparse alone)."""
+WEIGHTS = tuple(round(0.1 * step, 1) for step in range(1, 11))
+"""Of the sparse search; with 0 it would find nothing that BM25 does not find, such as documents in other languages."""
 CUTOFF = 10
 FUSION = Hybrid("min_max", "arithmetic_mean")
 
@@ -108,7 +108,7 @@ class _Run:
     sparse: dict[str, float]
 
     def value(self, weight: float) -> float:
-        """nDCG@10 of their fusion."""
+        """nDCG@10 of their fusion; 0 is BM25 alone."""
         ranking = fused(self.bm25, self.sparse, FUSION, weight) if weight > 0 else self.bm25
         return ndcg(list(ranking), {self.item.document: 1}, CUTOFF)
 
