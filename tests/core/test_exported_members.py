@@ -40,9 +40,9 @@ PUBLIC = {
         Verification compare_quantizations from_files import_model package result verify
     """,
     "osparse.retrieval": """
-        ClickJudgements Comparison Contrast Explanation Exported Feedback Hit Imported LoadReport Match Pool Report
-        Searcher Setting TuningPlan WhyNot Workload WrittenPage adoption_gate compare evaluate explain export_judgements gate
-        import_judgements judge_clicks load_test pool search tune write_html_report write_workload
+        ClickJudgements Comparison Contrast Explanation Exported Feedback FusionFit Hit Imported LoadReport Match
+        Pool Report Searcher Setting TuningPlan WhyNot Workload WrittenPage adoption_gate compare evaluate explain
+        export_judgements fit_fusion gate import_judgements judge_clicks load_test pool search tune write_html_report write_workload
     """,
     "osparse.trainer": """
         TrainConfig losses plan run_folder train
