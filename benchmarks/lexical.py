@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from osparse.algorithms.language import is_hangul
 from osparse.evaluation.measures import JudgedSet
 
 K1, B = 1.2, 0.75
@@ -24,6 +25,8 @@ Scores = NDArray[np.float64]
 """(Q, D): rows as ``judged.queries``, columns as ``judged.document_ids``; 0 is not found."""
 Tables = dict[tuple[str, str], dict[str, list[tuple[str, float]]]]
 """(query language, document language) -> token -> its likeliest translations, the best first."""
+_CONTENT = ("N", "V", "MM", "MA", "XR", "SL", "SH", "SN")
+"""Tags of the Sejong corpus: nouns, verbs and adjectives, modifiers, roots; foreign words, hanja, numbers."""
 _WORD = re.compile(r"[가-힣]+|[^\W가-힣]+")
 """A run of one script: "gtk용" is two words."""
 
@@ -39,6 +42,25 @@ def bigrams(text: str) -> list[str]:
         hangul = "가" <= run[0] <= "힣" and len(run) > 1
         found += [run[i : i + 2] for i in range(len(run) - 1)] if hangul else [run]
     return found
+
+
+def morphemes() -> Tokenise | None:
+    """Korean by kiwi's morphemes, without particles, endings and suffixes, the rest as :func:`words`; None without it.
+
+    pip install kiwipiepy
+    """
+    try:
+        from kiwipiepy import Kiwi
+    except ImportError:
+        return None
+    kiwi = Kiwi()
+
+    def tokens(text: str) -> list[str]:
+        if not any(map(is_hangul, text)):
+            return words(text)
+        return [part.form.lower() for part in kiwi.tokenize(text) if part.tag.startswith(_CONTENT)]
+
+    return tokens
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ def package(
     ignore: Sequence[str] = (),
     dataset: Dataset | Path | str | None = None,
     vocabulary: int | str | None = None,
+    nonzeros: int | None = None,
     overwrite: bool = False,
 ) -> Bundle:
     """Make the bundle ``output`` from a model, or find it made already.
@@ -69,7 +70,7 @@ def package(
             version that it is proved for, whatever was asked.
         quantize: ``fp16``, ``int8``, ``int8-tensor`` or ``int8-static`` for the whole encoder, or a precision for each
             part as in ``layers=int8,head=fp16``; what that loses is in the manifest.
-        idf: query weights of another's checkpoint, an idf.json.
+        idf: query weights that go before the model's own, an idf.json, such as one of the documents to be searched.
         activation: of another's checkpoint that does not say; ``log1p_relu`` or ``log1p_log1p_relu``.
         max_length: ids per document of another's checkpoint.
         ignore: settings of another's checkpoint that osparse does not know, and is not to obey.
@@ -77,6 +78,8 @@ def package(
             None.
         vocabulary: trim the vocabulary for ``dataset``: to a number of tokens at most, or to those of ``keep:FILE``;
             what that loses is in the manifest. None keeps every token.
+        nonzeros: keep at most so many weights of a document, the largest (and ties); as many as the model keeps if
+            None.
 
     Raises:
         InputError: the model cannot be packaged, or ``output`` holds something else.
@@ -91,7 +94,8 @@ def package(
     model = open_model(model, idf=idf, activation=activation, max_length=max_length, ignore=ignore)
     name = check_name(safe_name(display_name(model)) if name is None else name)
     corpus = _opened(dataset)
-    recipe = Recipe(model, chosen, name, targets, quantize, corpus, read_request(vocabulary, model, corpus))
+    recipe = Recipe(model, chosen, name, targets, quantize, corpus, read_request(vocabulary, model, corpus), nonzeros)
+    recipe.require_fewer_nonzeros()
     for alarm in alarms_of(model):
         log.warning("%s: %s; %s", name, alarm["finding"], alarm["remedy"])
     made = recipe.already_made(output, overwrite)
@@ -138,6 +142,8 @@ def _make(recipe: Recipe, folder: Path) -> Bundle:
         whole = LoadedModel.open(recipe.model)
     trimmed = _trimmed(recipe, whole)
     loaded = trimmed.loaded if trimmed else whole
+    if recipe.nonzeros is not None:
+        loaded = loaded.with_top_k(recipe.nonzeros)
     recipe = replace(recipe, model=loaded.model)
     with one_thread(), progress("packaging", total=4 + len(recipe.formats), unit="steps") as bar:
         bar.advance(note="exporting")
@@ -158,7 +164,8 @@ def _make(recipe: Recipe, folder: Path) -> Bundle:
             parity, loss = _prove_parity(recipe, loaded, runners)
             probes = probing.result()
         loaded.require_sparse([len(probe.document) for probe in probes])
-        reference = prove_reference(whole, {} if trimmed else runners, bool(recipe.quantize or trimmed))
+        changed = loaded is not whole
+        reference = prove_reference(whole, {} if changed else runners, bool(recipe.quantize or changed))
         write_probes(folder / "probes.jsonl", probes)
         files = _write_zips(recipe, folder, exports, loaded)
         proofs = {

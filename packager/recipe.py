@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,8 @@ class Recipe:
     """What its fit is measured on; its own probes if None."""
     vocabulary: VocabularyRequest | None = None
     """Which tokens of the model are to be left; all if None."""
+    nonzeros: int | None = None
+    """Weights of a document that are to be left, the largest; as many as the model keeps if None."""
 
     @property
     def quantization(self) -> dict[str, Any]:
@@ -50,6 +53,17 @@ class Recipe:
             return {}
         calibrated = self.dataset if self.quantize.calibrated else None
         return {"scheme": str(self.quantize), **({"calibrated_on": calibrated.fingerprint} if calibrated else {})}
+
+    def require_fewer_nonzeros(self) -> None:
+        """Raises :class:`InputError` for non-zeros that leave nothing, or nothing out."""
+        most = self.model.head.top_k
+        if self.nonzeros is not None and self.nonzeros < 1:
+            raise InputError(f"`nonzeros` must be at least 1, got {self.nonzeros}")
+        if self.nonzeros is not None and most is not None and self.nonzeros > most:
+            raise InputError(
+                f"{self.model.path} keeps {most} weights of a document at most, got `nonzeros={self.nonzeros}`; leave "
+                "`nonzeros` out, or train with a larger head.top_k"
+            )
 
     def require_modules(self) -> None:
         """Raises :class:`MissingExtraError` for a format that cannot be exported here."""
@@ -85,20 +99,28 @@ class Recipe:
                 f"{problem}\npass `overwrite=True` to make it again, or choose another `output`"
             ) from None
         quantization = {key: made.quantization[key] for key in ("scheme", "calibrated_on") if key in made.quantization}
-        same = (made.checks.get("recipe"), _source(made), made.formats, made.name, quantization)
+        same = (made.checks.get("recipe"), _source(made), made.formats, made.name, quantization, made.head.top_k)
         same_texts = made.seen is None if self.model.seen is None else made.seen == self.model.seen
-        if same_texts and same == (RECIPE, self._source, list(self.formats), self.name, self.quantization):
+        asked = (RECIPE, self._source, list(self.formats), self.name, self.quantization, self._cut.head.top_k)
+        if same_texts and same == asked:
             return made
         if overwrite:
             return None
         raise InputError(
             f"{output} was made from another model, by another version of the packager, or with another name, formats, "
-            "quantisation or vocabulary; pass `overwrite=True` to replace it, or choose another `output`"
+            "quantisation, vocabulary or non-zeros; pass `overwrite=True` to replace it, or choose another `output`"
         )
 
     @property
     def _source(self) -> Any:
-        return self.model.fingerprint if self.vocabulary is None else self.vocabulary.identity()
+        return self._cut.fingerprint if self.vocabulary is None else self.vocabulary.identity()
+
+    @cached_property
+    def _cut(self) -> Model:
+        """The model with the non-zeros that were asked for."""
+        if self.nonzeros is None:
+            return self.model
+        return replace(self.model, head=replace(self.model.head, top_k=self.nonzeros))
 
     def _require_targets(self, made: Bundle) -> None:
         lacking = [target.version for target in self.targets if target.version not in made.targets]

@@ -20,6 +20,8 @@ from .serving.matches import Match
 from .serving.settings import Feedback, Setting
 from .suites.evaluate_suite import evaluate_suite
 from .suites.suite_report import SuiteReport
+from .tuning.known_items.fit import fit_fusion
+from .tuning.known_items.result import FusionFit
 from .tuning.result.plan import TuningPlan
 from .tuning.tune import tune
 from .why_not import WhyNot
@@ -32,6 +34,7 @@ __all__ = [
     "Explanation",
     "Exported",
     "Feedback",
+    "FusionFit",
     "Hit",
     "Imported",
     "Interleaved",
@@ -54,6 +57,7 @@ __all__ = [
     "evaluate_suite",
     "explain",
     "export_judgements",
+    "fit_fusion",
     "gate",
     "import_judgements",
     "interleave",

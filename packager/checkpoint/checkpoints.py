@@ -22,6 +22,7 @@ from osparse.masked_lm.weight_files import weight_files
 from osparse.packager.checkpoint import hub
 from osparse.packager.checkpoint.layouts import Layout, read_layout
 from osparse.packager.checkpoint.query_weights import read_query_weights
+from osparse.packager.checkpoint.reweighted import reweighted
 from osparse.packager.checkpoint.saved_settings import SettingsReader
 from osparse.packager.checkpoint.saved_settings_table import SETTINGS
 from osparse.packager.tokenizer.document_prompts import with_document_prompt
@@ -80,7 +81,7 @@ def open_model(
     """A model directory, a folder of somebody else, or a hub id (``owner/name``, ``owner/name@revision``).
 
     Args:
-        idf: query weights that go before the folder's own.
+        idf: query weights that go before the model's own; of a model directory they must be of its tokenizer.
         activation: of a folder that does not say; ``log1p_relu`` or ``log1p_log1p_relu``.
         max_length: ids per document, in [2, 512], for a folder that does not say or says too many.
         ignore: settings of a folder that are unknown to osparse, and are not to be obeyed.
@@ -97,12 +98,13 @@ def open_model(
         or not (root / "config.json").is_file()
         and not (root / "modules.json").is_file()
     ):
-        if idf or activation or max_length or ignore:
+        if activation or max_length or ignore:
             raise InputError(
-                f"{root} is a model of osparse, which knows its query weights and head: leave out `idf`, `activation`, "
-                "`max_length` and `ignore`, or change them in the folder (osparse idf writes idf.json)"
+                f"{root} is a model of osparse, which knows its head: leave out `activation`, `max_length` and "
+                "`ignore`, or change them in the folder"
             )
-        return Model.open(root)
+        model = Model.open(root)
+        return model if idf is None else reweighted(model, idf)
     return _open_checkpoint(root, name, idf, activation, max_length, SettingsReader(SETTINGS, ignore))
 
 

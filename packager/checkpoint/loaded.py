@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -65,6 +66,13 @@ class LoadedModel:
         masked = set(model.head.masked_ids)
         ordinary = tuple(i for i in range(len(model.lexicon.tokens)) if i not in masked)
         return cls(model, encoder, tokenizer_json, query_tokenizer_json, ordinary)
+
+    def with_top_k(self, top_k: int) -> LoadedModel:
+        """The model with at most ``top_k`` weights per document; layers are shared."""
+        head = replace(self.encoder.head, top_k=top_k)
+        encoder = copy(self.encoder)
+        encoder.head = head
+        return replace(self, model=replace(self.model, head=head), encoder=encoder)
 
     @property
     def longest(self) -> int:

@@ -14,6 +14,8 @@ from osparse.retrieval.queries import with_language
 from osparse.retrieval.serving.forms import Filters, Hits, SearchForms
 from osparse.retrieval.serving.fusion import DEPTH, fused
 
+ANY = "*"
+"""Documents of every language, in the name of a direction."""
 BATCH = 50
 """Searches in one request."""
 _SHOWN = (
@@ -135,6 +137,6 @@ class Passes:
             yield sorted(rows, key=lambda row: (-row["_score"], row["_id"]))
 
 
-def direction_of(text: str, lang: str | None) -> str | None:
-    """``query language->document language``; None where the documents are not restricted to a language."""
-    return None if lang is None else f"{guess_language(text)}->{lang}"
+def direction_of(text: str, lang: str | None) -> str:
+    """``query language->document language``, the latter :data:`ANY` where the documents are not restricted to one."""
+    return f"{guess_language(text)}->{ANY if lang is None else lang}"

@@ -100,10 +100,10 @@ class Hybrid:
     rank_constant: int = setting(60, low=1, high=10_000)
     """Of ``rrf``."""
     by_direction: dict[str, float] = field(default_factory=dict, hash=False)
-    """``query language->document language`` -> weight of the sparse search there."""
+    """``query language->document language`` (``*``: documents of any) -> weight of the sparse search there."""
 
-    def weight_for(self, direction: str | None) -> float:
-        return self.by_direction.get(direction or "", self.weight)
+    def weight_for(self, direction: str) -> float:
+        return self.by_direction.get(direction, self.weight)
 
     def problems(self) -> list[str]:
         wrong = [

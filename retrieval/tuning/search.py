@@ -93,9 +93,8 @@ class Search:
             return []
         figures = np.array([values(self.ranker, replace(first, hybrid=_with(choice, w)), asked) for w in WEIGHTS])
         chosen = {
-            str(direction): WEIGHTS[int(figures[:, [d == direction for d in directions]].mean(axis=1).argmax())]
+            direction: WEIGHTS[int(figures[:, [d == direction for d in directions]].mean(axis=1).argmax())]
             for direction in dict.fromkeys(directions)
-            if direction is not None
         }
         return [replace(first, hybrid=replace(choice, by_direction=chosen))]
 

@@ -40,10 +40,10 @@ PUBLIC = {
         Verification compare_quantizations from_files import_model package result verify write_sagemaker
     """,
     "osparse.retrieval": """
-        ClickJudgements Comparison Contrast Explanation Exported Feedback Hit Imported Interleaved LoadReport Match Pool
-        Preference Report Searcher Setting SuiteReport TeamDraft TuningPlan WhyNot Workload WrittenPage adoption_gate compare
-        evaluate evaluate_suite explain export_judgements gate import_judgements interleave judge_clicks judge_preference load_test pool search
-        team_draft tune write_html_report write_workload
+        ClickJudgements Comparison Contrast Explanation Exported Feedback FusionFit Hit Imported Interleaved LoadReport Match
+        Pool Preference Report Searcher Setting SuiteReport TeamDraft TuningPlan WhyNot Workload WrittenPage adoption_gate
+        compare evaluate evaluate_suite explain export_judgements fit_fusion gate import_judgements interleave judge_clicks
+        judge_preference load_test pool search team_draft tune write_html_report write_workload
     """,
     "osparse.trainer": """
         TrainConfig losses plan run_folder train

@@ -253,7 +253,7 @@ def test_query_weights_in_a_tensor_that_no_query_may_have(routed: Path, value: f
 
 
 def test_an_option_that_the_folder_decides(model: Model, plain: Path) -> None:
-    with pytest.raises(InputError, match="leave out `idf`"):
+    with pytest.raises(InputError, match="leave out `activation`"):
         open_model(model.path, max_length=64)
     refused(plain, "`max_length` must be 2 to 512, .* got 513", InputError, max_length=513)
     refused(plain, "`activation` must be one of .*, got gelu", InputError, activation="gelu")

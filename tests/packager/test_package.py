@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.model import Model
+from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.encoders.onnx_session import open_runner
 from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import BundleError, CheckError, InputError, ModelError
@@ -208,6 +209,34 @@ def test_probes_are_the_formula(bundle: Bundle, model: Model) -> None:
         assert all(probe.query[t] == model.lexicon.idf[model.lexicon.id_of[t]] for t in probe.query)
 
 
+def test_query_weights_of_the_documents_to_search(bundle: Bundle, model: Model, tmp_path: Path) -> None:
+    weights = {token: 2.0 + i % 3 for i, token in enumerate(model.lexicon.tokens)}
+    (tmp_path / "idf.json").write_text(json.dumps(weights))
+    made = package(model.path, tmp_path / "b", ["onnx"], idf=tmp_path / "idf.json")
+    assert made.model != bundle.model and made.source["query_weights"] == {"from": "idf.json"}
+    for before, after in zip(bundle.probes(), made.probes(), strict=True):
+        assert after.query == {token: weights[token] for token in before.query}
+        assert after.document == before.document
+    assert package(model.path, tmp_path / "b", ["onnx"], idf=tmp_path / "idf.json") == made
+    (tmp_path / "idf.json").write_text(json.dumps({"pear": 1.0}))
+    with pytest.raises(ModelError, match="does not fit the tokenizer"):
+        package(model.path, tmp_path / "c", idf=tmp_path / "idf.json")
+
+
+def test_a_bundle_with_fewer_nonzeros_keeps_the_largest(model: Model, tmp_path: Path) -> None:
+    made = package(model, tmp_path / "b", ["onnx"], nonzeros=6)
+    assert made.head.top_k == 6 and package(model, tmp_path / "b", ["onnx"], nonzeros=6) == made
+    for other in (7, None):
+        with pytest.raises(InputError, match="non-zeros; pass `overwrite=True`"):
+            package(model, tmp_path / "b", ["onnx"], nonzeros=other)
+    texts = ["growing pears in spring", "비와 구름", ""]
+    whole, cut = TextEncoder.open(model).encode(texts), OnnxEncoder.open(made).encode(texts)
+    for before, after in zip(whole, cut, strict=True):
+        least = sorted(before.values(), reverse=True)[:6][-1:]
+        assert after == pytest.approx({token: w for token, w in before.items() if w >= least[0]}, abs=1e-5)
+    assert all(len(before) > 6 for before in whole[:2])
+
+
 @pytest.mark.parametrize(
     ("folder", "name"),
     [
@@ -242,8 +271,9 @@ def test_bad_arguments(own: Path, tmp_path: Path, dataset: Any) -> None:
         quantize="int4",
     )
     refused(own, tmp_path, InputError, r"is for ONNX.*`formats=onnx`", quantize="int8", formats=["torchscript"])
-    refused(own, tmp_path, InputError, "leave out `idf`", idf=own / "idf.json")
+    refused(own, tmp_path, InputError, "leave out `activation`", activation="log1p_relu")
     refused(own, tmp_path, InputError, "choose from", formats=[])
+    refused(own, tmp_path, InputError, "`nonzeros` must be at least 1, got 0", nonzeros=0)
     refused(tmp_path / "nothing", tmp_path, ModelError, "osparse train")
     refused(dataset.path, tmp_path, ModelError, r"model\.safetensors")
 

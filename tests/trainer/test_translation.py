@@ -47,6 +47,12 @@ def test_titles_and_descriptions_are_aligned_apart(monkeypatch: pytest.MonkeyPat
     assert half[1, 11] == pytest.approx(wanted[1, 11])
 
 
+def test_a_segment_that_asks_for_its_translation_is_aligned_with_it() -> None:
+    segment = TrainingRecord(queries=[text("ko", 3, 1)], documents=[text("en", 13, 11)])
+    assert [(s.tolist(), t.tolist()) for s, t in aligned(segment, "ko", "en", 5)] == [([1, 3], [11, 13])]
+    assert [(s.tolist(), t.tolist()) for s, t in aligned(segment, "en", "ko", 1)] == [([13], [3])]
+
+
 def test_samples_come_from_the_aligned_text_by_their_probability() -> None:
     table = translation_probabilities(SOURCES, TARGETS, 20)
     found, generator = Translations(table), np.random.default_rng(0)

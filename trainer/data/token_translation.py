@@ -1,18 +1,20 @@
 """Which token translates a token: IBM Model 1 (osparse.algorithms.ibm_model1) over the training records' aligned texts.
 
 Each aligned text counts as a set of tokens. A record's queries are one aligned text and its documents another: titles
-are short, so they say more of each of their tokens.
+are short, so they say more of each of their tokens. Of translated segments, whose queries are in one language and whose
+documents are in the other, query and document are aligned.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import sparse
 
 from osparse.algorithms.ibm_model1 import Ids, translation_probabilities
-from osparse.trainer.data.training_records import TrainingRecord, TrainingRecords
+from osparse.trainer.data.training_records import TokenisedText, TrainingRecord, TrainingRecords
 
 log = logging.getLogger("osparse.trainer.data.token_translation")
 MIN_MASS = 0.05
@@ -106,10 +108,17 @@ def _estimate(records: TrainingRecords, source: str, target: str, vocabulary: in
 
 
 def aligned(record: TrainingRecord, source: str, target: str, limit: int) -> list[tuple[Ids, Ids]]:
-    """Distinct tokens in each language of the record's queries, and of its documents, where both have some."""
-    pairs = []
-    for texts in (record.queries, record.documents):
-        by_language = [[text.ids[:limit] for text in texts if text.lang == lang] for lang in (source, target)]
-        if all(by_language):
-            pairs.append((np.unique(np.concatenate(by_language[0])), np.unique(np.concatenate(by_language[1]))))
-    return pairs
+    """Distinct tokens in each language of the record's queries, and of its documents, where both have some.
+
+    Where neither do, its queries may be in one language and its documents in the other, as in translated segments: then
+    these are the aligned texts.
+    """
+    within = [_pair(texts, source, target, limit) for texts in (record.queries, record.documents)]
+    pairs = within if any(within) else [_pair([*record.queries, *record.documents], source, target, limit)]
+    return [pair for pair in pairs if pair is not None]
+
+
+def _pair(texts: Sequence[TokenisedText], source: str, target: str, limit: int) -> tuple[Ids, Ids] | None:
+    """Distinct tokens of the texts of each language; None where one has no text."""
+    first, second = ([text.ids[:limit] for text in texts if text.lang == lang] for lang in (source, target))
+    return (np.unique(np.concatenate(first)), np.unique(np.concatenate(second))) if first and second else None

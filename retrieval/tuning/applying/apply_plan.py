@@ -45,10 +45,14 @@ def apply_plan(
     if setting.pruning is not None:
         loss = max(0.0, plan.present.test - plan.choice.test)
         return _pruned_index(cluster, index, setting, searcher, dataset, bundle, MARGIN + loss)
+    return put_into_service(api, index, searcher, replace(setting, pruning=searcher.setting.pruning))
+
+
+def put_into_service(api: ClusterApi, index: str, searcher: Searcher, setting: Setting) -> str:
+    """Let searches of the index use the setting, which prunes as the index was pruned; returns what was changed."""
     (concrete,) = api.get_mapping(index) or {}
-    kept = replace(setting, pruning=searcher.setting.pruning)
-    record(api, concrete, kept)
-    return "; ".join([f"{concrete} records the setting", *_pipelines(api, index, concrete, searcher, kept)])
+    record(api, concrete, setting)
+    return "; ".join([f"{concrete} records the setting", *_pipelines(api, index, concrete, searcher, setting)])
 
 
 def record(api: ClusterApi, concrete: str, setting: Setting) -> None:

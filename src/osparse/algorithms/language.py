@@ -7,6 +7,9 @@ from collections.abc import Mapping
 UNDETERMINED = "und"
 """BCP 47's tag of a text whose language is not known."""
 
+DETECTED = ("ko", "ja", "en")
+"""What :func:`guess_language` tells apart."""
+
 HANGUL_SHARE = 0.3
 """Of the letters: at least this much and a text counts as Korean (Korean technical text is full of Latin names)."""
 

@@ -30,7 +30,8 @@ osparse evaluate --suite beir beir/ --bundle build/bundle --baseline bm25 --proc
 osparse evaluate --dataset data --cluster http://localhost:9210 --index products --sparse-field a --sparse-field b
 """
 _OF_ONE_DATASET = (
-    "split", "strict", "cluster", "profile", "index", "feedback", "filter", "filter_json", "sparse_fields", "runs", "measures",
+    "split", "strict", "cluster", "profile", "index", "feedback", "filter", "filter_json", "sparse_fields",
+    "runs", "measures",
 )  # fmt: skip
 
 

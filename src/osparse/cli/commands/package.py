@@ -20,9 +20,11 @@ COMPARE = "compare"
     examples="""
 osparse package build/quickstart/model --output build/quickstart/bundle
 osparse package MODEL --output BUNDLE --format onnx --quantize int8 --name products-v2
+osparse package MODEL --output BUNDLE --nonzeros 64
 osparse package MODEL --quantize compare --dataset DATASET
 osparse package MODEL --output BUNDLE --quantize layers=int8-static,head=fp16 --dataset DATASET
 osparse package opensearch-project/opensearch-neural-sparse-encoding-doc-v2-mini --output BUNDLE --target 2.19
+osparse package MODEL --output BUNDLE --idf build/idf-of-my-documents.json
 osparse package splade-folder --idf idf.json --output BUNDLE
 osparse package MODEL --output BUNDLE --format onnx --for sagemaker
 osparse package splade-folder --vocabulary 32768 --dataset build/dataset --output BUNDLE
@@ -52,7 +54,9 @@ osparse package splade-folder --vocabulary 32768 --dataset build/dataset --outpu
         "loses and costs, and write nothing."
     ),
 )
-@click.option("--idf", type=FOLDER, help="Query weights for a checkpoint not made by osparse, written by osparse idf.")
+@click.option(
+    "--idf", type=FOLDER, help="Query weights in place of the model's, as osparse idf counts them on your documents."
+)
 @click.option(
     "--activation",
     type=click.Choice(["log1p_relu", "log1p_log1p_relu"]),
@@ -76,6 +80,12 @@ osparse package splade-folder --vocabulary 32768 --dataset build/dataset --outpu
     help="Leave at most N tokens, those that --dataset uses most, or those of FILE, one a line; the loss is measured "
     "and printed. 32768 is what a sparse_vector field takes. Default: every token.",
 )
+@click.option(
+    "--nonzeros",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Keep at most N weights of a document, the largest: a smaller index, at a loss.  [default: the model's]",
+)
 @click.option("--for", "service", type=click.Choice(["sagemaker"]),
               help="Also write BUNDLE/sagemaker: model.tar.gz, connector and IAM policies (docs/aws.md).")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace a bundle made from another model.")
@@ -92,6 +102,7 @@ def command(
     ignore: tuple[str, ...],
     dataset: Path | None,
     vocabulary: str | None,
+    nonzeros: int | None,
     service: str | None,
     overwrite: bool,
 ) -> None:
@@ -120,6 +131,7 @@ def command(
         **read,
         dataset=dataset,
         vocabulary=vocabulary,
+        nonzeros=nonzeros,
         overwrite=overwrite,
     )
     made = _sagemaker(bundle) if service == "sagemaker" else []

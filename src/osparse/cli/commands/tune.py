@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from osparse.cli.commands._cluster import cluster_options
 from osparse.cli.commands._common import FOLDER, command, echo
 from osparse.cli.parameter_names import with_flags
+from osparse.errors import InputError
 
 if TYPE_CHECKING:
     from osparse.deployer import Cluster
@@ -18,14 +19,18 @@ EXAMPLES = """
 osparse tune --cluster http://localhost:9210 --index products --dataset build/dataset
 osparse tune --cluster http://localhost:9210 --index products --dataset build/dataset --budget "p95<=20ms" --minutes 10
 osparse tune --cluster http://localhost:9210 --index products --dataset build/dataset --output build/tuning --apply
+osparse tune --cluster http://localhost:9210 --index products --known-items --apply
 """
 
 
 @command("tune", examples=EXAMPLES)
 @cluster_options
 @click.option("--index", required=True, metavar="NAME", help="The alias it was deployed under.")
-@click.option("--dataset", type=FOLDER, required=True,
+@click.option("--dataset", type=FOLDER,
               help="Judged queries: settings are chosen on the split validation and reported on test.")  # fmt: skip
+@click.option("--known-items", is_flag=True,
+              help="Without judgements: fit the weight of BM25 beside the sparse search by sentences of the index's "
+              "documents, each of which asks for its document.")  # fmt: skip
 @click.option("--budget", multiple=True, metavar="LIMIT",
               help='Limit such as "p95<=20ms" or "size<=2GB"; may be repeated.  [default: what the present setting '
               "needs]")  # fmt: skip
@@ -40,7 +45,8 @@ osparse tune --cluster http://localhost:9210 --index products --dataset build/da
 def tune_command(
     cluster: Cluster,
     index: str,
-    dataset: Path,
+    dataset: Path | None,
+    known_items: bool,
     budget: tuple[str, ...],
     minutes: float,
     apply: bool,
@@ -49,12 +55,17 @@ def tune_command(
     overwrite: bool,
     seed: int,
 ) -> None:
-    """Choose how a deployed index is searched, and which of its weights are kept, by judged queries.
+    """Choose how a deployed index is searched, and which of its weights are kept, by judged queries or by known items.
 
     Tries query weights, two-phase search, feedback, fusion with BM25, and pruning of documents, computed exactly from
     the stored weights; measures the best on the cluster; prints what each gives and costs. The table marks the chosen
     setting with >, the present one with = and the Pareto front with *.
     """
+    if known_items:
+        given = {"--dataset": dataset, "--budget": budget, "--bundle": bundle, "--output": output}
+        return _by_known_items(cluster, index, given, apply=apply, seed=seed)
+    if dataset is None:
+        raise click.UsageError("Missing option '--dataset' (judged queries), or '--known-items' (none are needed).")
     from osparse.contracts.bundle import Bundle
     from osparse.retrieval import tune
 
@@ -63,6 +74,15 @@ def tune_command(
         bundle=None if bundle is None else Bundle.open(bundle), output=output, overwrite=overwrite, seed=seed,
     )  # fmt: skip
     echo(plan.to_json(), lambda: with_flags(str(plan), click.get_current_context().command.params))
+
+
+def _by_known_items(cluster: Cluster, index: str, given: dict[str, Any], *, apply: bool, seed: int) -> None:
+    from osparse.retrieval import fit_fusion
+
+    if idle := [flag for flag, value in given.items() if value]:
+        raise InputError(f"--known-items chooses the fusion alone; leave out {' and '.join(idle)}")
+    fit = fit_fusion(cluster, index, apply=apply, seed=seed)
+    echo(fit.to_json(), lambda: str(fit))
 
 
 command = tune_command

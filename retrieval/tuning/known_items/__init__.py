@@ -1,0 +1,1 @@
+"""The weight of a fusion with BM25, fitted without judgements."""

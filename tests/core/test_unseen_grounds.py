@@ -1,0 +1,52 @@
+"""The help pages of benchmarks/quality.py: what is read of a page, and which pages answer a question."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+from help_pages import LANGS, SHORTEST, Page, _page, _translated  # type: ignore[import-not-found]
+from unseen import _halves, _sentences, _titles, benchmark  # type: ignore[import-not-found]
+
+HTML = """<html><head><title>{title}</title><script>var left = 1;</script></head><body><p>Menu</p>
+<div id="DisplayArea"><h1>{title}</h1><p>{first}</p><aside>Index</aside><ul><li>One <b>bold</b> line</li></ul></div>
+</body></html>"""
+
+
+def test_what_is_read_of_a_page(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text(HTML.format(title="Print", first="Choose a &amp; b."), "utf-8")
+    assert _page(tmp_path / "a.html", "a", "en") == Page("a", "en", "Print", "Choose a & b.\n\nOne bold line")
+
+
+def test_pages_without_a_translation_are_left_out(tmp_path: Path) -> None:
+    for name, korean in (("done", "한국어로 옮긴 문서입니다. " * 9), ("copied", "An untranslated text.")):
+        for lang, folder in LANGS.items():
+            (tmp_path / folder).mkdir(exist_ok=True)
+            first = korean if lang == "ko" else "word " * SHORTEST
+            title = "인쇄" if lang == "ko" else "Print"
+            (tmp_path / folder / f"{name}.html").write_text(HTML.format(title=title, first=first), "utf-8")
+    assert [page.group for pages in _translated(tmp_path) for page in pages] == ["done.html", "done.html"]
+
+
+def test_which_pages_answer_a_question() -> None:
+    first, second = "The first page alone says this.", "The second page alone says that."
+    pages = [
+        Page("a", "en", "Open", first), Page("a", "ko", "열기", "첫째 쪽만 이 말을 합니다 정말로."),
+        Page("b", "en", "Open", second), Page("c", "ko", "", "셋째 쪽만 이 말을 합니다 정말로."),
+    ]  # fmt: skip
+    data = benchmark("x", pages, _titles(pages))
+    found = {judged.direction: judged.qrels for judged in data.sets}
+    assert found["en->en"] == {"en: Open": {"a:en": 1, "b:en": 1}} and found["en->ko"] == {"en: Open": {"a:ko": 1}}
+    assert found["ko->en"] == {"ko: 열기": {"a:en": 1}} and found["ko->ko"] == {"ko: 열기": {"a:ko": 1}}
+    asked = {judged.direction: judged.qrels for judged in benchmark("x", pages, _sentences(pages)).sets}
+    assert asked["en->en"] == {f"en: {first}": {"a:en": 1}, f"en: {second}": {"b:en": 1}}
+    assert asked["en->ko"] == {f"en: {first}": {"a:ko": 1}}
+
+
+def test_translations_are_in_one_half() -> None:
+    pages = [Page(f"page{n}", lang, "t", "x") for n in range(40) for lang in ("en", "ko")]
+    choosing, asked = _halves(pages)
+    assert {page.group for page in choosing}.isdisjoint(page.group for page in asked) and choosing and asked
+    assert len(choosing) + len(asked) == 80
