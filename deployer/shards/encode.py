@@ -13,12 +13,13 @@ from pathlib import Path
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.shards import SHARD_ROWS, ShardInfo, ShardSet
-from osparse.deployer.encode.encoders import WorkerPool, cores
+from osparse.deployer.encode.encoders import FeatureSource, OneProcess, WorkerPool, cores
 from osparse.deployer.load.bulk import FailureLog
 from osparse.deployer.shards.encode_result import EncodeResult
 from osparse.deployer.shards.job import EncodeJob, Input
 from osparse.deployer.shards.lookup import VectorLookup
 from osparse.deployer.shards.writer import ShardWriter
+from osparse.encoders.onnx_session import Device
 from osparse.encoders.windows import check_window_weight, long_texts
 from osparse.errors import InputError
 from osparse.io.file_folders import open_folder
@@ -41,6 +42,7 @@ def encode_documents(
     rename: Mapping[str, str] | None = None,
     shard_rows: int = SHARD_ROWS,
     window_weight: float | None = None,
+    device: Device = "cpu",
     failures: Path | None = None,
     overwrite: bool = False,
 ) -> EncodeResult:
@@ -63,24 +65,28 @@ def encode_documents(
         shard_rows: Input rows of a shard; more makes fewer and larger files.
         window_weight: Encode texts that are longer than the encoder reads in overlapping windows, those after the first
             at this weight in (0, 1]; None encodes their beginning.
+        device: ``cuda`` encodes in this process on a GPU by ONNX Runtime (onnxruntime-gpu in the place of onnxruntime).
+            Weights differ from a CPU's by rounding, so its shards are not byte-equal to a CPU's.
         failures: Where the rows that are no documents are listed; written only if there are any. None takes
             ``failed.jsonl``, or ``failed-<i>-of-<n>.jsonl`` where there are several parts.
         overwrite: Replace shards that hold other rows, or are of another bundle or other settings.
 
     Raises:
-        InputError: a path that cannot be read, ``output`` holds shards of other documents, or ``since`` is of another
-            bundle.
+        InputError: a path that cannot be read, ``output`` holds shards of other documents, ``since`` is of another
+            bundle, or ONNX Runtime cannot use the device.
         BundleError: the bundle has no onnx part.
         OsparseError: an encoder process died, or a shard cannot be written; the shards before it stay.
     """
     paths = expanded(paths)
     check_window_weight(window_weight)
     _check(paths, part, workers, shard_rows, str(output), since)
+    if device != "cpu" and workers is not None:
+        raise InputError(f"`workers` are processes on the CPU's cores; leave it out where `device={device}`")
     started = time.monotonic()
     result = EncodeResult(output=str(output), part=f"{part[0]}/{part[1]}")
     several = f"-{part[0]}-of-{part[1]}" if part[1] > 1 else ""
     folder, failed = open_folder(output), FailureLog(failures or Path(f"failed{several}.jsonl"))
-    source = WorkerPool(bundle.zip_path("onnx"), "packed", workers or cores(), window_weight=window_weight)
+    source = _source(bundle.zip_path("onnx"), workers, window_weight, device)
     rules = make_rules(id_field, text_field, template, exclude, rename)
     place = ShardInfo(
         bundle.name, bundle.fingerprint, bundle.vocabulary, long_texts(window_weight), shard_rows, len(paths),
@@ -104,6 +110,12 @@ def encode_documents(
     result.failures = str(failed.path) if failed.count else None
     result.seconds = time.monotonic() - started
     return result
+
+
+def _source(archive: Path, workers: int | None, window_weight: float | None, device: Device) -> FeatureSource:
+    if device == "cpu":
+        return WorkerPool(archive, "packed", workers or cores(), window_weight=window_weight)
+    return OneProcess(archive, "packed", window_weight=window_weight, device=device)
 
 
 def _check(

@@ -21,6 +21,7 @@ from osparse.deployer.encode import encoders
 from osparse.deployer.encode.encoders import WorkerPool
 from osparse.deployer.load.vectors import encoded_rows
 from osparse.deployer.shards import writer
+from osparse.encoders import onnx_session
 from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.errors import InputError, OsparseError
 from osparse.formula.lucene_rounding import quantise
@@ -117,6 +118,21 @@ def test_processes_give_the_bytes_of_one_process(
     monkeypatch.setattr(encoders, "PIECE", 2)
     encoded(documents, small_bundle, tmp_path / "two", workers=2)
     assert content(tmp_path / "two") == content(tmp_path / "one")
+
+
+def test_a_device_is_used_or_refused(
+    documents: Path, small_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No GPU is at hand: the CPU under the other name, in one process and larger batches, gives the CPU's bytes."""
+    with pytest.raises(InputError, match="cannot use `device=cuda`.*onnxruntime-gpu"):
+        encoded(documents, small_bundle, tmp_path / "cuda", device="cuda")
+    assert not (tmp_path / "cuda").exists()
+    with pytest.raises(InputError, match="`workers` are processes"):
+        encoded(documents, small_bundle, tmp_path / "cuda", device="cuda", workers=2)
+    monkeypatch.setitem(onnx_session._PROVIDERS, "cuda", "CPUExecutionProvider")
+    encoded(documents, small_bundle, tmp_path / "cuda", device="cuda")
+    encoded(documents, small_bundle, tmp_path / "cpu")
+    assert content(tmp_path / "cuda") == content(tmp_path / "cpu")
 
 
 def test_an_encoding_killed_at_any_write_continues_exactly(

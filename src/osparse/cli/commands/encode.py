@@ -14,6 +14,7 @@ EXAMPLES = """
 osparse encode documents.jsonl --bundle build/bundle --output build/shards
 osparse encode 's3://bucket/crawl/*.parquet' --bundle build/bundle --output s3://bucket/shards --part 3/16
 osparse encode products.csv --bundle build/bundle --output build/shards --text-field title --text-field body
+osparse encode documents.jsonl --bundle build/bundle --output build/shards --device cuda
 osparse encode documents.jsonl --bundle build/bundle --output build/shards-july --since build/shards-june
 """
 
@@ -47,6 +48,8 @@ class _Part(click.ParamType[tuple[int, int]]):
 @click.option("--window-weight", type=click.FloatRange(0, 1, min_open=True), metavar="W",
               help="Of the windows after the first.  [default: 0.5]")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), help="Processes that encode.  [default: one per core]")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True,
+              help="cuda: this process, on a GPU (onnxruntime-gpu in the place of onnxruntime).")  # fmt: skip
 @click.option("--shard-rows", type=click.IntRange(1), default=4096, show_default=True, help="Input rows of a shard.")
 @click.option("--failures", type=FOLDER,
               help="Lists rows that are no documents.  [default: failed.jsonl, or failed-I-of-N.jsonl]")  # fmt: skip
