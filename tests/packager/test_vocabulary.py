@@ -159,7 +159,7 @@ def test_the_same_request_finds_it_made_and_another_one_does_not(
     assert package(own, folder, dataset=dataset, vocabulary=str(SIZE)).fingerprint == trimmed.fingerprint
     assert (folder / "manifest.json").stat().st_mtime_ns == written
     for other in (SIZE + 1, None):
-        with pytest.raises(InputError, match="quantisation or vocabulary; pass `overwrite=True`"):
+        with pytest.raises(InputError, match="quantisation, vocabulary or non-zeros; pass `overwrite=True`"):
             package(own, folder, dataset=dataset, vocabulary=other)
     again = package(own, tmp_path / "again", name=trimmed.name, dataset=dataset, vocabulary=SIZE)
     assert again.fingerprint == trimmed.fingerprint, "the same bytes"

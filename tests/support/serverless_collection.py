@@ -77,6 +77,6 @@ class ServerlessCollection(MLCommonsServer):
 def serverless_collection() -> Iterator[ServerlessCollection]:
     """A running collection on a free port of 127.0.0.1."""
     collection = ServerlessCollection()
-    handler = type("Handler", (Handler,), {"twin": collection})
+    handler = type("Handler", (Handler,), {"emulator": collection})
     with serving(handler) as collection.url:
         yield collection
