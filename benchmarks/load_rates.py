@@ -15,6 +15,7 @@ import json
 import statistics
 import tempfile
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -44,10 +45,11 @@ def main() -> None:
     bundle, cluster = Bundle.open(given.bundle), open_cluster(given.cluster)
     texts = workload.texts_of(given.dataset, given.documents)
     deploy(bundle, cluster, INDEX, mode="ml-commons")
+    run = uuid.uuid4().hex[:8]  # an id that an earlier run stored would count as unchanged
     rates: dict[str, list[float]] = {way: [] for way in WAYS}
     for number in range(given.rounds):
         for way, sides in WAYS.items():
-            rates[way].append(len(texts) / seconds(cluster, bundle, texts, sides, f"{number}-{way}"))
+            rates[way].append(len(texts) / seconds(cluster, bundle, texts, sides, f"{run}-{number}-{way}"))
     table(rates)
 
 
@@ -60,7 +62,15 @@ def seconds(cluster: Cluster, bundle: Bundle, texts: list[str], sides: tuple[Sid
             file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         start = time.monotonic()
         loads = [
-            pool.submit(index_documents, cluster, INDEX, [file], encode=side, bundle=bundle)
+            pool.submit(
+                index_documents,
+                cluster,
+                INDEX,
+                [file],
+                encode=side,
+                bundle=bundle,
+                failures=file.with_suffix(".failed"),
+            )
             for side, file in zip(sides, files, strict=True)
         ]
         failed = sum(load.result().failed for load in loads)

@@ -144,7 +144,7 @@ def _try_to_write(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.open("ab").close()
         if not there:
-            path.unlink()
+            path.unlink(missing_ok=True)  # another load in the same folder may try the same
     finally:
         for parent in missing:  # the innermost first; one that another process filled meanwhile stays
             with contextlib.suppress(OSError):
