@@ -47,6 +47,7 @@ print("documents", shards.mapInArrow(encode, osparse_spark.RESULT).selectExpr("s
 def main() -> None:
     given = parse_arguments()
     given.output.mkdir(parents=True, exist_ok=True)
+    os.environ["PYSPARK_PYTHON"] = sys.executable  # Spark's workers take python3 of the PATH otherwise
     print("| run | seconds | processor seconds | kills | shards equal |\n|---|---|---|---|---|", flush=True)
     runs = make_runs(given)
     chosen = [name for name in runs if not given.only or name in ("one part", *given.only)]
