@@ -112,7 +112,7 @@ def explain(
     source = _source(searcher, document_id)
     query = searcher.weights(text)
     document = searcher.document_weights(source, query)
-    matched = searcher.matched(source, text)
+    matched = searcher.matcher(text)(source)
     others = [(token, weight) for token, weight in document.items() if token not in query]
     shown = _shown(source)
     return Explanation(

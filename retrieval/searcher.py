@@ -24,7 +24,7 @@ from osparse.retrieval.queries import with_language
 from osparse.retrieval.serving.forms import SearchForms
 from osparse.retrieval.serving.highlights import highlights
 from osparse.retrieval.serving.hits import Answer, Hit, note_without_hits, note_without_query
-from osparse.retrieval.serving.matches import Match, by_token, matches, matches_of_fields
+from osparse.retrieval.serving.matches import Matcher, by_token, matcher_of_fields, matches
 from osparse.retrieval.serving.passes import Passes
 from osparse.retrieval.serving.settings import Feedback, Setting, recorded_setting
 from osparse.retrieval.serving.summed import SummedForms, chosen_views
@@ -171,7 +171,8 @@ class Searcher:
             (rows,) = self.passes.hits([text], size=top, **inside, source=source)
             buckets = self.passes.aggregations(text, aggregations, **inside) if aggregations is not None else {}
             took = int((time.monotonic() - started) * 1000)
-        hits = [self._hit(row, text, extras, explain or highlight, highlight) for row in rows]
+        matcher = self.matcher(text) if explain or highlight else None
+        hits = [self._hit(row, matcher, extras, highlight) for row in rows]
         return Answer(weights, hits, took, self._note(text, weights, hits, lang, extras), buckets)
 
     def _in_one_request(
@@ -217,17 +218,17 @@ class Searcher:
         """
         return self.forms.stored(source, query)
 
-    def matched(self, source: Mapping[str, Any], text: str) -> list[Match]:
-        """The tokens that a query and a document's ``_source`` share; their contributions add up to the score."""
+    def matcher(self, text: str) -> Matcher:
+        """Gives the tokens that a query and a document's ``_source`` share; their contributions add up to the score."""
         if isinstance(self.forms, SummedForms):
-            return matches_of_fields(self.forms.parts, source, text)
+            return matcher_of_fields(self.forms.parts, text)
         query = self.weights(text)
-        return matches(query, self.document_weights(source, query))
+        return lambda source: matches(query, self.document_weights(source, query))
 
-    def _hit(self, row: Mapping[str, Any], text: str, extras: Extras, matched: bool, highlight: bool) -> Hit:
+    def _hit(self, row: Mapping[str, Any], matcher: Matcher | None, extras: Extras, highlight: bool) -> Hit:
         source = row.get("_source", {})  # an index may not keep it
         shown = {name: str(source.get(name) or "") for name in ("title", "text", "lang")}
-        found = self.matched(source, text) if matched else []
+        found = matcher(source) if matcher is not None else []
         asked = source if extras.fields is not None else {}
         fields = {name: value for name, value in asked.items() if name not in self._generated}
         marked = None

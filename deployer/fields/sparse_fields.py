@@ -110,9 +110,12 @@ def field_text(view: Deployment, fields: Mapping[str, Any]) -> str:
     Raises:
         ValueError: a field of the template is neither a text nor a whole number, nor a list of such.
     """
-    if view.text_template is not None:
-        return TextTemplate.parse(view.text_template).text_of(fields) or ""
-    text = fields.get(TEXT_FIELD)
+    return text_by(None if view.text_template is None else TextTemplate.parse(view.text_template), fields)
+
+
+def text_by(template: TextTemplate | None, fields: Mapping[str, Any]) -> str:
+    """The text that a template makes of a document, its own without one; empty without any; raises as above."""
+    text = fields.get(TEXT_FIELD) if template is None else template.text_of(fields)
     return text if isinstance(text, str) else ""
 
 

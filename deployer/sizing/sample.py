@@ -11,6 +11,7 @@ from pathlib import Path
 
 from osparse.contracts.deployment import META_KEY, Deployment, generated_fields, stored_vectors
 from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.fields.sparse_fields import text_by
 from osparse.deployer.load.documents import HASH_FIELD, DocumentRow, Row, count_documents, read_documents
 from osparse.errors import InputError
 from osparse.io.locations import expanded
@@ -62,8 +63,10 @@ def sample_of_files(paths: Sequence[Path | str], rules: RowRules) -> DocumentSam
     )
 
 
-def sample_of_index(api: ClusterApi, index: str, template: TextTemplate | None) -> DocumentSample:
-    """Draw from an index, osparse's own or another.
+def sample_of_index(
+    api: ClusterApi, index: str, template: TextTemplate | None
+) -> tuple[DocumentSample, Deployment | None]:
+    """Draw from an index; also what its ``_meta`` says, None where osparse did not make it.
 
     Args:
         index: An index, or an alias of one.
@@ -88,7 +91,7 @@ def sample_of_index(api: ClusterApi, index: str, template: TextTemplate | None) 
         )
     counts = () if deployment is None else tuple(_nonzeros(hit["_source"], deployment.field) for hit in hits)
     per_document = api.store_size(concrete) / documents
-    return DocumentSample(
+    sample = DocumentSample(
         f"{documents:,} documents of {concrete}",
         documents,
         tuple(texts),
@@ -97,11 +100,7 @@ def sample_of_index(api: ClusterApi, index: str, template: TextTemplate | None) 
         counts,
         deployment is not None and deployment.vector == "sparse_vector",
     )
-
-
-def deployment_under(api: ClusterApi, index: str) -> Deployment | None:
-    """What ``_meta`` of the index says; None for one that osparse did not make, or that is not there."""
-    return None if api.get_mapping(index) is None else _one_index(api, index)[1]
+    return sample, deployment
 
 
 def _one_index(api: ClusterApi, index: str) -> tuple[str, Deployment | None]:
@@ -122,10 +121,9 @@ def _template(deployment: Deployment | None, given: TextTemplate | None) -> Text
 
 def _text(source: dict[str, object], template: TextTemplate | None) -> str:
     try:
-        text = source.get(TEXT_FIELD) if template is None else template.text_of(source)
+        return text_by(template, source).strip()
     except ValueError:
         return ""
-    return text.strip() if isinstance(text, str) else ""
 
 
 def _nonzeros(source: dict[str, object], field: str) -> int:

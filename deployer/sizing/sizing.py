@@ -14,7 +14,7 @@ from osparse.deployer.mlcommons.api import MLCommons
 from osparse.deployer.preflight.capacity import COPY_FACTOR
 from osparse.deployer.sizing.cluster_limits import ClusterLimits, read_limits
 from osparse.deployer.sizing.rates import EncodedSample, cluster_rate, encode_sample
-from osparse.deployer.sizing.sample import DocumentSample, deployment_under, sample_of_files, sample_of_index
+from osparse.deployer.sizing.sample import DocumentSample, sample_of_files, sample_of_index
 from osparse.deployer.sizing.sheet import CapacitySheet, Sizes, weights_of
 from osparse.errors import InputError
 from osparse.formula.server_costs import (
@@ -67,9 +67,9 @@ def sizing(
         raise InputError("`index` is looked at on a cluster; give `cluster` too")
     rules = make_rules(id_field, text_field, template, exclude, rename)
     api = ClusterApi(cluster) if cluster is not None else None
-    deployment = deployment_under(api, index) if api is not None and index is not None else None
+    deployment: Deployment | None = None
     if api is not None and index is not None:
-        sample = sample_of_index(api, index, rules.template)
+        sample, deployment = sample_of_index(api, index, rules.template)
     else:
         sample = sample_of_files(paths, rules)
     if bundle is None and not sample.nonzeros:

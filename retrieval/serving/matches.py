@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from osparse.retrieval.serving.forms import SearchForms
@@ -21,23 +21,28 @@ class Match(NamedTuple):
     """The sparse field, where several are searched."""
 
 
+Matcher = Callable[[Mapping[str, Any]], list[Match]]
+"""A document's ``_source`` -> the tokens that it shares with one query."""
+
+
 def matches(query: Mapping[str, float], document: Mapping[str, float]) -> list[Match]:
     """Tokens in both, by falling contribution, then by token."""
     return by_contribution([Match(t, w, document[t], w * document[t]) for t, w in query.items() if t in document])
 
 
-def matches_of_fields(parts: Sequence[SearchForms], source: Mapping[str, Any], text: str) -> list[Match]:
-    """The tokens that a query and each of several sparse fields of a document share, as :func:`matches`.
+def matcher_of_fields(parts: Sequence[SearchForms], text: str) -> Matcher:
+    """Gives the tokens that a query and each of several sparse fields of a document share, as :func:`matches`."""
+    queries = [(part, part.weights(text)) for part in parts]
 
-    Args:
-        source: The document as the index holds it.
-    """
-    found = list[Match]()
-    for part in parts:
-        query, boost = part.weights(text), part.deployment.boost
-        for match in matches(query, part.stored(source, query)):
-            found.append(match._replace(contribution=boost * match.contribution, field=part.deployment.field))
-    return by_contribution(found)
+    def matched(source: Mapping[str, Any]) -> list[Match]:
+        found = list[Match]()
+        for part, query in queries:
+            for match in matches(query, part.stored(source, query)):
+                contribution = part.deployment.boost * match.contribution
+                found.append(match._replace(contribution=contribution, field=part.deployment.field))
+        return by_contribution(found)
+
+    return matched
 
 
 def by_token(found: Sequence[Match]) -> dict[str, float]:

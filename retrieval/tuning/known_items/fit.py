@@ -51,6 +51,7 @@ def fit_fusion(cluster: Cluster, index: str, *, apply: bool = False, seed: int =
         ClusterError: see its text.
     """
     searcher, api = Searcher(cluster, index), ClusterApi(cluster)
+    plain = Searcher(cluster, index, setting=replace(searcher.setting, two_phase=None, hybrid=None))
     documents = sample(api, index, seed)
     items = known_items(documents)
     rows, notes = list[FittedWeight](), list[str]()
@@ -62,7 +63,7 @@ def fit_fusion(cluster: Cluster, index: str, *, apply: bool = False, seed: int =
                 f"{lang or 'no language'}: {len(own)} sentences are too few for a weight, at least {2 * FEWEST}"
             )
             continue
-        rows += [_fitted(direction, _runs(searcher, own, within)) for direction, within in _directions(lang, langs)]
+        rows += [_fitted(direction, _runs(plain, own, within)) for direction, within in _directions(lang, langs)]
     if not rows:
         raise InputError(
             f"index {index}: {len(items)} sentences of {len(documents)} documents are too few to fit a weight, at "
@@ -115,10 +116,9 @@ class _Run:
 
 def _runs(searcher: Searcher, items: Sequence[KnownItem], lang: str | None) -> list[_Run]:
     """Both searches of each, among the documents of ``lang`` or among all."""
-    plain = Searcher(searcher.cluster, searcher.index, setting=replace(searcher.setting, two_phase=None, hybrid=None))
     texts = [item.query for item in items]
-    words = plain.passes.bm25(texts, size=DEPTH, lang=lang)
-    hits = plain.passes.hits(texts, size=DEPTH, lang=lang)
+    words = searcher.passes.bm25(texts, size=DEPTH, lang=lang)
+    hits = searcher.passes.hits(texts, size=DEPTH, lang=lang)
     sparse = [{row["_id"]: float(row["_score"]) for row in rows} for rows in hits]
     return [_Run(*parts) for parts in zip(items, words, sparse, strict=True)]
 
