@@ -81,7 +81,14 @@ def filtered_body(
     query = body["query"]
     if deployment.vector == "sparse_vector":
         query = _with_inner_filter(query, deployment.field, filters)
-    return {**body, "query": render("query_filtered", query=query, filters=list(filters))}
+    return with_filters({**body, "query": query}, filters)
+
+
+def with_filters(body: Mapping[str, Any], filters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """``body`` whose hits satisfy ``filters`` too, with the same scores, for a query that need not know of them."""
+    if not filters:
+        return dict(body)
+    return {**body, "query": render("query_filtered", query=body["query"], filters=list(filters))}
 
 
 def _with_inner_filter(query: Mapping[str, Any], field: str, filters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

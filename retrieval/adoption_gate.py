@@ -15,6 +15,7 @@ from osparse.errors import InputError
 from osparse.evaluation.measures import NDCG, Benchmark, JudgedSet, open_benchmark, run_depth
 from osparse.io.files import read_json
 from osparse.opensearch_templates import render
+from osparse.opensearch_templates.queries import with_filters
 from osparse.retrieval.figures import measure_system
 from osparse.retrieval.quality_gate import check_present, ndcg
 from osparse.retrieval.systems.cluster_index import language_filter
@@ -114,7 +115,4 @@ def _body(
         return None
     body = {**filled(template, text), "size": run_depth([NDCG])}
     lang = language_filter(data, judged) if by_lang else None
-    if lang is not None:
-        filters = [render("filter_lang", lang=lang)]
-        body["query"] = render("query_filtered", query=body["query"], filters=filters)
-    return body
+    return with_filters(body, [] if lang is None else [render("filter_lang", lang=lang)])

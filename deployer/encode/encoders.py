@@ -17,6 +17,7 @@ from typing import Protocol
 from osparse.deployer.encode.worker import Encoded, FeatureEncoder, Form
 from osparse.encoders.onnx_session import Device
 from osparse.errors import OsparseError
+from osparse.runtime.processors import cores
 
 MODULE = "osparse.deployer.encode.worker"
 PIECE = 32
@@ -31,11 +32,6 @@ class FeatureSource(Protocol):
     def encode(self, ids: Sequence[str], texts: Sequence[str]) -> list[Encoded]: ...
 
     def close(self) -> None: ...
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def open_source(

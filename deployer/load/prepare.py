@@ -13,7 +13,7 @@ from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import CHUNK_TEXTS_FIELD, Deployment
 from osparse.deployer import names
 from osparse.deployer.cluster.api import ClusterApi
-from osparse.deployer.encode.encoders import FeatureSource, cores, open_source
+from osparse.deployer.encode.encoders import FeatureSource, open_source
 from osparse.deployer.encode.pieces import PieceCutter
 from osparse.deployer.fields.sparse_fields import field_text
 from osparse.deployer.load.bulk import patiently
@@ -26,6 +26,7 @@ from osparse.deployer.load.vectors import GivenVectors, Members, PieceVectors, V
 from osparse.errors import CheckError, ClusterError, InputError, OsparseError
 from osparse.formula.query_encoder import QueryEncoder
 from osparse.rows.text_template import TEXT_FIELD
+from osparse.runtime.processors import cores
 
 log = logging.getLogger("osparse.deployer.load.prepare")
 

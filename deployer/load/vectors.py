@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -205,11 +205,6 @@ class PieceVectors:
         nested = b",".join(b'{"%s":%s}' % (leaf.encode(), vector) for vector in vectors)
         texts = json.dumps(pieces, ensure_ascii=False).encode("utf-8", "replace")
         return b'"%s":%s,"%s":[%s]' % (CHUNK_TEXTS_FIELD.encode(), texts, path.encode(), nested)
-
-
-def with_text(documents: Iterable[DocumentRow]) -> list[DocumentRow]:
-    """Those whose text is not blank: a blank one has no vector."""
-    return [document for document in documents if document.text.strip()]
 
 
 @dataclass(frozen=True, eq=False)

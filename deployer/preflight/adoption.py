@@ -8,6 +8,7 @@ from urllib.parse import quote
 from osparse.deployer.adopt.calls import BLOCK
 from osparse.deployer.adopt.source_index import Adoption, SourceIndex, read_source
 from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.preflight.blocks import block_checks
 from osparse.deployer.preflight.checks import Check
 from osparse.deployer.preflight.requests import Call
 from osparse.errors import AccessError, ClusterError, InputError
@@ -20,13 +21,9 @@ _SETTINGS = ("index.blocks.metadata", "index.blocks.read_only", "index.blocks.re
 def source_checks(source: SourceIndex) -> Iterator[Check]:
     """Of an index that :func:`read_source` found open, whole and without routing."""
     api, settings = source.api, source.api.get_index_settings(source.index)
-    blocked = False
-    for name in (*_READS, *(() if source.remote else _SETTINGS)):
-        if settings.get(name) == "true":
-            blocked = True
-            call = f'PUT /{source.index}/_settings {{"{name}": null}}'
-            yield Check("blocked", f"index {source.shown} has the block {name}: remove it with {call}")
-    if blocked:
+    names = _READS if source.remote else (*_READS, *_SETTINGS)
+    if blocks := block_checks(source.index, source.shown, settings, names):
+        yield from blocks
         return
     if settings.get(BLOCK) == "true":
         yield Check("note", f"{source.shown} refuses writes already ({BLOCK}) and will go on refusing them")

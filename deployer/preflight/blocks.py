@@ -32,10 +32,16 @@ def index_checks(api: ClusterApi, indices: Iterable[str]) -> Iterator[Check]:
         if api.count_unless_closed(index) is None:
             yield Check("blocked", f"index {index} is closed; {api.opening_advice(index)}")
             continue
-        settings = api.get_index_settings(index)
-        blocks = [name for name in (*_WRITES, *_READS) if settings.get(name) == "true"]
-        for name in blocks:
-            call = f'PUT /{index}/_settings {{"{name}": null}}'
-            yield Check("blocked", f"index {index} has the block {name}: remove it with {call}")
-        if not blocks:
-            yield Check("ok", f"index {index} is open and without blocks")
+        blocks = block_checks(index, index, api.get_index_settings(index), (*_WRITES, *_READS))
+        yield from blocks or [Check("ok", f"index {index} is open and without blocks")]
+
+
+def block_checks(index: str, shown: str, settings: Mapping[str, str], names: Iterable[str]) -> list[Check]:
+    """One for each of the blocks ``names`` that the index has, with the call that removes it; ``shown``: to people."""
+    return [
+        Check(
+            "blocked", f'index {shown} has the block {name}: remove it with PUT /{index}/_settings {{"{name}": null}}'
+        )
+        for name in names
+        if settings.get(name) == "true"
+    ]

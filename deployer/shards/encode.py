@@ -13,7 +13,7 @@ from pathlib import Path
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.shards import SHARD_ROWS, ShardInfo, ShardSet
-from osparse.deployer.encode.encoders import FeatureSource, OneProcess, WorkerPool, cores
+from osparse.deployer.encode.encoders import FeatureSource, OneProcess, WorkerPool
 from osparse.deployer.load.bulk import FailureLog
 from osparse.deployer.shards.encode_result import EncodeResult
 from osparse.deployer.shards.job import EncodeJob, Input
@@ -25,6 +25,7 @@ from osparse.errors import InputError
 from osparse.io.file_folders import open_folder
 from osparse.io.locations import expanded
 from osparse.rows.row_rules import make_rules
+from osparse.runtime.processors import cores
 
 
 def encode_documents(

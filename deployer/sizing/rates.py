@@ -9,11 +9,12 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from osparse.contracts.bundle import Bundle
-from osparse.deployer.encode.encoders import PIECE, cores, open_source
+from osparse.deployer.encode.encoders import PIECE, open_source
 from osparse.deployer.encode.worker import unpacked
 from osparse.deployer.load.bulk import patiently
 from osparse.deployer.mlcommons.api import MLCommons
 from osparse.deployer.mlcommons.tasks import answers, first_answer
+from osparse.runtime.processors import cores
 
 CLUSTER_SECONDS = 10.0
 """How long the cluster is asked for, at most."""

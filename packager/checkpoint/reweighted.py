@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
 
 from osparse.contracts.model import Model
 from osparse.formula.lexicon import Lexicon
 from osparse.io.files import fingerprint
+from osparse.packager.checkpoint.model_with_table import ModelWithTable
 
 
-@dataclass(frozen=True)
-class ReweightedModel(Model):
-    """``path`` is the model's, whose idf.json is left aside."""
-
-    table: Lexicon = field(kw_only=True)
-    whole: str = field(kw_only=True)
-    """Fingerprint of the model with its own query weights."""
-
-    @cached_property
-    def lexicon(self) -> Lexicon:
-        return self.table
+class ReweightedModel(ModelWithTable):
+    """With query weights of another idf.json."""
 
     @cached_property
     def fingerprint(self) -> str:

@@ -29,7 +29,7 @@ def reweighted(whole: LoadedModel, loaded: LoadedModel, sample: CorpusSample) ->
     after = np.maximum(document_frequencies(loaded, sample), before)
     weights = np.maximum(lexicon.idf - np.log((after + 1) / (before + 1)), np.minimum(lexicon.idf, MIN_WEIGHT))
     table = Lexicon(lexicon.tokens, weights.astype(np.float32), lexicon.special_ids)
-    model: Any = loaded.model  # a TrimmedModel or a ForeignCheckpoint, both of which hold their table
+    model: Any = loaded.model  # a ModelWithTable or a ForeignCheckpoint, both of which hold their table
     return replace(loaded, model=replace(model, table=table))
 
 

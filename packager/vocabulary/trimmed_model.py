@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
 from osparse.contracts.model import Model
 from osparse.formula.lexicon import Lexicon
-from osparse.io.files import fingerprint
 from osparse.packager.checkpoint.checkpoints import ForeignCheckpoint
 from osparse.packager.checkpoint.loaded import LoadedModel
+from osparse.packager.checkpoint.model_with_table import ModelWithTable
 from osparse.packager.vocabulary.rows import keep_rows
 from osparse.packager.vocabulary.subword.tokenizer_file import TokenizerFile
-
-
-@dataclass(frozen=True)
-class TrimmedModel(Model):
-    """A model directory of osparse of which some tokens are left; ``path`` is the whole one's."""
-
-    table: Lexicon = field(kw_only=True)
-    whole: str = field(kw_only=True)
-    """Fingerprint of the whole model."""
-
-    @cached_property
-    def lexicon(self) -> Lexicon:
-        return self.table
-
-    @cached_property
-    def fingerprint(self) -> str:
-        return fingerprint({"model": self.whole, "query weights": self.table.version})
 
 
 def tokenizer_files(loaded: LoadedModel) -> tuple[TokenizerFile, TokenizerFile]:
@@ -72,6 +54,6 @@ def _model(whole: Model, table: Lexicon, head: Any, contents: tuple[bytes, bytes
         return replace(
             whole, head=head, table=table, rows=len(table.tokens), tokenizer=tokenizer, query_tokenizer=query_tokenizer
         )
-    return TrimmedModel(
+    return ModelWithTable(
         whole.path, head, whole.idf, whole.training, whole.metrics, whole.seen, table=table, whole=whole.fingerprint
     )

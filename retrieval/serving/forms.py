@@ -15,7 +15,7 @@ from osparse.errors import InputError
 from osparse.formula.lucene_rounding import quantise
 from osparse.formula.query_encoder import QueryEncoder
 from osparse.opensearch_templates import render
-from osparse.opensearch_templates.queries import query_keys
+from osparse.opensearch_templates.queries import query_keys, with_filters
 from osparse.retrieval.queries import query_body, sendable, well_formed
 from osparse.retrieval.serving.query_weights import heavy, joining, reshaped_tokens
 from osparse.retrieval.serving.settings import QueryWeights, Setting, TwoPhase
@@ -85,10 +85,7 @@ class SearchForms:
         if not text.strip():
             return None
         values = {"size": size, "field": self.deployment.field, "fields": bm25_fields(self.deployment)}
-        body = dict(render("query_match_korean_english", **values, text=well_formed(text)))
-        if filters:
-            body["query"] = render("query_filtered", query=body["query"], filters=list(filters))
-        return body
+        return with_filters(render("query_match_korean_english", **values, text=well_formed(text)), filters)
 
     def joined(self, weights: Mapping[str, float], hits: Hits) -> dict[str, float]:
         """Token -> weight that the first hits join to the query; empty without hits."""

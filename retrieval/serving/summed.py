@@ -8,8 +8,7 @@ from typing import Any
 
 from osparse.contracts.deployment import Deployment
 from osparse.errors import InputError
-from osparse.opensearch_templates import render
-from osparse.opensearch_templates.queries import summed_body
+from osparse.opensearch_templates.queries import summed_body, with_filters
 from osparse.retrieval.serving.forms import Filters, SearchForms
 
 
@@ -38,10 +37,8 @@ class SummedForms(SearchForms):
         bodies = {field: body for field, body in made.items() if body is not None}
         if not bodies:
             return None
-        body = summed_body(bodies, {part.deployment.field: part.deployment.boost for part in self.parts}, size)
-        if filters:
-            body["query"] = render("query_filtered", query=body["query"], filters=list(filters))
-        return body
+        boosts = {part.deployment.field: part.deployment.boost for part in self.parts}
+        return with_filters(summed_body(bodies, boosts, size), filters)
 
     def stored(self, source: Mapping[str, Any], query: Mapping[str, float]) -> dict[str, float]:
         """Raw token -> the largest of its weights in the fields of a document's ``_source``."""

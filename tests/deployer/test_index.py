@@ -13,8 +13,8 @@ from mlcommons_server import MLCommonsServer
 
 from osparse.contracts.bundle import Bundle
 from osparse.deployer import deploy, encode_documents, index_documents
-from osparse.deployer.encode.encoders import cores
 from osparse.errors import ClusterError, InputError
+from osparse.runtime.processors import cores
 
 from .conftest import client
 

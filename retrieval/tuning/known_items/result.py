@@ -59,4 +59,3 @@ class FusionFit:
 
 
 _HEAD = f"{'direction':<12} {'weight':>6} {'queries':>8} {'fused':>8} {'BM25':>8} {'p':>8} {'sparse':>8} {'p':>8}"
-_NEXT = "next: run the same command with --apply"

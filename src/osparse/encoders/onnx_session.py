@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osparse.errors import BundleError, InputError
+from osparse.runtime.processors import cores
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -36,7 +36,7 @@ def open_session(model: bytes, source: str, threads: int | None = None, device: 
         raise _unusable(device)
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or _cores()
+    options.intra_op_num_threads = threads or cores()
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(model, options, providers=[provider])
@@ -67,7 +67,3 @@ def _unusable(device: Device) -> InputError:
         f"ONNX Runtime cannot use `device={device}` on this machine; install onnxruntime-gpu instead of onnxruntime, "
         "with the CUDA libraries that its version needs, or pass `device=cpu`"
     )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

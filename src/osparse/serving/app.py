@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from osparse.contracts.bundle import Bundle
 from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.errors import CheckError
+from osparse.runtime.processors import cores
 from osparse.serving.batcher import Batcher, QueueFullError
 from osparse.serving.metrics import Metrics
 from osparse.serving.options import OPTIONS_VARIABLE, ServeOptions, read_token
@@ -111,7 +112,7 @@ class Service:
 def load_encoder(options: ServeOptions) -> OnnxEncoder:
     """Raises :class:`CheckError` if the encoder does not give the bundle's first probes their weights."""
     bundle = Bundle.open(options.bundle)
-    encoder = OnnxEncoder.open(bundle, threads=options.threads or max(1, _cores() // options.workers))
+    encoder = OnnxEncoder.open(bundle, threads=options.threads or max(1, cores() // options.workers))
     probes = bundle.probes()[:PROBES]
     for probe, weights in zip(probes, encoder.encode([probe.text for probe in probes]), strict=True):
         allowed = max(1e-4, bundle.tolerance)
@@ -164,7 +165,3 @@ def _json(status: int, value: Any, headers: dict[str, str] | None = None) -> Res
     # ASCII alone: ML Commons decodes an answer in pieces, and loses a character of several bytes between two of them
     data = json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
     return Response(data, status, headers, media_type="application/json")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -28,6 +28,11 @@ _ACTIONS = click.option(
 )  # fmt: skip
 
 
+def _echo_written(made: Any, text: str) -> None:
+    """What a function that wrote the file ``made.path`` says of it."""
+    _common.echo({**asdict(made), "path": str(made.path)}, text)
+
+
 @click.group("judge", epilog=EPILOG)
 def command() -> None:
     """Judge what several systems found, so that their figures are fair.
@@ -63,7 +68,7 @@ def pool_command(runs: tuple[Path, ...], dataset: Path, split: str, depth: int, 
         f"{made.path}: {made.to_judge:,} documents of {made.queries:,} queries to judge; {made.judged:,} others near "
         "the top are judged already"
     )
-    _common.echo({**asdict(made), "path": str(made.path)}, text)
+    _echo_written(made, text)
 
 
 @_common.command(
@@ -98,7 +103,7 @@ def clicks_command(queries: Path, events: Path, output: Path, **options: Any) ->
         f"left out: {made.too_few:,} documents looked at too seldom, {made.not_comparable:,} at places that cannot be "
         f"compared, {made.unknown_clicks:,} clicks of no known search or document"
     )
-    _common.echo({**asdict(made), "path": str(made.path)}, text)
+    _echo_written(made, text)
 
 
 @_common.command(
@@ -123,7 +128,7 @@ def export_command(dataset: Path, split: str, output: Path, **options: Any) -> N
 
     made = export_judgements(open_benchmark(dataset, split), output, **options)
     text = f"{made.path}: {made.queries:,} queries, {made.judgements:,} judgements"
-    _common.echo({**asdict(made), "path": str(made.path)}, text)
+    _echo_written(made, text)
 
 
 @_common.command(
@@ -153,7 +158,7 @@ def import_command(judged: Path, data: Path, split: str, output: Path, keep: boo
         f"{made.without_grade:,} rows without a grade left out"
         + (f", {made.other_queries:,} judgements of other queries left out" if made.other_queries else "")
     )
-    _common.echo({**asdict(made), "path": str(made.path)}, text)
+    _echo_written(made, text)
 
 
 @_common.command(
@@ -189,7 +194,7 @@ def interleave_command(log: Path, output: Path, cluster: Cluster | None, **optio
         f"no preference can show in {made.equal:,} where both show the same list, {made.one_sided:,} where one finds "
         f"nothing, {made.empty:,} where neither finds anything"
     )
-    _common.echo({**asdict(made), "path": str(made.path)}, text)
+    _echo_written(made, text)
 
 
 @_common.command(
