@@ -134,8 +134,8 @@ def trove(folder: str, cache: str) -> None:
 
 
 def wikipedia(path: str, cleaning: str) -> None:
-    from osparse.corpus.sources.readers.wikipedia import _pages
-    from osparse.corpus.sources.wikitext import plain_text
+    from osparse.corpus.sources.published.wikipedia import _pages
+    from osparse.corpus.sources.published.wikitext import plain_text
     from osparse.io.streams import opened
 
     if cleaning == "mwparserfromhell":

@@ -32,8 +32,8 @@ from fault_proxy import FaultProxy, Trouble, at_random, fault_proxy  # noqa: E40
 from lookup_bundle import make_lookup_bundle  # noqa: E402
 
 from osparse.contracts.bundle import Bundle  # noqa: E402
-from osparse.corpus.sources.readers.apt import fetch_lists, find_lists, stanzas  # noqa: E402
-from osparse.corpus.sources.readers.debian import fold  # noqa: E402
+from osparse.corpus.sources.published.apt import fetch_lists, find_lists, stanzas  # noqa: E402
+from osparse.corpus.sources.published.debian import fold  # noqa: E402
 from osparse.deployer import Cluster, deploy, node_down, node_up  # noqa: E402
 from osparse.deployer.load.documents import HASH_FIELD, DocumentRow, read_documents  # noqa: E402
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from osparse.algorithms.language import hangul_share, is_hangul
 from osparse.contracts.dataset import Dataset
 from osparse.corpus import build_dataset
-from osparse.corpus.sources.readers.apt import fetch_lists
+from osparse.corpus.sources.published.apt import fetch_lists
 
 LANGS = {"ko": "ko", "en": "en-US"}
 """Language -> LibreOffice's folder of it."""

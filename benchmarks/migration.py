@@ -32,7 +32,7 @@ from migration_work import Document, Reader, Writer, working  # noqa: E402
 
 from osparse.contracts.bundle import Bundle  # noqa: E402
 from osparse.contracts.deployment import FIELD, feature_name  # noqa: E402
-from osparse.corpus.sources.readers.apt import fetch_lists, find_lists  # noqa: E402
+from osparse.corpus.sources.published.apt import fetch_lists, find_lists  # noqa: E402
 from osparse.deployer import Adoption, Cluster, deploy, node_down, node_up, open_cluster, status  # noqa: E402
 from osparse.deployer.cluster.api import ClusterApi  # noqa: E402
 from osparse.deployer.load.documents import HASH_FIELD  # noqa: E402

@@ -60,8 +60,10 @@ def train(
         output: Model directory to write. The run's log and checkpoints go to ``<output>.run``.
         overrides: ``key=value`` changes to the YAML, such as ``stages.ranking.lr=1e-4``; ``key=`` deletes a key.
         start: Checkpoint to start from (``encoder.start``): a Hugging Face masked-LM folder or a model directory.
-        tokenizer: Folder with tokenizer.json; None: the configuration's, or that of ``start``.
-        idf: idf.json of that tokenizer; None: the configuration's, or that of ``start``.
+        tokenizer: Folder with tokenizer.json; None: the configuration's, or that of ``start``. Unlike the command, the
+            function makes none: :func:`osparse.corpus.train_tokenizer` does, and this package does not use that one.
+        idf: idf.json of that tokenizer; None: the configuration's, or that of ``start``; else
+            :func:`osparse.corpus.compute_idf` makes it.
         resume: Continue from the run's newest checkpoint; on one machine's CPU the result equals that of the
             uninterrupted run to the bit.
         overwrite: Replace an output that was made from other inputs.

@@ -56,6 +56,8 @@ class Follower:
     new: str
     deployment: Deployment
     changes: Changes
+    changed_field: str | None = None
+    """The date field that ``changes`` goes by."""
     copied: int = 0
     """Documents written to the new index so far, repeated ones counted again."""
     deleted: int = 0
@@ -87,8 +89,8 @@ class Follower:
 
     def begin(self) -> None:
         """Record the source; start over where the new index has served since; undo a killed run's block of writes."""
-        if adoption_record(self.api, self.new) is None:
-            self.save()
+        if adoption_record(self.api, self.new) is None or self.record.changed_field != self.changed_field:
+            self.save(changed_field=self.changed_field)
         if self.record.served:
             self.save(position={}, served=False, forced=True)
         if self.record.blocked:

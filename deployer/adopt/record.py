@@ -31,6 +31,8 @@ class Record:
     """Whether every document is to be written again: others wrote to the new index while it served."""
     url: str | None = None
     """Of the source's cluster; None: the one of the new index."""
+    changed_field: str | None = None
+    """By which changes are found; None: the sequence numbers."""
 
     @property
     def shown(self) -> str:

@@ -45,6 +45,6 @@ def adoption_steps(adopted: Adopted | None, checks: GateChecks, carry_aliases: b
         return [released, EncodedLater(checks.api, checks.new, checks.deployment)] if ours else [released]
     source, field = adopted.source, adopted.adoption.changed_field
     changes = changes_of(source.api, source.index, field, source.mappings, source.left_behind)
-    follower = Follower(checks.api, source, checks.new, checks.deployment, changes)
+    follower = Follower(checks.api, source, checks.new, checks.deployment, changes, field)
     name = ServedName(checks.api, checks.alias, checks.new, source, adopted.standing, carry_aliases)
     return [AdoptedDocuments(follower), AdoptionSwitch(follower, name, checks)]

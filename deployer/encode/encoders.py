@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Protocol
 
 from osparse.deployer.encode.worker import Encoded, FeatureEncoder, Form
-from osparse.encoders.onnx_session import Device
 from osparse.errors import OsparseError
 from osparse.runtime.processors import cores
 
@@ -44,22 +43,15 @@ def open_source(
 ) -> FeatureSource:
     """``workers`` processes; None takes one per core, or none at all for a few documents."""
     if workers is None and total is not None and total <= FEW:
-        return OneProcess(archive, form, prune_ratio, window_weight)
+        return OneProcess(FeatureEncoder(archive, form, prune_ratio, window_weight))
     return WorkerPool(archive, form, workers or cores(), prune_ratio, window_weight)
 
 
 class OneProcess:
     """Encodes where it is called, one call at a time."""
 
-    def __init__(
-        self,
-        archive: Path,
-        form: Form,
-        prune_ratio: float = 0,
-        window_weight: float | None = None,
-        device: Device = "cpu",
-    ) -> None:
-        self._encoder = FeatureEncoder(archive, form, prune_ratio, window_weight, device)
+    def __init__(self, encoder: FeatureEncoder) -> None:
+        self._encoder = encoder
         self._lock = threading.Lock()
 
     def encode(self, ids: Sequence[str], texts: Sequence[str]) -> list[Encoded]:

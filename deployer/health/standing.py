@@ -50,10 +50,11 @@ def _unfinished_adoption(api: ClusterApi, base: str, record: Record, documents: 
     total = api.count_unless_closed(record.source) if here else None
     of = f" of {total:,}" if total is not None else ""
     replaced = " --replace-index" if record.url is None and record.source == base else ""
+    dated = f" --changed-field {record.changed_field}" if record.changed_field is not None else ""
     blocked = f"; {record.shown} refuses writes until then" if record.blocked else ""
     return (
         f"unfinished adoption, {documents or 0:,}{of} documents; resume with: osparse deploy BUNDLE --index {base} "
-        f"--from {record.shown}{replaced}{blocked}"
+        f"--from {record.shown}{replaced}{dated}{blocked}"
     )
 
 

@@ -160,6 +160,7 @@ def _preflight(survey: Survey, steps: list[Step], models: ModelOptions, upgrade:
         bundle=survey.bundle,
         others=[*survey.others.values()],
         old=old,
+        before=survey.old.deployment if survey.old is not None else None,
         copies=old is not None and upgrade.copy and not upgrade.stage,
         source=survey.adopted.source if survey.adopted is not None else None,
         body=index.planned_body() if new else None,

@@ -51,6 +51,8 @@ class Intent:
     """Those of further sparse fields, where they are not the index's own."""
     old: str | None = None
     """The index whose name it takes over."""
+    before: Deployment | None = None
+    """Of ``old``."""
     copies: bool = False
     """Whether the documents of ``old`` are copied."""
     source: SourceIndex | None = None
@@ -137,19 +139,31 @@ def _added_bytes(api: ClusterApi, intent: Intent) -> tuple[float, str]:
         return parts + _adopted_bytes(intent, intent.source), f"the bundle and the copy of {intent.source.shown}"
     if not intent.copies or intent.old is None:
         return float(parts), "the bundle" if not intent.others else "the bundles"
-    copies = 1 + _replicas(intent.body or {}, intent.nodes)
-    store = 0 if api.count_unless_closed(intent.old) is None else api.store_size(intent.old)
-    return parts + COPY_FACTOR * store * copies, f"the bundle and the copy of {intent.old}"
+    documents = api.count_unless_closed(intent.old)
+    store = 0 if documents is None else api.store_size(intent.old)
+    had = {view.field for view in intent.before.views} if intent.before is not None else set[str]()
+    added = [view for view in intent.deployment.views if view.field not in had]
+    size = _copy_bytes(intent, store, documents or 0, added)
+    return parts + size, f"the bundle and the copy of {intent.old}"
 
 
 def _adopted_bytes(intent: Intent, source: SourceIndex) -> float:
-    """Of the copy of an index that has no vectors yet: what it takes itself, and the longest vectors of the bundle."""
-    weights = intent.bundle.fit.get("nonzeros", {}).get("max") or intent.bundle.vocabulary
-    vectors = source.api.count(source.index) * sparse_field_bytes(
-        weights, seismic=intent.deployment.vector == "sparse_vector"
+    """Of the copy of an index that has no vectors yet."""
+    return _copy_bytes(
+        intent, source.api.store_size(source.index), source.api.count(source.index), intent.deployment.views
     )
-    copies = 1 + _replicas(intent.body or {}, intent.nodes)
-    return COPY_FACTOR * (source.api.store_size(source.index) + vectors) * copies
+
+
+def _copy_bytes(intent: Intent, store: int, documents: int, added: Sequence[Deployment]) -> float:
+    """Of all copies of the shards: what the source takes, and the longest vectors of the fields that it lacks."""
+    bundles = {bundle.fingerprint: bundle for bundle in (intent.bundle, *intent.others)}
+    seismic = intent.deployment.vector == "sparse_vector"
+    vectors = sum(sparse_field_bytes(_most_weights(bundles[view.fingerprint]), seismic=seismic) for view in added)
+    return COPY_FACTOR * (store + documents * vectors) * (1 + _replicas(intent.body or {}, intent.nodes))
+
+
+def _most_weights(bundle: Bundle) -> int:
+    return int(bundle.fit.get("nonzeros", {}).get("max") or bundle.vocabulary)
 
 
 def _added_shards(api: ClusterApi, intent: Intent) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.shards import SHARD_ROWS, ShardInfo, ShardSet
 from osparse.deployer.encode.encoders import FeatureSource, OneProcess, WorkerPool
+from osparse.deployer.encode.worker import FeatureEncoder
 from osparse.deployer.load.bulk import FailureLog
 from osparse.deployer.shards.encode_result import EncodeResult
 from osparse.deployer.shards.job import EncodeJob, Input
@@ -116,7 +117,7 @@ def encode_documents(
 def _source(archive: Path, workers: int | None, window_weight: float | None, device: Device) -> FeatureSource:
     if device == "cpu":
         return WorkerPool(archive, "packed", workers or cores(), window_weight=window_weight)
-    return OneProcess(archive, "packed", window_weight=window_weight, device=device)
+    return OneProcess(FeatureEncoder(archive, "packed", window_weight=window_weight, device=device))
 
 
 def _check(

@@ -14,7 +14,7 @@ from osparse.deployer.cluster.client import Cluster
 from osparse.errors import InputError
 from osparse.evaluation.measures import MEASURES, Benchmark, open_benchmark
 from osparse.evaluation.named_measures import check_measures
-from osparse.io.files import write_atomic
+from osparse.io.files import require_free, write_atomic
 from osparse.retrieval.evaluator import Rankings, measure_systems
 from osparse.retrieval.html_report.baseline_words import HighlightedWords, SharedWords, WordMatcher
 from osparse.retrieval.html_report.cards import Card, CardMaker
@@ -94,8 +94,7 @@ def write_html_report(
     target = Path(output)
     if target.is_dir():
         raise InputError(f"{target} is a folder; `output` must be a file such as report.html")
-    if target.exists() and not overwrite:
-        raise InputError(f"{target} exists; pass `overwrite=True` to replace it, or another `output`")
+    require_free(target, overwrite)
     check_measures(measures)
     tuning = _plan(plan)
     load = read_load_test(Path(load_test)) if load_test is not None else []

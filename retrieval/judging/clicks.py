@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from osparse.errors import InputError
-from osparse.io.files import write_atomic
+from osparse.io.files import require_free, write_atomic
 from osparse.retrieval.judging.click_model import Cells, ClickModel, comparable, fit
 from osparse.retrieval.judging.ubi import ClickLog, read_ubi
 
@@ -94,8 +94,7 @@ def judge_clicks(
 def _check(target: Path, depth: int, min_examined: float, grades_from: Sequence[float], overwrite: bool) -> None:
     if target.suffix != ".jsonl":
         raise InputError(f"`output` must end in .jsonl, got {target.name}")
-    if target.exists() and not overwrite:
-        raise InputError(f"{target} exists and may hold judgements; pass `overwrite=True`, or another `output`")
+    require_free(target, overwrite, "judgements")
     if depth < 2:
         raise InputError(f"`depth` must be at least 2, got {depth}")
     if min_examined <= 0:

@@ -16,7 +16,7 @@ from typing import Any
 
 from osparse.errors import InputError
 from osparse.evaluation.measures import Benchmark, open_benchmark
-from osparse.io.files import pretty_json, read_json, write_atomic
+from osparse.io.files import pretty_json, read_json, require_free, write_atomic
 
 QUEPID_COLUMNS = {"query": "query", "docid": "document_id", "rating": "grade"}
 _FORMULA = ("=", "+", "-", "@", "\t")
@@ -57,8 +57,7 @@ def export_judgements(
     suffix, write = FORMATS[format]
     if target.suffix != suffix:
         raise InputError(f"`output` must end in {suffix} for {format}, got {target.name}")
-    if target.exists() and not overwrite:
-        raise InputError(f"{target} exists; pass `overwrite=True`, or another `output`")
+    require_free(target, overwrite)
     judgements = _by_text(data if isinstance(data, Benchmark) else open_benchmark(data))
     write_atomic(target, write(target.stem[:_MAX_NAME], judgements))
     pairs = 0 if format == "workbench-queries" else sum(map(len, judgements.values()))

@@ -11,7 +11,7 @@ from typing import Any
 from osparse.deployer.cluster.client import Cluster
 from osparse.errors import InputError
 from osparse.evaluation.named_measures import Rankings
-from osparse.io.files import write_atomic
+from osparse.io.files import require_free, write_atomic
 from osparse.retrieval.judging.team_draft import team_draft
 from osparse.retrieval.judging.ubi import DRAFT
 from osparse.retrieval.monitoring.query_log import logged_queries
@@ -75,8 +75,7 @@ def interleave(
     target = Path(output)
     if target.suffix != ".jsonl":
         raise InputError(f"`output` must end in .jsonl, got {target.name}")
-    if target.exists() and not overwrite:
-        raise InputError(f"{target} exists; pass `overwrite=True`, or another `output`")
+    require_free(target, overwrite)
     if depth < 1:
         raise InputError(f"`depth` must be at least 1, got {depth}")
     searches = _searches(Path(log))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from osparse.errors import InputError
 from osparse.evaluation.measures import Benchmark, open_benchmark, without_query
-from osparse.io.files import write_atomic
+from osparse.io.files import require_free, write_atomic
 from osparse.retrieval.systems.run_file import RunFile
 
 if TYPE_CHECKING:
@@ -61,8 +61,7 @@ def pool(
     target = Path(output)
     if target.suffix not in _WRITERS:
         raise InputError(f"`output` must end in {' or '.join(_WRITERS)}, got {target.name}")
-    if target.exists() and not overwrite:
-        raise InputError(f"{target} exists and may hold judgements; pass `overwrite=True`, or another `output`")
+    require_free(target, overwrite, "judgements")
     if depth < 1:
         raise InputError(f"`depth` must be at least 1, got {depth}")
     benchmark = data if isinstance(data, Benchmark) else open_benchmark(data)

@@ -99,7 +99,7 @@ def test_folders_import_each_other_in_one_direction() -> None:
 def test_no_folder_is_a_heap_of_modules() -> None:
     for room in (*ROOMS, "src/osparse"):
         for folder in {path.parent for path in (ROOT / room).rglob("*.py") if not path.parent.is_symlink()}:
-            if folder.name not in ("commands", "readers"):  # one file per command, per kind of source
+            if folder.name != "commands":  # one file per command
                 modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
                 assert len(modules) <= 12, f"{folder.relative_to(ROOT)} has {len(modules)} modules"
 

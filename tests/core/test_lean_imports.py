@@ -59,7 +59,7 @@ def test_it_gives_the_same_weights_without_what_no_model_needs(tmp_path: Path) -
 def test_a_transformers_that_runs_something_deferred_is_imported_as_ever(tmp_path: Path) -> None:
     model = world.make_model(tmp_path / "model").path
     fail = "lean_imports._Placeholder.__call__ = lambda *_, **__: 1 / 0; lean_imports.allow()"
-    assert set(HEAVY) == set(run(model, tmp_path / "weights.npy", fail, WORKS))
+    assert set(HEAVY) == set(run(model, tmp_path / "weights.npy", fail))
     assert np.load(tmp_path / "weights.npy").any()
 
 

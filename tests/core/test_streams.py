@@ -186,7 +186,7 @@ def test_text_is_read_by_these_functions_alone() -> None:
     """A reader that decodes by itself would keep the mark; these read what osparse, the kernel or a program wrote."""
     own = {
         "src/osparse/encoders/onnx_nodes.py", "src/osparse/io/files.py", "src/osparse/io/streams.py",
-        "src/osparse/runtime/java.py", "corpus/sources/readers/apt.py", "packager/checks/djl.py",
+        "src/osparse/runtime/java.py", "corpus/sources/published/apt.py", "packager/checks/djl.py",
          "packager/checks/djl_child.py", "packager/checks/emulator.py", "packager/quantize/cost_child.py",
          "packager/tokenizer/packaged.py", "packager/sagemaker/inference.py",
          "deployer/health/doctor.py", "deployer/encode/encoders.py", "deployer/node/home.py", "deployer/node/state.py",

@@ -8,11 +8,12 @@ from pathlib import Path
 import polars as pl
 import polib
 import pytest
-from source_samples import SAMPLES, topic
+from sample_topics import topic
+from source_samples import SAMPLES
 
 from osparse.contracts.dataset import Dataset
 from osparse.corpus import build_dataset
-from osparse.corpus.sources.bitext import language_code, plain_text
+from osparse.corpus.sources.translations.bitext import language_code, plain_text
 from osparse.errors import DatasetError
 
 SAMPLE_TEXT = "summary\n\n" + topic(0, "ko")[1]

@@ -11,7 +11,7 @@ import apt_world
 import pytest
 
 from osparse.corpus import build_dataset
-from osparse.corpus.sources.readers import apt, debian
+from osparse.corpus.sources.published import apt, debian
 from osparse.errors import DatasetError
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from source_samples import page, squad, topic, wiki_dump
+from sample_topics import topic
+from source_samples import page, squad, wiki_dump
 
 from osparse.contracts.dataset import Dataset
 from osparse.corpus.builder.build import Input, build_dataset, build_from

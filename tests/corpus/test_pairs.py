@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from source_samples import SAMPLES, TOPICS, topic
+from sample_topics import TOPICS, topic
+from source_samples import SAMPLES
 
 from osparse.contracts.dataset import SPLITS, Dataset
 from osparse.corpus import build_dataset, dataset_stats

@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from source_samples import SAMPLES, page, topic, wiki_dump
+from sample_topics import topic
+from source_samples import SAMPLES, page, wiki_dump
 
 from osparse.contracts.dataset import Dataset
 from osparse.contracts.model import Model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import world
 from lookup_bundle import TEXTS, bundle_file, lookup_graph, make_lookup_bundle, write_zip
 from mlcommons_caller import Caller
-from mlcommons_server import MLCommonsServer, mlcommons_server
+from mlcommons_server import ML_PLUGINS, MLCommonsServer, mlcommons_server
 
 from osparse.contracts.bundle import Bundle
 from osparse.deployer import Cluster
@@ -75,6 +76,22 @@ def core() -> Iterator[MLCommonsServer]:
         yield running
 
 
+@pytest.fixture(params=["ml-commons", "client"])
+def running(request: pytest.FixtureRequest) -> Iterator[MLCommonsServer]:
+    """A server with the plugins and one without."""
+    with mlcommons_server(ML_PLUGINS if request.param == "ml-commons" else ()) as server:
+        yield server
+
+
+@pytest.fixture
+def documents(tmp_path: Path) -> Path:
+    """The texts of :data:`TEXTS` and a blank one."""
+    path = tmp_path / "documents.jsonl"
+    rows = [{"id": str(n), "text": text, "lang": "xx"} for n, text in enumerate([*TEXTS, " "])]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Caches and lists of failed documents are in the test's folder, and nobody's credentials are used."""
@@ -89,6 +106,11 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at tasks and states more often than a user's machine does, and repeat what failed sooner."""
     monkeypatch.setattr(tasks, "FIRST_WAIT", 0.005)
     monkeypatch.setattr(bulk, "BACKOFF", 0.01)
+
+
+def stands_on(server: MLCommonsServer, alias: str = "products") -> list[str]:
+    """The indices that the name stands for."""
+    return [name for name, index in server.indices.items() if alias in index.aliases]
 
 
 def client(server: MLCommonsServer, retries: int = 3) -> Cluster:

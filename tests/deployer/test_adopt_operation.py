@@ -75,6 +75,15 @@ def test_status_names_the_command_that_ends_an_adoption(
     finished_by_its_own_advice(core, small_bundle, before)
 
 
+def test_status_names_the_field_that_changes_are_found_by(core: MLCommonsServer, small_bundle: Bundle) -> None:
+    mappings = {"properties": {"name": {"type": "text"}, "at": {"type": "date"}}}
+    fill(core, mappings=mappings)
+    interrupted(core, small_bundle, Adoption("products-v7", changed_field="at"), "POST .*/_bulk")
+    finished_by_its_own_advice(
+        core, small_bundle, r"(osparse deploy BUNDLE --index products --from products-v7 --changed-field at)$"
+    )
+
+
 def test_status_says_that_a_source_refuses_writes(core: MLCommonsServer, small_bundle: Bundle) -> None:
     """Stopped while it was blocked, before and after the name moved."""
     fill(core, aliases={"products": {}})
@@ -124,6 +133,28 @@ def test_a_copy_with_vectors_must_fit(core: MLCommonsServer, small_bundle: Bundl
     core.disk_free = 2_005_000_000  # 5 MB below the watermark
     (problem,) = adopt(core, small_bundle, Adoption("products-v7"), plan_only=True).preflight.blocked
     assert "copy of products-v7" in problem and "free disk space" in problem
+
+
+def test_a_copy_with_further_fields_takes_their_vectors_too(
+    core: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
+) -> None:
+    """In an adoption, and in an upgrade that adds a field: the sizes that the plan states grow by those vectors."""
+    fill(core, 3000)
+
+    def stated(**options: Any) -> float:
+        result = deploy(small_bundle, client(core), "products", plan_only=True, **options)
+        found = re.search(r"the copy of \S+ takes up to ([0-9.]+) ([kM])B", str(result))
+        assert found, result
+        return float(found[1]) * {"k": 1e3, "M": 1e6}[found[2]]
+
+    taken: dict[str, Any] = {"serving": TEXT, "adoption": Adoption("products-v7")}
+    parts = sum(file.size for file in small_bundle.files.values())
+    one, two = (stated(**taken, sparse_fields=fields) for fields in ([], ["name_sparse=name"]))
+    assert two - parts == pytest.approx(2 * (one - parts), rel=0.05), "the source itself takes next to nothing"
+    fill(core, 3000, "old")
+    deploy(other_bundle, client(core), "products", serving=TEXT, adoption=Adoption("old"))
+    plain, more = (stated(sparse_fields=fields) for fields in ([], ["name_sparse=name"]))
+    assert more - plain == pytest.approx(two - one, rel=0.05)
 
 
 def test_doctor_says_why_an_index_cannot_be_taken_over(core: MLCommonsServer) -> None:

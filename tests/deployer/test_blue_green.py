@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mlcommons_http import Request
-from mlcommons_server import ML_PLUGINS, Fault, MLCommonsServer, mlcommons_server
+from mlcommons_server import Fault, MLCommonsServer, mlcommons_server
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.deployment import FIELD
-from osparse.deployer import Gate, Upgrade, deploy, heal, index_documents, read_deployment, rollback, status, undeploy
-from osparse.deployer.cluster.client import Answer
+from osparse.deployer import Gate, Upgrade, deploy, index_documents, rollback, undeploy
 from osparse.deployer.index.layout import Serving
-from osparse.deployer.mlcommons.api import MLCommons
-from osparse.deployer.operate import removal
-from osparse.errors import CheckError, ClusterError, DeploymentConflictError, InputError, OsparseError
+from osparse.errors import CheckError, InputError, OsparseError
 
-from .conftest import TEXTS, client
-
-
-@pytest.fixture(params=["ml-commons", "client"])
-def running(request: pytest.FixtureRequest) -> Iterator[MLCommonsServer]:
-    plugins = ML_PLUGINS if request.param == "ml-commons" else ()
-    with mlcommons_server(plugins) as server:
-        yield server
-
-
-@pytest.fixture
-def documents(tmp_path: Path) -> Path:
-    path = tmp_path / "documents.jsonl"
-    rows = [{"id": str(n), "text": text, "lang": "xx"} for n, text in enumerate([*TEXTS, " "])]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def served(server: MLCommonsServer, alias: str = "products") -> list[str]:
-    return [name for name, index in server.indices.items() if alias in index.aliases]
+from .conftest import TEXTS, client, stands_on
 
 
 def weights(server: MLCommonsServer, bundle: Bundle) -> list[dict[str, float]]:
@@ -55,10 +32,10 @@ def test_a_new_bundle_takes_the_name_over(
     cluster.request("PUT", "/products/_doc/hand?refresh=true", body={"text": "growing", "price": 3})
     planned = deploy(other_bundle, cluster, "products", plan_only=True)
     assert [f.action for f in planned.plan.findings[-2:]] == ["change", "change"] and "6 there, 0 here" in str(planned)
-    assert served(running) == [f"products-{small_bundle.short}"] and len(running.indices) == 2
+    assert stands_on(running) == [f"products-{small_bundle.short}"] and len(running.indices) == 2
     result = deploy(other_bundle, cluster, "products")
-    assert served(running) == [result.plan.index] == [f"products-{other_bundle.short}"]
-    assert served(running, "products-previous") == [f"products-{small_bundle.short}"]
+    assert stands_on(running) == [result.plan.index] == [f"products-{other_bundle.short}"]
+    assert stands_on(running, "products-previous") == [f"products-{small_bundle.short}"]
     assert any("6 here, 6 in the old" in line for line in result.gate) and "gate: weights" in str(result)
     new = running.indices[result.plan.index].documents
     assert new["hand"]["price"] == 3 and new["4"]["text"] == " " and FIELD not in new["4"]
@@ -110,7 +87,7 @@ def test_what_is_written_during_the_gate_comes_along(
 
     def shard_stats(request: Request) -> object:
         nonlocal written
-        if served(core) == [old] and core.indices[old].documents["0"]["text"] != TEXTS[0] and written < times - 1:
+        if stands_on(core) == [old] and core.indices[old].documents["0"]["text"] != TEXTS[0] and written < times - 1:
             written += 1
             core.indices[old].put("0", {"text": f"pears {written}"})
         return plain(request)
@@ -120,10 +97,10 @@ def test_what_is_written_during_the_gate_comes_along(
     if times > 4:
         with pytest.raises(CheckError, match=r"was written to during each of 3 further passes .*Pause what writes"):
             deploy(other_bundle, cluster, "products", upgrade=upgrade)
-        assert served(core) == [old]
+        assert stands_on(core) == [old]
         return
     deploy(other_bundle, cluster, "products", upgrade=upgrade)
-    assert served(core) == [new]
+    assert stands_on(core) == [new]
     assert core.indices[new].documents["0"]["text"] == core.indices[old].documents["0"]["text"]
 
 
@@ -154,54 +131,7 @@ def test_a_pipeline_that_skips_what_is_stored_passes_the_gate(
     deploy(small_bundle, cluster, "products", serving=serving)
     index_documents(cluster, "products", [documents])
     result = deploy(other_bundle, cluster, "products", serving=serving)
-    assert served(server) == [result.plan.index] and "as proved through its pipeline" in str(result.gate)
-
-
-def test_rollback_goes_back_and_forth(
-    running: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, documents: Path
-) -> None:
-    cluster = client(running)
-    with pytest.raises(InputError, match="no index"):
-        rollback(cluster, "products")
-    deploy(small_bundle, cluster, "products")
-    with pytest.raises(InputError, match="nothing to go back to"):
-        rollback(cluster, "products")
-    deploy(other_bundle, cluster, "products")
-    old, new = (f"products-{b.short}" for b in (small_bundle, other_bundle))
-    before = running.state()
-    assert "would go back" in str(rollback(cluster, "products", plan_only=True)) and running.state() == before
-    index_documents(cluster, "products", [documents])
-    result = rollback(cluster, "products")
-    assert (served(running), served(running, "products-previous")) == ([old], [new])
-    assert (result.documents, result.documents_left) == (0, 5) and "since the switch" in str(result)
-    assert read_deployment(cluster, "products").fingerprint == small_bundle.fingerprint
-    assert rollback(cluster, "products").serves == new
-    assert status(cluster, "products")[0].ready
-
-
-def test_rollback_finds_the_youngest_where_the_mark_is_gone(
-    core: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
-) -> None:
-    cluster = client(core)
-    deploy(small_bundle, cluster, "products")
-    deploy(other_bundle, cluster, "products")
-    core.indices[f"products-{small_bundle.short}"].aliases.clear()
-    assert rollback(cluster, "products").serves == f"products-{small_bundle.short}"
-
-
-def test_no_rollback_onto_an_index_that_cannot_serve(
-    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
-) -> None:
-    cluster = client(server)
-    deploy(small_bundle, cluster, "products")
-    deploy(other_bundle, cluster, "products")
-    for i in [i for i, model in server.models.items() if small_bundle.short in model["name"]]:
-        server.runtimes.pop(i)
-    with pytest.raises(ClusterError, match="cannot serve as it is"):
-        rollback(cluster, "products")
-    assert served(server) == [f"products-{other_bundle.short}"]
-    assert deploy(small_bundle, cluster, "products").plan.changes
-    assert served(server) == [f"products-{small_bundle.short}"], "deploying it again mends and switches"
+    assert stands_on(server) == [result.plan.index] and "as proved through its pipeline" in str(result.gate)
 
 
 def test_a_gate_that_does_not_hold_moves_nothing(
@@ -216,11 +146,11 @@ def test_a_gate_that_does_not_hold_moves_nothing(
     with pytest.raises(CheckError, match="holds 0 documents, .* holds 5"):
         core.indices[f"products-{other_bundle.short}"].documents.clear()
         deploy(other_bundle, cluster, "products", upgrade=Upgrade(copy=False))
-    assert served(core) == [f"products-{small_bundle.short}"]
+    assert stands_on(core) == [f"products-{small_bundle.short}"]
     result = deploy(
         other_bundle, cluster, "products", upgrade=Upgrade(gate=Gate(figures.__getitem__, "judged", margin=0.02))
     )
-    assert served(core) == [f"products-{other_bundle.short}"] and "nDCG@10 on judged: 0.4900" in str(result)
+    assert stands_on(core) == [f"products-{other_bundle.short}"] and "nDCG@10 on judged: 0.4900" in str(result)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +180,7 @@ def test_a_gate_that_cannot_fail_does_not_hold(
     figures = {f"products-{small_bundle.short}": before, f"products-{other_bundle.short}": after}
     with pytest.raises(CheckError, match=said):
         deploy(other_bundle, cluster, "products", upgrade=Upgrade(gate=Gate(figures.__getitem__, "judged", margin)))
-    assert served(core) == [f"products-{small_bundle.short}"]
+    assert stands_on(core) == [f"products-{small_bundle.short}"]
 
 
 def test_a_margin_of_one_allows_any_loss(
@@ -261,7 +191,7 @@ def test_a_margin_of_one_allows_any_loss(
     index_documents(cluster, "products", [documents])
     figures = {f"products-{small_bundle.short}": 0.5, f"products-{other_bundle.short}": 0.1}
     deploy(other_bundle, cluster, "products", upgrade=Upgrade(gate=Gate(figures.__getitem__, "judged", 1.0)))
-    assert served(core) == [f"products-{other_bundle.short}"]
+    assert stands_on(core) == [f"products-{other_bundle.short}"]
 
 
 def test_weights_that_were_not_proved_keep_the_gate_shut(
@@ -283,7 +213,7 @@ def test_weights_that_were_not_proved_keep_the_gate_shut(
     server.through = through  # type: ignore[method-assign, assignment]
     with pytest.raises(CheckError, match="makes of a text is not the proved one"):
         deploy(other_bundle, cluster, "products")
-    assert served(server) == [f"products-{small_bundle.short}"]
+    assert stands_on(server) == [f"products-{small_bundle.short}"]
 
 
 def test_staging_makes_the_index_and_stops(
@@ -293,12 +223,12 @@ def test_staging_makes_the_index_and_stops(
     deploy(small_bundle, cluster, "products")
     index_documents(cluster, "products", [documents])
     staged = deploy(other_bundle, cluster, "products", upgrade=Upgrade(stage=True))
-    assert staged.staged_beside in served(running) and f"--index {staged.plan.index}" in str(staged)
+    assert staged.staged_beside in stands_on(running) and f"--index {staged.plan.index}" in str(staged)
     assert "--index products --no-copy" in str(staged), "or what was loaded would be copied over"
     assert not running.indices[staged.plan.index].documents
     assert index_documents(cluster, staged.plan.index, [documents]).indexed == 5
     assert deploy(other_bundle, cluster, "products", upgrade=Upgrade(copy=False)).gate
-    assert served(running) == [staged.plan.index]
+    assert stands_on(running) == [staged.plan.index]
 
 
 def test_a_staged_index_is_neither_rolled_back_to_nor_cleared_away(
@@ -311,7 +241,7 @@ def test_a_staged_index_is_neither_rolled_back_to_nor_cleared_away(
     index_documents(cluster, staged, [documents])
     with pytest.raises(InputError, match="nothing to go back to"):
         rollback(cluster, "products")
-    assert served(core) == [f"products-{small_bundle.short}"]
+    assert stands_on(core) == [f"products-{small_bundle.short}"]
     assert undeploy(cluster, "products", keep=1).kept == [staged] and len(core.indices[staged].documents) == 5
     assert undeploy(cluster, "products", keep=0).removed and staged not in core.indices
 
@@ -343,133 +273,7 @@ def test_an_upgrade_killed_at_any_call_converges(
                 try:
                     deploy(other_bundle, client(server, retries=0), "products")
                 except OsparseError:
-                    assert len(served(server)) == 1, f"{kind} at call {k}"
+                    assert len(stands_on(server)) == 1, f"{kind} at call {k}"
             server.faults = []
             deploy(other_bundle, client(server), "products")
             assert server.state() == wanted, f"{kind} at call {k}"
-
-
-def test_undeploy_keeps_what_is_used(
-    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle, documents: Path
-) -> None:
-    cluster = client(server)
-    with pytest.raises(InputError, match="no index of the name"):
-        undeploy(cluster, "products")
-    deploy(other_bundle, cluster, "products")
-    alone = server.state()
-    server.models.clear()
-    for store in (server.chunks, server.runtimes, server.ingest, server.pipelines, server.indices, server.groups):
-        store.clear()
-    deploy(small_bundle, cluster, "products")
-    deploy(small_bundle, cluster, "shop")
-    index_documents(cluster, "products", [documents])
-    deploy(other_bundle, cluster, "products")
-    assert undeploy(cluster, "products").removed == [], "one is kept for a rollback"
-    before = server.state()
-    planned = undeploy(cluster, "products", keep=0, plan_only=True)
-    assert planned.removed == [f"index products-{small_bundle.short} (5 documents)"], "the shop uses the rest"
-    assert server.state() == before and "nothing was touched" in str(planned)
-    undeploy(cluster, "products", keep=0)
-    assert status(cluster, "shop")[0].ready and status(cluster, "products")[0].ready
-    server.indices.pop(f"shop-{small_bundle.short}")
-    deploy(small_bundle, cluster, "products")
-    deploy(other_bundle, cluster, "products")
-    result = undeploy(cluster, "products", keep=0)
-    assert [what.split()[0] for what in result.removed] == ["ingest", "search", "model", "model", "bundle", "index"]
-    for index in server.indices.values():
-        index.documents = {i: d for i, d in index.documents.items() if d.get("kind")}
-    assert {**server.state(), "indices": 0} == {**alone, "indices": 0}
-    assert len(server.indices["osparse-bundles"].documents) == 2, "one part's chunk and its bundle"
-    assert served(server) == [f"products-{other_bundle.short}"]
-
-
-def test_an_undeploy_killed_at_any_call_converges(small_bundle: Bundle, other_bundle: Bundle) -> None:
-    def start(server: MLCommonsServer) -> int:
-        deploy(small_bundle, client(server), "products")
-        deploy(other_bundle, client(server), "products")
-        return len(server.calls)
-
-    with mlcommons_server() as whole:
-        first = start(whole)
-        undeploy(client(whole), "products", keep=0)
-        wanted = whole.state()
-        deletions = [n for n, call in enumerate(whole.calls[first:], 1) if call.method == "DELETE"]
-    assert len(deletions) >= 6
-    for k in deletions[::2]:
-        with mlcommons_server() as server:
-            begun = start(server)
-            server.faults = [Fault("drop", calls=range(begun + k, 10_000))]
-            with pytest.raises(OsparseError):
-                undeploy(client(server, retries=0), "products", keep=0)
-            server.faults = []
-            undeploy(client(server), "products", keep=0)
-            assert server.state() == wanted, f"at call {k}"
-
-
-def test_an_undeploy_that_left_a_model_goes_on_when_run_again(
-    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
-) -> None:
-    cluster = client(server)
-    deploy(other_bundle, cluster, "products")
-    alone = server.state()
-    deploy(small_bundle, cluster, "products")
-    rollback(cluster, "products")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(removal, "WAITS", (0.0,))
-        patch.setattr(MLCommons, "delete_model", lambda *_: Answer(500, {"error": "not cleaned up yet"}, {}))
-        result = undeploy(cluster, "products", keep=0)
-    assert len(result.left) == 3 and f"products-{small_bundle.short}" in server.indices
-    assert not undeploy(cluster, "products", keep=0).left
-    assert server.state()["models"] == alone["models"] and server.state()["indices"] == alone["indices"]
-
-
-def test_orphans_are_removed_only_when_asked(
-    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
-) -> None:
-    cluster = client(server)
-    deploy(small_bundle, cluster, "products")
-    wanted = server.state()
-    deploy(other_bundle, cluster, "gone")
-    server.indices.pop(f"gone-{other_bundle.short}")
-    stranger = {**next(iter(server.models.values())), "name": "x-0123456789ab-encoder", "model_group_id": "theirs"}
-    server.models["stranger"] = stranger
-    server.chunks["stranger"] = {}
-    assert undeploy(cluster, "products").removed == []
-    removed = undeploy(cluster, "products", orphans=True).removed
-    assert len([what for what in removed if what.startswith("model ")]) == 2
-    assert server.models.pop("stranger") and server.state()["models"] == wanted["models"]
-    assert len(server.indices["osparse-bundles"].documents) == 2
-
-
-def test_an_alias_that_is_not_ours_is_left_alone(core: MLCommonsServer, small_bundle: Bundle) -> None:
-    client(core).request("PUT", "/stranger", body={"aliases": {"products": {}}})
-    with pytest.raises(DeploymentConflictError, match="stands on stranger"):
-        deploy(small_bundle, client(core), "products")
-    deploy(small_bundle, client(core), "mine")
-    core.indices["stranger"].aliases["mine"] = {}
-    with pytest.raises(DeploymentConflictError, match="one index"):
-        deploy(small_bundle, client(core), "mine")
-    with pytest.raises(InputError, match="-previous"):
-        deploy(small_bundle, client(core), "mine-previous")
-
-
-def test_a_rollback_that_moved_the_alias_succeeds(
-    server: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
-) -> None:
-    """An error after the move would have the user run it again, and that undoes it."""
-    cluster = client(server, retries=0)
-    deploy(small_bundle, cluster, "products", serving={"hybrid": "rrf"})
-    deploy(other_bundle, cluster, "products")
-    old, new = (f"products-{bundle.short}" for bundle in (small_bundle, other_bundle))
-    server.faults = [
-        Fault("status", matching="PUT .*osparse-hybrid-products", times=99, status=500),
-        Fault("status", matching=f"{new}/_(count|search)", times=99, status=500),
-    ]
-    result = rollback(cluster, "products")
-    server.faults = []
-    assert result.serves == old and served(server) == [old] and result.documents_left is None
-    (note,) = result.notes
-    assert note.startswith("alias moved; run: osparse status --heal") and "osparse-hybrid-products" in note
-    assert "not readable" in str(result)
-    assert not status(cluster, "products")[0].ready
-    assert [healed.problem for healed in heal(cluster)] == [None] and status(cluster, "products")[0].ready

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fault_proxy import fault_proxy
-from mlcommons_search import Refused
+from mlcommons_refusals import Refused
 from mlcommons_server import MLCommonsServer
 
 from osparse.deployer import Cluster

@@ -19,6 +19,7 @@ from osparse.contracts.shards import ShardSet, read_info, read_table, shard_name
 from osparse.deployer import EncodeResult, encode_documents
 from osparse.deployer.encode import encoders
 from osparse.deployer.encode.encoders import WorkerPool
+from osparse.deployer.encode.worker import FeatureEncoder
 from osparse.deployer.load.vectors import encoded_rows
 from osparse.deployer.shards import writer
 from osparse.encoders import onnx_session
@@ -54,7 +55,7 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process: what several processes give is held by its own test."""
     monkeypatch.setattr(
         "osparse.deployer.shards.encode.WorkerPool",
-        lambda archive, form, size, **more: encoders.OneProcess(archive, form, **more),
+        lambda archive, form, size, **more: encoders.OneProcess(FeatureEncoder(archive, form, **more)),
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlcommons_search import Refused
+from mlcommons_refusals import Refused
 from mlcommons_server import MLCommonsServer
 
 from osparse.contracts.bundle import Bundle

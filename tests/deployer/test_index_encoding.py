@@ -34,7 +34,7 @@ def pool(small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> Iterator[Work
 
 
 def test_processes_give_what_one_process_gives(pool: WorkerPool, small_bundle: Bundle) -> None:
-    alone = OneProcess(small_bundle.zip_path("onnx"), "u2024").encode(IDS, TEXTS)
+    alone = OneProcess(FeatureEncoder(small_bundle.zip_path("onnx"), "u2024")).encode(IDS, TEXTS)
     assert pool.encode(IDS, TEXTS) == alone
     vectors = OnnxEncoder.open(small_bundle).encode(TEXTS)
     wanted = [{feature_name(token, "u2024"): weight for token, weight in vector.items()} for vector in vectors]

@@ -26,6 +26,7 @@ from osparse.deployer import (
 from osparse.deployer.encode import encoders
 from osparse.deployer.encode.encoders import OneProcess, WorkerPool
 from osparse.deployer.encode.pieces import PieceCutter
+from osparse.deployer.encode.worker import FeatureEncoder
 from osparse.deployer.load.vectors import encoded_rows
 from osparse.encoders.onnx_encoder import OnnxEncoder, read_tokenizer
 from osparse.encoders.windows import windowed
@@ -86,7 +87,7 @@ def test_a_vector_of_windows_is_their_largest_weights(weight: float, small_bundl
 def test_processes_and_company_change_no_bit(small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoders, "PIECE", 2)
     archive, texts = small_bundle.zip_path("onnx"), [LONG, *TEXTS, LONG + TEXTS[1]]
-    alone = [OneProcess(archive, "packed", 0.1, 0.5).encode(["a"], [text])[0] for text in texts]
+    alone = [OneProcess(FeatureEncoder(archive, "packed", 0.1, 0.5)).encode(["a"], [text])[0] for text in texts]
     pool = WorkerPool(archive, "packed", 2, 0.1, 0.5)
     try:
         assert pool.encode([str(n) for n in range(len(texts))], texts) == alone

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from local_http import QuietHandler, serving
-from mlcommons_search import Refused
+from mlcommons_refusals import Refused
 from mlcommons_server import MLCommonsServer
 
 from osparse.deployer import Cluster

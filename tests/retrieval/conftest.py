@@ -11,7 +11,8 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 from lookup_bundle import make_lookup_bundle
-from mlcommons_search import Index, search
+from mlcommons_index import Index
+from mlcommons_search import search
 from numpy.typing import NDArray
 
 from osparse.contracts.bundle import Bundle

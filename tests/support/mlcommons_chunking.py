@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from mlcommons_search import Index, Refused
+from mlcommons_index import Index
+from mlcommons_refusals import Refused
 
 MOST_TOKENS = 10_000
 WORD = re.compile(r"\w+(?:['.\u2019:]\w+)*")

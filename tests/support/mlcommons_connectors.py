@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 from mlcommons_http import Request
+from mlcommons_refusals import Refused
 from mlcommons_register import BAD_WORDS, PLAIN
-from mlcommons_search import Refused
 from mlcommons_state import State
 
 

@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 from mlcommons_http import Request
+from mlcommons_index import Index
 from mlcommons_ingest import Ingestion, Place
-from mlcommons_search import Index, Refused, document_missing, no_such_index
+from mlcommons_refusals import Refused, document_missing, no_such_index
 from mlcommons_templates import Templates
 
 

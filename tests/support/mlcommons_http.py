@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from local_http import QuietHandler
-from mlcommons_search import Refused
+from mlcommons_refusals import Refused
 
 
 @dataclass

@@ -9,8 +9,9 @@ from typing import Any
 
 from mlcommons_document_calls import DocumentCalls
 from mlcommons_http import Request
+from mlcommons_index import Index
 from mlcommons_ingest import Place, check_processor
-from mlcommons_search import Index, Refused, no_such_index
+from mlcommons_refusals import Refused, no_such_index
 from mlcommons_search_calls import SearchCalls
 
 

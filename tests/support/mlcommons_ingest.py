@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 from mlcommons_chunking import most_tokens, pieces
+from mlcommons_index import Index
+from mlcommons_refusals import Refused, no_such_index
 from mlcommons_remote import RemoteRuntime
-from mlcommons_search import Index, Refused, no_such_index
 from mlcommons_state import State
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from mlcommons_http import Request
 from mlcommons_models import InferenceError, LoadError, Runtime, assemble
+from mlcommons_refusals import Refused
 from mlcommons_register import ALGORITHMS, BAD_WORDS, MAX_CHUNK, PLAIN, RegisterCalls
 from mlcommons_remote import RemoteRuntime
-from mlcommons_search import Refused
 from mlcommons_state import NODE
 
 

@@ -9,7 +9,7 @@ import urllib.request
 from typing import Any
 
 from mlcommons_http import Request
-from mlcommons_search import Refused
+from mlcommons_refusals import Refused
 from mlcommons_state import NODE, State
 
 ALGORITHMS = {"SPARSE_ENCODING", "SPARSE_TOKENIZE", "TEXT_EMBEDDING"}

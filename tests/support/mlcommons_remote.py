@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from mlcommons_search import Refused
+from mlcommons_refusals import Refused
 
 _SLOT = re.compile(r"\$\{parameters\.([^}]*)\}")
 

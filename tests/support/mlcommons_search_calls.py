@@ -6,9 +6,11 @@ import json
 from typing import Any
 
 from mlcommons_http import Request
+from mlcommons_index import Index
 from mlcommons_ingest import Ingestion, Place
+from mlcommons_refusals import Refused
 from mlcommons_remote import RemoteRuntime
-from mlcommons_search import Index, Refused, merged, search, sorted_and_rescored
+from mlcommons_search import merged, search, sorted_and_rescored
 
 
 class SearchCalls(Ingestion):

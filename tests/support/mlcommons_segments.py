@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlcommons_http import Request
-from mlcommons_search import Refused
+from mlcommons_refusals import Refused
 from mlcommons_state import NODE, State
 
 DOCUMENTS = 4

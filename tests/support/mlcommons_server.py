@@ -18,7 +18,7 @@ from mlcommons_connectors import ConnectorCalls
 from mlcommons_http import Fault, Handler, Request
 from mlcommons_index_calls import IndexCalls
 from mlcommons_model_calls import ModelCalls
-from mlcommons_search import Refused
+from mlcommons_refusals import Refused
 from mlcommons_segments import SegmentCalls
 from mlcommons_state import DEFAULTS, ML_PLUGINS, NODE
 

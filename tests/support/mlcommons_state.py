@@ -10,9 +10,10 @@ from fnmatch import fnmatch
 from typing import Any
 
 from mlcommons_http import Call, Fault
+from mlcommons_index import Index
 from mlcommons_models import Runtime
+from mlcommons_refusals import Refused, index_closed, no_such_index
 from mlcommons_remote import RemoteRuntime
-from mlcommons_search import Index, Refused, index_closed, no_such_index
 
 ML_PLUGINS = ("opensearch-job-scheduler", "opensearch-knn", "opensearch-ml", "opensearch-neural-search")
 NODE = "43f__YrxTVKXLcL1iKRVww"

@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 from typing import Any
 
 from mlcommons_http import Request
-from mlcommons_search import Refused
+from mlcommons_refusals import Refused
 from mlcommons_settings import flat_settings, nested_settings
 from mlcommons_state import State
 

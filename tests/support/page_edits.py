@@ -43,15 +43,18 @@ def changed(text: str, edit: str, where: str) -> str:
 
 
 def copy_with(page: str, folder: Path) -> Path:
-    """A copy of osparse in ``folder`` with the page's files and edits; to be put on PYTHONPATH."""
+    """A copy of osparse in ``folder`` with the page's files and edits; to be put on PYTHONPATH.
+
+    What Python compiled is copied too, and holds for the files that no edit changes.
+    """
     places = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-dir"]
     parts = {name.partition(".")[2] for name in places} - {""}
     shutil.copytree(
         ROOT / "src" / "osparse", folder / "osparse",
-        ignore=lambda at, names: [name for name in names if name == "__pycache__" or Path(at, name).is_symlink()],
+        ignore=lambda at, names: [name for name in names if Path(at, name).is_symlink()],
     )  # fmt: skip
     for part in parts:
-        shutil.copytree(ROOT / part, folder / "osparse" / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / part, folder / "osparse" / part)
     for language, path, text in blocks(page):
         target = folder / "osparse" / path.removeprefix("src/osparse/")
         if language == "diff":

@@ -19,9 +19,10 @@ from typing import Any
 import yaml
 from local_http import serving
 from mlcommons_http import Handler
+from mlcommons_index import Index
 from mlcommons_models import Runtime
+from mlcommons_refusals import Refused
 from mlcommons_remote import RemoteRuntime
-from mlcommons_search import Index, Refused
 from mlcommons_server import ML_PLUGINS, MLCommonsServer
 from security_actions import OPEN_TO_ALL, Needed, needed
 

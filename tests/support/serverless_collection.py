@@ -15,7 +15,7 @@ from typing import Any
 
 from local_http import serving
 from mlcommons_http import Handler
-from mlcommons_search import Refused
+from mlcommons_refusals import Refused
 from mlcommons_server import MLCommonsServer
 
 DOCUMENTED = """

@@ -12,28 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import apt_world
-import polib
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet
-
-TOPICS = [
-    ("배나무", "pear tree", "배나무는 봄에 하얀 꽃이 피고 가을에 단 열매를 맺는 나무이다", "A pear tree flowers white in spring and bears sweet fruit in autumn"),
-    ("빵", "bread", "빵은 밀가루와 물을 반죽하여 뜨거운 오븐에서 구워 만든다", "Bread is made of flour and water, kneaded and baked in a hot oven"),
-    ("전차", "tram", "전차는 도시의 역과 항구를 잇는 철길 위를 천천히 달린다", "Trams run slowly on rails that join the station and the harbour"),
-    ("밀물", "tide", "밀물과 썰물은 달이 바닷물을 끌어당기기 때문에 생긴다", "Tides rise and fall because the moon pulls the water of the sea"),
-    ("도자기", "pottery", "도자기는 흙을 빚어 말린 뒤에 가마에서 높은 온도로 구운 것이다", "Pottery is clay that was shaped, dried and fired in a kiln at high heat"),
-    ("꿀벌", "honey bee", "꿀벌은 춤을 추어 꽃이 있는 방향과 거리를 무리에 알린다", "Honey bees dance to tell the swarm how far and where the flowers are"),
-]  # fmt: skip
-COUNT = 60
-
-
-def topic(i: int, lang: str) -> tuple[str, str]:
-    """(title, a text of two paragraphs) number ``i``, all different."""
-    ko, en, ko_text, en_text = TOPICS[i % len(TOPICS)]
-    if lang == "ko":
-        return f"{ko} {i}번", f"{ko_text}. 이것은 {i}번 글이다.\n\n{i}번 글의 둘째 문단은 {ko}의 쓰임새를 이야기한다."
-    return f"{en} no. {i}", f"{en_text}. This is text {i}.\n\nThe second paragraph of text {i} is about uses of {en}."
+from sample_topics import COUNT, topic
+from translation_samples import _gettext, _mallard, _tmx, _xliff
 
 
 @dataclass(frozen=True)
@@ -305,84 +288,6 @@ def _tsv(folder: Path) -> list[Path]:
     lines = ["\t".join(cell.replace("\n", " ") for cell in row) for row in rows]
     (folder / "documents.tsv.gz").write_bytes(gzip.compress(("\n".join(lines) + "\n").encode()))
     return [folder / "documents.tsv.gz"]
-
-
-def _gettext(folder: Path) -> list[Path]:
-    """A catalogue as it is edited (header, a fuzzy and an untranslated message, a plural) and one that is compiled."""
-    header = 'msgid ""\nmsgstr "Language: ko\\nContent-Type: text/plain; charset=UTF-8\\n"\n\n'
-    entries = [f'msgid "{topic(i, "en")[0]} (_{"E"})"\nmsgstr "{topic(i, "ko")[0]}(_E)"\n' for i in range(COUNT // 2)]
-    fuzzy = '#, fuzzy\nmsgid "almost"\nmsgstr "거의"\n'
-    (folder / "names.po").write_text(
-        "\n".join([header, *entries, fuzzy, 'msgid "later"\nmsgstr ""\n']), encoding="utf-8"
-    )
-    compiled = polib.POFile()
-    compiled.metadata = {"Content-Type": "text/plain; charset=UTF-8"}
-    for i in range(COUNT // 2, COUNT - 1):
-        compiled.append(polib.POEntry(msgid=topic(i, "en")[0], msgstr=topic(i, "ko")[0]))
-    forms = {0: "파일 %d개"}
-    compiled.append(polib.POEntry(msgid="%d file", msgid_plural="%d files", msgstr_plural=forms))
-    (folder / "locale/ko/LC_MESSAGES").mkdir(parents=True)
-    compiled.save_as_mofile(str(folder / "locale/ko/LC_MESSAGES/pages.mo"))
-    return [folder / "names.po", folder / "locale"]
-
-
-def _tmx(folder: Path) -> list[Path]:
-    units = [
-        f'<tu><tuv xml:lang="en-US"><seg><bpt i="1">&lt;b&gt;</bpt>{topic(i, "en")[0]}<ept i="1">&lt;/b&gt;</ept></seg></tuv>'
-        f'<tuv xml:lang="ko"><seg><hi>{topic(i, "ko")[0]}</hi></seg></tuv></tu>'
-        for i in range(COUNT)
-    ]
-    alone = '<tu><tuv xml:lang="en-US"><seg>without a translation</seg></tuv></tu>'
-    head = '<header creationtool="t" segtype="sentence" o-tmf="t" adminlang="en" srclang="en-US" datatype="plaintext"/>'
-    text = f'<tmx version="1.4">{head}<body>{"".join(units)}{units[0]}{alone}</body></tmx>'
-    (folder / "memory.tmx").write_bytes(f'<?xml version="1.0" encoding="UTF-16"?>\n{text}'.encode("utf-16"))
-    return [folder / "memory.tmx"]
-
-
-def _xliff(folder: Path) -> list[Path]:
-    """Version 1.2 and version 2.0."""
-    old = [
-        f'<trans-unit id="{i}"><source>{topic(i, "en")[0]}<x id="1"/></source><target state="translated">'
-        f'<g id="1">{topic(i, "ko")[0]}</g></target></trans-unit>'
-        for i in range(COUNT // 2)
-    ]
-    later = '<trans-unit id="later"><source>later</source><target state="new">later</target></trans-unit>'
-    file = '<file original="a" datatype="plaintext" source-language="en" target-language="ko"><body>'
-    (folder / "old.xlf").write_text(
-        f'<xliff version="1.2" xmlns="urn:oasis:names:tc:xliff:document:1.2">{file}{"".join(old)}{later}</body></file></xliff>'
-    )
-    new = [
-        f'<unit id="{i}"><segment><source>{topic(i, "en")[0]}</source><target><pc id="1">{topic(i, "ko")[0]}</pc></target>'
-        "</segment></unit>"
-        for i in range(COUNT // 2, COUNT)
-    ]
-    (folder / "new.xlf").write_bytes(
-        gzip.compress(
-            '<xliff version="2.0" xmlns="urn:oasis:names:tc:xliff:document:2.0" srcLang="en" trgLang="ko-KR">'
-            f'<file id="f">{"".join(new)}</file></xliff>'.encode()
-        )
-    )
-    return [folder / "old.xlf", folder / "new.xlf"]
-
-
-def _mallard(folder: Path) -> list[Path]:
-    """Pages in two languages; the last is not translated, and one more has no text."""
-
-    def page(title: str, paragraphs: str) -> str:
-        info = "<info><desc>summary</desc><credit><name>someone</name></credit></info>"
-        body = "".join(f"<p><gui>{text}</gui></p>" for text in paragraphs.split("\n\n"))
-        section = f"<steps><item>{body}</item></steps><links/>"
-        return f'<page xmlns="http://projectmallard.org/1.0/">{info}<title>{title}</title>{section}</page>'
-
-    for lang in ("C", "ko"):
-        manual = folder / "help" / lang / "manual"
-        manual.mkdir(parents=True)
-        for i in range(COUNT):
-            content = topic(i, "en" if lang == "C" or i == COUNT - 1 else "ko")
-            (manual / f"{i}.page").write_text(page(*content), encoding="utf-8")
-        empty = '<page xmlns="http://projectmallard.org/1.0/"><title>empty</title></page>'
-        (manual / "empty.page").write_text(empty)
-    return [folder / "help"]
 
 
 def _debian(folder: Path) -> list[Path]:

@@ -1,28 +1,27 @@
-"""Every kind of source ``osparse corpus build`` reads, one file each."""
+"""Every kind of source ``osparse corpus build`` reads, one file each; general file formats lie in this folder."""
 
 from __future__ import annotations
 
-from osparse.corpus.sources.readers import (
-    beir,
+from osparse.corpus.sources.published import (
     debian,
-    delimited,
-    gettext,
     gooaq,
-    hf,
-    jsonl,
-    mallard,
     modu,
     msmarco,
     namuwiki,
-    parquet,
     s2orc,
-    squad,
-    tmx,
     wikianswers,
     wikipedia,
-    xliff,
+)
+from osparse.corpus.sources.readers import (
+    beir,
+    delimited,
+    hf,
+    jsonl,
+    parquet,
+    squad,
 )
 from osparse.corpus.sources.records import Reader
+from osparse.corpus.sources.translations import gettext, mallard, tmx, xliff
 
 _READERS = (
     *(module.READER for module in (debian, wikipedia, namuwiki, modu, msmarco, s2orc, wikianswers, gooaq, squad, beir)),

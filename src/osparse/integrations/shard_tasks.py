@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.shards import ShardInfo
 from osparse.deployer.encode.encoders import OneProcess
+from osparse.deployer.encode.worker import FeatureEncoder
 from osparse.deployer.load.documents import Row, documents_of_file
 from osparse.deployer.shards.job import batches, usable_rows
 from osparse.deployer.shards.table import document_columns, documents_table
@@ -109,7 +110,9 @@ class EncoderOf:
 @lru_cache(1)
 def open_encoder(archive: str, encoder: EncoderOf) -> OneProcess:
     """The encoder of this process: workers are used for one task after the other."""
-    return OneProcess(Path(archive), "packed", window_weight=encoder.window_weight, device=encoder.device)
+    return OneProcess(
+        FeatureEncoder(Path(archive), "packed", window_weight=encoder.window_weight, device=encoder.device)
+    )
 
 
 class TaskEncoder:

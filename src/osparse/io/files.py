@@ -246,7 +246,16 @@ def output_folder(output: Path | str | None, names: Sequence[str], overwrite: bo
     folder = Path(output)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; `output` must be a folder")
-    existing = [folder / name for name in names if (folder / name).exists()]
-    if existing and not overwrite:
-        raise InputError(f"{existing[0]} exists; pass `overwrite=True` to replace it, or another `output`")
+    for name in names:
+        require_free(folder / name, overwrite)
     return folder
+
+
+def require_free(target: Path, overwrite: bool, holds: str = "") -> None:
+    """Raises :class:`InputError` where the file ``target`` exists and may not be replaced.
+
+    ``holds``: what would be lost with it, such as "judgements".
+    """
+    if target.exists() and not overwrite:
+        lost = f" and may hold {holds}" if holds else ""
+        raise InputError(f"{target} exists{lost}; pass `overwrite=True` to replace it, or another `output`")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from osparse.corpus.sources.bitext import OPTIONS, Segment, bitext_records
 from osparse.corpus.sources.records import Options, Reader, RowCounts, SourceRecord
-from osparse.corpus.sources.xml_elements import XML_LANG, elements, local_name, running_text
+from osparse.corpus.sources.translations.bitext import OPTIONS, Segment, bitext_records
+from osparse.corpus.sources.translations.xml_elements import XML_LANG, elements, local_name, running_text
 
 NATIVE_CODE = frozenset({"bpt", "ept", "it", "ph", "ut"})
 """Inline elements whose content is formatting code of the translated file, not text."""

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from osparse.corpus.sources.bitext import OPTIONS, Segment, bitext_records, chosen_languages, language_code
 from osparse.corpus.sources.records import Option, Options, Reader, RowCounts, SourceRecord
+from osparse.corpus.sources.translations.bitext import OPTIONS, Segment, bitext_records, chosen_languages, language_code
 from osparse.errors import DatasetError
 from osparse.plugins.extras import require
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from osparse.corpus.sources.namumark import is_disambiguation, is_redirect, plain_text
+from osparse.corpus.sources.published.namumark import is_disambiguation, is_redirect, plain_text
 from osparse.corpus.sources.records import (
     Judgement,
     Option,

@@ -13,7 +13,6 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from osparse.corpus.sources.bitext import chosen_languages, language_code
 from osparse.corpus.sources.records import (
     Judgement,
     Option,
@@ -24,7 +23,8 @@ from osparse.corpus.sources.records import (
     SourceQuery,
     SourceRecord,
 )
-from osparse.corpus.sources.xml_elements import local_name, running_text
+from osparse.corpus.sources.translations.bitext import chosen_languages, language_code
+from osparse.corpus.sources.translations.xml_elements import local_name, running_text
 from osparse.errors import DatasetError
 from osparse.io.files import canonical_json
 

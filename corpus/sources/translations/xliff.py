@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from osparse.corpus.sources.bitext import OPTIONS, Segment, bitext_records
 from osparse.corpus.sources.records import Options, Reader, RowCounts, SourceRecord
-from osparse.corpus.sources.xml_elements import elements, local_name, running_text
+from osparse.corpus.sources.translations.bitext import OPTIONS, Segment, bitext_records
+from osparse.corpus.sources.translations.xml_elements import elements, local_name, running_text
 from osparse.errors import DatasetError
 
 NATIVE_CODE = frozenset({"bpt", "ept", "it", "ph", "x", "bx", "ex", "sub"})

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from osparse.algorithms.language import HANGUL_SHARE, hangul_share, is_hangul
-from osparse.corpus.sources.readers.apt import fetch_lists, find_lists, stanzas
+from osparse.corpus.sources.published.apt import fetch_lists, find_lists, stanzas
 from osparse.corpus.sources.records import (
     Judgement,
     Option,

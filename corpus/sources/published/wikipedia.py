@@ -14,6 +14,7 @@ from typing import BinaryIO
 from xml.etree import ElementTree
 
 from osparse.algorithms.language import UNDETERMINED
+from osparse.corpus.sources.published.wikitext import is_disambiguation, is_redirect, plain_text
 from osparse.corpus.sources.records import (
     Judgement,
     Option,
@@ -24,7 +25,6 @@ from osparse.corpus.sources.records import (
     SourceQuery,
     SourceRecord,
 )
-from osparse.corpus.sources.wikitext import is_disambiguation, is_redirect, plain_text
 from osparse.errors import DatasetError
 from osparse.io.streams import FETCH_AGAIN, decoded, lines, opened
 

@@ -1,0 +1,1 @@
+"""Translated texts: catalogues, translation memories and help pages in several languages."""
