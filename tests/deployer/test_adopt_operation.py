@@ -139,7 +139,7 @@ def test_a_copy_with_further_fields_takes_their_vectors_too(
     core: MLCommonsServer, small_bundle: Bundle, other_bundle: Bundle
 ) -> None:
     """In an adoption, and in an upgrade that adds a field: the sizes that the plan states grow by those vectors."""
-    fill(core, 3000)
+    fill(core, 300)
 
     def stated(**options: Any) -> float:
         result = deploy(small_bundle, client(core), "products", plan_only=True, **options)
@@ -151,7 +151,7 @@ def test_a_copy_with_further_fields_takes_their_vectors_too(
     parts = sum(file.size for file in small_bundle.files.values())
     one, two = (stated(**taken, sparse_fields=fields) for fields in ([], ["name_sparse=name"]))
     assert two - parts == pytest.approx(2 * (one - parts), rel=0.05), "the source itself takes next to nothing"
-    fill(core, 3000, "old")
+    fill(core, 300, "old")
     deploy(other_bundle, client(core), "products", serving=TEXT, adoption=Adoption("old"))
     plain, more = (stated(sparse_fields=fields) for fields in ([], ["name_sparse=name"]))
     assert more - plain == pytest.approx(two - one, rel=0.05)

@@ -12,11 +12,11 @@ from mlcommons_refusals import QueryRefused, Refused
 from mlcommons_values import (
     KINDS,
     BadDate,
+    aggregations,
     matches,
     shown,
     sort_key,
     sort_values,
-    terms_aggregations,
     values_of,
 )
 
@@ -56,7 +56,7 @@ def search(index: Index, body: dict[str, Any], tokens: Tokens) -> dict[str, Any]
     }  # fmt: skip
     if "aggs" in body:
         sources = [index.documents[i] for i, _ in ranked]
-        answer["aggregations"] = terms_aggregations(body["aggs"], sources, properties)
+        answer["aggregations"] = aggregations(body["aggs"], sources, properties)
     return answer
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -160,17 +161,22 @@ class _Ordered:
         return isinstance(other, _Ordered) and self.value == other.value
 
 
-def terms_aggregations(
-    asked: Mapping[str, Any], sources: Sequence[Source], properties: Mapping[str, Any]
-) -> dict[str, Any]:
-    """``terms`` alone; any other kind raises :class:`KeyError`."""
-    answers = {}
+def aggregations(asked: Mapping[str, Any], sources: Sequence[Source], properties: Mapping[str, Any]) -> dict[str, Any]:
+    """``terms`` and the ``max`` of numbers; any other kind raises :class:`KeyError`."""
+    answers: dict[str, Any] = {}
     for name, body in asked.items():
-        field, counts = body["terms"]["field"], dict[Any, int]()
-        for source in sources:
-            for value in {*values_of(source, stored_path(properties, field))}:
-                counts[value] = counts.get(value, 0) + 1
-        ranked = sorted(counts.items(), key=lambda pair: (-pair[1], str(pair[0])))[: body["terms"].get("size", 10)]
-        buckets = [{"key": key, "doc_count": count} for key, count in ranked]
-        answers[name] = {"doc_count_error_upper_bound": 0, "sum_other_doc_count": 0, "buckets": buckets}
+        ((kind, how),) = body.items()
+        values = [{*values_of(source, stored_path(properties, how["field"]))} for source in sources]
+        answers[name] = {"terms": _terms, "max": _largest}[kind](how, values)
     return answers
+
+
+def _terms(how: Mapping[str, Any], values: list[set[Any]]) -> dict[str, Any]:
+    counts = Counter(value for each in values for value in each)
+    ranked = sorted(counts.items(), key=lambda pair: (-pair[1], str(pair[0])))[: how.get("size", 10)]
+    buckets = [{"key": key, "doc_count": count} for key, count in ranked]
+    return {"doc_count_error_upper_bound": 0, "sum_other_doc_count": 0, "buckets": buckets}
+
+
+def _largest(how: Mapping[str, Any], values: list[set[Any]]) -> dict[str, Any]:
+    return {"value": max((float(value) for each in values for value in each), default=None)}

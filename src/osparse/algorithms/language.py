@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 UNDETERMINED = "und"
@@ -18,6 +19,15 @@ KANA_SHARE = 0.1
 
 ASCII_SHARE = 0.9
 """Of the letters: at least this much and a text may be English."""
+
+KOREAN_WORDS = 4
+"""An English text has at least so many words for each Korean one, or 3 and as many function words as Korean words."""
+
+_WORD = re.compile(r"[^\W\d_]+")
+_FUNCTION_WORDS = frozenset(
+    "a an the of in on at to for from by with and or is are was were be do does did how what who where when why which "
+    "can that this it my your i you not about as near between".split()
+)
 
 DOMINANT_SHARE = 0.9
 """Of a source's texts with a detected language: at least this much and it is the language of the others too."""
@@ -43,8 +53,9 @@ def ascii_share(text: str, without_letters: float = 0.0) -> float:
 def guess_language(text: str) -> str:
     """``ko``, ``ja`` or ``en``, else :data:`UNDETERMINED`.
 
-    ``ko`` where 30 % of the letters are Hangul, or where all but 10 % are Hangul and ASCII and the text is not English;
-    ``ja`` where 10 % are kana; ``en`` where 90 % are ASCII.
+    ``ko`` where 30 % of the letters are Hangul, or where all but 10 % are Hangul and ASCII; ``ja`` where 10 % are kana;
+    ``en`` where 90 % are ASCII, and where a text that would be ``ko`` has few Korean words among its English ones: the
+    name in "where is 경복궁". Korean words are what a Hangul syllable is in: each says more than a Latin letter does.
     """
     letters = [character for character in text if character.isalpha()]
     if not letters:
@@ -52,12 +63,25 @@ def guess_language(text: str) -> str:
     hangul = sum(map(is_hangul, letters)) / len(letters)
     ascii_letters = sum(map(str.isascii, letters)) / len(letters)
     if hangul >= HANGUL_SHARE:
-        return "ko"
+        return "en" if hangul + ascii_letters >= ASCII_SHARE and _is_english_with_names(text) else "ko"
     if sum("\u3041" <= letter <= "\u30ff" for letter in letters) / len(letters) >= KANA_SHARE:
         return "ja"
     if ascii_letters >= ASCII_SHARE:
         return "en"
-    return "ko" if hangul + ascii_letters >= ASCII_SHARE else UNDETERMINED
+    if hangul + ascii_letters < ASCII_SHARE:
+        return UNDETERMINED
+    return "en" if _is_english_with_names(text) else "ko"
+
+
+def _is_english_with_names(text: str) -> bool:
+    """Whether Korean words are names in an English text; a word of both scripts ("JSON을") is Korean grammar."""
+    words = _WORD.findall(text.lower())
+    korean = [word for word in words if any(map(is_hangul, word))]
+    if any(character.isascii() for word in korean for character in word):
+        return False
+    grammar = sum(word in _FUNCTION_WORDS for word in words)
+    fewest = KOREAN_WORDS - 1 if grammar >= len(korean) else KOREAN_WORDS
+    return len(words) >= fewest * len(korean)
 
 
 def settle_guesses(texts: Mapping[str, int]) -> dict[str, str]:
