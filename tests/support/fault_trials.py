@@ -32,6 +32,11 @@ TROUBLES = {
 }
 KILLS = ("kill -9 before the call", "kill -9 after the call")
 KINDS = (*TROUBLES, *KILLS)
+PRELOADED = [
+    "osparse.deployer.operate.deploy", "osparse.deployer.operate.removal", "osparse.deployer.load.load",
+    "osparse.encoders.onnx_encoder", "onnxruntime", "pytest",
+]  # fmt: skip
+"""By their own names: the process that imports them does not know the tests' folders."""
 _VOLATILE = {"uuid", "creation_date", "provided_name", "version", "history_uuid"}
 
 
@@ -191,7 +196,7 @@ def _differences(wanted: Any, found: Any, where: str = "") -> list[str]:
 
 
 def _context() -> Any:
-    """Children are forked from a process that has imported everything and has no threads."""
+    """Children are forked from a process that has imported what a run needs and has no threads."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fault_work"])
+    context.set_forkserver_preload(PRELOADED)
     return context
