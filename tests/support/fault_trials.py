@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import warm_processes
 from fault_proxy import Trouble, fault_proxy
 from fault_work import Work
 from mlcommons_server import MLCommonsServer
@@ -32,11 +32,6 @@ TROUBLES = {
 }
 KILLS = ("kill -9 before the call", "kill -9 after the call")
 KINDS = (*TROUBLES, *KILLS)
-PRELOADED = [
-    "osparse.deployer.operate.deploy", "osparse.deployer.operate.removal", "osparse.deployer.load.load",
-    "osparse.encoders.onnx_encoder", "onnxruntime", "pytest",
-]  # fmt: skip
-"""By their own names: the process that imports them does not know the tests' folders."""
 _VOLATILE = {"uuid", "creation_date", "provided_name", "version", "history_uuid"}
 
 
@@ -116,7 +111,7 @@ class Trials:
         return self.work.run(proxy.url)
 
     def _kill(self, url: str, kind: str, number: int, proxy: Any) -> str:
-        process = _context().Process(target=self.work.run, args=(url,))
+        process = warm_processes.context().Process(target=self.work.run, args=(url,))
 
         def end() -> None:
             os.kill(process.pid or 0, signal.SIGKILL)
@@ -193,10 +188,3 @@ def _differences(wanted: Any, found: Any, where: str = "") -> list[str]:
         keys = sorted({*wanted, *found}, key=str)
         return [line for key in keys for line in _differences(wanted.get(key), found.get(key), f"{where}/{key}")]
     return [] if wanted == found else [f"{where}: {str(found)[:300]}, not {str(wanted)[:300]}"]
-
-
-def _context() -> Any:
-    """Children are forked from a process that has imported what a run needs and has no threads."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    return context

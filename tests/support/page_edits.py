@@ -6,13 +6,12 @@ lines with "-" are replaced by those with "+", and the others say where.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
+
+import warm_processes
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -67,9 +66,9 @@ def copy_with(page: str, folder: Path) -> Path:
 
 def run_copy(folder: Path, *arguments: str) -> str:
     """Output of ``osparse`` with these arguments, by the copy in ``folder``; an error fails the test that calls."""
-    environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "osparse", *arguments], env=environment, cwd=folder, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    code = "from osparse.cli.main import main; main()"
+    number = len([*folder.glob("output-*")])
+    environment = {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    program = warm_processes.start(code, arguments, folder / f"output-{number}", cwd=folder, env=environment)
+    assert program.wait() == 0, program.stdout + program.stderr
+    return program.stdout

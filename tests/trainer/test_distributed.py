@@ -23,7 +23,7 @@ def folder(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("two")
     small_run.write_inputs(folder / "inputs", dropout=0.0)
     script = Path(two_processes.__file__)
-    processes.run_processes(script, 2, str(dataset.path), str(folder / "inputs"), str(folder))
+    processes.run_processes(script, 2, folder / "output", str(dataset.path), str(folder / "inputs"), str(folder))
     return folder
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import warm_processes
 from safetensors.torch import load_file
 
 import osparse.trainer.loop.loop as loop
@@ -51,9 +49,8 @@ def test_killed_at_a_random_step_and_resumed(trained: Model, yaml: Path, dataset
     """SIGKILL gives no warning: the run goes on from a checkpoint before it, to the uninterrupted run's weights."""
     at = random.Random(20).randint(4, 12)  # the first checkpoint follows step 2
     output = tmp_path / "model"
-    command = [sys.executable, "-c", KILLED, str(yaml), str(dataset.path), str(output), str(at)]
-    killed = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    killed = warm_processes.start(KILLED, [*map(str, (yaml, dataset.path, output, at))], tmp_path / "output")
+    assert killed.wait() == -signal.SIGKILL, killed.stderr
     assert not is_running(run_folder(output)) and read_log(run_folder(output))[-1]["kind"] != "stopped"
     assert same(trained, train(yaml, dataset, output, resume=True)), f"killed in step {at}"
 
