@@ -12,10 +12,11 @@ SOURCES ?= data/sources
 MODEL ?= $(BUILD)/model
 BUNDLE ?= $(BUILD)/bundle
 RUN ?= $(BUILD)/model.run
+SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=line)
 need = $(or $($(1)),$(error say which: make $(MAKECMDGOALS) $(1)=...))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-base links quickstart test lint unit e2e prepare-baseline train-baseline train-pretrain \
+.PHONY: help setup setup-base links quickstart test lint style types unit e2e prepare-baseline train-baseline train-pretrain \
 	train-finetune package node-up node-down deploy bench monitor info notebook docs release clean
 
 help: ## list every target
@@ -44,16 +45,22 @@ setup: $(VENV)/.installed ## make .venv with osparse and every extra (torch: abo
 setup-base: $(BASE)/.installed ## make .venv-base, the deploying side without torch (the tests use it)
 
 links: ## the git-ignored links that mypy, pyright and editors read
-	@for d in configs corpus trainer packager deployer retrieval opensearch_templates; do ln -sfn ../../$$d src/osparse/$$d; done
+	@for d in configs corpus trainer packager deployer retrieval opensearch_templates; do \
+		test -L src/osparse/$$d || ln -s ../../$$d src/osparse/$$d; done
 
 quickstart: setup ## every step on real text: dataset, model, bundle, real OpenSearch, search, evaluation
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/quickstart.sh
 
-test: setup setup-base lint unit e2e ## lint, types and all tests, the real node included
+test: setup setup-base links style ## lint, types and all tests, the real node included, side by side
+	$(MAKE) --no-print-directory --jobs 3 $(SYNC) unit types e2e
 
-lint: setup links ## ruff and mypy
+lint: style types ## ruff and mypy
+
+style: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: setup links
 	$(BIN)/mypy src
 	$(BIN)/mypy tests --no-warn-unused-ignores --allow-untyped-calls --allow-untyped-defs --allow-incomplete-defs --allow-any-generics
 

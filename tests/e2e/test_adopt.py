@@ -128,8 +128,9 @@ def test_nothing_is_lost_doubled_or_stale_under_a_writer_and_readers(
 ) -> None:
     """Through the alias, or through an index of the very name, whose removal is answered with 503; on three shards."""
     old = "shelf" if replaced else "shelf-v7"
-    documents = filled(cluster, old, 1500, **({} if replaced else {"aliases": {"shelf": {}}}))
+    documents = filled(cluster, old, 900, **({} if replaced else {"aliases": {"shelf": {}}}))
     writer = Writer(cluster.url, "shelf", documents, product)
+    writer.pause = 0.05
     words = {"size": 1, "query": {"match": {"name": "growing pears"}}}
     readers = [Reader(cluster.url, "shelf", body, repeats=replaced) for body in ({"size": 1}, words)]
     with working(writer, *readers):

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from osparse.deployer import open_cluster
+from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.node.home import MODULES, absent_modules, lock_of
 from osparse.deployer.node.node import node_down, node_status, node_up
 from osparse.deployer.node.process import THAI_TEXT
@@ -114,13 +116,29 @@ def gone(pid: int | None) -> bool:
 
 
 def test_a_second_node_and_its_data_through_kill_and_stop(node: NodeStatus, tmp_path: Path) -> None:
-    """Side by side with the session's node, in a home whose path is not ASCII; by the real command where it can be."""
+    """Side by side with the session's node, in a home whose path is not ASCII; by the real command where it can be.
+
+    What marks the content of an index follows each write, and outlives a kill and a stop.
+    """
     home = tmp_path / "두 번째 node"
+    command = [sys.executable, "-m", "osparse", "--json", "node"]
+
+    def written(status: NodeStatus) -> dict[str, int]:
+        assert call(status, "GET", "/kept/_doc/1")["_source"] == {"text": "남는다"}
+        assert call(status, "GET", "/kept/_count")["count"] == 1
+        return dict(ClusterApi(open_cluster(str(status.url))).writes("marked"))
+
     try:
         second = node_up(home, port=0)
-        assert second.port != node.port and call(node, "GET", "/_cluster/health")["number_of_nodes"] == 1
+        assert second.port != node.port and call(second, "GET", "/_cluster/health")["number_of_nodes"] == 1
         call(second, "PUT", "/kept", {"settings": {"number_of_replicas": 0}})
-        call(second, "PUT", "/kept/_doc/1", {"text": "남는다"})
+        call(second, "PUT", "/kept/_doc/1?refresh=true", {"text": "남는다"})
+        call(second, "PUT", "/marked", {"settings": {"index.number_of_shards": 2, "number_of_replicas": 0}})
+        for expected, texts in ((9, "xxxxxxxxx"), (10, "y")):
+            lines = [row for n, text in enumerate(texts) for row in ({"index": {"_id": str(n)}}, {"text": text})]
+            call(second, "POST", "/marked/_bulk", lines)
+            mark = written(second)
+            assert [*mark.values()] == [expected]
         with pytest.raises(NodeError, match=f"port {second.port} on 127.0.0.1 is in use"):
             node_up(tmp_path / "third", port=second.port or 0)
 
@@ -131,21 +149,17 @@ def test_a_second_node_and_its_data_through_kill_and_stop(node: NodeStatus, tmp_
         crashed = node_status(home)
         assert crashed.state == "crashed" and "[INFO ]" in str(crashed.error)
 
-        third = node_up(home, port=0)
-        assert call(third, "GET", "/kept/_doc/1")["_source"] == {"text": "남는다"}
-        assert call(third, "GET", "/kept/_count")["count"] == 1
-        assert node_up(home, port=0) == third
-        assert node_down(home).state == "stopped" and gone(third.pid)
-
-        command = [sys.executable, "-m", "osparse", "--json", "node"]
-        fourth = subprocess.run(
-            [*command, "up", "--home", str(home), "--port", "0"], capture_output=True, text=True, check=True
-        )
+        up = [*command, "up", "--home", str(home), "--port", "0"]
+        third = subprocess.run(up, capture_output=True, text=True, check=True)
         status = node_status(home)
-        assert json.loads(fourth.stdout) == status.to_json()
-        assert call(status, "GET", "/kept/_doc/1")["_source"] == {"text": "남는다"}
+        assert json.loads(third.stdout) == status.to_json() and node_up(home, port=0) == status
+        assert written(status) == mark
         subprocess.run([*command, "down", "--home", str(home)], capture_output=True, check=True)
         assert gone(status.pid)
+
+        fourth = node_up(home, port=0)
+        assert written(fourth) == mark
+        assert node_down(home).state == "stopped" and gone(fourth.pid)
     finally:
         node_down(home)
     assert node_status(node.home).state == "running"
