@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import warm_processes
 import world
 from candidates_world import remake
 from click.testing import CliRunner
@@ -89,6 +90,7 @@ def test_a_model_ranks_as_it_is_served_for_any_number_of_processes(
         wanted = sorted(((n, s) for n, s in scores.items() if s > 0), key=lambda pair: (-pair[1], pair[0]))[:5]
         assert [name for name, _ in ranking] == [name for name, _ in wanted]
         assert dict(ranking) == pytest.approx(dict(wanted), rel=1e-4)
+    monkeypatch.setattr("osparse.runtime.spread.get_context", lambda _: warm_processes.context())
     assert list(ModelRetriever(model, processes=2).rank(DOCUMENTS, queries, 5)) == one
 
 

@@ -258,7 +258,6 @@ def test_the_table_measures_every_choice(model: Model, dataset: Dataset) -> None
     assert 0.99999 < fp16.mean_cosine and 0.9 < int8.mean_cosine < fp16.mean_cosine
     assert int8.zip_bytes < fp16.zip_bytes < fp32.zip_bytes and int8.cpu_seconds > 0
     assert "recommended: " in table.text() and "nDCG@10 of" in table.judged
-    assert [r.choice for r in compare_quantizations(model).rows if "static" in r.choice] == []
 
 
 @pytest.mark.parametrize(
@@ -287,3 +286,4 @@ def test_the_command_prints_the_table(model: Model, capsys: pytest.CaptureFixtur
         main(["package", str(model.path), "--quantize", "compare"])
     printed = capsys.readouterr().out
     assert ended.value.code == 0 and "int8-tensor" in printed and "no judgements\nrecommended: " in printed
+    assert "static" not in printed, "static scales need texts"

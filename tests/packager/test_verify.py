@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import world
 
+from osparse.cli.main import main
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.model import Model
 from osparse.contracts.zip_members import read_member
@@ -147,11 +148,15 @@ def test_without_torch_it_says_what_was_not_run(bundle: Bundle) -> None:
     assert any(line.startswith("emulator onnx ok") for line in lines)
 
 
-def test_the_commands(bundle: Bundle, model: Model, tmp_path: Path, copied: Path, rewrite: Rewrite) -> None:
+def test_the_commands(
+    bundle: Bundle, model: Model, tmp_path: Path, copied: Path, rewrite: Rewrite, capsys: pytest.CaptureFixture[str]
+) -> None:
     def osparse(*arguments: str) -> tuple[int, str]:
-        run = subprocess.run([sys.executable, "-m", "osparse", *arguments], capture_output=True, text=True, check=False)
-        assert "Traceback" not in run.stderr
-        return run.returncode, run.stdout
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments])
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.err and isinstance(ended.value.code, int)
+        return ended.value.code, printed.out
 
     code, out = osparse("package", str(model.path), "--output", str(bundle.path), "--for", "sagemaker", "--json")
     assert code == 0 and json.loads(out)["fingerprint"] == bundle.fingerprint

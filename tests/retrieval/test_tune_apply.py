@@ -211,8 +211,8 @@ def test_the_whole_run(
         return "done"
 
     monkeypatch.setattr(tune_module, "apply_plan", applied)
-    plan = tune(cluster, "products", dataset.path, minutes=0.05, apply=True, output=tmp_path / "out")
-    assert plan.tried > 100 and plan.points[0].setting == Setting() and changed[0].points == plan.points
+    plan = tune(cluster, "products", dataset.path, minutes=0.02, apply=True, output=tmp_path / "out")
+    assert plan.tried > 30 and plan.points[0].setting == Setting() and changed[0].points == plan.points
     assert plan.applied == "done" and TuningPlan.open(tmp_path / "out" / "plan.json") == plan
     measured = evaluate(open_benchmark(dataset.path), cluster=cluster, index="products")
     rows = [row for row in measured.rows if not row.no_shared_word]
@@ -256,7 +256,7 @@ def test_the_command(
         cli, [*options, "--budget", "p95<=20"], obj={"json": False, "quiet": True, "verbose": False}
     )
     assert isinstance(done.exception, InputError) and "--budget of p95 needs one of the units" in str(done.exception)
-    done = CliRunner().invoke(cli, [*options, "--minutes", "0.02", "--json"], obj={})
+    done = CliRunner().invoke(cli, [*options, "--minutes", "0.005", "--json"], obj={})
     assert done.exit_code == 0, done.exception
     assert json.loads(done.stdout)["points"][0]["name"] == "plain"
 

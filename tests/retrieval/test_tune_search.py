@@ -147,7 +147,7 @@ def test_every_setting_of_the_space_can_be() -> None:
 
 def test_the_search_gives_trials_on_every_query() -> None:
     search = Search(Table(), asked(120), lambda setting: (1.0, 1), Setting(), ABILITIES)
-    present, trials, tried = search.run(3.0)
+    present, trials, tried = search.run(1.5)
     assert present.ndcg == pytest.approx(values(Table(), Setting(), asked(120)).mean())
     assert trials and all(len(trial.figures) == 120 for trial in trials) and tried > 100
     assert max(trials, key=lambda trial: trial.ndcg).setting.query.power == 2.0
