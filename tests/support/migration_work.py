@@ -86,7 +86,8 @@ class Reader(threading.Thread):
         self.cluster, self.index, self.body = Cluster(url, retries=0), name, body
         self.seconds: list[float] = []
         self.repeats, self.repeated = repeats, 0
-        """Whether a 503 is asked again, as OpenSearch's own clients do; how often that was."""
+        """Whether a 503 is asked again, as OpenSearch's own clients do, and the 404 of a query whose index was removed while
+    it was answered; how often that was."""
         self.indices: list[str] = []
         self.failed: list[str] = []
         self.stop = threading.Event()
@@ -107,9 +108,11 @@ class Reader(threading.Thread):
     def _answer(self) -> Any:
         path, params = f"/{self.index}/_search", {"allow_partial_search_results": "false"}
         for _ in range(100 if self.repeats else 0):
-            answer = self.cluster.request("POST", path, params=params, body=self.body, allow=(503,))
-            if answer.status != 503:
+            answer = self.cluster.request("POST", path, params=params, body=self.body, allow=(404, 503))
+            if answer.status == 200:
                 return answer.body
+            if answer.status == 404 and "No search context found" not in json.dumps(answer.body):
+                raise AssertionError(answer.body)
             self.repeated += 1
             time.sleep(0.02)
         return self.cluster.request("POST", path, params=params, body=self.body).body
