@@ -20,6 +20,7 @@ from pathlib import Path
 import polars as pl
 from lexical import Bm25
 from quality_systems import (
+    DENSE,
     DenseScores,
     ModelScores,
     OpenSearchBm25,
@@ -37,8 +38,6 @@ from unseen import GROUNDS, unseen_tables
 from osparse.contracts.model import Model
 from osparse.deployer.cluster.client import Cluster
 from osparse.evaluation.measures import Benchmark, open_benchmark
-
-DENSE = "multilingual-e5-small, 4 bits"
 
 
 def main() -> None:

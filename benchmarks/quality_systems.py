@@ -33,6 +33,7 @@ DEEP = 200
 MIXES = tuple(np.round(np.arange(0.1, 1.0, 0.1), 1).tolist())
 """Shares of the model tried in the hybrid."""
 BATCH = 50
+DENSE = "multilingual-e5-small, 4 bits"
 
 
 @contextmanager
