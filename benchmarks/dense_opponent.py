@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +45,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="one that did not learn from the validation split")
     parser.add_argument("--dataset", type=Path, required=True)
     parser.add_argument("--sample", type=int, default=2000, help="documents of each language")
+    parser.add_argument("--queries", type=int, nargs=2, metavar=("VALIDATION", "TEST"), default=(None, None),
+                        help="records whose queries are asked; by default all")  # fmt: skip
     parser.add_argument("--build", type=Path, default=Path("build/quality"), help="where vectors and the node lie")
     parser.add_argument(
         "--ground", nargs="*", choices=tuple(GROUNDS), default=[], help="unseen grounds, beside deb-koen"
@@ -52,7 +54,7 @@ def main() -> None:
     given = parser.parse_args()
     model = Model.open(given.model)
     both = [open_benchmark(given.dataset, split) for split in ("validation", "test")]
-    validation, test = sampled(both, given.sample)
+    validation, test = sampled(both, given.sample, given.queries)
     with local_node(given.build / "node") as cluster:
         table = table_of(model, validation, test, cluster, given.build / "dense")
         print("\n".join([*show(table), "", *compare(table)]))
@@ -61,14 +63,32 @@ def main() -> None:
                 print("\n".join([f"\n{name}, unseen: {kind}", "", *show(unseen), "", *compare(unseen)]))
 
 
-def sampled(data: Sequence[Benchmark], size: int) -> list[Benchmark]:
-    """The benchmarks over at most ``size`` documents of each language, those that answer a query among them."""
-    relevant = {i for one in data for judged in one.sets for grades in judged.qrels.values() for i in grades}
+def sampled(data: Sequence[Benchmark], size: int, queries: Sequence[int | None]) -> list[Benchmark]:
+    """The benchmarks over at most ``size`` documents of each language, those that answer a query among them.
+
+    Args:
+        queries: Records of each benchmark whose queries are asked, drawn by hash; None asks all.
+    """
+    group = dict(data[0].documents.select("id", "group").collect().rows())
+    asked = [_fewer(one, group, number) for one, number in zip(data, queries, strict=True)]
+    relevant = {i for one in asked for judged in one.sets for grades in judged.qrels.values() for i in grades}
     kept: set[str] = set()
     for lang in data[0].languages:
         ids = data[0].documents.filter(pl.col("lang") == lang).select("id").collect()["id"].to_list()
         kept |= set(sorted(ids, key=lambda name: (name not in relevant, _hash(name)))[:size])
-    return [_within(one, kept, size) for one in data]
+    return [_within(one, kept, size) for one in asked]
+
+
+def _fewer(data: Benchmark, group: Mapping[str, str], number: int | None) -> Benchmark:
+    """Only the queries of so many records, the same in every direction."""
+    records = {group[i] for judged in data.sets for grades in judged.qrels.values() for i in grades}
+    drawn = set(sorted(records, key=_hash)[:number])
+    sets = []
+    for judged in data.sets:
+        qrels = {query: grades for query, grades in judged.qrels.items() if {group[i] for i in grades} <= drawn}
+        queries = {query: text for query, text in judged.queries.items() if query in qrels}
+        sets.append(replace(judged, queries=queries, qrels=qrels, no_shared=judged.no_shared & qrels.keys()))
+    return replace(data, sets=sets)
 
 
 def _within(data: Benchmark, kept: set[str], size: int) -> Benchmark:

@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--dataset", type=Path, required=True)
     parser.add_argument("--split", choices=("test", "validation"), default="test")
     parser.add_argument("--sample", type=int, help="documents of each language, as in dense_opponent.py; else all")
+    parser.add_argument("--queries", type=int, nargs=2, default=(None, None), help="as in dense_opponent.py")
     parser.add_argument("--seconds", type=float, default=500.0, help="processor time of the training")
     parser.add_argument("--pretrained", type=float, default=0.0, help="share of it for masked-language modelling")
     parser.add_argument("--regularisation", type=float, default=3e-4, help="weight of FLOPS of the documents")
@@ -52,7 +53,7 @@ def main() -> None:
     torch.set_num_threads(1)
     both = [open_benchmark(given.dataset, split) for split in ("validation", "test")]
     if given.sample:
-        both = sampled(both, given.sample)
+        both = sampled(both, given.sample, given.queries)
     model, data = Model.open(given.model), both[given.split == "test"]
     encoder = new_encoder(model)
     began = time.process_time()

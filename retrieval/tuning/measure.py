@@ -21,6 +21,7 @@ from osparse.retrieval.tuning.building.trials import BuildTrials
 from osparse.retrieval.tuning.questions import Ranker, by_direction, values
 from osparse.retrieval.tuning.result.choice import Point, choose, p_values, verdict
 from osparse.retrieval.tuning.result.plan import TuningPlan
+from osparse.retrieval.tuning.search import ASKED
 from osparse.retrieval.tuning.subject import Subject
 
 log = logging.getLogger("osparse.retrieval.tuning.measure")
@@ -31,8 +32,6 @@ ROUNDS = 3
 """How often all of them are timed, at most."""
 COPIED = 0.85
 """Of the minutes, until when pruned copies are made."""
-FEWER = 4
-"""Settings of the query that are measured beside builds of a ``sparse_vector`` field, the present one included."""
 CHECKED = 400
 """Test queries that the chosen setting is asked on the cluster, to see that it gives what was simulated."""
 BYTES_PER_POSTING = 19.2
@@ -104,7 +103,7 @@ def _built(subject: Subject, settings: Sequence[Setting], copies: Copies, until:
     trials = BuildTrials.start(subject, copies, searches)
     trials.run(until)
     builds = [trial.build for trial in trials.kept() if trial.build is not None]
-    stored = [*settings[:FEWER], *(replace(one, build=build) for build in builds for one in searches)]
+    stored = [*settings[: 1 + ASKED], *(replace(one, build=build) for build in builds for one in searches)]
     ranked = {one: values(subject.live(copies.places[one.storage]), one, subject.validation) for one in stored}
     recalls = {one: trials.recall(one.seismic, copies.places[one.storage]) for one in stored}
     notes = [*trials.notes(), *_warmed(subject, copies)]
