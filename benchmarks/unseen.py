@@ -14,7 +14,19 @@ from pathlib import Path
 import polars as pl
 from help_pages import Page, gnome_pages, libreoffice_pages
 from lexical import Bm25, bigrams, morphemes, words
-from quality_systems import ModelScores, OpenSearchBm25, System, Table, hybrid, measures, ranked, remembered
+from quality_systems import (
+    DENSE,
+    DenseScores,
+    ModelScores,
+    OpenSearchBm25,
+    System,
+    Table,
+    has_dense_encoder,
+    hybrid,
+    measures,
+    ranked,
+    remembered,
+)
 
 from osparse.contracts.model import Model
 from osparse.corpus import compute_idf
@@ -40,8 +52,9 @@ def unseen_tables(name: str, build: Path, model: Model, cluster: Cluster) -> Ite
     systems = opponents(titles, model, cluster, build / f"{name}-idf.json")
     weights = fitted(systems, benchmark(name, pages, _sentences(choosing, per_page=1)))
     print(f"{name}: weight of the model in the hybrid, fitted by known items: {weights}")
-    for learned in ("model", "model, own IDF"):
-        systems[f"hybrid of {learned}"] = hybrid(systems["OpenSearch BM25"], systems[learned], weights[learned])
+    for learned in weights:
+        label = f"{DENSE} + OpenSearch BM25" if learned == DENSE else f"hybrid of {learned}"
+        systems[label] = hybrid(systems["OpenSearch BM25"], systems[learned], weights[learned])
     for kind, data in (("titles", titles), ("sentences", sentences)):
         yield kind, {system: measures(scores, data) for system, scores in systems.items()}
 
@@ -108,13 +121,15 @@ def opponents(data: Benchmark, model: Model, cluster: Cluster, idf: Path) -> dic
     tokens = morphemes()
     if tokens is not None:
         systems["BM25 kiwi morphemes"] = Bm25(texts, tokens)
+    if has_dense_encoder():
+        systems[DENSE] = DenseScores(texts, idf.parent / "dense")
     return {name: remembered(system) for name, system in systems.items()}
 
 
 def fitted(systems: dict[str, System], data: Benchmark) -> dict[str, dict[str, float]]:
     """System -> direction -> its weight beside OpenSearch's BM25: across languages 1."""
     chosen: dict[str, dict[str, float]] = {}
-    for name in ("model", "model, own IDF"):
+    for name in (name for name in ("model", "model, own IDF", DENSE) if name in systems):
         for judged in data.sets:
             within = judged.query_lang == judged.document_lang
             chosen.setdefault(name, {})[judged.direction] = _best(systems, name, judged) if within else 1.0

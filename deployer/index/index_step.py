@@ -15,7 +15,15 @@ from osparse.deployer.cluster.index_settings import pipelines_of, settings_drift
 from osparse.deployer.cluster.inherited_settings import check_created, check_source, inherited
 from osparse.deployer.index.layout import Serving
 from osparse.deployer.index.pipeline_steps import ingest_name, words_per_piece
-from osparse.deployer.index.seismic_parameters import DEFAULT_THRESHOLD, ceilings, threshold_of
+from osparse.deployer.index.seismic_parameters import (
+    CHOSEN,
+    DEFAULTS,
+    KEPT,
+    as_mapped,
+    ceilings,
+    parameters_of,
+    threshold_of,
+)
 from osparse.deployer.index.user_mapping import UserMapping, merged, missing_fields, problems
 from osparse.deployer.plan import ENCODER, TOKENIZER, Finding, Made
 from osparse.errors import DeploymentConflictError, InputError
@@ -140,7 +148,7 @@ class ServingIndex:
             values = {"encoder_id": ids[ENCODER], "tokenizer_id": ids[TOKENIZER]}
             return "index_semantic", {**values, "sparse_encoding": _sparse_encoding(d)}
         if d.vector == "sparse_vector":
-            return "index_sparse_vector", {"field": d.field, **self._seismic()}
+            return "index_sparse_vector", {"field": d.field, "parameters": as_mapped(self._seismic())}
         if d.chunks:
             path, _, leaf = d.field.rpartition(".")
             return "index_chunks", {"path": path, "leaf": leaf, "max_tokens": MAX_TOKENS}
@@ -152,16 +160,24 @@ class ServingIndex:
         chosen = self._seismic()
         return (
             f"SEISMIC: weights up to {chosen['ceiling_ingest']:g} in documents and {chosen['ceiling_search']:g} in "
-            f"queries, segments below {chosen['approximate_threshold']:,} documents searched exactly"
+            f"queries, segments below {chosen['threshold']:,} documents searched exactly"
         )
 
     def _seismic(self) -> dict[str, Any]:
-        """The parameters that the field's template takes."""
-        threshold = self.serving.seismic_threshold
-        if threshold is None and self.beside is not None:
-            before = (self.api.get_mapping(self.beside) or {}).get(self.beside, {}).get("mappings", {})
-            threshold = threshold_of(before, self.deployment.field)
-        return {**ceilings(self.bundle), "approximate_threshold": threshold or DEFAULT_THRESHOLD}
+        """The parameters of the field: what the call, the bundle, or else the index that is replaced says of each."""
+        before: dict[str, float] = {}
+        if self.beside is not None:
+            mappings = (self.api.get_mapping(self.beside) or {}).get(self.beside, {}).get("mappings", {})
+            there = parameters_of(mappings, self.deployment.field)
+            before = {name: there[name] for name in KEPT if name in there}
+        given = self.serving.seismic_threshold
+        return {
+            **DEFAULTS,
+            **before,
+            **ceilings(self.bundle),
+            **self.bundle.source.get(CHOSEN, {}),
+            **({"threshold": given} if given is not None else {}),
+        }
 
     def _changeable(self) -> dict[str, Any]:
         """The settings that an index may be given at any time."""

@@ -18,6 +18,35 @@ found .957 to .989 of its first ten hits, and its cache took 83 bytes a weight o
 """
 
 
+DEFAULTS = {"cluster_ratio": 0.1, "summary_prune_ratio": 0.4, "threshold": DEFAULT_THRESHOLD}
+"""The server's own, written out so that they are seen; that of ``n_postings`` depends on the number of documents."""
+NAMES = {
+    "n_postings": "n_postings",
+    "cluster_ratio": "cluster_ratio",
+    "summary_prune_ratio": "summary_prune_ratio",
+    "ceiling_ingest": "quantization_ceiling_ingest",
+    "ceiling_search": "quantization_ceiling_search",
+    "threshold": "approximate_threshold",
+}
+"""What osparse calls a parameter -> its name in a mapping."""
+KEPT = ("n_postings", "cluster_ratio", "summary_prune_ratio", "threshold")
+"""Taken over by the index of the next bundle; ceilings follow from a bundle's weights."""
+CHOSEN = "seismic"
+"""In a bundle's ``source``: the parameters, by the names above, that its index is to have."""
+
+
+def parameters_of(mappings: Mapping[str, Any], field: str) -> dict[str, float]:
+    """The parameters that a mapping gives a field at its top, by osparse's names."""
+    method = mappings.get("properties", {}).get(field, {}).get("method", {})
+    given = method.get("parameters", {})
+    return {name: given[mapped] for name, mapped in NAMES.items() if mapped in given}
+
+
+def as_mapped(parameters: Mapping[str, float]) -> dict[str, float]:
+    """Parameters by the names of a mapping."""
+    return {NAMES[name]: value for name, value in parameters.items()}
+
+
 def threshold_of(mappings: Mapping[str, Any], field: str) -> int:
     """``approximate_threshold`` of a field at the top of a mapping."""
     method = mappings.get("properties", {}).get(field, {}).get("method", {})

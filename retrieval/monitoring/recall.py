@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -21,6 +21,8 @@ from osparse.retrieval.searcher import Searcher
 
 DEPTH = 10
 """Hits that are compared."""
+KEPT = 50
+"""Exact hits that are kept of a query: more than are compared, since some have the score of the tenth."""
 PAGE = 500
 """Documents read in one request."""
 WORDS = 8
@@ -45,14 +47,49 @@ class Recall:
         )
 
 
+@dataclass(frozen=True)
+class ExactHits:
+    """What an exact search finds, computed from the stored weights of an index."""
+
+    texts: list[str]
+    """The queries, each once."""
+    best: list[dict[str, float]]
+    """Document -> score of the first :data:`KEPT` of each query."""
+
+    def recall(self, hits: Sequence[Collection[str]]) -> Recall | None:
+        """Of the first :data:`DEPTH` hits of each query; None where no query matches a document.
+
+        A hit counts whose exact score is at least that of the tenth document, so that equal scores cost nothing.
+        """
+        shares = []
+        for best, found in zip(self.best, hits, strict=True):
+            least = sorted(best.values(), reverse=True)[:DEPTH]
+            if least:
+                right = sum(best.get(document, 0.0) >= least[-1] * (1 - EQUAL) for document in found)
+                shares.append(min(1.0, right / len(least)))
+        return Recall(sum(shares) / len(shares), min(shares), len(shares)) if shares else None
+
+
 def recall(searcher: Searcher, texts: Sequence[str]) -> Recall:
     """Compare the index's first ten hits with those of an exact search, computed here; every document is read once.
-
-    A hit counts whose exact score is at least that of the tenth document, so that equal scores cost nothing.
 
     Raises:
         InputError: the index has no ``sparse_vector`` field.
         ClusterError: no query matches a document.
+    """
+    exact = exact_hits(searcher, texts)
+    hits = searcher.passes.hits(exact.texts, size=DEPTH)
+    measured = exact.recall([[row["_id"] for row in rows] for rows in hits])
+    if measured is None:
+        raise ClusterError(f"none of the {len(texts)} queries matches a document of {searcher.index}")
+    return measured
+
+
+def exact_hits(searcher: Searcher, texts: Sequence[str]) -> ExactHits:
+    """The first hits of an exact search with the searcher's query weights; every document is read once.
+
+    Raises:
+        InputError: the index has no ``sparse_vector`` field.
     """
     if searcher.deployment.vector != "sparse_vector":
         raise InputError(
@@ -60,31 +97,19 @@ def recall(searcher: Searcher, texts: Sequence[str]) -> Recall:
             "whose scores are exact"
         )
     different = list(dict.fromkeys(texts))
-    hits = searcher.passes.hits(different, size=DEPTH)
     ids = {token: number for number, token in enumerate(searcher.encoder.lexicon.tokens)}
     queries = [{str(ids[token]): w for token, w in searcher.weights(text).items()} for text in different]
-    best, scored = _exact(searcher, queries, [{row["_id"] for row in rows} for rows in hits])
-    shares = [
-        min(1.0, sum(score >= least[0] * (1 - EQUAL) for score in mine.values()) / len(least))
-        for least, mine in zip(best, scored, strict=True)
-        if least
-    ]
-    if not shares:
-        raise ClusterError(f"none of the {len(texts)} queries matches a document of {searcher.index}")
-    return Recall(sum(shares) / len(shares), min(shares), len(shares))
+    return ExactHits(different, [{name: score for score, name in heap} for heap in _exact(searcher, queries)])
 
 
-def _exact(
-    searcher: Searcher, queries: Sequence[Mapping[str, float]], found: Sequence[set[str]]
-) -> tuple[list[list[float]], list[dict[str, float]]]:
-    """Of each query: the exact scores of its best documents as a heap, and those of the documents in ``found``."""
+def _exact(searcher: Searcher, queries: Sequence[Mapping[str, float]]) -> list[list[tuple[float, str]]]:
+    """(exact score, document) of the best documents of each query, as a heap."""
     api, field = ClusterApi(searcher.cluster), searcher.deployment.field
     postings: dict[str, list[tuple[int, float]]] = {}
     for number, query in enumerate(queries):
         for token, weight in query.items():
             postings.setdefault(token, []).append((number, weight))
-    best: list[list[float]] = [[] for _ in queries]
-    scored: list[dict[str, float]] = [{} for _ in queries]
+    best: list[list[tuple[float, str]]] = [[] for _ in queries]
     with (
         progress("exact scores", api.count(searcher.index), "documents") as bar,
         closing(api.pages(searcher.index, PAGE, {"includes": [field]})) as pages,
@@ -92,11 +117,9 @@ def _exact(
         for page in pages:
             for hit in page:
                 for number, score in _scores(stored_vectors(hit.get("_source", {}), field), postings).items():
-                    _keep(best[number], score)
-                    if hit["_id"] in found[number]:
-                        scored[number][hit["_id"]] = score
+                    _keep(best[number], (score, hit["_id"]))
             bar.advance(len(page))
-    return best, scored
+    return best
 
 
 def _scores(
@@ -113,11 +136,11 @@ def _scores(
     return scores
 
 
-def _keep(heap: list[float], score: float) -> None:
-    if len(heap) < DEPTH:
-        heapq.heappush(heap, score)
+def _keep(heap: list[tuple[float, str]], entry: tuple[float, str]) -> None:
+    if len(heap) < KEPT:
+        heapq.heappush(heap, entry)
     else:
-        heapq.heappushpop(heap, score)
+        heapq.heappushpop(heap, entry)
 
 
 def sample_queries(cluster: Cluster, index: str, number: int) -> list[str]:

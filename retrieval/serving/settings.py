@@ -7,7 +7,7 @@ holds the setting that its searches use.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from osparse.errors import ClusterError, InputError
@@ -151,6 +151,36 @@ class Pruning:
 
 
 @dataclass(frozen=True)
+class SeismicBuild:
+    """Parameters of a ``sparse_vector`` field that are fixed when its index is made; None leaves the present one."""
+
+    n_postings: int | None = setting(None, low=1)
+    """Documents of a token's posting list that are kept, those of the largest weights."""
+    cluster_ratio: float | None = setting(None, low=0, above=True, high=0.99)
+    """Clusters of a posting list, as a share of its documents."""
+    summary_prune_ratio: float | None = setting(None, low=0, above=True, high=1)
+    """Share of a cluster's summed weight that its summary keeps."""
+    ceiling_ingest: float | None = setting(None, low=0, above=True)
+    """Document weights above it are cut; 8 bits tell those below apart."""
+    ceiling_search: float | None = setting(None, low=0, above=True)
+    """The same of query weights."""
+    threshold: int | None = setting(None, low=1)
+    """Documents of a segment from which on it is searched approximately."""
+
+    @property
+    def given(self) -> dict[str, int | float]:
+        """Name -> value of those that are not None."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def __str__(self) -> str:
+        return "built " + " ".join(f"{name} {value:g}" for name, value in self.given.items())
+
+
+Storage = Pruning | SeismicBuild | None
+"""What an index is made with to be searched under a setting; None is the present index as it is."""
+
+
+@dataclass(frozen=True)
 class Setting:
     """Everything about a search that can be tuned."""
 
@@ -161,9 +191,22 @@ class Setting:
     seismic: Seismic | None = None
     pruning: Pruning | None = None
     """Of the index that is asked; a query does nothing for it."""
+    build: SeismicBuild | None = None
+    """As ``pruning``, of a ``sparse_vector`` field, which is not pruned."""
+
+    @property
+    def storage(self) -> Storage:
+        """What the index is made with."""
+        return self.pruning if self.build is None else self.build
+
+    def stored_as(self, other: Setting) -> Setting:
+        """The same search of the index that ``other`` asks."""
+        return replace(self, pruning=other.pruning, build=other.build)
 
     def problems(self) -> list[str]:
         """Parts that exclude each other, in words."""
+        if self.pruning is not None and self.build is not None:
+            return ["pruning and build exclude each other: a sparse_vector field is not pruned"]
         if self.two_phase is not None and (self.feedback is not None or self.hybrid is not None):
             return ["two_phase has no effect beside feedback or hybrid; leave one out"]
         return []
@@ -171,7 +214,7 @@ class Setting:
     @property
     def is_plain_query(self) -> bool:
         """Whether a query is sent with the deployed weights, in one request."""
-        return self == Setting(pruning=self.pruning)
+        return self == Setting().stored_as(self)
 
     @property
     def requests(self) -> int:
@@ -203,7 +246,7 @@ class Setting:
     def _parts(self) -> Iterator[str]:
         if self.query != QueryWeights():
             yield str(self.query)
-        for part in (self.two_phase, self.feedback, self.hybrid, self.seismic, self.pruning):
+        for part in (self.two_phase, self.feedback, self.hybrid, self.seismic, self.pruning, self.build):
             if part is not None:
                 yield str(part)
 

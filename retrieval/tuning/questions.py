@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from osparse.evaluation.measures import Benchmark
 from osparse.evaluation.rank_measures import ndcg
+from osparse.retrieval.serving.passes import ANY
 from osparse.retrieval.serving.settings import Setting
 
 CUTOFF = 10
@@ -43,16 +44,34 @@ class Ranker(Protocol):
         """The first :data:`SIZE` documents of each, best first."""
 
 
-def questions(data: Benchmark, seed: int = 0) -> list[Question]:
-    """Every judged query of every direction, shuffled."""
+def questions(data: Benchmark, seed: int = 0, *, filtered: bool = True) -> list[Question]:
+    """Every judged query, shuffled.
+
+    Args:
+        filtered: Of every direction by itself, among the documents of its language; otherwise each query once, among
+            all documents.
+    """
     several = len(data.languages) > 1
     listed = [
         Question(query, text, judged.document_lang if several else None, judged.direction, judged.qrels[query])
         for judged in data.sets
         for query, text in judged.queries.items()
     ]
+    if not filtered and several:
+        listed = _among_all(listed)
     random.Random(seed).shuffle(listed)
     return listed
+
+
+def _among_all(listed: Sequence[Question]) -> list[Question]:
+    """The questions of each query as one, for the relevant documents of every language."""
+    merged: dict[str, Question] = {}
+    for question in listed:
+        before = merged.get(question.query, question)
+        direction = f"{question.direction.partition('->')[0]}->{ANY}"
+        grades = {**before.grades, **question.grades}
+        merged[question.query] = replace(question, lang=None, direction=direction, grades=grades)
+    return [*merged.values()]
 
 
 def values(ranker: Ranker, setting: Setting, asked: Sequence[Question]) -> NDArray[np.float64]:

@@ -21,6 +21,8 @@ SURVIVORS = {"query weights": 4, "pruning": 6, "hybrid": 2, "feedback": 3}
 """Of a part; of any other part two."""
 FINALISTS = 8
 """Settings that are measured on the cluster, beside the present one."""
+ASKED = 3
+"""The same where settings are asked on the cluster instead of simulated: its builds are measured too."""
 PRUNED = 3
 """Pruned indices that are built, at most."""
 UNLIKELY = 0.03
@@ -65,15 +67,15 @@ class Search:
         return present, self._on_every_query(present, known, started + seconds), tried + len(candidates)
 
     def _on_every_query(self, present: Trial, trials: Sequence[Trial], deadline: float) -> list[Trial]:
-        """The trials that are worth it, and for which there is time, on every query; :data:`FINALISTS` at least."""
+        """The trials that are worth it, and for which there is time, on every query; some in any case."""
         halving, size = self._halving(deadline), len(self.asked)
         comparable = [
             trial for trial in trials if trial.ndcg >= float(present.figures[: len(trial.figures)].mean()) - UNLIKELY
         ]
-        best = layered(comparable)
-        chosen = [*best[:FINALISTS], *(trial for trial in best[FINALISTS:] if len(trial.figures) == size)]
+        best, least = layered(comparable), FINALISTS if self.abilities.simulated else ASKED
+        chosen = [*best[:least], *(trial for trial in best[least:] if len(trial.figures) == size)]
         measured = [halving.extended(trial, size) for trial in chosen]
-        for trial in best[FINALISTS:]:
+        for trial in best[least:]:
             if len(trial.figures) < size and time.monotonic() < deadline:
                 measured.append(halving.extended(trial, size))
         return measured

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.cluster.facts import Facts, look
 from osparse.errors import InputError
 from osparse.evaluation.measures import Benchmark, open_benchmark
+from osparse.opensearch_templates.queries import SEISMIC_FILTERED
 from osparse.retrieval.searcher import Searcher
 from osparse.retrieval.serving.settings import Setting
 from osparse.retrieval.tuning.offline.simulate import Simulator
@@ -72,13 +73,14 @@ def read_subject(cluster: Cluster, index: str, dataset: Path, seed: int) -> Subj
     abilities = Abilities(
         simulated, True, deployment.vector == "sparse_vector", simulated and deployment.vector == "rank_features"
     )
-    asked = {split: questions(benchmark, seed) for split, benchmark in data.items()}
+    filtered = not abilities.seismic
+    asked = {split: questions(benchmark, seed, filtered=filtered) for split, benchmark in data.items()}
     ranker: SimulatedRanker | LiveRanker = LiveRanker(cluster, index, searcher)
     if simulated:
         stored = read_stored(api, concrete, deployment, searcher.encoder.lexicon)
         ranker = SimulatedRanker(Simulator(stored, searcher.encoder), searcher)
     return Subject(
-        api, index, concrete, searcher, replace(searcher.setting, pruning=None), abilities, ranker,
+        api, index, concrete, searcher, searcher.setting.stored_as(Setting()), abilities, ranker,
         asked["validation"], asked["test"], _described(data), _notes(abilities, facts, documents, data["test"]),
         documents,
     )  # fmt: skip
@@ -99,7 +101,10 @@ def _notes(abilities: Abilities, facts: Facts, documents: int, data: Benchmark) 
         notes.append("hybrid: this cluster has no neural-search plugin, so osparse fuses the results itself")
         notes.append("two-phase: without the plugin osparse sends the second phase as a rescore of each query")
     if abilities.seismic:
-        notes.append("SEISMIC: top_n and heap_factor are tuned; what is fixed when the index is made is not")
+        notes.append(
+            "SEISMIC: queries are asked among the documents of all languages, since a filter that lets at most "
+            f"{SEISMIC_FILTERED:,} documents through makes the search exact"
+        )
         notes.append("pruning and two-phase: not tuned, a sparse_vector field scores approximately")
     elif not abilities.simulated:
         notes.append("pruning: not tuned, this index keeps documents in pieces, whose scores are not simulated")

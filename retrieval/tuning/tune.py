@@ -19,8 +19,8 @@ from osparse.retrieval.tuning.result.plan import TuningPlan
 from osparse.retrieval.tuning.search import Search, finalists
 from osparse.retrieval.tuning.subject import read_subject
 
-SEARCHED = 0.6
-"""Of the minutes; the rest is for the copies and for measuring."""
+SEARCHED, SEARCHED_SEISMIC = 0.6, 0.3
+"""Of the minutes; the rest is for the copies and for measuring. Builds of a ``sparse_vector`` field take most of it."""
 
 
 def tune(
@@ -36,7 +36,7 @@ def tune(
     overwrite: bool = False,
     seed: int = 0,
 ) -> TuningPlan:
-    """Choose how an index is searched, and which of its weights are kept, by judged queries.
+    """Choose how an index is searched, and which of its weights are kept or how SEISMIC is built, by judged queries.
 
         plan = tune(cluster, "products", "build/dataset", budget=["p95<=20ms"], minutes=10)
 
@@ -47,7 +47,8 @@ def tune(
         budget: Limits such as "p95<=20ms" and "size<=2GB"; what has none may not be above the present setting's.
         minutes: How long to search and measure; the time that applying takes is not counted.
         apply: Put the chosen setting in the place of the present one, if it is better or equal at less cost.
-        bundle: The deployed bundle; needed to apply pruning in mode ml-commons.
+        bundle: The deployed bundle; needed to apply pruning or another build of a ``sparse_vector`` field in mode
+            ml-commons or remote.
         output: A folder for plan.json, table.txt, front.png and index.html.
         overwrite: Replace what ``output`` holds of another run.
         seed: Of the order in which queries are drawn.
@@ -64,11 +65,14 @@ def tune(
     folder = output_folder(output, FILES, overwrite)
     subject = read_subject(cluster, index, Path(dataset), seed)
     search = Search(subject.ranker, subject.validation, subject.cost, subject.base, subject.abilities)
-    seconds = minutes * 60 * SEARCHED - (time.monotonic() - started)
+    searched = SEARCHED_SEISMIC if subject.abilities.seismic else SEARCHED
+    seconds = minutes * 60 * searched - (time.monotonic() - started)
     present, trials, tried = search.run(max(1.0, seconds))
     settings = [present.setting, *finalists(present, trials)]
     measured = {trial.setting: trial.ndcg for trial in (present, *trials)}
     plan = measure_finalists(subject, settings, measured, budgets, tried, started, started + minutes * 60)
+    if folder is not None:
+        write_output(folder, plan)  # before what may fail
     if apply:
         plan = replace(plan, applied=apply_plan(cluster, index, plan, subject.searcher, Path(dataset), bundle))
     if folder is not None:

@@ -14,7 +14,7 @@ from osparse.deployer.cluster.api import ClusterApi
 from osparse.evaluation.measures import NDCG, open_benchmark
 from osparse.retrieval import Searcher, evaluate, tune
 from osparse.retrieval.serving.settings import Feedback, Hybrid, Pruning, QueryWeights, Setting, TwoPhase
-from osparse.retrieval.tuning.applying.copies import measured_copies
+from osparse.retrieval.tuning.applying.copies import copies_of
 from osparse.retrieval.tuning.questions import questions
 from osparse.retrieval.tuning.subject import read_subject
 
@@ -45,11 +45,12 @@ def cluster(node: Any, bundle: Bundle, dataset: Dataset) -> Iterator[Cluster]:
 def test_the_node_answers_as_simulated(pruning: Pruning | None, cluster: Cluster, dataset: Dataset) -> None:
     subject = read_subject(cluster, INDEX, dataset.path, 0)
     asked, compared = questions(open_benchmark(dataset.path, "train")), 0
-    with measured_copies(subject.api, INDEX, subject.concrete, subject.searcher.deployment.field, [pruning]) as copies:
+    with copies_of(subject.api, INDEX, subject.concrete, subject.searcher.deployment.field) as copies:
+        copies.add(pruning)
         for plain in SETTINGS:
             setting = Setting(plain.query, plain.two_phase, plain.feedback, plain.hybrid, None, pruning)
             simulated = subject.ranker.rankings(setting, asked)
-            served = subject.live(copies[pruning]).rankings(setting, asked)
+            served = subject.live(copies.places[pruning]).rankings(setting, asked)
             for question, expected, answer in zip(asked, simulated, served, strict=True):
                 assert answer == expected, (str(setting), question.text)
                 compared += len(expected)

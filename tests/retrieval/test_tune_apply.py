@@ -27,8 +27,8 @@ from osparse.retrieval.serving.settings import Hybrid, Pruning, QueryWeights, Se
 from osparse.retrieval.tuning import tune as tune_module
 from osparse.retrieval.tuning.applying import apply_plan as apply_module
 from osparse.retrieval.tuning.applying.apply_plan import apply_plan, fusing_body, record
-from osparse.retrieval.tuning.applying.copies import measured_copies
-from osparse.retrieval.tuning.applying.pruned_bundle import pruned_bundle, stored_bundle
+from osparse.retrieval.tuning.applying.changed_bundle import pruned_bundle, stored_bundle
+from osparse.retrieval.tuning.applying.copies import Copies, add_in_time, copies_of
 from osparse.retrieval.tuning.offline.pruning import kept
 from osparse.retrieval.tuning.result.choice import Point
 from osparse.retrieval.tuning.result.plan import TuningPlan
@@ -227,24 +227,25 @@ def test_the_whole_run(
     assert not [name for name in server.indices if "tuning-copy" in name]
 
 
-def test_without_time_no_further_copy_is_made(served: tuple[MLCommonsServer, Cluster], dataset: Dataset) -> None:
+def test_without_time_no_further_copy_is_made(served: tuple[MLCommonsServer, Cluster]) -> None:
     server, cluster = served
     api, (concrete,) = ClusterApi(cluster), ClusterApi(cluster).get_mapping("products") or {}
-    with pytest.raises(RuntimeError), measured_copies(api, "products", concrete, "sparse_embedding", [None, *CHOICES]):
+    with pytest.raises(RuntimeError), copies_of(api, "products", concrete, "sparse_embedding") as copies:
+        add_in_time(copies, [None, *CHOICES])
         assert len([name for name in server.indices if "tuning-copy" in name]) == 4
         raise RuntimeError
     assert not [name for name in server.indices if "tuning-copy" in name]
-    with measured_copies(api, "products", concrete, "sparse_embedding", [None, *CHOICES], 0.0) as copies:
-        assert list(copies) == [None]
+    with copies_of(api, "products", concrete, "sparse_embedding") as copies:
+        add_in_time(copies, [None, *CHOICES], 0.0)
+        assert list(copies.places) == [None]
 
 
 def test_copies_that_an_interrupted_run_left_are_removed(served: tuple[MLCommonsServer, Cluster]) -> None:
     server, cluster = served
     api, (concrete,) = ClusterApi(cluster), ClusterApi(cluster).get_mapping("products") or {}
-    left = measured_copies(api, "products", concrete, "sparse_embedding", [None, *CHOICES])
-    left.__enter__()
-    with measured_copies(api, "products", concrete, "sparse_embedding", [None]):
-        assert len([name for name in server.indices if "tuning-copy" in name]) == 1
+    Copies(api, "products", concrete, "sparse_embedding").add(CHOICES[0])
+    with copies_of(api, "products", concrete, "sparse_embedding"):
+        assert not [name for name in server.indices if "tuning-copy" in name]
 
 
 def test_the_command(

@@ -13,7 +13,13 @@ from mlcommons_values import (
     field_type,
 )
 
+from osparse.packager.checks.lucene_emulator import Seismic
+
 MIN_NORMAL = 1.1754944e-38
+SEGMENT = 4
+"""Documents of each segment before a merge."""
+CEILINGS = {"ingest": 3.0, "search": 16.0}
+"""Of a sparse_vector field that names none."""
 
 
 class Index:
@@ -31,10 +37,29 @@ class Index:
         self.seq_nos: dict[str, int] = {}
         self.writes = 0  # deletions too
         self.closed = False
+        self.merged: int | None = None
         self.postings: dict[str, str] = {}
 
     def fields(self, kind: str) -> set[str]:
         return {name for name, p in self.mappings.get("properties", {}).items() if p.get("type") == kind}
+
+    @property
+    def segment_documents(self) -> int:
+        """Of its largest segment."""
+        number = len(self.documents)
+        return min(number, SEGMENT) if self.merged is None else -(-number // max(1, self.merged))
+
+    def seismic_parameters(self, field: str) -> dict[str, Any]:
+        return dict(self.mappings["properties"][field].get("method", {}).get("parameters", {}))
+
+    def seismic(self, field: str) -> Seismic:
+        given = self.seismic_parameters(field)
+        ceilings = (given.get(f"quantization_ceiling_{part}", default) for part, default in CEILINGS.items())
+        return Seismic(*map(float, ceilings))
+
+    def approximate(self, field: str) -> bool:
+        """Whether SEISMIC searches its largest segment."""
+        return self.segment_documents >= int(self.seismic_parameters(field).get("approximate_threshold", 1_000_000))
 
     def has_weights(self, path: str) -> bool:
         """Whether neural_sparse can ask a path; a semantic field ``text`` brings ``text_semantic_info.embedding``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -178,25 +179,49 @@ def _neural_sparse(index: Index, clause: dict[str, Any], tokens: Tokens) -> dict
         if not 0 < np.float32(weight) <= 64:
             raise QueryRefused(f"weight must be in (0, 64.0], got: {np.float32(weight)}", index.name)
     boost = body.get("boost", 1.0)
-    scores = _linear(index, field, {token: weight * boost for token, weight in found.items()})
-    return _seismic(index, field, body, scores, tokens) if field in index.fields("sparse_vector") else scores
+    query = {token: weight * boost for token, weight in found.items()}
+    scores = _linear(index, field, query)
+    return _seismic(index, field, body, scores, tokens, query) if field in index.fields("sparse_vector") else scores
 
 
 def _seismic(
-    index: Index, field: str, body: dict[str, Any], scores: dict[str, float], tokens: Tokens
+    index: Index, field: str, body: dict[str, Any], scores: dict[str, float], tokens: Tokens, query: dict[str, float]
 ) -> dict[str, float]:
-    """From ``approximate_threshold`` documents on the ``k`` best of all, then the filter; all that the filter lets
-    through if they are at most ``k``. Below the threshold all that it lets through."""
+    """Where segments hold ``approximate_threshold`` documents the ``k`` best of all, then the filter; all that the
+    filter lets through if they are at most ``k``, exactly. Below the threshold all that it lets through."""
     chosen = body.get("method_parameters", {})
     filter_, k = chosen.get("filter"), chosen.get("k", 10)
     if filter_ is not None and not isinstance(filter_, dict):
         raise Refused(400, "parsing_exception", "[_na] query malformed, must start with start_object")
     passed = index.documents.keys() if filter_ is None else _scores(index, filter_, tokens).keys()
-    parameters = index.mappings["properties"][field].get("method", {}).get("parameters", {})
-    approximate = len(index.documents) >= parameters.get("approximate_threshold", 1_000_000)
-    if approximate and not (filter_ is not None and len(passed) <= k):
+    if index.approximate(field) and not (filter_ is not None and len(passed) <= k):
+        scores = _approximate(index, field, query)
         scores = dict(sorted(scores.items(), key=lambda pair: -pair[1])[:k])
     return {i: score for i, score in scores.items() if i in passed}
+
+
+def clustered(index: Index, field: str) -> int:
+    """Postings of the field that are in clusters: at most ``n_postings`` of each token; none of an exact index."""
+    if not index.approximate(field):
+        return 0
+    kept = int(index.seismic_parameters(field).get("n_postings", 160))
+    counts = Counter(token for source in index.documents.values() for token in (source.get(field) or {}))
+    return sum(min(kept, count) for count in counts.values())
+
+
+def _approximate(index: Index, field: str, query: dict[str, float]) -> dict[str, float]:
+    """Only the ``n_postings`` largest weights of each token are in a cluster and lead to their documents, which are
+    then scored by all their weights, each as a byte."""
+    seismic, parameters = index.seismic(field), index.seismic_parameters(field)
+    postings: dict[str, list[tuple[float, str]]] = {}
+    for i, source in index.documents.items():
+        for token, weight in (source.get(field) or {}).items():
+            postings.setdefault(token, []).append((weight, i))
+    kept = int(parameters.get("n_postings", 160))
+    found = {i for token in query for _, i in sorted(postings.get(token, []), reverse=True)[:kept]}
+    asked = {int(token): weight for token, weight in query.items()}
+    scores = {i: seismic.score(asked, {int(t): w for t, w in index.documents[i][field].items()}) for i in found}
+    return {i: score for i, score in scores.items() if score > 0}
 
 
 def _linear(index: Index, field: str, query: dict[str, float]) -> dict[str, float]:

@@ -5,22 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from mlcommons_http import Request
+from mlcommons_index import SEGMENT
 from mlcommons_refusals import Refused
 from mlcommons_state import NODE, State
 
-DOCUMENTS = 4
-"""Of each segment before a merge."""
 STATS = "plugins.neural_search.stats_enabled"
 
 
 class SegmentCalls(State):
-    """Every index has one shard; its segments hold :data:`DOCUMENTS` documents each until they are merged."""
+    """Every index has one shard; its segments hold :data:`SEGMENT` documents each until they are merged."""
 
     def segments(self, request: Request) -> Any:
         indices = {}
         for index in self._open(request.parts[0]):
             number = len(index.documents)
-            most = self.merged.get(index.name, -(-number // DOCUMENTS)) or 1
+            most = -(-number // SEGMENT) or 1 if index.merged is None else index.merged
             rows = {
                 f"_{n}": {"num_docs": len(range(n, number, most)), "deleted_docs": 0, "size_in_bytes": 100,
                           "committed": True, "search": True}
@@ -32,7 +31,8 @@ class SegmentCalls(State):
 
     def force_merge(self, request: Request) -> Any:
         for index in self._open(request.parts[0]):
-            self.merged[index.name] = int(request.query.get("max_num_segments", 1))
+            index.merged = int(request.query.get("max_num_segments", 1))
+            self.merges.append(index.name)
         self.threads_at_merge.append(self.persistent.get("plugins.neural_search.sparse.algo_param.index_thread_qty"))
         return {"_shards": {"total": 1, "successful": 1, "failed": 0}}
 

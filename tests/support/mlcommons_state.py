@@ -88,7 +88,7 @@ class State:
         self.index_templates: dict[str, dict[str, Any]] = {}
         self.legacy: dict[str, dict[str, Any]] = {}
         self.scrolls: dict[str, tuple[int, int, list[dict[str, Any]]]] = {}
-        self.merged: dict[str, int] = {}
+        self.merges: list[str] = []
         self.warmed: list[str] = []
         self.threads_at_merge: list[str | None] = []
         self.breaker_full = False

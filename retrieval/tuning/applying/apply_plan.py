@@ -1,33 +1,36 @@
-"""Put the chosen setting of a plan into service: a record in ``_meta``, search pipelines, or a pruned index."""
+"""Put the chosen setting of a plan into service: a record in ``_meta``, search pipelines, or another index."""
 
 from __future__ import annotations
 
 import logging
 import tempfile
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from osparse.contracts.bundle import Bundle
-from osparse.deployer import Upgrade, deploy
+from osparse.deployer import ModelOptions, Upgrade, deploy
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.client import Cluster
 from osparse.deployer.cluster.facts import look
+from osparse.deployer.index.seismic_parameters import parameters_of
 from osparse.deployer.names import concrete_index, fusing_pipeline
+from osparse.deployer.segments.segments import force_merge
 from osparse.errors import InputError
 from osparse.opensearch_templates import render
 from osparse.retrieval.quality_gate import gate
 from osparse.retrieval.searcher import Searcher
-from osparse.retrieval.serving.settings import SCHEMA_VERSION, TUNING_META_KEY, Hybrid, Pruning, Setting, TwoPhase
+from osparse.retrieval.serving.settings import SCHEMA_VERSION, TUNING_META_KEY, Hybrid, Setting, TwoPhase
+from osparse.retrieval.tuning.applying.changed_bundle import pruned_bundle, rebuilt, rebuilt_bundle, stored_bundle
 from osparse.retrieval.tuning.applying.copies import fill
-from osparse.retrieval.tuning.applying.pruned_bundle import pruned_bundle, stored_bundle
 from osparse.retrieval.tuning.result.choice import MARGIN
 from osparse.retrieval.tuning.result.plan import TuningPlan
 
 log = logging.getLogger("osparse.retrieval.tuning.applying.apply_plan")
 
 PROBES = 16
-"""Texts of the index that a pruned bundle is proved with, where no bundle was given."""
+"""Texts of the index that a changed bundle is proved with, where no bundle was given."""
 
 
 def apply_plan(
@@ -36,16 +39,16 @@ def apply_plan(
     """Bring the chosen setting about and say what was changed; "" where the plan says that nothing should change.
 
     Raises:
-        InputError: pruning in mode ml-commons without the bundle, or with another one.
+        InputError: an index stored otherwise in mode ml-commons or remote without the bundle, or with another one.
         CheckError: the gate does not hold; the name stays where it was.
     """
     if not plan.change:
         return ""
     setting, api = plan.choice.setting, ClusterApi(cluster)
-    if setting.pruning is not None:
+    if setting.storage is not None:
         loss = max(0.0, plan.present.test - plan.choice.test)
-        return _pruned_index(cluster, index, setting, searcher, dataset, bundle, MARGIN + loss)
-    return put_into_service(api, index, searcher, replace(setting, pruning=searcher.setting.pruning))
+        return _index_beside(cluster, index, setting, searcher, dataset, bundle, MARGIN + loss)
+    return put_into_service(api, index, searcher, setting.stored_as(searcher.setting))
 
 
 def put_into_service(api: ClusterApi, index: str, searcher: Searcher, setting: Setting) -> str:
@@ -64,7 +67,7 @@ def record(api: ClusterApi, concrete: str, setting: Setting) -> None:
     api.put_mapping(concrete, render("index_meta", meta=meta))
 
 
-def _pruned_index(
+def _index_beside(
     cluster: Cluster,
     index: str,
     setting: Setting,
@@ -73,26 +76,37 @@ def _pruned_index(
     bundle: Bundle | None,
     margin: float,
 ) -> str:
-    """The pruned index beside the present one; the name moves once the gate of deploy holds."""
+    """The pruned or newly built index beside the present one; the name moves once the gate of deploy holds."""
     api, deployment = ClusterApi(cluster), searcher.deployment
-    (old,) = api.get_mapping(index) or {}
-    choice = setting.pruning or Pruning("top_k", 1)
-    if bundle is not None and bundle.fingerprint != deployment.fingerprint:
+    (old,) = found = api.get_mapping(index) or {}
+    present = parameters_of(found[old]["mappings"], deployment.field)
+    if bundle is not None and deployment.fingerprint not in (bundle.fingerprint, rebuilt(bundle, present).fingerprint):
         raise InputError(
             f"`bundle` has the fingerprint {bundle.short}, and {index} serves {deployment.fingerprint[:12]}; give the "
             "deployed bundle"
         )
+    models = ModelOptions(encoder_url=deployment.encoder_url)
     with tempfile.TemporaryDirectory(prefix="osparse-") as folder:
         source = bundle or stored_bundle(api, deployment, _texts(api, old), Path(folder) / "deployed")
-        pruned = pruned_bundle(source, choice, Path(folder) / "pruned")
-        new = concrete_index(index, pruned)
-        deploy(pruned, cluster, index, mode=deployment.mode, upgrade=Upgrade(stage=True))
+        changed = _changed_bundle(source, setting, present, Path(folder) / "changed")
+        new = concrete_index(index, changed)
+        deploy(changed, cluster, index, mode=deployment.mode, upgrade=Upgrade(stage=True), models=models)
         record(api, new, setting)
-        fill(api, old, new, deployment.field, choice)
+        fill(api, old, new, deployment.field, setting.pruning)
+        if setting.build is not None:
+            force_merge(api, new)  # as it was measured
         quality = gate(cluster, dataset, margin=margin)
-        result = deploy(pruned, cluster, index, mode=deployment.mode, upgrade=Upgrade(gate=quality))
+        result = deploy(changed, cluster, index, mode=deployment.mode, upgrade=Upgrade(gate=quality), models=models)
     steps = [f"{index} moved from {old} to {new}", *result.gate, f"osparse rollback --index {index} moves it back"]
     return "; ".join([*steps, *_pipelines(api, index, new, Searcher(cluster, index), setting)])
+
+
+def _changed_bundle(source: Bundle, setting: Setting, present: Mapping[str, float], folder: Path) -> Bundle:
+    """The bundle whose index is stored as the setting says; other parameters of SEISMIC stay the present ones."""
+    if setting.pruning is not None:
+        return pruned_bundle(source, setting.pruning, folder)
+    given = setting.build.given if setting.build is not None else {}
+    return rebuilt_bundle(source, {**present, **given}, folder)
 
 
 def _texts(api: ClusterApi, concrete: str) -> list[str]:

@@ -1,10 +1,12 @@
-"""Copies of an index with pruned weights: made to be measured and deleted again, or to fill the index that takes over.
+"""Copies of an index, pruned or built otherwise: made to be measured and deleted again, or to fill the index that takes
+over.
 
-No text is encoded again: the stored weights are pruned and written as they are.
+No text is encoded again: the stored weights are written as they are, or pruned.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import time
@@ -15,12 +17,13 @@ from typing import Any
 import numpy as np
 
 from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.index.seismic_parameters import as_mapped
 from osparse.deployer.load.bulk import Line, send_bulk
 from osparse.deployer.segments.segments import force_merge
 from osparse.errors import ClusterError
 from osparse.io.progress import progress
 from osparse.retrieval.serving.index_copy import body_of_copy
-from osparse.retrieval.serving.settings import Pruning
+from osparse.retrieval.serving.settings import Pruning, SeismicBuild, Storage
 from osparse.retrieval.tuning.offline.pruning import kept
 
 log = logging.getLogger("osparse.retrieval.tuning.applying.copies")
@@ -64,37 +67,69 @@ def fill(api: ClusterApi, source: str, target: str, field: str, choice: Pruning 
     return written
 
 
+class Copies:
+    """Indices with the documents of one, stored differently, in one segment each: sizes and times can be compared."""
+
+    def __init__(self, api: ClusterApi, alias: str, concrete: str, field: str) -> None:
+        self.api, self.alias, self.concrete, self.field = api, alias, concrete, field
+        self.places: dict[Storage, str] = {}
+        """How the documents are stored -> the copy."""
+        self._original = (api.get_index(concrete) or {})[concrete]
+        self._made = 0
+
+    def add(self, storage: Storage) -> str:
+        """Make a copy; returns its name."""
+        name = f"{self.alias}-tuning-copy-{self._made}"
+        self._made += 1
+        self.places[storage] = name  # before it is there, so that an interruption leaves nothing
+        self.api.create_index(name, self._body(storage))
+        fill(self.api, self.concrete, name, self.field, storage if isinstance(storage, Pruning) else None)
+        force_merge(self.api, name)
+        return name
+
+    def drop(self, storage: Storage) -> None:
+        """Delete a copy that is not needed any more."""
+        self.api.delete_index(self.places[storage])
+        del self.places[storage]
+
+    def close(self) -> None:
+        """Delete all of them; one that cannot be deleted is named in a warning, the next run deletes it."""
+        for name in self.places.values():
+            try:
+                self.api.delete_index(name)
+            except ClusterError as problem:
+                log.warning("%s could not be deleted (%s); it is deleted when osparse tune runs again", name, problem)
+
+    def _body(self, storage: Storage) -> dict[str, Any]:
+        body = copy.deepcopy(body_of_copy(self._original, {COPY_META_KEY: {"of": self.concrete}}))
+        body["settings"]["index"] = {**body["settings"]["index"], "refresh_interval": "-1"}  # few segments to merge
+        if isinstance(storage, SeismicBuild):
+            body["mappings"]["properties"][self.field]["method"]["parameters"] |= as_mapped(storage.given)
+        return body
+
+
 @contextmanager
-def measured_copies(
-    api: ClusterApi,
-    alias: str,
-    concrete: str,
-    field: str,
-    choices: Sequence[Pruning | None],
-    deadline: float = math.inf,
-) -> Iterator[dict[Pruning | None, str]]:
-    """Pruning -> an index with the documents of ``concrete`` pruned so, in one segment; deleted at the end.
+def copies_of(api: ClusterApi, alias: str, concrete: str, field: str) -> Iterator[Copies]:
+    """Copies of an index, all deleted at the end, however that comes."""
+    remove_copies(api, alias)
+    copies = Copies(api, alias, concrete, field)
+    try:
+        yield copies
+    finally:
+        copies.close()
+
+
+def add_in_time(copies: Copies, choices: Sequence[Storage], deadline: float = math.inf) -> None:
+    """Make the copies one after the other while there is time.
 
     Args:
         deadline: By ``time.monotonic``: no further copy is begun that would end later, judged by the one before it.
     """
-    remove_copies(api, alias)
-    copies: dict[Pruning | None, str] = {}
-    original = (api.get_index(concrete) or {})[concrete]
-    try:
-        for number, choice in enumerate(choices):
-            begun = time.monotonic()
-            name = f"{alias}-tuning-copy-{number}"
-            api.create_index(name, body_of_copy(original, {COPY_META_KEY: {"of": concrete}}))
-            copies[choice] = name
-            fill(api, concrete, name, field, choice)
-            force_merge(api, name)  # sizes and times of several indices can then be compared
-            if 2 * time.monotonic() - begun > deadline:
-                break
-        yield copies
-    finally:
-        for name in copies.values():
-            api.delete_index(name)
+    for choice in choices:
+        begun = time.monotonic()
+        copies.add(choice)
+        if 2 * time.monotonic() - begun > deadline:
+            return
 
 
 def remove_copies(api: ClusterApi, alias: str) -> None:

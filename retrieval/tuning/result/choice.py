@@ -54,6 +54,8 @@ class Point:
     """Multiplications of one search divided by the number of documents."""
     postings: int
     """Of the index."""
+    recall: float | None = None
+    """Recall@10 against exact search, of an approximate field."""
 
 
 def p_values(gains: Sequence[Sequence[float]]) -> list[tuple[float, float]]:

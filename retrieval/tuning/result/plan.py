@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class TuningPlan:
     seconds: float
     applied: str = ""
     """What ``apply`` changed; empty where nothing was."""
+    built: list[dict[str, Any]] = field(default_factory=list)
+    """Of a ``sparse_vector`` field: the builds that were made, each with its figures; the present one's first."""
 
     @property
     def present(self) -> Point:
@@ -97,7 +99,8 @@ class TuningPlan:
         return lines
 
 
-HEAD = ("setting", "validation", "test", "gain", "p (Holm)", "p95 ms", "MB", "FLOPS")
+HEAD = ("setting", "validation", "test", "gain", "p (Holm)", "p95 ms", "MB", "FLOPS", "recall")
+"""The last column is empty where scores are exact."""
 
 
 def row(point: Point, plan: TuningPlan) -> tuple[str, ...]:
@@ -114,6 +117,7 @@ def row(point: Point, plan: TuningPlan) -> tuple[str, ...]:
         f"{point.p95:.2f}",
         f"{point.bytes / 1e6:.2f}",
         f"{point.flops:.3f}",
+        "" if point.recall is None else f"{point.recall:.4f}",
     )
 
 

@@ -79,7 +79,8 @@ class Bundle:
     tolerance: float = setting(1e-4, low=0)
     """Largest difference of a served document weight from ``probes.jsonl`` that is not a fault."""
     source: dict[str, Any] = field(default_factory=dict)
-    """What was packaged: kind of folder, name, architecture, licence, where the query weights are from."""
+    """What was packaged: kind of folder, name, architecture, licence, where the query weights are from; ``pruned`` and
+    ``seismic`` say what ``osparse tune --apply`` changed (parameters of a ``sparse_vector`` field)."""
     fit: dict[str, Any] = field(default_factory=dict)
     """How it suits a corpus and a cluster; ``ceilings`` are what a SEISMIC index should be given."""
     seen: SeenFile | None = None
@@ -136,8 +137,10 @@ class Bundle:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Names the content: equal files, equal fingerprint."""
-        return fingerprint({**{key: file.sha256 for key, file in self.files.items()}, "probes": self.probes_sha256})
+        """Names the content: equal files, equal fingerprint, unless their indices are to be built differently."""
+        files = {key: file.sha256 for key, file in self.files.items()}
+        built = {"seismic": self.source["seismic"]} if "seismic" in self.source else {}
+        return fingerprint({**files, "probes": self.probes_sha256, **built})
 
     @property
     def short(self) -> str:

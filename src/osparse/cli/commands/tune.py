@@ -38,7 +38,9 @@ osparse tune --cluster http://localhost:9210 --index products --known-items --ap
               help="How long to search and measure; applying comes on top.")  # fmt: skip
 @click.option("--apply", is_flag=True,
               help="Put the chosen setting into service, if it is better or equal at less cost.")  # fmt: skip
-@click.option("--bundle", type=FOLDER, help="The deployed bundle: needed to apply pruning in mode ml-commons.")
+@click.option("--bundle", type=FOLDER,
+              help="The deployed bundle: needed to apply pruning, or another build of a sparse_vector field, in modes "
+              "ml-commons and remote.")  # fmt: skip
 @click.option("--output", type=FOLDER, metavar="DIR", help="Write plan.json, table.txt, front.png and index.html here.")
 @click.option("--overwrite", is_flag=True, help="Replace what --output holds of another run.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Order in which queries are drawn.")
@@ -58,8 +60,9 @@ def tune_command(
     """Choose how a deployed index is searched, and which of its weights are kept, by judged queries or by known items.
 
     Tries query weights, two-phase search, feedback, fusion with BM25, and pruning of documents, computed exactly from
-    the stored weights; measures the best on the cluster; prints what each gives and costs. The table marks the chosen
-    setting with >, the present one with = and the Pareto front with *.
+    the stored weights; measures the best on the cluster; prints what each gives and costs. Of a sparse_vector field it
+    makes indices with other SEISMIC parameters too, measures them and deletes them. The table marks the chosen setting
+    with >, the present one with = and the Pareto front with *.
     """
     if known_items:
         given = {"--dataset": dataset, "--budget": budget, "--bundle": bundle, "--output": output}

@@ -1,4 +1,4 @@
-"""A bundle whose encoder prunes its weights: new documents get the weights that the pruned index has."""
+"""The bundle of an index that is stored otherwise: its encoder prunes, or it names SEISMIC's parameters."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from osparse.contracts.bundle import Bundle, BundleFile, Probe
 from osparse.contracts.deployment import Deployment
 from osparse.contracts.zip_members import open_zip
 from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.index.seismic_parameters import CHOSEN
 from osparse.deployer.load.bundle_store import fetch_part
 from osparse.encoders.onnx_encoder import OnnxEncoder, open_query_encoder
 from osparse.errors import InputError
@@ -57,15 +58,32 @@ def pruned_bundle(source: Bundle, choice: Pruning, folder: Path) -> Bundle:
     return Bundle.open(folder)
 
 
+def rebuilt(source: Bundle, parameters: Mapping[str, float]) -> Bundle:
+    """``source`` as the bundle of an index with these parameters of SEISMIC; its fingerprint is another.
+
+    Args:
+        parameters: By their names in :class:`osparse.retrieval.serving.settings.SeismicBuild`.
+    """
+    return replace(source, source={**source.source, CHOSEN: dict(parameters)})
+
+
+def rebuilt_bundle(source: Bundle, parameters: Mapping[str, float], folder: Path) -> Bundle:
+    """Write :func:`rebuilt` into ``folder``, a missing one; every file is the same but the manifest."""
+    shutil.copytree(source.path, folder)
+    replace(rebuilt(source, parameters), path=folder).save()
+    return Bundle.open(folder)
+
+
 def stored_bundle(api: ClusterApi, deployment: Deployment, texts: list[str], folder: Path) -> Bundle:
     """The bundle of a client-mode deployment, made of the parts that the cluster keeps, with new probes of ``texts``.
 
     Raises:
-        InputError: the mode is ml-commons, where the cluster keeps no encoder part.
+        InputError: the mode is ml-commons or remote, where the cluster keeps no encoder part.
     """
     if deployment.mode != "client":
         raise InputError(
-            "pruning in mode ml-commons needs the deployed bundle, which the cluster does not keep; pass `bundle`"
+            f"another index in mode {deployment.mode} needs the deployed bundle, which the cluster does not keep; pass "
+            "`bundle`"
         )
     folder.mkdir(parents=True, exist_ok=True)
     parts = {part: shutil.copyfile(fetch_part(api, deployment, part), folder / f"{part}.zip") for part in _PARTS}
