@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osparse.evaluation.exact_search import InvertedIndex
+from osparse.formula.feedback import joining
 from osparse.formula.lucene_rounding import quantise
 from osparse.formula.query_encoder import QueryEncoder
 from osparse.retrieval.queries import sendable, well_formed
 from osparse.retrieval.serving.forms import window_of
 from osparse.retrieval.serving.fusion import DEPTH, fused
 from osparse.retrieval.serving.passes import direction_of
-from osparse.retrieval.serving.query_weights import heavy, joining, reshaped
+from osparse.retrieval.serving.query_weights import heavy, reshaped
 from osparse.retrieval.serving.settings import Feedback, Pruning, Setting, TwoPhase
 from osparse.retrieval.tuning.offline.stored import StoredVectors
 
