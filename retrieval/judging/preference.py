@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from osparse.errors import InputError
 from osparse.evaluation.significance import share_interval, sign_test
-from osparse.retrieval.judging.ubi import DRAFT, clicked_documents, ubi_rows
+from osparse.retrieval.judging.ubi import DRAFT, SEARCH_CONFIG, attributed_documents, clicked_documents, ubi_rows
 
 Unit = Literal["search", "client"]
 Teams = dict[str, frozenset[str]]
@@ -46,36 +46,46 @@ class Preference:
 
 
 def judge_preference(
-    queries: Path | str,
+    queries: Path | str | None,
     events: Path | str,
     *,
     actions: Sequence[str] = ("click",),
     unit: Unit = "search",
 ) -> Preference:
-    """Count the clicks on the lists of :func:`osparse.retrieval.interleave`.
+    """Count the clicks on the lists of :func:`osparse.retrieval.interleave`, or of OpenSearch's own interleaving.
 
     Args:
         queries: The file of the lists, or an export of ubi_queries whose rows have the same
-            ``query_attributes.team_draft``; rows without it are passed over.
-        events: Export of ubi_events, JSON lines.
+            ``query_attributes.team_draft``; rows without it are passed over. If none has it, or None is given, the
+            teams are those that the events name.
+        events: Export of ubi_events, JSON lines. Those of searches that OpenSearch interleaved have ``search_config``,
+            the search configuration that drafted the object, in event_attributes or event_attributes.object.
         actions: The action_name values that count as clicks. More clicks on a document in one search count once.
         unit: "search" takes searches for independent of each other; "client" gives each ``client_id`` one vote, as
             one client's searches are not.
 
     Raises:
-        InputError: rows that cannot be read, no draft or no click on one, drafts of other systems, a search without
-            the client that ``unit`` asks for.
+        InputError: rows that cannot be read, no draft or no click on one, drafts of other than two systems, a search
+            without the client that ``unit`` asks for.
     """
     if unit not in get_args(Unit):
         raise InputError(f"`unit` must be {' or '.join(get_args(Unit))}, got {unit!r}")
-    drafts, clients = _drafts(Path(queries), unit)
+    drafts, clients = _drafts(Path(queries), unit) if queries is not None else ({}, {})
+    if not drafts:
+        drafts, clients = _attributed_drafts(Path(events), unit)
+    if not drafts:
+        lists = "" if queries is None else f"{queries} has no search with query_attributes.{DRAFT}, and "
+        raise InputError(
+            f"{lists}{events} has no event with event_attributes.{SEARCH_CONFIG}; give the file of osparse judge "
+            "interleave, store its query_attributes with each search, or log the search configuration of each hit"
+        )
     clicked = clicked_documents(Path(events), frozenset(actions))
     credits = {query: _credit(teams, clicked.get(query, ())) for query, teams in drafts.items()}
     used = {query: clicks for query, clicks in credits.items() if sum(clicks)}
     if not used:
         raise InputError(
-            f"{events} has no {' or '.join(actions)} on a document that one of the systems drafted in {queries}; pass "
-            "the names of your events as `actions`, and check that the events have the query_id of the lists"
+            f"{events} has no {' or '.join(actions)} on a document that one of the systems drafted; pass the names of "
+            "your events as `actions`, and check that the events have the query_id of the lists"
         )
     every = sum(map(len, clicked.values()))
     return _preference(
@@ -135,11 +145,26 @@ def _drafts(path: Path, unit: Unit) -> tuple[dict[str, Teams], dict[str, str]]:
             if not isinstance(client, str):
                 raise InputError(f"{where}: the search {query} has no client_id; count by `unit` search instead")
             clients[query] = client
-    if not drafts:
+    return drafts, clients
+
+
+def _attributed_drafts(path: Path, unit: Unit) -> tuple[dict[str, Teams], dict[str, str]]:
+    """The same by the search configuration that each event names."""
+    attributed = attributed_documents(path)
+    systems = sorted({config for teams in attributed.drafts.values() for config in teams})
+    if not systems:
+        return {}, {}
+    if len(systems) != 2:
         raise InputError(
-            f"{path} has no search with query_attributes.{DRAFT}; give the file of osparse judge interleave, or store "
-            "its query_attributes with each search"
+            f"{path}: {SEARCH_CONFIG} must name two search configurations, got {len(systems)}: {', '.join(systems)}; "
+            "export the events of one interleaved test"
         )
+    drafts = {q: {name: frozenset(teams.get(name, ())) for name in systems} for q, teams in attributed.drafts.items()}
+    if unit == "search":
+        return drafts, {}
+    clients = {query: client for query, client in attributed.clients.items() if client is not None}
+    if without := sorted(drafts.keys() - clients.keys()):
+        raise InputError(f"{path}: the search {without[0]} has no client_id; count by `unit` search instead")
     return drafts, clients
 
 

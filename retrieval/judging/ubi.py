@@ -1,7 +1,8 @@
 """Searches and clicks of OpenSearch's User Behavior Insights (UBI), read from exports of its two indexes.
 
 The public schema: ``ubi_queries`` holds query_id, user_query, query (the request) and query_response_hit_ids;
-``ubi_events`` holds query_id, action_name, event_attributes.object.object_id and event_attributes.position.ordinal.
+``ubi_events`` holds query_id, action_name, event_attributes.object.object_id and event_attributes.position.ordinal, and
+where OpenSearch interleaved two search configurations, whose hit the object was (``search_config``).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from osparse.io.files import read_jsonl
 
 DRAFT = "team_draft"
 """Where the query_attributes of an interleaved search say which system drafted which documents."""
+SEARCH_CONFIG = "search_config"
+"""Where an event on a hit of OpenSearch's own interleaving says which search configuration drafted it."""
 
 
 @dataclass
@@ -76,6 +79,37 @@ def clicked_documents(events: Path, actions: Collection[str]) -> dict[str, set[s
         if row.get("action_name") in actions:
             clicked[query_id].add(document)
     return clicked
+
+
+@dataclass
+class Attributed:
+    """What the events of interleaved searches say of who drafted which document."""
+
+    drafts: dict[str, dict[str, set[str]]] = field(default_factory=dict)
+    """Query id -> search configuration -> documents of its events."""
+    clients: dict[str, str | None] = field(default_factory=dict)
+    """Query id -> ``client_id``."""
+
+
+def attributed_documents(events: Path) -> Attributed:
+    """Read the ``search_config`` of events of any action, an impression's too.
+
+    It is an entry of event_attributes, or of event_attributes.object, where UBI's collector puts more details; events
+    without one are passed over.
+    """
+    attributed = Attributed()
+    for _, row, query_id, document in _events(events):
+        config = _search_config(row["event_attributes"])
+        if config is not None:
+            attributed.drafts.setdefault(query_id, {}).setdefault(config, set()).add(document)
+            client = row.get("client_id")
+            attributed.clients[query_id] = client if isinstance(client, str) else None
+    return attributed
+
+
+def _search_config(attributes: Mapping[str, Any]) -> str | None:
+    names = (part.get(SEARCH_CONFIG) for part in (attributes, attributes["object"]))
+    return next((str(name) for name in names if name not in (None, "")), None)
 
 
 def _events(path: Path) -> Iterator[tuple[str, Mapping[str, Any], str, str]]:

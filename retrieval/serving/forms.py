@@ -12,12 +12,13 @@ import numpy as np
 
 from osparse.contracts.deployment import Deployment, stored_vectors, token_of
 from osparse.errors import InputError
+from osparse.formula.feedback import joining
 from osparse.formula.lucene_rounding import quantise
 from osparse.formula.query_encoder import QueryEncoder
 from osparse.opensearch_templates import render
 from osparse.opensearch_templates.queries import query_keys, with_filters
 from osparse.retrieval.queries import query_body, sendable, well_formed
-from osparse.retrieval.serving.query_weights import heavy, joining, reshaped_tokens
+from osparse.retrieval.serving.query_weights import heavy, reshaped_tokens
 from osparse.retrieval.serving.settings import QueryWeights, Setting, TwoPhase
 
 Filters = Sequence[Mapping[str, Any]]

@@ -127,6 +127,46 @@ def test_what_counts_as_a_win(tmp_path: Path) -> None:
     assert (by_client.wins, by_client.losses, by_client.ties, by_client.clicked) == (1, 0, 1, 4)
 
 
+def attributed(query_id: str, action: str, document: str, config: str | None, client: str = "u") -> dict[str, Any]:
+    """An event as UBI's collector sends it for a hit of OpenSearch's own team draft."""
+    return {
+        "application": "shop", "action_name": action, "query_id": query_id, "session_id": "s", "client_id": client,
+        "timestamp": "2026-11-01T10:00:00.000Z", "message_type": "CLICK_THROUGH", "message": f"{document} (1)",
+        "event_attributes": {
+            "object": {"object_id": document, "object_id_field": "asin", "description": "", "search_config": config},
+            "position": {"ordinal": 2},
+        },
+    }  # fmt: skip
+
+
+def test_clicks_on_hits_that_opensearch_interleaved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same clicks with the team in the lists and in the events give the same preference."""
+    rows = [draft(str(n), ["p", "q"], ["r"], client_id="u" if n < 4 else "v") for n in (1, 2, 3, 4, 5)]
+    team = {"p": "a", "q": "a", "r": "b"}
+    shown = [("1", "r"), ("1", "p"), ("1", "p"), ("1", "q"), ("2", "p"), ("2", "r"), ("3", "r"), ("4", "p")]
+    clicks = [attributed(q, "click", d, team[d], "u" if q < "4" else "v") for q, d in shown]
+    seen = [attributed("5", "impression", d, team[d], "v") for d in "pqr"]
+    other = [attributed("6", "click", "p", None), attributed("5", "click", "z", ""), {"action_name": "page_exit"}]
+    lists = write_rows(tmp_path / "q.jsonl", rows)
+    events = write_rows(tmp_path / "e.jsonl", [*clicks, *seen, *other])
+    for unit in ("search", "client"):
+        by_events = judge_preference(None, events, unit=unit)
+        assert by_events == judge_preference(lists, events, unit=unit)
+        assert (by_events.searches, by_events.clicked, by_events.other_clicks) == (5, 4, 2)
+    flat = [{**e, "event_attributes": {**e["event_attributes"], "search_config": "c"}} for e in seen]
+    queries = write_rows(tmp_path / "ubi_queries.jsonl", [{"query_id": "1", "user_query": "q"}])
+    assert judge_preference(queries, events).wins == 2  # an export of ubi_queries without teams
+    with pytest.raises(InputError, match="must name two search configurations, got 3: a, b, c"):
+        judge_preference(None, write_rows(tmp_path / "three.jsonl", [*clicks, *flat]))
+    with pytest.raises(InputError, match="e.jsonl has no event with event_attributes.search_config; give the file"):
+        judge_preference(None, write_rows(tmp_path / "e.jsonl", other))
+    write_rows(events, clicks)
+    for words, code, text in (([str(events)], 0, "a against b: 2 wins, 1 losses, 1 ties"), ([], 2, "got 0 files")):
+        with pytest.raises(SystemExit) as stopped:
+            main(["judge", "preference", *words])
+        assert (stopped.value.code or 0) == code and text in "".join(capsys.readouterr())
+
+
 def test_the_lists_of_two_indices(
     make_cluster: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from osparse.errors import ClusterError, InputError
+from osparse.formula.feedback import joining
 from osparse.formula.head import Head
 from osparse.formula.pruning import prune
 from osparse.packager.checks import lucene_emulator
 from osparse.retrieval.serving.fusion import fused, normalised
-from osparse.retrieval.serving.query_weights import joining, reshaped_tokens
+from osparse.retrieval.serving.query_weights import reshaped_tokens
 from osparse.retrieval.serving.settings import (
     Feedback,
     Hybrid,

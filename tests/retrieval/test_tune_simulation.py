@@ -107,7 +107,12 @@ def test_postings_that_are_read(make_cluster: Make) -> None:
     text = "growing pears in spring"
     ids = set(searcher.encoder.ids(text))
     assert simulator.cost([text], Setting()) == sum(int(token) in ids for token in stored.tokens)
-    assert simulator.cost([text], Setting(feedback=Feedback())) == 2 * simulator.cost([text], Setting())
+    plain = simulator.cost([text], Setting())
+    assert simulator.cost([text], Setting(feedback=Feedback(rerank=50))) == 2 * plain
+    hits = list(simulator.ranking(text, Setting(), None, 2))
+    joined = {int(t) for row, t in zip(stored.rows, stored.tokens, strict=True) if stored.ids[row] in hits}
+    second = sum(int(token) in ids | joined for token in stored.tokens)
+    assert simulator.cost([text], Setting(feedback=Feedback(2, 400, 0.5))) == plain + second > 2 * plain
     assert simulator.cost([text], Setting(two_phase=TwoPhase(0.99))) < simulator.cost([text], Setting())
 
 

@@ -85,6 +85,25 @@ def test_bm25_is_the_formula(scored: Dataset, records: TrainingRecords, batch: B
             assert found[row, column] == pytest.approx(wanted, rel=1e-5)
 
 
+def test_labels_put_relevant_documents_first_and_then_follow_bm25(
+    scored: Dataset, records: TrainingRecords, batch: Batch
+) -> None:
+    """By pairs: a document beats another if it alone is relevant, or if they are alike in that and BM25 says so."""
+    found, words = (
+        make_scorer(Teacher(kind=kind), scored, records, CPU).scores(batch, slice(1, 6)) for kind in ("labels", "bm25")
+    )
+    documents, orders = batch.documents[1:6], 0
+    for row, query in enumerate(batch.queries):
+        keys = [
+            (d.id in query.relevant, 0.0 if math.isnan(s) else s) for d, s in zip(documents, words[row], strict=True)
+        ]
+        for i in range(len(keys)):
+            for j in range(len(keys)):
+                assert (found[row, i] > found[row, j]) == (keys[i] > keys[j])
+                orders += keys[i] > keys[j]
+    assert orders and not np.isnan(found).any()
+
+
 def test_a_sparse_teacher_scores_as_the_served_model(
     scored: Dataset, records: TrainingRecords, batch: Batch, model: Model
 ) -> None:

@@ -8,7 +8,16 @@ from typing import Literal
 
 from osparse.formula.head import SERVER_MAX_TOKENS, Activation
 from osparse.io.settings import setting
-from osparse.trainer.config.stage_config import Distillation, MaskedLm, Mixing, Ranking, SourceCap, Teacher, WarmStart
+from osparse.trainer.config.stage_config import (
+    Distillation,
+    MaskedLm,
+    Mixing,
+    QueryFeedback,
+    Ranking,
+    SourceCap,
+    Teacher,
+    WarmStart,
+)
 
 __all__ = [
     "Alarms",
@@ -20,6 +29,7 @@ __all__ = [
     "LoopConfig",
     "MaskedLm",
     "Mixing",
+    "QueryFeedback",
     "Ranking",
     "SourceCap",
     "SparsityConfig",

@@ -93,9 +93,10 @@ class MaskedLm(Steps):
 class Teacher:
     """One source of teacher scores; several are normalised and averaged."""
 
-    kind: Literal["dataset", "sparse", "dense", "bm25"]
+    kind: Literal["dataset", "sparse", "dense", "bm25", "labels"]
     """dataset: scores that lie in the dataset. sparse: a model directory of osparse. dense: a Hugging Face or
-    sentence-transformers bi-encoder folder. bm25: over the training documents' tokens."""
+    sentence-transformers bi-encoder folder. bm25: over the training documents' tokens. labels: the relevant documents
+    first, the others as bm25 orders them; across languages these are equal."""
     path: Path | None = None
     """Folder of a sparse or dense teacher."""
     scorer: str | None = None
@@ -138,6 +139,20 @@ class Distillation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class QueryFeedback:
+    """What the first hits join to each judged query, by the formula of a search with feedback."""
+
+    documents: int = setting(3, low=1, high=100)
+    """The first so many hits among the training documents in the language of the query's answer."""
+    tokens: int = setting(16, low=1)
+    """At most so many tokens join, the heaviest."""
+    share: float = setting(0.2, low=0, above=True, high=4)
+    """Sum of the weights that join, as a share of the sum of the query's own."""
+    refresh: int = setting(low=1)
+    """Steps after which the training documents are encoded and searched again."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ranking(Steps):
     """Contrastive and distillation losses, queries looked up in the IDF table; FLOPS for sparsity."""
 
@@ -171,6 +186,8 @@ class Ranking(Steps):
     """Documents in a query's softmax: all of the batch; positives of all and its own hard negatives; hard negatives of
     all and no other query's positive."""
     distillation: Distillation | None = None
+    feedback: QueryFeedback | None = None
+    """Judged queries as a search with feedback asks them; None: their own tokens alone."""
     idf_lr: float | None = setting(None, low=0, above=True, high=1)
     """Peak learning rate of the query weights (of their logarithm); None keeps the IDF table as it is."""
     mixing: Mixing | None = None
@@ -187,6 +204,11 @@ class Ranking(Steps):
             problems.append("pool: hard leaves no negatives without negatives")
         if self.distillation is not None and self.distillation.over == "own" and not self.negatives:
             problems.append("distillation.over: own leaves one candidate without negatives")
+        if self.feedback is not None and self.distillation is None:
+            problems.append(
+                "feedback: there is no order to learn; give distillation with a teacher, of kind labels where the "
+                "dataset has no scores"
+            )
         if self.loss is not None and not self.contrastive:
             problems.append("loss: contrastive is 0, so it would do nothing")
         return problems

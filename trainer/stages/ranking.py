@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from osparse.encoders.torch_encoder import SparseEncoder
+from osparse.encoders.torch_encoder import IdsEncoder, SparseEncoder
 from osparse.trainer.compute.distributed import gather_rows, process_rows, replicated
 from osparse.trainer.compute.gradient_cache import cached_weights, random_state, set_random_state
 from osparse.trainer.config.run_config import Distillation, Ranking, SparsityConfig
@@ -32,6 +32,7 @@ from osparse.trainer.losses import (
     ranknet,
 )
 from osparse.trainer.stages.base import StepResult
+from osparse.trainer.stages.feedback import FeedbackQueries, Joined
 from osparse.trainer.stages.sparsity import Sparsity
 from osparse.trainer.stages.teachers import Scorer
 
@@ -63,6 +64,7 @@ class RankingStage:
         translations = pairwise(records, vocabulary, limit) if config.translated_queries else None
         self.batches = BatchMaker(records, sampler, config, config.max_length - special.size, translations)
         self.sparsity = Sparsity(sparsity, config.steps, idf, vocabulary)
+        self.feedback = FeedbackQueries(config.feedback, records, special, len(idf)) if config.feedback else None
         set_dropout(encoder, config.dropout)
 
     def backward(self, step: int, scale: float = 1.0) -> StepResult:
@@ -72,13 +74,13 @@ class RankingStage:
         """
         generator = np.random.default_rng([*self.seed, 1, step])
         batch = self.batches.at(step, generator)
-        queries = [query.ids for query in batch.queries]
-        query_columns = np.unique(np.concatenate(queries))  # (C,) sorted
+        queries, joined = [query.ids for query in batch.queries], self._joined(step, batch)
+        query_columns = np.unique(np.concatenate([*queries, *(more.ids for more in joined)]))  # (C,) sorted
         penalty_columns = self.sparsity.columns(generator)  # (P,)
         inputs = [column.ids for column in batch.columns]
         weights = self._encode(inputs, np.concatenate([query_columns, penalty_columns]))  # (D, C + P)
         query_weights, penalty_weights = weights[:, : len(query_columns)], weights[:, len(query_columns) :]
-        ranking = self._ranking(batch, idf_scores(self._query_matrix(queries, query_columns), query_weights))
+        ranking = self._ranking(batch, idf_scores(self._query_matrix(queries, query_columns, joined), query_weights))
         slots = [column.slot for column in batch.columns]
         flops, penalty = self.sparsity.penalty(penalty_weights, penalty_columns, slots)
         weight = self.sparsity.weight(step)
@@ -99,10 +101,24 @@ class RankingStage:
         """Nothing to do."""
 
     def state_dict(self) -> dict[str, Any]:
-        return self.sparsity.state_dict()
+        return {**self.sparsity.state_dict(), **(self.feedback.state_dict() if self.feedback else {})}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.sparsity.load_state_dict(state)
+        if self.feedback:
+            self.feedback.load_state_dict(state)
+
+    def _joined(self, step: int, batch: Batch) -> list[Joined]:
+        """What feedback joins to each query; [] without feedback."""
+        if self.feedback is None:
+            return []
+        if step % self.feedback.config.refresh == 0:
+            training = self.encoder.training
+            learnt = getattr(self.encoder, "log_idf", None)
+            idf = self.idf if learnt is None else learnt.detach().float().exp().cpu()
+            self.feedback.refresh(IdsEncoder(self.encoder), idf.numpy())
+            self.encoder.train(training)
+        return self.feedback.of(batch)
 
     def _ranking(self, batch: Batch, scores: Tensor) -> dict[str, Tensor]:
         """The weighted ranking losses by name; ``scores`` is (Q, D)."""
@@ -168,17 +184,28 @@ class RankingStage:
         set_random_state(state)
         return float((~(weights > 0).any(1)).sum()) / len(inputs)
 
-    def _query_matrix(self, queries: list[Ids], columns: Ids) -> Tensor:
-        """(Q, C) idf(t) where the query holds t; learnable where the encoder has ``log_idf``."""
+    def _query_matrix(self, queries: list[Ids], columns: Ids, joined: Sequence[Joined] = ()) -> Tensor:
+        """(Q, C) idf(t) where the query holds t, learnable where the encoder has ``log_idf``, and what joins it."""
         learnt = getattr(self.encoder, "log_idf", None)
         rows = np.repeat(np.arange(len(queries)), [len(ids) for ids in queries])
         places = np.searchsorted(columns, np.concatenate(queries))
         holds = torch.zeros(len(queries), len(columns))
         holds[torch.from_numpy(rows), torch.from_numpy(places)] = 1.0
         chosen = torch.from_numpy(columns)
+        device = self.encoder.keep.device
         if learnt is None:
-            return (holds * self.idf[chosen]).to(self.encoder.keep.device)
-        return holds.to(learnt.device) * replicated(learnt)[chosen.to(learnt.device)].exp()
+            own = (holds * self.idf[chosen]).to(device)
+        else:
+            own = holds.to(device) * replicated(learnt)[chosen.to(device)].exp()
+        return own + _joined_matrix(joined, columns).to(device) if joined else own
+
+
+def _joined_matrix(joined: Sequence[Joined], columns: Ids) -> Tensor:
+    """(Q, C)"""
+    matrix = torch.zeros(len(joined), len(columns))
+    for row, more in enumerate(joined):
+        matrix[row, torch.from_numpy(np.searchsorted(columns, more.ids))] = torch.from_numpy(more.weights)
+    return matrix
 
 
 def set_dropout(encoder: nn.Module, share: float | None) -> None:

@@ -47,6 +47,8 @@ def make_scorer(teacher: Teacher, dataset: Dataset, records: TrainingRecords, de
     """Raises :class:`ConfigError` if its folder does not exist, :class:`DatasetError` if the dataset has no scores."""
     if teacher.kind == "bm25":
         return Bm25Teacher(records)
+    if teacher.kind == "labels":
+        return LabelsTeacher(records)
     if teacher.kind == "dataset":
         return DatasetTeacher(records, teacher.scorer)
     path = teacher.path
@@ -159,6 +161,20 @@ class Bm25Teacher:
         length = K1 * (1 - B + B * len(ids) / self.mean_length[lang])
         weights = idf * frequency * (K1 + 1) / (frequency + length)
         return np.array([weights[query[query < len(idf)]].sum() for query in queries], dtype=np.float32)
+
+
+class LabelsTeacher(Bm25Teacher):
+    """The order that judgements alone give: relevant documents first, the others by BM25.
+
+    A document's score is s / (1 + s) of its BM25 score s, 0 where BM25 has none, and 1 more if it is relevant.
+    """
+
+    def scores(self, batch: Batch, rows: slice) -> Floats:
+        words = np.nan_to_num(super().scores(batch, rows), nan=0.0)
+        scores: Floats = words / (1 + words)
+        for column, document in enumerate(batch.documents[rows]):
+            scores[[document.id in query.relevant for query in batch.queries], column] += 1
+        return scores
 
 
 def _documents(records: TrainingRecords) -> Iterator[tuple[str, NDArray[np.int64]]]:

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osparse.evaluation.exact_search import InvertedIndex
+from osparse.formula.feedback import joining
 from osparse.formula.lucene_rounding import quantise
 from osparse.formula.query_encoder import QueryEncoder
 from osparse.retrieval.queries import sendable, well_formed
 from osparse.retrieval.serving.forms import window_of
 from osparse.retrieval.serving.fusion import DEPTH, fused
 from osparse.retrieval.serving.passes import direction_of
-from osparse.retrieval.serving.query_weights import heavy, joining, reshaped
+from osparse.retrieval.serving.query_weights import heavy, reshaped
 from osparse.retrieval.serving.settings import Feedback, Pruning, Setting, TwoPhase
 from osparse.retrieval.tuning.offline.stored import StoredVectors
 
@@ -38,6 +39,12 @@ class _Query:
 
     def part(self, chosen: NDArray[np.bool_]) -> _Query:
         return _Query(self.ids[chosen], self.weights[chosen])
+
+
+def _together(query: _Query, more: _Query) -> _Query:
+    """The sum of both."""
+    ids, place = np.unique(np.concatenate([query.ids, more.ids]), return_inverse=True)
+    return _Query(ids, np.bincount(place, np.concatenate([query.weights, more.weights])).astype(np.float64))
 
 
 class SimulatedIndex:
@@ -83,12 +90,21 @@ class SimulatedIndex:
         return self._named(self._scores(query, only), size)
 
     def postings_of(self, text: str, setting: Setting) -> int:
-        """Postings that a search reads: the lengths of the lists of its first-phase tokens, feedback's too."""
+        """Postings that a search reads: the lengths of the lists of its first-phase tokens.
+
+        With feedback those of the first pass, and of the query that is then asked: what joins it is read too, but where
+        only the first hits are ordered anew.
+        """
         query = self.query(text, setting)
         if setting.two_phase is not None and len(query.ids):
             query = query.part(heavy(query.weights, setting.two_phase.prune_ratio))
-        passes = 2 if setting.feedback is not None else 1
-        return int(self.frequencies[query.ids].sum()) * passes
+        read = int(self.frequencies[query.ids].sum())
+        if setting.feedback is None:
+            return read
+        scores = self._scores(query, None)
+        more = self._joining(query, setting.feedback, scores)
+        second = query if setting.feedback.rerank else _together(query, more)
+        return read + int(self.frequencies[second.ids].sum())
 
     def _two_phase(
         self, query: _Query, choice: TwoPhase, only: NDArray[np.bool_] | None, size: int
@@ -106,20 +122,22 @@ class SimulatedIndex:
         self, query: _Query, choice: Feedback, only: NDArray[np.bool_] | None, size: int
     ) -> dict[str, float]:
         scores = self._scores(query, only)
-        hits = self._first(scores, choice.documents)
-        if not len(hits):
-            return {}
-        ids, rows = self._times_idf(hits)
-        values = joining(float(query.weights.sum()), rows, scores[hits].tolist(), choice)
-        more = _Query(ids[values > 0], values[values > 0])
+        more = self._joining(query, choice, scores)
         if choice.rerank:
             again = self._first(scores, max(choice.rerank, size))
             total = np.zeros_like(scores)
             total[again] = scores[again] + self._scores(more, None)[again]
             return self._named(total, size)
-        together, place = np.unique(np.concatenate([query.ids, more.ids]), return_inverse=True)
-        weights = np.bincount(place, np.concatenate([query.weights, more.weights])).astype(np.float64)
-        return self._named(self._scores(_Query(together, weights), only), size)
+        return self._named(self._scores(_together(query, more), only), size)
+
+    def _joining(self, query: _Query, choice: Feedback, scores: Floats) -> _Query:
+        """What the first hits join to the query; nothing without hits. ``scores`` (N,): of the first pass."""
+        hits = self._first(scores, choice.documents)
+        if not len(hits):
+            return query.part(np.zeros(len(query.ids), dtype=np.bool_))
+        ids, rows = self._times_idf(hits)
+        values = joining(float(query.weights.sum()), rows, scores[hits].tolist(), choice)
+        return _Query(ids[values > 0], values[values > 0])
 
     def _scores(self, query: _Query, only: NDArray[np.bool_] | None) -> Floats:
         """(N,) scores; 0 outside ``only``."""

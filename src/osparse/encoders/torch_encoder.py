@@ -124,52 +124,29 @@ class SparseEncoder(nn.Module):
         return kept
 
 
-class TextEncoder:
-    """Texts -> document vectors with a trained model: tokenise, batch by length, encode, prune.
+class IdsEncoder:
+    """Token ids of texts -> document vectors: batch by length, encode, prune.
 
     On a CPU each thread that torch has encodes batches of its own, one thread each: that costs no waiting for each
     other within a batch.
     """
 
-    def __init__(self, encoder: SparseEncoder, tokenizer: Path | Tokenizer) -> None:
-        """``tokenizer``: a tokenizer.json, or a tokenizer that does not pad."""
+    def __init__(self, encoder: SparseEncoder) -> None:
+        """``encoder`` is in evaluation mode afterwards."""
         self.encoder = encoder.eval()
-        self._tokenizer = load_tokenizer(tokenizer) if isinstance(tokenizer, Path) else tokenizer
-        self.tokens, _ = vocabulary_of(self._tokenizer)
-        self._tokenizer.enable_truncation(encoder.head.max_length)
         self._screens: dict[tuple[int | None, ...], Screen] = {}
 
-    @classmethod
-    def open(cls, model: Model | Path | str, *, device: str = "cpu", attention: str = "sdpa") -> TextEncoder:
-        """Load a model directory; ``attention`` as transformers names it: sdpa is quicker, eager can be traced.
+    def batches_of_ids(
+        self, ids: Sequence[list[int]], batch_size: int = 32
+    ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        """Yield (positions in ``ids``, (B, V) pruned weights), longest texts first; B <= batch_size.
 
-        Raises :class:`ModelError` if its weights are not whole or do not fit.
+        ``ids``: of each text, special ones included, at most the head's ``max_length``.
         """
-        model = model if isinstance(model, Model) else Model.open(model)
-        mlm = load_masked_lm(model.path, attention)
-        encoder = SparseEncoder(mlm, model.head, read_table(model.path, decoder_rows(mlm))).to(device)
-        if encoder.decoder.weight.shape[0] < len(model.lexicon.tokens):
-            raise ModelError(
-                f"{model.path}: the decoder has {encoder.decoder.weight.shape[0]} rows, "
-                f"the tokenizer {len(model.lexicon.tokens)} tokens; they do not belong together"
-            )
-        return cls(encoder, model.path / "tokenizer.json")
-
-    def batches(self, texts: Sequence[str], batch_size: int = 32) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-        """Yield (positions in ``texts``, (B, V) pruned weights), longest texts first; B <= batch_size."""
-        ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
         encode = partial(self._encode, ids, self._screen())
         groups = list(grouped([len(i) for i in ids], batch_size, TOKENS))
         threads = torch.get_num_threads() if self.encoder.keep.is_cpu else 1
         yield from zip(groups, side_by_side(encode, groups, threads), strict=True)
-
-    def encode(self, texts: Sequence[str], batch_size: int = 32) -> list[dict[str, float]]:
-        """{raw token: weight} of each text, in the order given."""
-        vectors: list[dict[str, float]] = [{} for _ in texts]
-        for rows, weights in self.batches(texts, batch_size):
-            for row, vector in zip(rows, weights, strict=True):
-                vectors[row] = sparse_dict(vector, self.tokens)
-        return vectors
 
     def _screen(self) -> Screen | None:
         """The screen of the decoder's present weights; None where the plain product is as quick or means another."""
@@ -203,6 +180,45 @@ class TextEncoder:
                     dense[row, terms] = (active if table else self.encoder.prune(active))[0]
             weights = (self.encoder.prune(self.encoder.with_lexical(dense, *inputs)) if table else dense).numpy()
             return weights
+
+
+class TextEncoder(IdsEncoder):
+    """Texts -> document vectors with a trained model: tokenise, batch by length, encode, prune."""
+
+    def __init__(self, encoder: SparseEncoder, tokenizer: Path | Tokenizer) -> None:
+        """``tokenizer``: a tokenizer.json, or a tokenizer that does not pad."""
+        super().__init__(encoder)
+        self._tokenizer = load_tokenizer(tokenizer) if isinstance(tokenizer, Path) else tokenizer
+        self.tokens, _ = vocabulary_of(self._tokenizer)
+        self._tokenizer.enable_truncation(encoder.head.max_length)
+
+    @classmethod
+    def open(cls, model: Model | Path | str, *, device: str = "cpu", attention: str = "sdpa") -> TextEncoder:
+        """Load a model directory; ``attention`` as transformers names it: sdpa is quicker, eager can be traced.
+
+        Raises :class:`ModelError` if its weights are not whole or do not fit.
+        """
+        model = model if isinstance(model, Model) else Model.open(model)
+        mlm = load_masked_lm(model.path, attention)
+        encoder = SparseEncoder(mlm, model.head, read_table(model.path, decoder_rows(mlm))).to(device)
+        if encoder.decoder.weight.shape[0] < len(model.lexicon.tokens):
+            raise ModelError(
+                f"{model.path}: the decoder has {encoder.decoder.weight.shape[0]} rows, "
+                f"the tokenizer {len(model.lexicon.tokens)} tokens; they do not belong together"
+            )
+        return cls(encoder, model.path / "tokenizer.json")
+
+    def batches(self, texts: Sequence[str], batch_size: int = 32) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        """Yield (positions in ``texts``, (B, V) pruned weights), longest texts first; B <= batch_size."""
+        yield from self.batches_of_ids([e.ids for e in self._tokenizer.encode_batch_fast(list(texts))], batch_size)
+
+    def encode(self, texts: Sequence[str], batch_size: int = 32) -> list[dict[str, float]]:
+        """{raw token: weight} of each text, in the order given."""
+        vectors: list[dict[str, float]] = [{} for _ in texts]
+        for rows, weights in self.batches(texts, batch_size):
+            for row, vector in zip(rows, weights, strict=True):
+                vectors[row] = sparse_dict(vector, self.tokens)
+        return vectors
 
 
 def grouped(lengths: Sequence[int], most: int, tokens: int) -> Iterator[list[int]]:

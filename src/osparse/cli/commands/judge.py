@@ -201,22 +201,26 @@ def interleave_command(log: Path, output: Path, cluster: Cluster | None, **optio
     "preference",
     group=command,
     examples="osparse judge preference lists.jsonl ubi_events.jsonl\n"
-    "osparse judge preference ubi_queries.jsonl ubi_events.jsonl --unit client --json",
+    "osparse judge preference ubi_queries.jsonl ubi_events.jsonl --unit client --json\n"
+    "osparse judge preference ubi_events.jsonl",
 )
-@click.argument("queries", type=_common.FOLDER, metavar="LISTS")
-@click.argument("events", type=_common.FOLDER, metavar="EVENTS")
+@click.argument("files", nargs=-1, type=_common.FOLDER, metavar="[LISTS] EVENTS")
 @_ACTIONS
 @click.option("--unit", type=click.Choice(["search", "client"]), default="search", show_default=True,
               help="What has one vote: a search, or a client_id with all its searches.")  # fmt: skip
-def preference_command(queries: Path, events: Path, **options: Any) -> None:
+def preference_command(files: tuple[Path, ...], **options: Any) -> None:
     """Say which of two interleaved systems users prefer, by their clicks.
 
     LISTS is the file of osparse judge interleave, or an export of ubi_queries that keeps its query_attributes. EVENTS
-    is an export of ubi_events. A system wins a search in which more documents of its team were clicked.
+    is an export of ubi_events. A system wins a search in which more documents of its team were clicked. Without LISTS,
+    or where they have no teams, the events say whose hit was clicked: search_config, as OpenSearch's own interleaving
+    of two search configurations logs it.
     """
     from osparse.retrieval import judge_preference
 
-    made = judge_preference(queries, events, **options)
+    if len(files) not in (1, 2):
+        raise click.UsageError(f"give LISTS and EVENTS, or EVENTS alone; got {len(files)} files")
+    made = judge_preference(files[0] if len(files) == 2 else None, files[-1], **options)
     first, second = made.systems
     low, high = made.interval
     text = (
