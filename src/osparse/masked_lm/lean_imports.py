@@ -10,6 +10,7 @@ command does it: :func:`allow` is called by the command line, never by the libra
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import sys
@@ -20,8 +21,21 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-DEFERRED = ("torch._dynamo", "torch._inductor", "torch.nn.attention.flex_attention", "scipy")
+from osparse.masked_lm.lean_models import LISTING, ShortListing
+
+DEFERRED = (
+    "torch._dynamo",
+    "torch._inductor",
+    "torch._meta_registrations",
+    "torch.export",
+    "torch.nn.attention.flex_attention",
+    "cuda.bindings",
+    "accelerate",
+    "scipy",
+)
 """Modules whose import is put off until something of them is used."""
+ATTRIBUTES = ("export",)
+"""Those that ``import torch`` alone makes attributes of it."""
 _allowed = False
 
 log = logging.getLogger("osparse.masked_lm.lean_imports")
@@ -41,14 +55,17 @@ def import_model_classes() -> None:
     """
     if not _allowed or "transformers" in sys.modules:
         return
-    import torch
-
     finder = _Finder([name for name in DEFERRED if name not in sys.modules])
+    sys.meta_path.insert(0, finder)
+    import torch
     available = torch.distributed.is_available
     torch.distributed.is_available = lambda: False
-    sys.meta_path.insert(0, finder)
     try:
-        from transformers import AutoModelForMaskedLM, BertForMaskedLM  # noqa: F401
+        from transformers import AutoModelForMaskedLM  # noqa: F401
+        from transformers.models.bert.modeling_bert import BertForMaskedLM  # noqa: F401
+
+        finder.listing.grow()
+        gc.freeze()
     except Exception:  # a transformers that runs something deferred: it is imported again, as ever
         log.debug("transformers could not be imported leanly", exc_info=True)
         torch.distributed.is_available = available
@@ -57,6 +74,7 @@ def import_model_classes() -> None:
     finally:
         sys.meta_path.remove(finder)
         finder.forget()
+        torch._lazy_modules |= {name for name in ATTRIBUTES if f"torch.{name}" in DEFERRED}
 
 
 @contextmanager
@@ -116,8 +134,11 @@ class _Finder(MetaPathFinder, Loader):
     def __init__(self, names: Sequence[str]) -> None:
         self.names = names
         self.made: dict[str, ModuleType] = {}
+        self.listing = ShortListing()
 
     def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
+        if fullname == LISTING:
+            return self.listing.spec(path)
         if any(fullname == name or fullname.startswith(f"{name}.") for name in self.names):
             return ModuleSpec(fullname, self, is_package=True)
         return None
