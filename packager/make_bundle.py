@@ -135,7 +135,7 @@ def _make(recipe: Recipe, folder: Path) -> Bundle:
             import_model_classes()
         from osparse.packager.checkpoint.loaded import LoadedModel
         from osparse.packager.compare.ahead import Ahead
-        from osparse.packager.compare.probes import make_probes, write_probes
+        from osparse.packager.compare.probes import TEXTS, ProbeMaker, write_probes
         from osparse.packager.export.torchscript import Graph, one_thread
         from osparse.packager.reference.checks import prove_reference
 
@@ -158,12 +158,11 @@ def _make(recipe: Recipe, folder: Path) -> Bundle:
             bar.advance()
         servers = _prove_targets(recipe, exports, loaded)
         bar.advance(note="comparing")
-        probing = ahead.submit(
-            make_probes, loaded.encoder, loaded.tokenizer(), loaded.query_encoder(), recipe.model.lexicon.tokens
-        )
+        maker = ProbeMaker(loaded.encoder, loaded.tokenizer(), loaded.query_encoder(), recipe.model.lexicon.tokens)
+        probing = ahead.share(maker, TEXTS)
         parity, loss = _prove_parity(recipe, loaded, ahead)
         files = _write_zips(recipe, folder, exports, loaded)
-        probes = probing.result()
+        probes = [probe for probe in probing.results() if probe is not None]
         loaded.require_sparse([len(probe.document) for probe in probes])
         changed = loaded is not whole
         runners = ahead.runners()
