@@ -8,9 +8,9 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ from osparse.packager.vocabulary.request import read_request
 if TYPE_CHECKING:
     from osparse.contracts.dataset import Dataset
     from osparse.packager.checkpoint.loaded import LoadedModel
+    from osparse.packager.compare.ahead import Ahead
     from osparse.packager.compare.parity import Case, Runner
     from osparse.packager.vocabulary.trim import Trimmed
 
@@ -133,8 +134,8 @@ def _make(recipe: Recipe, folder: Path) -> Bundle:
         if not isinstance(recipe.model, ForeignCheckpoint):  # the reference check needs all of transformers
             import_model_classes()
         from osparse.packager.checkpoint.loaded import LoadedModel
-        from osparse.packager.compare.parity import remembering
-        from osparse.packager.compare.probes import make_probes, write_probes
+        from osparse.packager.compare.ahead import Ahead
+        from osparse.packager.compare.probes import TEXTS, ProbeMaker, write_probes
         from osparse.packager.export.torchscript import Graph, one_thread
         from osparse.packager.reference.checks import prove_reference
 
@@ -145,29 +146,28 @@ def _make(recipe: Recipe, folder: Path) -> Bundle:
     if recipe.nonzeros is not None:
         loaded = loaded.with_top_k(recipe.nonzeros)
     recipe = replace(recipe, model=loaded.model)
-    with one_thread(), progress("packaging", total=4 + len(recipe.formats), unit="steps") as bar:
+    steps = progress("packaging", total=4 + len(recipe.formats), unit="steps")
+    with one_thread(), steps as bar, Ahead(_cases(recipe, loaded), len(recipe.formats) + 1) as ahead:
         bar.advance(note="exporting")
         graph = Graph(loaded.encoder)
         quantize = _with_texts(recipe, loaded)
         exports: dict[str, bytes] = {}
         for key, form in recipe.formats.items():
             exports[key] = form.export(graph, quantize)
+            ahead.open(key, partial(form.open, exports[key], key))
             bar.advance()
         servers = _prove_targets(recipe, exports, loaded)
         bar.advance(note="comparing")
-        opened = {key: form.open(exports[key], key) for key, form in recipe.formats.items()}
-        runners = {key: remembering(runner) for key, runner in opened.items() if runner is not None}
-        with ThreadPoolExecutor(1) as pool:  # beside the comparison: both leave Python's lock alone
-            probing = pool.submit(
-                make_probes, loaded.encoder, loaded.tokenizer(), loaded.query_encoder(), recipe.model.lexicon.tokens
-            )
-            parity, loss = _prove_parity(recipe, loaded, runners)
-            probes = probing.result()
+        maker = ProbeMaker(loaded.encoder, loaded.tokenizer(), loaded.query_encoder(), recipe.model.lexicon.tokens)
+        probing = ahead.share(maker, TEXTS)
+        parity, loss = _prove_parity(recipe, loaded, ahead)
+        files = _write_zips(recipe, folder, exports, loaded)
+        probes = [probe for probe in probing.results() if probe is not None]
         loaded.require_sparse([len(probe.document) for probe in probes])
         changed = loaded is not whole
+        runners = ahead.runners()
         reference = prove_reference(whole, {} if changed else runners, bool(recipe.quantize or changed))
         write_probes(folder / "probes.jsonl", probes)
-        files = _write_zips(recipe, folder, exports, loaded)
         proofs = {
             "recipe": RECIPE,
             "parity": parity,
@@ -298,20 +298,19 @@ def _versions(spanned: str) -> list[str]:
     return every[every.index(first) : every.index(last or first) + 1]
 
 
-def _prove_parity(
-    recipe: Recipe, loaded: LoadedModel, runners: Mapping[str, Runner]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _prove_parity(recipe: Recipe, loaded: LoadedModel, ahead: Ahead) -> tuple[dict[str, Any], dict[str, Any]]:
     """The manifest's ``checks.parity`` and ``quantization``; raises :class:`CheckError` if a graph differs."""
-    from osparse.packager.compare.parity import of_texts, power_of_ten, require_parity
+    from osparse.packager.compare.parity import answers, power_of_ten, require_parity
 
-    cases = _cases(loaded)
+    cases = ahead.cases
+    expected = answers(loaded.run, cases)
     if recipe.quantize is not None:
         from osparse.packager.quantize.loss import require_likeness
 
-        loss = require_likeness(runners, loaded.run, of_texts(cases), str(recipe.quantize))
+        loss = require_likeness(ahead.answers(), expected, str(recipe.quantize))
         log.info("%s loses: %s", recipe.quantize, ", ".join(f"{key} {value}" for key, value in loss.items()))
         return {}, {**recipe.quantization, **loss}
-    largest = require_parity(runners, loaded.run, cases, recipe.model.head)
+    largest = require_parity(ahead.answers(), expected, cases, recipe.model.head)
     log.info("parity on %d cases: %s", len(cases), ", ".join(f"{f} {v:.1e}" for f, v in largest.items()))
     parity = {
         form: {"cases": len(cases), "longest": loaded.longest, "largest_difference_below": power_of_ten(value)}
@@ -320,9 +319,11 @@ def _prove_parity(
     return parity, {}
 
 
-def _cases(loaded: LoadedModel) -> list[Case]:
-    from osparse.packager.compare.parity import make_cases
+def _cases(recipe: Recipe, loaded: LoadedModel) -> list[Case]:
+    """What graphs and model are compared on."""
+    from osparse.packager.compare.parity import make_cases, of_texts
     from osparse.packager.compare.probes import TEXTS
 
     tokenizer = loaded.tokenizer()
-    return make_cases([tokenizer.encode(text).ids for _, text in TEXTS], loaded.ordinary_ids, loaded.longest)
+    cases = make_cases([tokenizer.encode(text).ids for _, text in TEXTS], loaded.ordinary_ids, loaded.longest)
+    return cases if recipe.quantize is None else of_texts(cases)

@@ -176,7 +176,7 @@ class _Measuring:
         self._ranked: Any = None
 
     def row(self, choice: str, data: bytes) -> Row:
-        from osparse.packager.compare.parity import remembering
+        from osparse.packager.compare.parity import answers, remembering
         from osparse.packager.export import onnx
         from osparse.packager.quantize.cost import measure_cost
         from osparse.packager.quantize.loss import loss_of
@@ -184,8 +184,9 @@ class _Measuring:
         if problems := onnx.problems(data):
             raise BundleError(f"{choice}: the server would not run it: {'; '.join(problems)}")
         run = remembering(open_runner(data, choice))
-        self._expected = self._expected or run
-        loss = loss_of([run], self._expected, self.cases)
+        given = answers(run, self.cases)
+        self._expected = self._expected or given
+        loss = loss_of([given], self._expected)
         with tempfile.TemporaryDirectory(prefix="osparse-quantize-") as scratch:
             file = Path(scratch) / "model.onnx"
             file.write_bytes(data)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.zip_members import open_zip, read_member
-from osparse.encoders.onnx_encoder import open_query_encoder, read_tokenizer
+from osparse.encoders.onnx_encoder import read_tokenizer
 from osparse.formula.head import SERVER_MAX_TOKENS
 from osparse.formula.lexicon import MAX_WEIGHT, MIN_WEIGHT
 from osparse.packager.checks.registry import Check, Subject, result
@@ -81,7 +81,7 @@ def idf(subject: Subject) -> Iterable[Check]:
     """Every token has a weight that no query fails over."""
     bundle = subject.bundle
     path = bundle.zip_path("tokenizer")
-    lexicon = open_query_encoder(path).lexicon
+    lexicon = subject.query_encoder.lexicon
     raw: dict[str, float] = json.loads(read_member(path, "idf.json"))
     problems = [f"{token!r} weighs {w}" for token, w in raw.items() if not MIN_WEIGHT <= w <= MAX_WEIGHT]
     if lexicon.version != bundle.idf_version:

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from osparse.contracts.bundle import Bundle
+from osparse.contracts.bundle import Bundle, Probe
+from osparse.encoders.onnx_encoder import open_query_encoder, read_tokenizer
 from osparse.errors import CheckError
+from osparse.formula.query_encoder import QueryEncoder
 from osparse.packager.compare import parity
 from osparse.packager.export import formats
 from osparse.plugins import entry_points
@@ -57,6 +59,21 @@ class Subject:
         if self.opened is not None:
             return self.opened
         return formats.open_runners({form: self.bundle.zip_path(form) for form in self.bundle.formats})
+
+    @cached_property
+    def probes(self) -> list[Probe]:
+        """As :meth:`Bundle.probes` reads them."""
+        return self.bundle.probes()
+
+    @cached_property
+    def tokens(self) -> tuple[str, ...]:
+        """The raw token of each id, of tokenizer.zip."""
+        return read_tokenizer(self.bundle.zip_path("tokenizer"))[1]
+
+    @cached_property
+    def query_encoder(self) -> QueryEncoder:
+        """What ``osparse.formula`` gives queries, by the tables of tokenizer.zip."""
+        return open_query_encoder(self.bundle.zip_path("tokenizer"))
 
 
 Function = Callable[[Subject], Iterable[Check]]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from osparse.contracts.bundle import Bundle, Probe
 from osparse.contracts.model import Model
-from osparse.encoders.onnx_encoder import open_query_encoder, read_tokenizer
+from osparse.encoders.onnx_encoder import read_tokenizer
 from osparse.encoders.similarity import unlike
 from osparse.errors import CheckError, InputError
 from osparse.formula import lucene_rounding
@@ -39,7 +39,7 @@ def graphs(subject: Subject) -> Iterable[Check]:
         if form not in subject.runners:
             hint = "its runtime is not installed here; pip install 'osparse[train]' brings torch"
             yield Check(form, "not run", hint, "graphs")
-    cases = _cases(bundle) if subject.graphs else []
+    cases = _cases(subject) if subject.graphs else []
     for form, run in subject.runners.items() if subject.graphs else ():
         leak = parity.padding_leak(run, cases)
         problems = [f"a padded text differs by {leak:.2g}"] if not leak <= bundle.tolerance else []
@@ -69,7 +69,7 @@ def with_model(subject: Subject, model: Model) -> Iterable[Check]:
 
 def against(subject: Subject, loaded: LoadedModel) -> Iterable[Check]:
     """Graphs against a loaded model that has the bundle's tokens."""
-    bundle, cases = subject.bundle, _cases(subject.bundle)
+    bundle, cases = subject.bundle, _cases(subject)
     wanted = [loaded.run(case.ids, case.mask) for case in cases]
     for form, run in subject.runners.items():
         yield _compared(f"{form} = model", "graphs", bundle, run, cases, wanted)
@@ -77,16 +77,15 @@ def against(subject: Subject, loaded: LoadedModel) -> Iterable[Check]:
 
 def emulator(subject: Subject) -> Iterable[Check]:
     """Emulator: documents, queries and the index, as the emulated server makes them."""
-    bundle = subject.bundle
-    probes = bundle.probes()
+    bundle, probes = subject.bundle, subject.probes
     for form, run in subject.runners.items():
         encoder = ServerEncoder.open(bundle.zip_path(form), bundle.files[form].model_format, run)
         vectors = [encoder.vector(probe.text) for probe in probes]
         words = [encoder.answer(vector) for vector in vectors]
         ids = [{int(i): w for i, w in encoder.answer(vector, "TOKEN_ID").items()} for vector in vectors]
-        yield _documents(bundle, form, "emulator", words, ids)
+        yield _documents(subject, form, "emulator", words, ids)
     tokenizer = ServerTokenizer.open(bundle.zip_path("tokenizer"))
-    yield _queries(bundle, "emulator", [tokenizer.predict(probe.text) for probe in probes])
+    yield _queries(subject, "emulator", [tokenizer.predict(probe.text) for probe in probes])
     yield _index(probes)
 
 
@@ -95,23 +94,24 @@ def server_runtime(subject: Subject) -> Iterable[Check]:
     if subject.runtime != "djl":
         return
     bundle = subject.bundle
-    cases = [case for case in _cases(bundle) if len(case.ids) == 1]
-    served = server.serve(bundle, [probe.text for probe in bundle.probes()], [case.ids[0].tolist() for case in cases])
+    cases = [case for case in _cases(subject) if len(case.ids) == 1]
+    served = server.serve(bundle, [probe.text for probe in subject.probes], [case.ids[0].tolist() for case in cases])
     for form, answer in served.encoders.items():
         runtime = server.LIBRARIES[bundle.files[form].model_format]
-        yield _documents(bundle, form, "server runtime", answer.words, answer.ids, f"; {runtime}")
+        yield _documents(subject, form, "server runtime", answer.words, answer.ids, f"; {runtime}")
         if form in subject.runners:
             run = subject.runners[form]
             rows = list(_dense(answer.rows, run(cases[0].ids, cases[0].mask).shape[1]))
             yield _compared(f"{form} rows", "server runtime", bundle, run, cases, rows)
-    yield _queries(bundle, "server runtime", served.queries, f"; {server.TOKENIZERS}")
+    yield _queries(subject, "server runtime", served.queries, f"; {server.TOKENIZERS}")
 
 
-def _cases(bundle: Bundle) -> list[parity.Case]:
+def _cases(subject: Subject) -> list[parity.Case]:
+    bundle = subject.bundle
     tokenizer, tokens, _ = read_tokenizer(bundle.zip_path(bundle.formats[0]))
     masked = set(bundle.head.masked_ids)
     ordinary = [i for i in range(len(tokens)) if i not in masked]
-    texts = [tokenizer.encode(probe.text).ids for probe in bundle.probes()]
+    texts = [tokenizer.encode(probe.text).ids for probe in subject.probes]
     # The graph's own limit is not in the manifest before parity is; the head's is always within it.
     longest = max([bundle.head.max_length, *(row["longest"] for row in bundle.checks.get("parity", {}).values())])
     cases = parity.make_cases(texts, ordinary, longest)
@@ -137,7 +137,7 @@ def _compared(
 
 
 def _documents(
-    bundle: Bundle,
+    subject: Subject,
     form: str,
     group: Group,
     words: Sequence[Mapping[str, float]],
@@ -148,9 +148,8 @@ def _documents(
 
     Of a quantised bundle: within its tolerance, and as like the probe's vector as ``package`` wants it.
     """
-    tokens = read_tokenizer(bundle.zip_path("tokenizer"))[1]
+    bundle, tokens, probes = subject.bundle, subject.tokens, subject.probes
     problems, worst = [], 0.0
-    probes = bundle.probes()
     for probe, answer, by_id in zip(probes, words, ids, strict=True):
         gap = parity.word_difference(answer, probe.document)
         lone = parity.lone_words(answer, probe.document, max(parity.SET_FLOOR, bundle.tolerance))
@@ -178,10 +177,9 @@ def _dense(answers: Sequence[Mapping[int, float]], width: int) -> Iterator[NDArr
         yield row
 
 
-def _queries(bundle: Bundle, group: Group, answers: Sequence[Mapping[str, float]], runtime: str = "") -> Check:
+def _queries(subject: Subject, group: Group, answers: Sequence[Mapping[str, float]], runtime: str = "") -> Check:
     """Answers of the tokenizer model against the probes and against ``osparse.formula``."""
-    encoder = open_query_encoder(bundle.zip_path("tokenizer"))
-    probes = bundle.probes()
+    encoder, probes = subject.query_encoder, subject.probes
     problems = []
     for probe, weights in zip(probes, answers, strict=True):
         for other in (probe.query, encoder.encode(probe.text)):

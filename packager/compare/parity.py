@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,6 +102,11 @@ def remembering(run: Runner) -> Runner:
     return answer
 
 
+def answers(run: Runner, cases: Iterable[Case]) -> list[NDArray[np.float32]]:
+    """What a graph or the model gives for each case: (B, V) each."""
+    return [run(case.ids, case.mask) for case in cases]
+
+
 def padding_leak(run: Runner, cases: Sequence[Case]) -> float:
     """Largest change of a weight when a row of a padded batch is run alone."""
     largest = 0.0
@@ -139,16 +143,21 @@ def compare(
     return Difference(case.name, float(gap.max(initial=0)), only_one, tolerance)
 
 
-def require_parity(runners: Mapping[str, Runner], model: Runner, cases: Sequence[Case], head: Head) -> dict[str, float]:
-    """Largest difference per format; raises :class:`CheckError` with a table of what differed."""
-    largest = dict.fromkeys(runners, 0.0)
+def require_parity(
+    given: Mapping[str, Sequence[NDArray[np.float32]]],
+    expected: Sequence[NDArray[np.float32]],
+    cases: Sequence[Case],
+    head: Head,
+) -> dict[str, float]:
+    """Largest difference per format of what it gave for the cases from what the model gave, (B, V) for each case.
+
+    Raises :class:`CheckError` with a table of what differed.
+    """
+    largest = dict.fromkeys(given, 0.0)
     failed: list[tuple[str, Difference]] = []
-    with ThreadPoolExecutor(len(runners) + 1) as pool:  # each runs on one thread and leaves Python's lock alone
-        encoders = (model, *runners.values())
-        expected, *given = pool.map(lambda run: [run(case.ids, case.mask) for case in cases], encoders)
-    for case, wanted, *answers in zip(cases, expected, *given, strict=True):
-        for form, answer in zip(runners, answers, strict=True):
-            difference = compare(case, answer, wanted, head)
+    for case, model_weights, *by_format in zip(cases, expected, *given.values(), strict=True):
+        for form, weights in zip(given, by_format, strict=True):
+            difference = compare(case, weights, model_weights, head)
             largest[form] = max(largest[form], difference.largest)
             if not difference.ok:
                 failed.append((form, difference))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -54,19 +55,27 @@ _TOKENS = 64
 """Tokens whose float64 logits are held at a time."""
 
 
-def make_probes(
-    encoder: SparseEncoder, tokenizer: Tokenizer, query: QueryEncoder, tokens: Sequence[str]
-) -> list[Probe]:
-    """The texts with their weights; ``tokenizer`` is the packaged one, ``tokens`` the raw token of each id."""
-    exact = copy.deepcopy(encoder).double().eval()
-    names = (*tokens, *[""] * (exact.decoder.weight.shape[0] - len(tokens)))
-    probes = []
-    for kind, text in TEXTS:
-        weights = _exact_weights(exact, tokenizer.encode(text).ids)
-        if weights is not None:
-            document = {t: r for t, w in sparse_dict(weights, names).items() if (r := round(w, 6)) > 0}
-            probes.append(Probe(text, kind, document, query.encode(text)))
-    return probes
+class ProbeMaker:
+    """(kind, text) -> the text with its weights; None where a weight is too near to being pruned for any runtime."""
+
+    def __init__(
+        self, encoder: SparseEncoder, tokenizer: Tokenizer, query: QueryEncoder, tokens: Sequence[str]
+    ) -> None:
+        """``tokenizer``: the packaged one; ``tokens``: the raw token of each id."""
+        self._encoder, self._tokenizer, self._query = encoder, tokenizer, query
+        self._names = (*tokens, *[""] * (encoder.decoder.weight.shape[0] - len(tokens)))
+
+    def __call__(self, kind_and_text: tuple[str, str]) -> Probe | None:
+        kind, text = kind_and_text
+        weights = _exact_weights(self._exact, self._tokenizer.encode(text).ids)
+        if weights is None:
+            return None
+        document = {t: r for t, w in sparse_dict(weights, self._names).items() if (r := round(w, 6)) > 0}
+        return Probe(text, kind, document, self._query.encode(text))
+
+    @cached_property
+    def _exact(self) -> SparseEncoder:
+        return copy.deepcopy(self._encoder).double().eval()
 
 
 def write_probes(path: Path, probes: Sequence[Probe]) -> None:

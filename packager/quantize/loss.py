@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from osparse.encoders import similarity
 from osparse.encoders.similarity import LEAST_COSINE, LEAST_SHARED
 from osparse.errors import CheckError
-from osparse.packager.compare.parity import Case, Runner
+
+Answers = Sequence[NDArray[np.float32]]
+"""What an encoder gives for each of some cases: (B, V) each."""
 
 
 @dataclass(frozen=True)
@@ -31,27 +34,23 @@ class Loss:
         return self.least_cosine >= LEAST_COSINE and self.least_shared >= LEAST_SHARED
 
 
-def loss_of(runners: Sequence[Runner], expected: Runner, cases: Sequence[Case]) -> Loss:
-    """Compare each encoder with ``expected``."""
+def loss_of(given: Iterable[Answers], expected: Answers) -> Loss:
+    """Compare what each encoder gives with what the one that it was made from gives."""
     cosines, shared, largest = [1.0], [1.0], 0.0
-    for case in cases:
-        before = expected(case.ids, case.mask)
-        for run in runners:
-            after = run(case.ids, case.mask)
+    for before, *by_encoder in zip(expected, *given, strict=True):
+        for after in by_encoder:
             cosines += [similarity.cosine(a, b) for a, b in zip(before, after, strict=True)]
             shared += [similarity.shared_tokens(a, b) for a, b in zip(before, after, strict=True)]
             largest = max(largest, float(np.abs(before - after).max(initial=0)))
     return Loss(min(cosines), min(shared), float(np.mean(cosines[1:])), float(np.mean(shared[1:])), largest)
 
 
-def require_likeness(
-    runners: Mapping[str, Runner], expected: Runner, cases: Sequence[Case], choice: str
-) -> dict[str, float]:
-    """What quantisation loses over the cases, each figure rounded to the safe side.
+def require_likeness(given: Mapping[str, Answers], expected: Answers, choice: str) -> dict[str, float]:
+    """What quantisation loses over some cases, each figure rounded to the safe side.
 
     Raises :class:`CheckError` if a text keeps less than :data:`LEAST_COSINE` or :data:`LEAST_SHARED`.
     """
-    loss = loss_of(list(runners.values()), expected, cases)
+    loss = loss_of(given.values(), expected)
     if not loss.allowed:
         raise CheckError(
             f"{choice} changes this model too much. Of the text that it changes most, the weights before and after "

@@ -14,11 +14,18 @@ from osparse.cli.main import main
 from osparse.masked_lm import lean_imports
 from osparse.packager.checkpoint.loaded import LoadedModel
 
-HEAVY = ("torch._dynamo", "torch._inductor", "sympy", "scipy", "torch.distributed.tensor")
+HEAVY = (
+    "torch._dynamo",
+    "torch._inductor",
+    "torch.distributed.tensor",
+    "accelerate",
+    "scipy",
+    "sympy",
+)
 LOADS = """
 import sys
 from pathlib import Path
-import numpy as np, torch
+import numpy as np
 from osparse.contracts.model import Model
 from osparse.masked_lm import lean_imports
 {before}
@@ -31,6 +38,10 @@ print(*(name for name in sys.argv[3:] if name in sys.modules))
 {after}
 """
 WORKS = """
+from transformers import CamembertForMaskedLM
+import torch, accelerate, transformers.models
+assert "CamembertForMaskedLM" in dir(transformers) and transformers.models.camembert and not hasattr(transformers, "x")
+assert accelerate.Accelerator
 assert float(torch.compile(lambda x: x + 1, backend="eager")(torch.ones(()))) == 2
 import transformers.masking_utils, scipy.optimize
 with transformers.masking_utils.TransformGetItemToIndex():
@@ -58,7 +69,7 @@ def test_it_gives_the_same_weights_without_what_no_model_needs(tmp_path: Path) -
 
 def test_a_transformers_that_runs_something_deferred_is_imported_as_ever(tmp_path: Path) -> None:
     model = world.make_model(tmp_path / "model").path
-    fail = "lean_imports._Placeholder.__call__ = lambda *_, **__: 1 / 0; lean_imports.allow()"
+    fail = "lean_imports.ShortListing.grow = lambda _: 1 / 0; lean_imports.allow()"
     assert set(HEAVY) == set(run(model, tmp_path / "weights.npy", fail))
     assert np.load(tmp_path / "weights.npy").any()
 

@@ -26,7 +26,7 @@ from osparse.packager import compare_quantizations, package
 from osparse.packager.checkpoint.loaded import LoadedModel
 from osparse.packager.checks import runtimes
 from osparse.packager.checks.emulator import ServerEncoder
-from osparse.packager.compare.parity import Case
+from osparse.packager.checks.registry import Subject
 from osparse.packager.export import formats, torchscript
 from osparse.packager.export import onnx as onnx_format
 from osparse.packager.quantization_table import CHOICES as CHOICES_COMPARED
@@ -96,18 +96,13 @@ def test_rows_and_scales_give_the_matrix_back() -> None:
 
 
 def test_a_model_that_int8_changes_too_much_is_refused() -> None:
-    case = Case("one", np.ones((1, 3), np.int64), np.ones((1, 3), np.int64))
     wanted = np.array([[0.0, 1.0, 2.0]], np.float32)
-    loss = require_likeness(
-        {"onnx": lambda *_: wanted + np.array([[0, 0.02, 0]], np.float32)}, lambda *_: wanted, [case], "int8"
-    )
+    loss = require_likeness({"onnx": [wanted + np.array([[0, 0.02, 0]], np.float32)]}, [wanted], "int8")
     assert loss == {"cosine_above": 0.995, "shared_tokens_above": 1.0, "largest_difference_below": 0.03}
     with pytest.raises(
         CheckError, match=r"cosine 0\.894 \(1 is the same direction; at least 0\.97 is required.*without `quantize`"
     ):
-        require_likeness(
-            {"onnx": lambda *_: wanted * np.array([[0, 0, 1]], np.float32)}, lambda *_: wanted, [case], "int8"
-        )
+        require_likeness({"onnx": [wanted * np.array([[0, 0, 1]], np.float32)]}, [wanted], "int8")
 
 
 def test_a_quantised_bundle_says_what_it_loses(model: Model, bundle: Bundle, tmp_path: Path) -> None:
@@ -120,7 +115,7 @@ def test_a_quantised_bundle_says_what_it_loses(model: Model, bundle: Bundle, tmp
     words = [probe.document for probe in made.probes()]
     tokens = read_tokenizer(made.zip_path("tokenizer"))[1]
     ids = [{tokens.index(t): w for t, w in found.items()} for found in words]
-    loose = replace(made, tolerance=5.0)
+    loose = Subject(replace(made, tolerance=5.0))
     assert runtimes._documents(loose, "onnx", "emulator", words, ids).outcome == "ok"
     swapped = runtimes._documents(loose, "onnx", "emulator", [words[1], *words[1:]], [ids[1], *ids[1:]])
     assert swapped.outcome == "failed" and "another vector: cosine" in swapped.detail

@@ -72,14 +72,11 @@ class Lexicon:
 
     def idf_text(self) -> str:
         """idf.json's text: tokens in id order, weights as the shortest decimal of the float32."""
-        pairs = (
-            f"{json.dumps(t, ensure_ascii=False)}: {float(str(w))!r}"
-            for t, w in zip(self.tokens, self.idf, strict=True)
-            if t
-        )
+        quoted = json.JSONEncoder(ensure_ascii=False).encode
+        pairs = (f"{quoted(t)}: {float(str(w))!r}" for t, w in zip(self.tokens, self.idf, strict=True) if t)
         return "{\n" + ",\n".join(pairs) + "\n}\n"
 
-    @property
+    @cached_property
     def version(self) -> str:
         """Twelve hex digits that name this table; equal weights, equal version."""
         return hashlib.sha256(self.idf_text().encode()).hexdigest()[:12]

@@ -1,15 +1,17 @@
-"""transformers' model classes without what no masked-LM needs: 2.2 of 2.4 seconds of their import.
+"""transformers' model classes without what no masked-LM needs: most of the seconds of their import.
 
 A model class imports torch's compiler (``torch._dynamo``, with sympy and triton), ``torch.distributed.tensor`` and
 scipy: for compiled attention masks, for tensor parallelism and for losses of object detection. Here a name of those
 modules is bound to a placeholder that imports the real one when it is called or read; a decorator of torch.compile
-leaves its function as it is; and transformers is told that torch was built without torch.distributed. Therefore a
-process that did this cannot load a model in parallel over several devices, and only a process that ends with its
-command does it: :func:`allow` is called by the command line, never by the library.
+leaves its function as it is; transformers is told that torch was built without torch.distributed, and lists one of its
+model packages (``lean_models``). Therefore a process that did this cannot load a model in parallel over several
+devices, and only a process that ends with its command does it: :func:`allow` is called by the command line, never by
+the library.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import sys
@@ -20,7 +22,10 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-DEFERRED = ("torch._dynamo", "torch._inductor", "torch.nn.attention.flex_attention", "scipy")
+from osparse.masked_lm.lean_models import LISTING, ShortListing
+from osparse.masked_lm.torch_libraries import load_torch_libraries
+
+DEFERRED = ("torch._dynamo", "torch._inductor", "torch.nn.attention.flex_attention", "accelerate", "scipy")
 """Modules whose import is put off until something of them is used."""
 _allowed = False
 
@@ -36,27 +41,36 @@ def allow() -> None:
 def import_model_classes() -> None:
     """Import what every masked-LM of transformers needs: leanly after :func:`allow`, as ever without it.
 
-    Where transformers was imported before, it stays as it is. The modules of :data:`DEFERRED` can be imported
+    Where torch or transformers was imported before, it stays as it is. The modules of :data:`DEFERRED` can be imported
     afterwards.
     """
     if not _allowed or "transformers" in sys.modules:
         return
-    import torch
-
+    load_torch_libraries()
     finder = _Finder([name for name in DEFERRED if name not in sys.modules])
-    available = torch.distributed.is_available
-    torch.distributed.is_available = lambda: False
-    sys.meta_path.insert(0, finder)
     try:
-        from transformers import AutoModelForMaskedLM, BertForMaskedLM  # noqa: F401
+        with finder:
+            import transformers  # noqa: F401  # it needs no torch yet, whose libraries are loaded meanwhile
+        import torch
+
+        torch.distributed.is_available = lambda: False
+        with finder:
+            from transformers import AutoModelForMaskedLM  # noqa: F401
+            from transformers.models.bert.modeling_bert import BertForMaskedLM  # noqa: F401
+        finder.listing.grow()
     except Exception:  # a transformers that runs something deferred: it is imported again, as ever
         log.debug("transformers could not be imported leanly", exc_info=True)
-        torch.distributed.is_available = available
-        for name in [name for name in sys.modules if name.partition(".")[0] == "transformers"]:
-            del sys.modules[name]
-    finally:
-        sys.meta_path.remove(finder)
-        finder.forget()
+        _forget_transformers()
+    gc.freeze()  # what was imported stays: no later collection visits it, nor does the end of the process
+
+
+def _forget_transformers() -> None:
+    """Make the next import of transformers the usual one."""
+    import torch
+
+    torch.distributed.is_available = lambda: hasattr(torch._C, "_c10d_init")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "transformers"]:
+        del sys.modules[name]
 
 
 @contextmanager
@@ -116,8 +130,11 @@ class _Finder(MetaPathFinder, Loader):
     def __init__(self, names: Sequence[str]) -> None:
         self.names = names
         self.made: dict[str, ModuleType] = {}
+        self.listing = ShortListing()
 
     def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
+        if fullname == LISTING:
+            return self.listing.spec(path)
         if any(fullname == name or fullname.startswith(f"{name}.") for name in self.names):
             return ModuleSpec(fullname, self, is_package=True)
         return None
@@ -133,8 +150,12 @@ class _Finder(MetaPathFinder, Loader):
         module.__dict__["__getattr__"] = attribute
         self.made[name] = module
 
-    def forget(self) -> None:
+    def __enter__(self) -> None:
+        sys.meta_path.insert(0, self)
+
+    def __exit__(self, *problem: object) -> None:
         """Make the next import of each module the real one."""
+        sys.meta_path.remove(self)
         for name, module in self.made.items():
             if sys.modules.get(name) is module:
                 del sys.modules[name]
