@@ -20,11 +20,13 @@ from child import Child
 
 CONTENDERS = Path(__file__).with_name("training_contenders.py")
 MIB = 1 << 20
+LENGTH = 128
 PEER, CACHED = "SparseEncoderTrainer", "SparseEncoderTrainer, CachedSpladeLoss"
 
 
 def start(given: argparse.Namespace, peer: bool, batch: int, steps: int, columns: int = 0, micro: int = 0) -> Child:
-    model = workload.make_model(given.work / "model-128", given.dataset, 128)
+    folder = workload.model_folder(given.work, given.shape, LENGTH)
+    model = workload.make_model(folder, given.dataset, LENGTH, shape=given.shape)
     dataset, pairs = workload.make_pairs(given.work, given.dataset, given.pairs)
     interpreter = peers.python("sentence-transformers") if peer else Path(sys.executable)
     contender = "sentence_transformers" if peer else "osparse"
@@ -74,6 +76,7 @@ def largest(given: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", type=Path, required=True, help="a dataset directory: its bodies make the pairs")
+    parser.add_argument("--shape", choices=list(workload.SHAPES), default="tiny", help="of the random weights")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--pairs", type=int, default=1600, help="to draw the batches from")
     parser.add_argument("--steps", type=int, default=3, help="per round")

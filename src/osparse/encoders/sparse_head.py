@@ -4,12 +4,14 @@
 holds the logits of one block of terms for one document at a time, in one buffer (what costs beside the matrix product
 is fresh memory), leaves padding out of the product and adds the bias after the maximum. The backward pass touches only
 terms with a gradient: their winning tokens are found again, which is cheaper than keeping every position in the forward
-pass, and each gradient is scattered to that one token. On an accelerator a block is a slice of tokens of the batch, and
-the positions are kept: the host then waits for the device once in a backward pass, not for every document.
+pass, and each gradient is scattered to that one token. On an accelerator the positions are kept. Triton's kernels
+(:mod:`osparse.encoders.kernels.device_head`) then compute both passes and the host never waits for the device; where
+they cannot run, a block is a slice of tokens of the batch, and the host waits once in a backward pass.
 """
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -24,11 +26,12 @@ DEVICE_BLOCK_ELEMENTS = 256_000_000
 class _MaxOverTokens(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        winner = None
+        winner, ctx.kernels = None, None
         if _by_document(hidden):
             peak = _peak_by_document(hidden, mask, weight)
         else:
-            peak, winner = _peak_by_slice(hidden, mask, weight)
+            ctx.kernels = _device_kernels(hidden)
+            peak, winner = (ctx.kernels.largest if ctx.kernels else _peak_by_slice)(hidden, mask, weight)
         peak.add_(bias).relu_()  # rounding is monotone: max(z + b) is max(z) + b to the bit
         ctx.save_for_backward(hidden, mask, weight, peak, winner)
         return peak
@@ -40,13 +43,23 @@ class _MaxOverTokens(torch.autograd.Function):
         if winner is None:
             grad_hidden, grad_weight = _gradients_by_document(hidden, mask, weight, grad)
         else:
-            grad_hidden, grad_weight = _gradients_by_pair(hidden, weight, grad, winner)
+            gradients = ctx.kernels.gradients if ctx.kernels else _gradients_by_pair
+            grad_hidden, grad_weight = gradients(hidden, weight, grad, winner)
         return grad_hidden, None, grad_weight, grad.sum(0)
 
 
 def _by_document(hidden: Tensor) -> bool:
     """Whether to take one document after the other: on a CPU, where that costs no wait for the device."""
     return hidden.is_cpu
+
+
+def _device_kernels(hidden: Tensor) -> Any:
+    """The module of Triton's kernels where they run on the tensor's device; None elsewhere, and for fp64."""
+    if not hidden.is_cuda or hidden.dtype != torch.float32 or find_spec("triton") is None:
+        return None
+    from osparse.encoders.kernels import device_head
+
+    return device_head if device_head.usable(hidden.device) else None
 
 
 def _peak_by_document(hidden: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
