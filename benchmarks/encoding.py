@@ -24,7 +24,7 @@ from child import Child
 CONTENDERS = Path(__file__).with_name("encoding_contenders.py")
 PEERS = {"sentence_transformers": "sentence-transformers", "opensearch_py_ml": "opensearch-py-ml"}
 NAMES = {
-    "osparse": "osparse", "osparse_int8": "osparse, int8 layers", "osparse_plain": "osparse, no int8 screen",
+    "osparse": "osparse", "osparse_int8": "osparse, int8 graph", "osparse_plain": "osparse, no int8 screen",
     "sentence_transformers": "sentence-transformers SparseEncoder", "opensearch_py_ml": "opensearch-py-ml",
 }  # fmt: skip
 MIB = 1 << 20

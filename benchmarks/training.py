@@ -30,7 +30,8 @@ def start(given: argparse.Namespace, peer: bool, batch: int, steps: int, columns
     dataset, pairs = workload.make_pairs(given.work, given.dataset, given.pairs)
     interpreter = peers.python("sentence-transformers") if peer else Path(sys.executable)
     contender = "sentence_transformers" if peer else "osparse"
-    command = [interpreter, CONTENDERS, contender, model, dataset, pairs, given.threads, batch, steps, columns, micro]
+    command = [interpreter, CONTENDERS, contender, model, dataset, pairs, "cpu", "fp32"]
+    command += [given.threads, batch, steps, columns, micro]
     return Child([str(part) for part in command], peers.environment(given.threads))
 
 

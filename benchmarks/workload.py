@@ -1,21 +1,24 @@
 """What every contender of a speed benchmark is given: the same texts, and the same weights in a Hugging Face folder.
 
-The weights are random, of a shape of ``SHAPES``, and made so that a document has about as many non-zeros as a trained model's: embeddings (tied to
-the decoder) drawn with a standard deviation of 0.2, and one number taken from every decoder bias, the quantile of the
-largest logits of a sample of the texts at which ``NONZEROS`` of them stay positive on average. What an encoding costs
-depends on the shape and on the share of non-zeros, not on what they mean.
+The weights are random, of a shape of ``SHAPES``, and made so that a document has about as many non-zeros as a trained
+model's: embeddings (tied to the decoder) drawn with a standard deviation of 0.2, and one number taken from every
+decoder bias, the quantile of the largest logits of a sample of the texts at which ``NONZEROS`` of them stay positive on
+average. What an encoding costs depends on the shape and on the share of non-zeros, not on what they mean.
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from tokenizers import Tokenizer
 
 from osparse.contracts.dataset import Dataset, Source, save_dataset
-from osparse.contracts.model import save_model
+from osparse.contracts.model import Model, save_model
 from osparse.corpus.tokenizers.tokenizer import fit
 from osparse.formula.head import Head
 from osparse.formula.lexicon import Lexicon, read_vocabulary
@@ -24,8 +27,10 @@ VOCABULARY = 30_522
 SHAPES: dict[str, tuple[str, dict[str, int]]] = {
     "tiny": ("bert", {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 512}),
     "distil": ("distilbert", {"dim": 768, "n_layers": 6, "n_heads": 12, "hidden_dim": 3072}),
+    "base": ("bert", {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}),
 }
-"""Name -> model_type, configuration: SPLADE-tiny has BERT-tiny's shape, OpenSearch's doc-v3-distill DistilBERT's."""
+"""Name -> model_type, configuration: SPLADE-tiny has BERT-tiny's shape, OpenSearch's
+doc-v3-distill DistilBERT's, base BERT-base's."""
 NONZEROS = 150
 SAMPLE = 128
 """Documents by which the bias is set."""
@@ -94,6 +99,32 @@ def write(folder: Path, dataset: Path, documents: int, length: int, shape: str =
     return model, texts
 
 
+def document_tokenizer(model: Model) -> Tokenizer:
+    """A model's tokenizer as it is packaged: it truncates and does not pad."""
+    tokenizer = Tokenizer.from_file(str(model.path / "tokenizer.json"))
+    tokenizer.enable_truncation(model.head.max_length)
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def int8_graph(model: Model) -> bytes:
+    """The ONNX file of ``osparse package --quantize int8``, made once by a process of its own and kept."""
+    file = model.path.with_suffix(".int8.onnx")
+    if not file.exists():
+        subprocess.run([sys.executable, __file__, str(model.path), str(file)], check=True)
+    return file.read_bytes()
+
+
+def write_int8_graph(model: str, file: str) -> None:
+    from osparse.packager.checkpoint.loaded import LoadedModel
+    from osparse.packager.export import onnx, torchscript
+    from osparse.packager.quantize.choice import parse
+    from osparse.packager.quantize.rewrite import rewritten
+
+    graph = onnx.export(torchscript.Graph(LoadedModel.open(Model.open(model)).encoder))
+    Path(file).write_bytes(onnx.cleaned(rewritten(graph, parse("int8"))))
+
+
 def make_pairs(folder: Path, dataset: Path, count: int) -> tuple[Path, Path]:
     """``count`` pairs to train on, whose documents fill 128 tokens: (a dataset directory, the pairs as JSON).
 
@@ -121,3 +152,7 @@ def make_pairs(folder: Path, dataset: Path, count: int) -> tuple[Path, Path]:
             split_rule="all are train", seed=0,
         )  # fmt: skip
     return target, pairs_file
+
+
+if __name__ == "__main__":
+    write_int8_graph(*sys.argv[1:])

@@ -31,7 +31,9 @@ def test_the_answers_are_the_same_to_the_bit(fp32: bytes, choice: str) -> None:
     unsigned = onnx_format.cleaned(rewritten(fp32, parse(choice)))
     ids = np.random.default_rng(0).integers(0, 400, (2, 40))
     inputs = dict(zip(INPUTS, (ids, np.ones_like(ids)), strict=True))
-    before, after = (open_session(data, "here", threads=1).run(None, inputs)[0] for data in (unsigned, signed(unsigned)))
+    before, after = (
+        open_session(data, "here", threads=1).run(None, inputs)[0] for data in (unsigned, signed(unsigned))
+    )
     assert before.any()
     np.testing.assert_array_equal(after, before)
 

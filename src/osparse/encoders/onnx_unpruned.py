@@ -93,4 +93,3 @@ def _nodes(model: bytes) -> dict[str, _Node]:
 
 def _contents(message: memoryview, number: int) -> Iterator[memoryview]:
     return (content for key, content in fields(message) if key == number)
-

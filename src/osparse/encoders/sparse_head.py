@@ -5,9 +5,11 @@ holds the logits of one block of terms for one document at a time, in one buffer
 is fresh memory), leaves padding out of the product and adds the bias after the maximum. The backward pass touches only
 terms with a gradient: their winning tokens are found again, which is cheaper than keeping every position in the forward
 pass, and each gradient is scattered to that one token. A step over a whole wide vocabulary first finds in int8 which
-terms may be positive (:mod:`osparse.encoders.screen`), as encoding does. On an accelerator the positions are kept. Triton's kernels
-(:mod:`osparse.encoders.kernels.device_head`) then compute both passes and the host never waits for the device; where
-they cannot run, a block is a slice of tokens of the batch, and the host waits once in a backward pass.
+terms may be positive (:mod:`osparse.encoders.screen`), as encoding does.
+
+On an accelerator the positions are kept. Triton's kernels (:mod:`osparse.encoders.kernels.device_head`) then compute
+both passes and the host never waits for the device; where they cannot run, a block is a slice of tokens of the batch,
+and the host waits once in a backward pass.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from osparse.contracts.model import Model
-from osparse.encoders.kernels.products import Int8Products, OneDnnProducts, has_onednn
+from osparse.encoders.kernels.products import OneDnnProducts, has_onednn
 from osparse.encoders.lexical_table import LexicalTable, read_table
 from osparse.encoders.onnx_encoder import pad
 from osparse.encoders.screen import Screen, pays
@@ -34,8 +34,8 @@ FEWEST_TOKENS, MOST_TOKENS = 512, 2_048
 """Limits of a batch's padded tokens on a CPU."""
 DEVICE_TOKENS = 65_536
 """Padded tokens of a batch on an accelerator."""
-Precision = Literal["fp32", "bf16", "int8"]
-"""What the layers' products are computed in; the head is exact in each. bf16: torch.autocast. int8: on a CPU."""
+Precision = Literal["fp32", "bf16"]
+"""What the layers are computed in; the head is computed in fp32. bf16 is torch.autocast, for a GPU."""
 
 
 def positions(mlm: MaskedLm) -> int:
@@ -146,12 +146,10 @@ class TextEncoder:
     other within a batch.
     """
 
-    def __init__(
-        self, encoder: SparseEncoder, tokenizer: Path | Tokenizer, precision: Precision = "fp32"
-    ) -> None:
+    def __init__(self, encoder: SparseEncoder, tokenizer: Path | Tokenizer, precision: Precision = "fp32") -> None:
         """``tokenizer``: a tokenizer.json, or a tokenizer that does not pad.
 
-        Raises :class:`InputError` for an unknown precision, or int8 on another device than the CPU.
+        Raises :class:`InputError` for a precision that is unknown, or not for this encoder.
         """
         if precision not in get_args(Precision):
             raise InputError(f"`precision` must be one of {', '.join(get_args(Precision))}, got {precision!r}")
@@ -231,7 +229,6 @@ class TextEncoder:
                     dense[row, terms] = (active if table else self.encoder.prune(active))[0]
             return _numpy(self.encoder.prune(self.encoder.with_lexical(dense, *inputs)) if table else dense)
 
-
     def _tokens(self) -> int:
         """Padded tokens of a batch."""
         if not self.encoder.keep.is_cpu:
@@ -242,14 +239,9 @@ class TextEncoder:
 def _products(encoder: SparseEncoder, precision: Precision) -> Callable[[], AbstractContextManager[Any]]:
     """Makes the context in which the layers are computed."""
     if precision != "fp32" and type(encoder).forward is not SparseEncoder.forward:
-        raise InputError(f"`precision={precision}` is for osparse's own head; an encoder with its own forward needs fp32")
+        raise InputError(f"`precision={precision}` needs osparse's own forward; use fp32 for {type(encoder).__name__}")
     if precision == "bf16":
         return partial(torch.autocast, encoder.keep.device.type, torch.bfloat16)
-    if precision == "int8":
-        decoder = encoder.decoder
-        layers = [m for m in encoder.mlm.modules() if isinstance(m, nn.Linear) and m is not decoder]
-        products = Int8Products(layers)
-        return lambda: products
     return OneDnnProducts if encoder.keep.is_cpu and has_onednn() else nullcontext
 
 

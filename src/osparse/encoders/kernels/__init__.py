@@ -1,1 +1,1 @@
-"""Products of an encoder in other forms than torch's own: on a GPU, with packed weights, with int8 weights."""
+"""Products of an encoder in other forms than torch's and ONNX Runtime's own choice: which is faster, by processor."""
