@@ -88,7 +88,7 @@ def main() -> None:
         memory = peak / max(r[first]["peak"] for r in rounds)
         largest, missed = difference(vectors[first], vectors[contender], special)
         print(
-            f"| {NAMES[contender]} | {given.documents / middle['wall']:.0f} | {middle['cpu']:.2f} | {peak / MIB:.0f} "
+            f"| {NAMES[contender]} | {given.documents / middle['wall']:.3g} | {middle['cpu']:.2f} | {peak / MIB:.0f} "
             f"| {ratios[0]:.1f}x | {ratios[1]:.1f}x | {memory:.1f}x | {largest:.1e}, {missed} non-zeros |",
             flush=True,
         )

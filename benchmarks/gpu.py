@@ -49,7 +49,7 @@ def trainer(given: argparse.Namespace, shape: str, contender: str) -> Child:
     dataset, pairs = workload.make_pairs(given.work, given.dataset, 400)
     is_peer = contender == "sentence_transformers"
     interpreter = peers.python("sentence-transformers") if is_peer else Path(sys.executable)
-    command = [interpreter, training.CONTENDERS, contender, model, dataset, pairs, given.device, given.precision]
+    command = [interpreter, training.CHILD, contender, model, dataset, pairs, given.device, given.precision]
     command += [given.threads, given.batch, given.steps, 0, 0]
     return Child([str(part) for part in command], peers.environment(given.threads))
 

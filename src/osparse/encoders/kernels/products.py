@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-WIDE = 256
+WIDE = 384
 """Inputs and outputs of a weight from which oneDNN's fp32 product is the faster one."""
 
 
