@@ -28,7 +28,7 @@ DEVICE_BLOCK_ELEMENTS = 256_000_000
 """Logits held at a time on an accelerator (1 GB in fp32)."""
 SCREENED, SCREENED_TOKENS = 1 << 21, 512
 """Elements of a decoder, and tokens of a batch, from which a training step screens it in int8."""
-MOST_CANDIDATES = 0.15
+MOST_CANDIDATES = 0.5
 """Share of the terms that a document's screen may leave; beyond it the rest of the batch is not screened."""
 
 

@@ -146,11 +146,12 @@ def usable(device: torch.device) -> bool:
     except Exception as problem:  # noqa: BLE001 - Triton, its compiler and the driver raise classes of their own
         log.warning("the Triton kernels of the sparse head do not run on %s, torch's products do: %s", device, problem)
         return False
+    hidden, weight = hidden.double(), weight.double()  # whatever torch may round in fp32
     logits, token = (hidden @ weight.T).max(1)
-    same = torch.allclose(peak, logits, atol=1e-4) and torch.equal(token.int(), winner)
-    counts = torch.zeros(2, 70, 150, device=device).scatter_(1, token[:, None], 1.0)
-    same = same and torch.allclose(grad_hidden, counts @ weight, atol=1e-4)
-    same = same and torch.allclose(grad_weight, torch.einsum("btv,bth->vh", counts, hidden), atol=1e-4)
+    counts = torch.zeros(2, 70, 150, dtype=torch.float64, device=device).scatter_(1, token[:, None], 1.0)
+    expected = logits, counts @ weight, torch.einsum("btv,bth->vh", counts, hidden)
+    pairs = zip((peak, grad_hidden, grad_weight), expected, strict=True)
+    same = torch.equal(token.int(), winner) and all(torch.allclose(a.double(), b, atol=1e-4) for a, b in pairs)
     if not same:
         log.warning("the Triton kernels of the sparse head give other numbers on %s; torch's products are used", device)
     return same
