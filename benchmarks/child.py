@@ -28,15 +28,30 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def serve(work: Callable[[], Any], output: Path | None = None) -> None:
+def allocated() -> tuple[int, int]:
+    """As :func:`resident`, of torch's tensors on the GPU."""
+    import torch
+
+    torch.cuda.synchronize()
+    return torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated()
+
+
+def forget_allocated() -> None:
+    import torch
+
+    torch.cuda.reset_peak_memory_stats()
+
+
+def serve(work: Callable[[], Any], output: Path | None = None, device: str = "cpu") -> None:
     """In the child: time ``work`` for each line of stdin; what it last returned goes to ``output`` as JSON.
 
-    A dict that it returns holds figures, in place of those taken here.
+    A dict that it returns holds figures, in place of those taken here. ``device``: whose memory is meant.
     """
     answers = sys.stdout
     sys.stdout = sys.stderr  # peers print
-    forget_peak()
-    loaded, _ = resident()
+    memory = resident if device == "cpu" else allocated
+    forget_peak() if device == "cpu" else forget_allocated()
+    loaded, _ = memory()
     answers.write("{}\n")
     answers.flush()
     result: Any = None
@@ -45,7 +60,7 @@ def serve(work: Callable[[], Any], output: Path | None = None) -> None:
         result = work()
         figures = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
         figures |= result if isinstance(result, dict) else {}
-        answers.write(json.dumps({**figures, "peak": resident()[1] - loaded}) + "\n")
+        answers.write(json.dumps({**figures, "peak": memory()[1] - loaded}) + "\n")
         answers.flush()
     if output:
         output.write_text(json.dumps(result))

@@ -1,6 +1,7 @@
 """Documents per second and memory of encoding, osparse against its peers: same weights, texts, batch and threads.
 
     python benchmarks/encoding.py --dataset build/quickstart/dataset [--documents 1000] [--rounds 3]
+    python benchmarks/encoding.py --dataset build/quickstart/dataset --shape distil --documents 96
 
 Every contender is a child process in its own environment (benchmarks/peers.py makes the peers'), alive during the whole
 run; in a round each encodes all texts once, one contender after the other, so that a busy machine is busy for all.
@@ -23,15 +24,19 @@ from child import Child
 CONTENDERS = Path(__file__).with_name("encoding_contenders.py")
 PEERS = {"sentence_transformers": "sentence-transformers", "opensearch_py_ml": "opensearch-py-ml"}
 NAMES = {
-    "osparse": "osparse", "osparse_plain": "osparse, no int8 screen",
+    "osparse": "osparse", "osparse_int8": "osparse, int8 graph", "osparse_plain": "osparse, no int8 screen",
     "sentence_transformers": "sentence-transformers SparseEncoder", "opensearch_py_ml": "opensearch-py-ml",
 }  # fmt: skip
 MIB = 1 << 20
 
 
-def start(contender: str, work: Path, model: Path, texts: Path, batch: int, threads: int) -> Child:
+def start(
+    contender: str, work: Path, model: Path, texts: Path, batch: int, threads: int, device: str = "cpu",
+    precision: str = "fp32",
+) -> Child:  # fmt: skip
     interpreter = peers.python(PEERS[contender]) if contender in PEERS else Path(sys.executable)
-    command = [interpreter, CONTENDERS, contender, model, texts, batch, threads, work / f"{contender}.json"]
+    output = work / f"{contender}.json"
+    command = [interpreter, CONTENDERS, contender, model, texts, batch, threads, output, device, precision]
     return Child([str(part) for part in command], peers.environment(threads))
 
 
@@ -50,6 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", type=Path, required=True, help="a dataset directory: its bodies are encoded")
     parser.add_argument("--model", type=Path, help="a model directory in place of random weights")
+    parser.add_argument("--shape", choices=list(workload.SHAPES), default="tiny", help="of the random weights")
     parser.add_argument("--documents", type=int, default=1000)
     parser.add_argument("--length", type=int, default=256, help="tokens per document (of random weights)")
     parser.add_argument("--batch", type=int, default=32)
@@ -58,7 +64,7 @@ def main() -> None:
     parser.add_argument("--contenders", nargs="+", default=list(NAMES), choices=list(NAMES))
     parser.add_argument("--work", type=Path, default=Path("build/bench"))
     given = parser.parse_args()
-    made, texts = workload.write(given.work, given.dataset, given.documents, given.length)
+    made, texts = workload.write(given.work, given.dataset, given.documents, given.length, given.shape)
     model = given.model or made
     children = {
         contender: start(contender, given.work, model, texts, given.batch, given.threads)
@@ -82,7 +88,7 @@ def main() -> None:
         memory = peak / max(r[first]["peak"] for r in rounds)
         largest, missed = difference(vectors[first], vectors[contender], special)
         print(
-            f"| {NAMES[contender]} | {given.documents / middle['wall']:.0f} | {middle['cpu']:.2f} | {peak / MIB:.0f} "
+            f"| {NAMES[contender]} | {given.documents / middle['wall']:.3g} | {middle['cpu']:.2f} | {peak / MIB:.0f} "
             f"| {ratios[0]:.1f}x | {ratios[1]:.1f}x | {memory:.1f}x | {largest:.1e}, {missed} non-zeros |",
             flush=True,
         )

@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("build/bench"))
     given = parser.parse_args()
     work: Path = given.work.resolve()
-    model = workload.make_model(work / f"model-{LENGTH}", given.dataset, LENGTH)
+    model = workload.make_model(workload.model_folder(work, "tiny", LENGTH), given.dataset, LENGTH)
     weights = (model / "model.safetensors").stat().st_size
     walls, cpus = package(model, work / "bundle", given.packagings)
     seconds = f"wall {min(walls):.1f} s, processor {min(cpus):.1f} s"

@@ -21,7 +21,7 @@ CALLS = 5_000
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", type=Path, required=True, help="whose queries of 10 tokens are encoded")
-    parser.add_argument("--model", type=Path, default=Path("build/bench/model-256"), help="a model directory")
+    parser.add_argument("--model", type=Path, default=Path("build/bench/model-tiny-256"), help="a model directory")
     given = parser.parse_args()
     tokenizer = given.model / "tokenizer.json"
     encoder = QueryEncoder(load_tokenizer(tokenizer), Lexicon.open(tokenizer, given.model / "idf.json"))

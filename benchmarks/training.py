@@ -18,26 +18,34 @@ import peers
 import workload
 from child import Child
 
-CONTENDERS = Path(__file__).with_name("training_contenders.py")
+CHILD = Path(__file__).with_name("training_contenders.py")
 MIB = 1 << 20
+LENGTH = 128
 PEER, CACHED = "SparseEncoderTrainer", "SparseEncoderTrainer, CachedSpladeLoss"
+CONTENDERS: dict[str, dict[str, int]] = {
+    "osparse, FLOPS over 2,000 random columns": {"columns": 2000},
+    "osparse, FLOPS over all columns": {},
+    PEER: {},
+    CACHED: {"micro": 8},
+}
+"""Name -> settings. The peer always takes part."""
 
 
 def start(given: argparse.Namespace, peer: bool, batch: int, steps: int, columns: int = 0, micro: int = 0) -> Child:
-    model = workload.make_model(given.work / "model-128", given.dataset, 128)
+    folder = workload.model_folder(given.work, given.shape, LENGTH)
+    model = workload.make_model(folder, given.dataset, LENGTH, shape=given.shape)
     dataset, pairs = workload.make_pairs(given.work, given.dataset, given.pairs)
     interpreter = peers.python("sentence-transformers") if peer else Path(sys.executable)
     contender = "sentence_transformers" if peer else "osparse"
-    command = [interpreter, CONTENDERS, contender, model, dataset, pairs, given.threads, batch, steps, columns, micro]
+    command = [interpreter, CHILD, contender, model, dataset, pairs, "cpu", "fp32"]
+    command += [given.threads, batch, steps, columns, micro]
     return Child([str(part) for part in command], peers.environment(given.threads))
 
 
 def steps(given: argparse.Namespace) -> None:
     children = {
-        "osparse, FLOPS over 2,000 random columns": start(given, False, given.batch, given.steps, columns=2000),
-        "osparse, FLOPS over all columns": start(given, False, given.batch, given.steps),
-        PEER: start(given, True, given.batch, given.steps),
-        CACHED: start(given, True, given.batch, given.steps, micro=8),
+        name: start(given, name in (PEER, CACHED), given.batch, given.steps, **CONTENDERS[name])
+        for name in [*given.contenders, PEER]
     }
     rounds = [{name: child.once() for name, child in children.items()} for _ in range(1 + given.rounds)]
     rounds = rounds[1:]  # the first makes kernels and optimiser states
@@ -74,6 +82,9 @@ def largest(given: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", type=Path, required=True, help="a dataset directory: its bodies make the pairs")
+    parser.add_argument("--shape", choices=list(workload.SHAPES), default="tiny", help="of the random weights")
+    names = [name for name in CONTENDERS if name != PEER]
+    parser.add_argument("--contenders", nargs="*", choices=names, default=names, metavar="NAME", help="; ".join(names))
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--pairs", type=int, default=1600, help="to draw the batches from")
     parser.add_argument("--steps", type=int, default=3, help="per round")

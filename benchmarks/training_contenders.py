@@ -22,7 +22,9 @@ def median(walls: list[float], cpus: list[float]) -> Figures:
     return {"wall": statistics.median(walls), "cpu": statistics.median(cpus)}
 
 
-def osparse(model: str, dataset: str, pairs: str, batch: int, steps: int, columns: int, micro: int) -> Any:
+def osparse(
+    model: str, dataset: str, pairs: str, device: str, precision: str, batch: int, steps: int, columns: int, micro: int
+) -> Any:
     """Steps of the ranking stage as ``osparse train`` makes them, with FLOPS over ``columns`` columns (0: all)."""
     import torch
 
@@ -36,7 +38,8 @@ def osparse(model: str, dataset: str, pairs: str, batch: int, steps: int, column
     from osparse.trainer.stages.ranking import RankingStage
 
     opened = Model.open(model)
-    encoder = SparseEncoder(load_masked_lm(opened.path, "sdpa"), opened.head).train()
+    encoder = SparseEncoder(load_masked_lm(opened.path, "sdpa"), opened.head).train().to(device)
+    encoder.training_dtype = torch.bfloat16 if precision == "bf16" else None
     config = Ranking(
         steps=1000, batch=batch, lr=2e-5, schedule="linear", warmup=0.1, max_length=LENGTH, temperature=1.0, spans=0,
         neighbours=0, span_weight=1.0,
@@ -67,6 +70,8 @@ def osparse(model: str, dataset: str, pairs: str, batch: int, steps: int, column
             torch.nn.utils.clip_grad_norm_(encoder.parameters(), CLIP)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
+            if device == "cuda":
+                torch.cuda.synchronize()
             walls.append(time.perf_counter() - wall)
             cpus.append(time.process_time() - cpu)
         return median(walls, cpus)
@@ -74,10 +79,21 @@ def osparse(model: str, dataset: str, pairs: str, batch: int, steps: int, column
     return work
 
 
+def osparse_plain(
+    model: str, dataset: str, pairs: str, device: str, precision: str, batch: int, steps: int, columns: int, micro: int
+) -> Any:
+    """Without the kernels for a GPU."""
+    from osparse.encoders import sparse_head
+
+    sparse_head._device_kernels = lambda hidden: None
+    return osparse(model, dataset, pairs, device, precision, batch, steps, columns, micro)
+
+
 def sentence_transformers(
-    model: str, dataset: str, pairs: str, batch: int, steps: int, columns: int, micro: int
+    model: str, dataset: str, pairs: str, device: str, precision: str, batch: int, steps: int, columns: int, micro: int
 ) -> Callable[[], Figures]:
     """SparseEncoderTrainer, inference-free as osparse is: documents through the model, queries looked up."""
+    import torch
     from datasets import Dataset
     from sentence_transformers import SparseEncoder, SparseEncoderTrainer, SparseEncoderTrainingArguments
     from sentence_transformers.sparse_encoder import losses
@@ -91,7 +107,7 @@ def sentence_transformers(
         modules=[
             Router.for_query_document(query_modules=[static], document_modules=[transformer, SpladePooling("max")])
         ],
-        device="cpu",
+        device=device,
     )
     read = json.loads(Path(pairs).read_text(encoding="utf-8"))
     data = Dataset.from_dict({"anchor": [a for a, _ in read], "positive": [b for _, b in read]})
@@ -115,6 +131,8 @@ def sentence_transformers(
             self.began = time.perf_counter(), time.process_time()
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
+            if device == "cuda":
+                torch.cuda.synchronize()
             self.walls.append(time.perf_counter() - self.began[0])
             self.cpus.append(time.process_time() - self.began[1])
 
@@ -123,7 +141,8 @@ def sentence_transformers(
         clock.walls, clock.cpus = [], []
         arguments = SparseEncoderTrainingArguments(
             output_dir=home, per_device_train_batch_size=batch, max_steps=steps, save_strategy="no",
-            logging_strategy="no", report_to="none", disable_tqdm=True, use_cpu=True, learning_rate=2e-5,
+            logging_strategy="no", report_to="none", disable_tqdm=True, use_cpu=device == "cpu", learning_rate=2e-5,
+            bf16=precision == "bf16",
             router_mapping={"anchor": "query", "positive": "document"}, dataloader_drop_last=True,
         )  # fmt: skip
         SparseEncoderTrainer(model=encoder, args=arguments, train_dataset=data, loss=loss, callbacks=[clock]).train()
@@ -133,11 +152,11 @@ def sentence_transformers(
 
 
 def main() -> None:
-    contender, model, dataset, pairs, threads, *numbers = sys.argv[1:]
+    contender, model, dataset, pairs, device, precision, threads, *numbers = sys.argv[1:]
     import torch
 
     torch.set_num_threads(int(threads))
-    serve(globals()[contender](model, dataset, pairs, *map(int, numbers)))
+    serve(globals()[contender](model, dataset, pairs, device, precision, *map(int, numbers)), device=device)
 
 
 if __name__ == "__main__":

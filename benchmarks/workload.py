@@ -1,27 +1,36 @@
 """What every contender of a speed benchmark is given: the same texts, and the same weights in a Hugging Face folder.
 
-The weights are random, shaped so that a document has about as many non-zeros as a trained model's: embeddings (tied to
-the decoder) drawn with a standard deviation of 0.2, and one number taken from every decoder bias, the quantile of the
-largest logits of a sample of the texts at which ``NONZEROS`` of them stay positive on average. What an encoding costs
-depends on the shape and on the share of non-zeros, not on what they mean.
+The weights are random, of a shape of ``SHAPES``, and made so that a document has about as many non-zeros as a trained
+model's: embeddings (tied to the decoder) drawn with a standard deviation of 0.2, and one number taken from every
+decoder bias, the quantile of the largest logits of a sample of the texts at which ``NONZEROS`` of them stay positive on
+average. What an encoding costs depends on the shape and on the share of non-zeros, not on what they mean.
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from tokenizers import Tokenizer
 
 from osparse.contracts.dataset import Dataset, Source, save_dataset
-from osparse.contracts.model import save_model
+from osparse.contracts.model import Model, save_model
 from osparse.corpus.tokenizers.tokenizer import fit
 from osparse.formula.head import Head
 from osparse.formula.lexicon import Lexicon, read_vocabulary
 
-VOCABULARY, HIDDEN, LAYERS, HEADS = 30_522, 128, 2, 2
-"""SPLADE-tiny: BERT-tiny's shape."""
+VOCABULARY = 30_522
+SHAPES: dict[str, tuple[str, dict[str, int]]] = {
+    "tiny": ("bert", {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 512}),
+    "distil": ("distilbert", {"dim": 768, "n_layers": 6, "n_heads": 12, "hidden_dim": 3072}),
+    "base": ("bert", {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}),
+}
+"""Name -> model_type, configuration: SPLADE-tiny has BERT-tiny's shape, OpenSearch's
+doc-v3-distill DistilBERT's, base BERT-base's."""
 NONZEROS = 150
 SAMPLE = 128
 """Documents by which the bias is set."""
@@ -34,12 +43,12 @@ def texts_of(dataset: Path, count: int, seed: int = 0) -> list[str]:
     return [bodies[i] for i in order[:count]]
 
 
-def make_model(folder: Path, dataset: Path, length: int, seed: int = 0) -> Path:
+def make_model(folder: Path, dataset: Path, length: int, seed: int = 0, shape: str = "tiny") -> Path:
     """A model directory with random weights and a tokenizer fitted on the dataset; what is there is kept."""
     if folder.exists():
         return folder
     import torch
-    from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
+    from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedTokenizerFast
 
     from osparse.encoders.torch_encoder import SparseEncoder, TextEncoder
 
@@ -50,12 +59,9 @@ def make_model(folder: Path, dataset: Path, length: int, seed: int = 0) -> Path:
     tokens, special = read_vocabulary(tokenizer)
     lexicon = Lexicon.build(tokens, special, dict.fromkeys(tokens, 1.0))
     torch.manual_seed(seed)
-    mlm = BertForMaskedLM(
-        BertConfig(
-            vocab_size=VOCABULARY, hidden_size=HIDDEN, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
-            intermediate_size=4 * HIDDEN, max_position_embeddings=512,
-        )
-    ).eval()  # fmt: skip
+    kind, sizes = SHAPES[shape]
+    config = AutoConfig.for_model(kind, vocab_size=VOCABULARY, max_position_embeddings=512, **sizes)
+    mlm = AutoModelForMaskedLM.from_config(config).eval()
     head = Head(max_length=length, masked_ids=(*lexicon.special_ids, *range(len(tokens), VOCABULARY)))
     with torch.no_grad():
         mlm.get_input_embeddings().weight.normal_(0, 0.2)
@@ -81,12 +87,42 @@ def make_model(folder: Path, dataset: Path, length: int, seed: int = 0) -> Path:
     return folder
 
 
-def write(folder: Path, dataset: Path, documents: int, length: int) -> tuple[Path, Path]:
+def model_folder(folder: Path, shape: str, length: int) -> Path:
+    return folder / f"model-{shape}-{length}"
+
+
+def write(folder: Path, dataset: Path, documents: int, length: int, shape: str = "tiny") -> tuple[Path, Path]:
     """(model directory, texts.json) for the contenders."""
-    model = make_model(folder / f"model-{length}", dataset, length)
+    model = make_model(model_folder(folder, shape, length), dataset, length, shape=shape)
     texts = folder / "texts.json"
     texts.write_text(json.dumps(texts_of(dataset, documents), ensure_ascii=False))
     return model, texts
+
+
+def document_tokenizer(model: Model) -> Tokenizer:
+    """A model's tokenizer as it is packaged: it truncates and does not pad."""
+    tokenizer = Tokenizer.from_file(str(model.path / "tokenizer.json"))
+    tokenizer.enable_truncation(model.head.max_length)
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def int8_graph(model: Model) -> bytes:
+    """The ONNX file of ``osparse package --quantize int8``, made once by a process of its own and kept."""
+    file = model.path.with_suffix(".int8.onnx")
+    if not file.exists():
+        subprocess.run([sys.executable, __file__, str(model.path), str(file)], check=True)
+    return file.read_bytes()
+
+
+def write_int8_graph(model: str, file: str) -> None:
+    from osparse.packager.checkpoint.loaded import LoadedModel
+    from osparse.packager.export import onnx, torchscript
+    from osparse.packager.quantize.choice import parse
+    from osparse.packager.quantize.rewrite import rewritten
+
+    graph = onnx.export(torchscript.Graph(LoadedModel.open(Model.open(model)).encoder))
+    Path(file).write_bytes(onnx.cleaned(rewritten(graph, parse("int8"))))
 
 
 def make_pairs(folder: Path, dataset: Path, count: int) -> tuple[Path, Path]:
@@ -116,3 +152,7 @@ def make_pairs(folder: Path, dataset: Path, count: int) -> tuple[Path, Path]:
             split_rule="all are train", seed=0,
         )  # fmt: skip
     return target, pairs_file
+
+
+if __name__ == "__main__":
+    write_int8_graph(*sys.argv[1:])

@@ -54,6 +54,32 @@ def test_gradcheck_in_float64(monkeypatch: pytest.MonkeyPatch, by_document: bool
     assert torch.autograd.gradcheck(lambda *t: max_over_tokens(t[0], mask, t[1], t[2]), (h, w, b))
 
 
+@pytest.mark.parametrize("sparse", [True, False])
+def test_a_screened_step_has_the_plain_weights_and_gradients(monkeypatch: pytest.MonkeyPatch, sparse: bool) -> None:
+    h, mask, w, b = inputs(torch.float32, batch=5, length=20, hidden=64, vocabulary=600)
+    b -= 22.0 if sparse else 0.0
+    seed = torch.randn(5, 600, generator=torch.Generator().manual_seed(4))
+    screened = []
+    monkeypatch.setattr(sparse_head, "SCREENED", 600)
+    monkeypatch.setattr(sparse_head, "SCREENED_TOKENS", 100)
+    original = sparse_head.Screen.peaks
+    monkeypatch.setattr(sparse_head.Screen, "peaks", lambda *given: screened.append(1) or original(*given))
+    answers = []
+    for pays in (True, False):
+        monkeypatch.setattr(sparse_head, "pays", lambda weight, pays=pays: pays)
+        tensors = [tensor.clone().requires_grad_() for tensor in (h, w, b)]
+        weights = max_over_tokens(tensors[0], mask, tensors[1], tensors[2])
+        answers.append([weights, *torch.autograd.grad((weights * seed).sum(), tensors)])
+        assert len(screened) == (5 if sparse else 1)  # the rest of a batch that is not sparse is multiplied plainly
+    assert 0 < (answers[0][0] > 0).float().mean() < (0.1 if sparse else 0.9)
+    for mine, plain in zip(*answers, strict=True):
+        torch.testing.assert_close(mine, plain, rtol=0, atol=1e-4)
+    monkeypatch.setattr(sparse_head, "pays", lambda weight: True)
+    with torch.no_grad():
+        max_over_tokens(h, mask, w, b)
+    assert len(screened) == (5 if sparse else 1)  # steps alone
+
+
 def test_padding_to_twice_the_length_changes_nothing() -> None:
     h, mask, w, b = inputs(torch.float32)
     longer = torch.cat([h, torch.full_like(h, 100.0)], 1)

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 
 from osparse.contracts.bundle import Bundle
 from osparse.contracts.zip_members import read_member
+from osparse.encoders.kernels.signed_weights import has_vnni, signed
 from osparse.encoders.onnx_nodes import INTEGER, operators
 from osparse.encoders.onnx_session import Device, open_session, run_session
 from osparse.errors import BundleError, ModelError
@@ -63,8 +64,18 @@ class OnnxEncoder:
         archive = Path(archive)
         tokenizer, tokens, _ = read_tokenizer(archive)
         model = read_member(archive, "model.onnx")
-        session = open_session(model, str(archive), threads, device)
-        return cls(session, tokenizer, tokens, alone=bool(operators(model) & INTEGER))
+        return cls.of_graph(model, str(archive), tokenizer, tokens, threads=threads, device=device)
+
+    @classmethod
+    def of_graph(
+        cls, model: bytes, source: str, tokenizer: Tokenizer, tokens: tuple[str, ...], *, threads: int | None = None,
+        device: Device = "cpu",
+    ) -> OnnxEncoder:  # fmt: skip
+        """:meth:`open` with the content of a model.onnx; ``source`` names it in errors."""
+        is_integer = bool(operators(model) & INTEGER)
+        if is_integer and device == "cpu" and has_vnni():
+            model = signed(model)
+        return cls(open_session(model, source, threads, device), tokenizer, tokens, alone=is_integer)
 
     def encode(self, texts: Sequence[str], batch_size: int = 32) -> list[dict[str, float]]:
         """{raw token: weight} of each text, in the order given."""

@@ -46,8 +46,14 @@ def operators(model: bytes) -> set[str]:
 
 def fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
     """(number, content) of each field of a message that holds bytes, a text or another message."""
+    return ((number, content) for number, _, content in spans(data) if content is not None)
+
+
+def spans(data: memoryview) -> Iterator[tuple[int, memoryview, memoryview | None]]:
+    """(number, its bytes, content) of every field of a message; the content is None where the field holds a number."""
     at = 0
     while at < len(data):
+        start, content = at, None
         key, at = _varint(data, at)
         kind = key & 7
         if kind == _VARINT:
@@ -58,10 +64,25 @@ def fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
             size, at = _varint(data, at)
             if at + size > len(data):
                 raise ValueError(f"a field of {size:,} bytes goes past the end of its message")
-            yield key >> 3, data[at : at + size]
+            content = data[at : at + size]
             at += size
         else:
             raise ValueError(f"field type {kind} is not one of ONNX")
+        yield key >> 3, data[start:at], content
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A field of bytes: key, length, content."""
+    return varint(number << 3 | _BYTES) + varint(len(content)) + content
+
+
+def varint(value: int) -> bytes:
+    """A number of seven bits per byte, the low ones first."""
+    parts = bytearray()
+    while value > 0x7F:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*parts, value])
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:

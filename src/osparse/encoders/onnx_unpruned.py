@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from osparse.contracts.zip_members import read_member
 from osparse.encoders.onnx_encoder import read_tokenizer
-from osparse.encoders.onnx_nodes import fields
+from osparse.encoders.onnx_nodes import field, fields
 from osparse.encoders.onnx_session import INPUTS, open_session
 
 OUTPUT = "output"
@@ -63,7 +63,7 @@ def with_output(model: bytes, name: str) -> bytes:
     """``model`` with one more output."""
     if name == OUTPUT:
         return model
-    return model + _field(_GRAPH, _field(_GRAPH_OUTPUT, _field(_NAME, name.encode())))
+    return model + field(_GRAPH, field(_GRAPH_OUTPUT, field(_NAME, name.encode())))
 
 
 def _masked_tensor(nodes: dict[str, _Node], name: str) -> str | None:
@@ -92,17 +92,4 @@ def _nodes(model: bytes) -> dict[str, _Node]:
 
 
 def _contents(message: memoryview, number: int) -> Iterator[memoryview]:
-    return (content for field, content in fields(message) if field == number)
-
-
-def _field(number: int, content: bytes) -> bytes:
-    """A field of bytes: key, length, content."""
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    parts = bytearray()
-    while value > 0x7F:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*parts, value])
+    return (content for key, content in fields(message) if key == number)

@@ -24,6 +24,8 @@ UNIT = 2.0**-24
 """Largest relative rounding error of fp32."""
 TERMS = 8_192
 """Terms multiplied at a time: with 256 tokens 8 MB of int32."""
+ROUNDED = 1_024
+"""Terms rounded at a time, so that what is between stays in the cache."""
 COLUMNS = 16
 """Lengths are rounded up to a multiple, so that oneDNN makes its kernels for few shapes."""
 SMALLEST = 1 << 20
@@ -50,7 +52,7 @@ class Screen:
         scale = _scale(self.weight.abs().amax(1))
         parts = [
             _quantise(w, s[:, None])
-            for w, s in zip(torch.split(self.weight, TERMS), torch.split(scale, TERMS), strict=True)
+            for w, s in zip(torch.split(self.weight, ROUNDED), torch.split(scale, ROUNDED), strict=True)
         ]
         self._int8 = torch.cat([part[0] for part in parts])
         self._norm, self._rest = torch.cat([part[1] for part in parts]), torch.cat([part[3] for part in parts])

@@ -4,32 +4,46 @@
 holds the logits of one block of terms for one document at a time, in one buffer (what costs beside the matrix product
 is fresh memory), leaves padding out of the product and adds the bias after the maximum. The backward pass touches only
 terms with a gradient: their winning tokens are found again, which is cheaper than keeping every position in the forward
-pass, and each gradient is scattered to that one token. On an accelerator a block is a slice of tokens of the batch, and
-the positions are kept: the host then waits for the device once in a backward pass, not for every document.
+pass, and each gradient is scattered to that one token. A step over a whole wide vocabulary first finds in int8 which
+terms may be positive (:mod:`osparse.encoders.screen`), as encoding does.
+
+On an accelerator the positions are kept. Triton's kernels (:mod:`osparse.encoders.kernels.device_head`) then compute
+both passes and the host never waits for the device; where they cannot run, a block is a slice of tokens of the batch,
+and the host waits once in a backward pass.
 """
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from osparse.encoders.screen import Screen, pays
+
 BLOCK_ELEMENTS = 1_000_000
 """Logits held at a time on a CPU (4 MB in fp32)."""
 DEVICE_BLOCK_ELEMENTS = 256_000_000
 """Logits held at a time on an accelerator (1 GB in fp32)."""
+SCREENED, SCREENED_TOKENS = 1 << 21, 512
+"""Elements of a decoder, and tokens of a batch, from which a training step screens it in int8."""
+MOST_CANDIDATES = 0.5
+"""Share of the terms that a document's screen may leave; beyond it the rest of the batch is not screened."""
 
 
 class _MaxOverTokens(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        winner = None
-        if _by_document(hidden):
-            peak = _peak_by_document(hidden, mask, weight)
+        winner, ctx.kernels = None, None
+        if _by_document(hidden) and any(ctx.needs_input_grad) and _worth_screening(hidden, weight):
+            peak = _peak_by_screen(hidden, mask, weight, bias)
+        elif _by_document(hidden):
+            peak = _peak_by_document(hidden, mask, weight, bias)
         else:
-            peak, winner = _peak_by_slice(hidden, mask, weight)
-        peak.add_(bias).relu_()  # rounding is monotone: max(z + b) is max(z) + b to the bit
+            ctx.kernels = _device_kernels(hidden)
+            peak, winner = (ctx.kernels.largest if ctx.kernels else _peak_by_slice)(hidden, mask, weight)
+            peak.add_(bias).relu_()
         ctx.save_for_backward(hidden, mask, weight, peak, winner)
         return peak
 
@@ -40,7 +54,8 @@ class _MaxOverTokens(torch.autograd.Function):
         if winner is None:
             grad_hidden, grad_weight = _gradients_by_document(hidden, mask, weight, grad)
         else:
-            grad_hidden, grad_weight = _gradients_by_pair(hidden, weight, grad, winner)
+            gradients = ctx.kernels.gradients if ctx.kernels else _gradients_by_pair
+            grad_hidden, grad_weight = gradients(hidden, weight, grad, winner)
         return grad_hidden, None, grad_weight, grad.sum(0)
 
 
@@ -49,7 +64,42 @@ def _by_document(hidden: Tensor) -> bool:
     return hidden.is_cpu
 
 
-def _peak_by_document(hidden: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
+def _device_kernels(hidden: Tensor) -> Any:
+    """The module of Triton's kernels where they run on the tensor's device; None elsewhere, and for fp64."""
+    if not hidden.is_cuda or hidden.dtype != torch.float32 or find_spec("triton") is None:
+        return None
+    from osparse.encoders.kernels import device_head
+
+    return device_head if device_head.usable(hidden.device) else None
+
+
+def _worth_screening(hidden: Tensor, weight: Tensor) -> bool:
+    """Whether a training step's product is large enough for rounding its weights first.
+
+    Never in the steps of the configurations for a CPU, which take some columns of a narrow decoder: what they train
+    must not depend on whether the processor has VNNI.
+    """
+    tokens = hidden.shape[0] * hidden.shape[1]
+    large = weight.numel() >= SCREENED and tokens >= SCREENED_TOKENS
+    return large and hidden.dtype == weight.dtype == torch.float32 and pays(weight)
+
+
+def _peak_by_screen(hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """As :func:`_peak_by_document` and the relu, where most terms are zero."""
+    screen = Screen(weight, bias, weight.new_ones(len(weight)))
+    peak = hidden.new_zeros(hidden.shape[0], len(weight))
+    for b in range(hidden.shape[0]):
+        rows = hidden[b][mask[b]]
+        terms, largest = screen.peaks(rows, [len(rows)])[0]
+        peak[b, terms] = largest
+        if len(terms) > MOST_CANDIDATES * len(weight):  # not sparse yet: the plain product is cheaper
+            peak[b + 1 :] = _peak_by_document(hidden[b + 1 :], mask[b + 1 :], weight, bias)
+            break
+    return peak
+
+
+def _peak_by_document(hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """(B, V) relu-ed largest logits; adding the bias after the maximum changes no bit, as rounding is monotone."""
     vocabulary, length = weight.shape[0], max(1, hidden.shape[1])
     block = max(1, BLOCK_ELEMENTS // length)
     buffer = hidden.new_empty(min(block, vocabulary) * length)
@@ -60,7 +110,7 @@ def _peak_by_document(hidden: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
             terms = weight[start : start + block]
             logits = buffer[: len(terms) * len(rows)].view(len(terms), len(rows))  # terms first: a row is reduced
             torch.amax(torch.mm(terms, rows.T, out=logits), 1, out=peak[b, start : start + block])
-    return peak
+    return peak.add_(bias).relu_()
 
 
 def _gradients_by_document(hidden: Tensor, mask: Tensor, weight: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:

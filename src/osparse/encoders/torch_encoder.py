@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -14,20 +15,27 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from osparse.contracts.model import Model
+from osparse.encoders.kernels.products import OneDnnProducts, has_onednn
 from osparse.encoders.lexical_table import LexicalTable, read_table
 from osparse.encoders.onnx_encoder import pad
 from osparse.encoders.screen import Screen, pays
 from osparse.encoders.sparse_head import max_over_tokens
 from osparse.encoders.threads import side_by_side
-from osparse.errors import ModelError
+from osparse.errors import InputError, ModelError
 from osparse.formula.activation import sparse_dict
 from osparse.formula.head import Head
 from osparse.formula.lexicon import load_tokenizer, vocabulary_of
 from osparse.masked_lm.architectures import MaskedLm, find
 from osparse.masked_lm.load import load_masked_lm
 
-TOKENS = 2_048
-"""Padded tokens of a batch of texts: what its layers hold stays in the processor's cache."""
+STATES = 2_048 * 128
+"""Numbers in the hidden states of a batch of texts on a CPU: what its layers hold stays in the processor's cache."""
+FEWEST_TOKENS, MOST_TOKENS = 512, 2_048
+"""Limits of a batch's padded tokens on a CPU."""
+DEVICE_TOKENS = 65_536
+"""Padded tokens of a batch on an accelerator."""
+Precision = Literal["fp32", "bf16"]
+"""What the layers are computed in; the head is computed in fp32. bf16 is torch.autocast, for a GPU."""
 
 
 def positions(mlm: MaskedLm) -> int:
@@ -85,13 +93,20 @@ class SparseEncoder(nn.Module):
         With ``columns`` (C,) only those vocabulary ids are computed: (B, C). A ranking loss needs no others, since a
         query touches its own tokens alone.
         """
+        return self.from_hidden(self.hidden(input_ids, attention_mask), input_ids, attention_mask, columns)
+
+    def from_hidden(
+        self, hidden: Tensor, input_ids: Tensor, attention_mask: Tensor, columns: Tensor | None = None
+    ) -> Tensor:
+        """:meth:`forward` from the (B, T, H) that :meth:`hidden` gives."""
         decoder = self.decoder
         weight: Tensor = decoder.weight
+        if columns is not None and len(columns) >= len(weight):  # as many rows need not be copied
+            return self.from_hidden(hidden, input_ids, attention_mask).index_select(1, columns)
         bias: Tensor = decoder.bias if decoder.bias is not None else weight.new_zeros(weight.shape[0])
         if columns is not None:
             weight, bias = weight.index_select(0, columns), bias.index_select(0, columns)
-        hidden = self.hidden(input_ids, attention_mask).float()
-        peak = max_over_tokens(hidden, attention_mask.bool(), weight.float(), bias.float())
+        peak = max_over_tokens(hidden.float(), attention_mask.bool(), weight.float(), bias.float())
         return self.with_lexical(self.activate(peak, columns), input_ids, attention_mask, columns)
 
     def activate(self, peak: Tensor, columns: Tensor | None = None) -> Tensor:
@@ -131,10 +146,16 @@ class IdsEncoder:
     other within a batch.
     """
 
-    def __init__(self, encoder: SparseEncoder) -> None:
-        """``encoder`` is in evaluation mode afterwards."""
+    def __init__(self, encoder: SparseEncoder, precision: Precision = "fp32") -> None:
+        """``encoder`` is in evaluation mode afterwards.
+
+        Raises :class:`InputError` for a precision that is unknown, or not for this encoder.
+        """
+        if precision not in get_args(Precision):
+            raise InputError(f"`precision` must be one of {', '.join(get_args(Precision))}, got {precision!r}")
         self.encoder = encoder.eval()
         self._screens: dict[tuple[int | None, ...], Screen] = {}
+        self._products = _products(encoder, precision)
 
     def batches_of_ids(
         self, ids: Sequence[list[int]], batch_size: int = 32
@@ -144,7 +165,7 @@ class IdsEncoder:
         ``ids``: of each text, special ones included, at most the head's ``max_length``.
         """
         encode = partial(self._encode, ids, self._screen())
-        groups = list(grouped([len(i) for i in ids], batch_size, TOKENS))
+        groups = list(grouped([len(i) for i in ids], batch_size, self._tokens()))
         threads = torch.get_num_threads() if self.encoder.keep.is_cpu else 1
         yield from zip(groups, side_by_side(encode, groups, threads), strict=True)
 
@@ -168,32 +189,56 @@ class IdsEncoder:
         device = self.encoder.keep.device
         with torch.inference_mode():
             inputs = torch.from_numpy(padded).to(device), torch.from_numpy(mask).to(device)
+            if type(self.encoder).forward is not SparseEncoder.forward:
+                return _numpy(self.encoder.prune(self.encoder(*inputs)))
+            with self._products():
+                hidden = self.encoder.hidden(*inputs)
             if screen is None:
-                weights: NDArray[np.float32] = self.encoder.prune(self.encoder(*inputs)).float().cpu().numpy()
-                return weights
-            rows = self.encoder.hidden(*inputs).float()[inputs[1].bool()]  # (N, H)
+                return _numpy(self.encoder.prune(self.encoder.from_hidden(hidden, *inputs)))
+            rows = hidden.float()[inputs[1].bool()]  # (N, H)
             dense = torch.zeros(len(group), len(screen.weight))
             table = self.encoder.lexical is not None
             for row, (terms, peak) in enumerate(screen.peaks(rows, [len(ids[i]) for i in group])):
                 if len(terms):
                     active = self.encoder.activate(peak[None], terms)
                     dense[row, terms] = (active if table else self.encoder.prune(active))[0]
-            weights = (self.encoder.prune(self.encoder.with_lexical(dense, *inputs)) if table else dense).numpy()
-            return weights
+            return _numpy(self.encoder.prune(self.encoder.with_lexical(dense, *inputs)) if table else dense)
+
+    def _tokens(self) -> int:
+        """Padded tokens of a batch."""
+        if not self.encoder.keep.is_cpu:
+            return DEVICE_TOKENS
+        return max(FEWEST_TOKENS, min(MOST_TOKENS, STATES // self.encoder.decoder.weight.shape[1]))
+
+
+def _products(encoder: SparseEncoder, precision: Precision) -> Callable[[], AbstractContextManager[Any]]:
+    """Makes the context in which the layers are computed."""
+    if precision != "fp32" and type(encoder).forward is not SparseEncoder.forward:
+        raise InputError(f"`precision={precision}` needs osparse's own forward; use fp32 for {type(encoder).__name__}")
+    if precision == "bf16":
+        return partial(torch.autocast, encoder.keep.device.type, torch.bfloat16)
+    return OneDnnProducts if encoder.keep.is_cpu and has_onednn() else nullcontext
+
+
+def _numpy(weights: Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = weights.float().cpu().numpy()
+    return array
 
 
 class TextEncoder(IdsEncoder):
     """Texts -> document vectors with a trained model: tokenise, batch by length, encode, prune."""
 
-    def __init__(self, encoder: SparseEncoder, tokenizer: Path | Tokenizer) -> None:
-        """``tokenizer``: a tokenizer.json, or a tokenizer that does not pad."""
-        super().__init__(encoder)
+    def __init__(self, encoder: SparseEncoder, tokenizer: Path | Tokenizer, precision: Precision = "fp32") -> None:
+        """``tokenizer``: a tokenizer.json, or a tokenizer that does not pad; ``precision`` as :class:`IdsEncoder`."""
+        super().__init__(encoder, precision)
         self._tokenizer = load_tokenizer(tokenizer) if isinstance(tokenizer, Path) else tokenizer
         self.tokens, _ = vocabulary_of(self._tokenizer)
         self._tokenizer.enable_truncation(encoder.head.max_length)
 
     @classmethod
-    def open(cls, model: Model | Path | str, *, device: str = "cpu", attention: str = "sdpa") -> TextEncoder:
+    def open(
+        cls, model: Model | Path | str, *, device: str = "cpu", attention: str = "sdpa", precision: Precision = "fp32"
+    ) -> TextEncoder:
         """Load a model directory; ``attention`` as transformers names it: sdpa is quicker, eager can be traced.
 
         Raises :class:`ModelError` if its weights are not whole or do not fit.
@@ -206,7 +251,7 @@ class TextEncoder(IdsEncoder):
                 f"{model.path}: the decoder has {encoder.decoder.weight.shape[0]} rows, "
                 f"the tokenizer {len(model.lexicon.tokens)} tokens; they do not belong together"
             )
-        return cls(encoder, model.path / "tokenizer.json")
+        return cls(encoder, model.path / "tokenizer.json", precision)
 
     def batches(self, texts: Sequence[str], batch_size: int = 32) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         """Yield (positions in ``texts``, (B, V) pruned weights), longest texts first; B <= batch_size."""
