@@ -68,6 +68,11 @@ class SparseEncoder(nn.Module):
     def decoder(self) -> nn.Linear:
         return self.architecture.decoder(self.mlm)
 
+    def network_input(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T) ids and mask of documents -> those that the network reads: the first ``head.network_length``."""
+        length = self.head.network_length
+        return (input_ids, attention_mask) if length is None else (input_ids[:, :length], attention_mask[:, :length])
+
     def hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, T) -> (B, T, H) transformed hidden states, one matrix product short of the logits."""
         if self.training and self.training_dtype is not None:
@@ -90,8 +95,9 @@ class SparseEncoder(nn.Module):
         bias: Tensor = decoder.bias if decoder.bias is not None else weight.new_zeros(weight.shape[0])
         if columns is not None:
             weight, bias = weight.index_select(0, columns), bias.index_select(0, columns)
-        hidden = self.hidden(input_ids, attention_mask).float()
-        peak = max_over_tokens(hidden, attention_mask.bool(), weight.float(), bias.float())
+        ids, mask = self.network_input(input_ids, attention_mask)
+        hidden = self.hidden(ids, mask).float()
+        peak = max_over_tokens(hidden, mask.bool(), weight.float(), bias.float())
         return self.with_lexical(self.activate(peak, columns), input_ids, attention_mask, columns)
 
     def activate(self, peak: Tensor, columns: Tensor | None = None) -> Tensor:
@@ -104,24 +110,46 @@ class SparseEncoder(nn.Module):
     def with_lexical(
         self, weights: Tensor, input_ids: Tensor, attention_mask: Tensor, columns: Tensor | None = None
     ) -> Tensor:
-        """(B, V) or (B, C) the network's weights -> the document's: with what its lexical table adds, if it has one.
+        """(B, V) or (B, C) the network's weights -> the document's: a share of them for its own tokens, and the table.
 
         Not in training mode: a table of the training texts' own translations would answer for the network there.
         """
-        if self.lexical is None or self.training:
+        if self.training:
+            return weights
+        if self.head.own_share < 1:
+            own = self.own_tokens(input_ids, attention_mask)
+            weights = weights * torch.where(own if columns is None else own[:, columns], self.head.own_share, 1.0)
+        if self.lexical is None:
             return weights
         added = torch.as_tensor(self.lexical(input_ids, attention_mask)) * self.keep
         return weights + (added if columns is None else added.index_select(1, columns))
 
-    def prune(self, weights: Tensor) -> Tensor:
+    def own_tokens(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(B, T) -> (B, V) true for the row's own tokens."""
+        counts = self.keep.new_zeros(input_ids.shape[0], self.keep.shape[0])
+        return counts.scatter_add(1, input_ids, attention_mask.to(counts.dtype)) > 0
+
+    def kept_tokens(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor | None:
+        """(B, T) -> (B, V) true for the tokens that pruning never drops, the row's own; None where it may drop all."""
+        return self.own_tokens(input_ids, attention_mask) if self.head.keep_own else None
+
+    def prune(self, weights: Tensor, own: Tensor | None = None) -> Tensor:
         """(B, V) -> (B, V): drop what is at most prune_ratio x the row's largest, keep the top_k largest.
 
-        Ties with the k-th weight are kept, so a row may keep more than top_k.
+        Ties with the k-th weight are kept, so a row may keep more than top_k. The weights of ``own`` (B, V), as
+        :meth:`kept_tokens` gives it, are neither dropped nor counted.
         """
-        kept = weights * (weights > self.head.prune_ratio * weights.amax(1, keepdim=True))
+        floor = self.head.prune_ratio * weights.amax(1, keepdim=True)
+        kept = weights * (_never_less(weights, own) > floor)
         if self.head.top_k is not None and self.head.top_k < kept.shape[1]:
-            kept = kept * (kept >= kept.topk(self.head.top_k, dim=1).values[:, -1:])
+            others = kept if own is None else kept.masked_fill(own, 0.0)
+            kept = kept * (_never_less(kept, own) >= others.topk(self.head.top_k, dim=1).values[:, -1:])
         return kept
+
+
+def _never_less(weights: Tensor, own: Tensor | None) -> Tensor:
+    """The weights to compare with a threshold: those of ``own`` are above any."""
+    return weights if own is None else weights.masked_fill(own, float("inf"))
 
 
 class TextEncoder:
@@ -191,17 +219,19 @@ class TextEncoder:
         device = self.encoder.keep.device
         with torch.inference_mode():
             inputs = torch.from_numpy(padded).to(device), torch.from_numpy(mask).to(device)
+            own = self.encoder.kept_tokens(*inputs)
             if screen is None:
-                weights: NDArray[np.float32] = self.encoder.prune(self.encoder(*inputs)).float().cpu().numpy()
+                weights: NDArray[np.float32] = self.encoder.prune(self.encoder(*inputs), own).float().cpu().numpy()
                 return weights
-            rows = self.encoder.hidden(*inputs).float()[inputs[1].bool()]  # (N, H)
+            read = self.encoder.network_input(*inputs)
+            rows = self.encoder.hidden(*read).float()[read[1].bool()]  # (N, H)
             dense = torch.zeros(len(group), len(screen.weight))
-            table = self.encoder.lexical is not None
-            for row, (terms, peak) in enumerate(screen.peaks(rows, [len(ids[i]) for i in group])):
+            whole = self.encoder.lexical is not None or own is not None or self.encoder.head.own_share < 1
+            for row, (terms, peak) in enumerate(screen.peaks(rows, read[1].sum(1).tolist())):
                 if len(terms):
                     active = self.encoder.activate(peak[None], terms)
-                    dense[row, terms] = (active if table else self.encoder.prune(active))[0]
-            weights = (self.encoder.prune(self.encoder.with_lexical(dense, *inputs)) if table else dense).numpy()
+                    dense[row, terms] = (active if whole else self.encoder.prune(active))[0]
+            weights = (self.encoder.prune(self.encoder.with_lexical(dense, *inputs), own) if whole else dense).numpy()
             return weights
 
 
