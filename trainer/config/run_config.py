@@ -89,7 +89,7 @@ class HeadConfig:
     @property
     def network_reads(self) -> int:
         """Ids of a document that the network reads at most."""
-        return self.max_length if self.network_length is None else self.network_length
+        return min(self.max_length, self.network_length or self.max_length)
 
     def problems(self) -> list[str]:
         if self.nonzeros is not None and self.prune_ratio > 0:
@@ -98,8 +98,6 @@ class HeadConfig:
             return [f"nonzeros: top_k {self.top_k} cuts below a mean of {self.nonzeros}; raise top_k or leave it out"]
         if self.keep_own and (self.top_k is None or self.nonzeros is not None or self.prune_ratio):
             return ["keep_own: the other tokens are bounded by top_k alone; set that, not nonzeros or prune_ratio"]
-        if self.network_reads > self.max_length:
-            return [f"network_length: {self.network_length} is above max_length {self.max_length}"]
         return []
 
 
@@ -250,6 +248,8 @@ class TrainConfig:
                 problems.append(f"stages: warm_start is for a new BERT, and encoder.{key} is given")
         longest = max((s.max_length for s in self.stages if isinstance(s, MaskedLm | Ranking)), default=0)
         if longest > self.head.network_reads:
-            name = "max_length" if self.head.network_length is None else "network_length"
+            name = "max_length" if longest > self.head.max_length else "network_length"
             problems.append(f"stages: max_length {longest} is above head.{name} {self.head.network_reads}")
+        if self.head.own_share < 1 and self.lexical_table is None:
+            problems.append("head.own_share: without a lexical_table own tokens only lose by it; set it to 1")
         return problems

@@ -89,7 +89,7 @@ def _check_fit(config: TrainConfig, mlm: Any, name: str, where: str, lexicon: Le
             "give the tokenizer that belongs to the checkpoint"
         )
     if longest < config.head.network_reads:
-        setting = "max_length" if config.head.network_length is None else "network_length"
+        setting = "max_length" if config.head.network_reads == config.head.max_length else "network_length"
         problems.append(f"{name} has {longest} positions, head.{setting} is {config.head.network_reads}; lower it")
     if problems:
         raise ConfigError(where, problems)

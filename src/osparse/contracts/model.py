@@ -208,8 +208,8 @@ def _read_head(raw: Any, path: Path) -> Head:
         problems.append(f"top_k {head.top_k} is below 1")
     if not 0 <= head.own_share <= 1:
         problems.append(f"own_share {head.own_share} is not within [0, 1]")
-    if not 2 <= head.network_reads <= head.max_length:
-        problems.append(f"network_length {head.network_length} is not within [2, max_length {head.max_length}]")
+    if head.network_length is not None and head.network_length < 2:
+        problems.append(f"network_length {head.network_length} is below 2")
     if problems:
         raise ModelError(f"{path}/osparse.json: " + "; ".join(problems))
     return head

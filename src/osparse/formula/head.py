@@ -30,13 +30,13 @@ class Head:
     own_share: float = 1.0
     """Share of the network's weight that the document's own tokens get, in [0, 1]; the lexical table adds to it."""
     network_length: int | None = None
-    """Ids that the network reads, the first ones, in [2, max_length]; the lexical table reads ``max_length``. None: the
+    """Ids that the network reads at most, the first ones, at least 2; the lexical table reads ``max_length``. None: the
     network reads as many."""
 
     @property
     def network_reads(self) -> int:
         """Ids of a document that the network reads at most."""
-        return self.max_length if self.network_length is None else self.network_length
+        return min(self.max_length, self.network_length or self.max_length)
 
     def capped(self, top_k: int) -> Head:
         """With at most ``top_k`` weights per document, whichever they are of: its own tokens may be dropped too."""
