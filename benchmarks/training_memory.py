@@ -92,7 +92,7 @@ def train(folder: Path, dataset: Dataset, steps: int) -> dict[str, float]:
     )
     sets = [
         f"tokenizer={folder}/tokenizer", f"idf={folder}/idf.json", f"stages=[{stage}]", "encoder.hidden=64",
-        "encoder.feed_forward=128", "validation.documents=100", "lexical_table=null",
+        "encoder.feed_forward=128", "validation.documents=100", "lexical_table=null", "head.own_share=1",
     ]  # fmt: skip
     command = [sys.executable, "-m", "osparse", "--quiet", "train", "configs/quickstart.yaml", "--overwrite"]
     command += ["--dataset", str(dataset.path), "--output", str(output)]

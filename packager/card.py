@@ -42,6 +42,9 @@ def _origin(bundle: Bundle) -> list[tuple[str, str]]:
     head = bundle.head
     pruned = f", weights at most {head.prune_ratio:g} of the largest dropped" if head.prune_ratio else ""
     pruned += f", the {head.top_k} largest kept" if head.top_k is not None else ""
+    pruned += " beside the text's own tokens" if head.keep_own else ""
+    pruned += f", the network's times {head.own_share:g} for the text's own tokens" if head.own_share < 1 else ""
+    read = "" if head.network_length is None else f", of which the network reads {head.network_length}"
     weights = source.get("query_weights") or {}
     rows = [
         (
@@ -54,7 +57,7 @@ def _origin(bundle: Bundle) -> list[tuple[str, str]]:
             "query weights",
             f"version `{bundle.idf_version}`" + "".join(f", {k} {v}" for k, v in sorted(weights.items())),
         ),
-        ("document weights", f"{head.activation}, texts cut at {head.max_length} ids{pruned}"),
+        ("document weights", f"{head.activation}, texts cut at {head.max_length} ids{read}{pruned}"),
         ("vocabulary", f"{bundle.vocabulary:,} tokens, {len(head.masked_ids)} of them never weighed"),
     ]
     rows += [("warning", f"{alarm['finding']}; {alarm['remedy']}") for alarm in source.get("alarms", ())]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from osparse.contracts.bundle import MAX_NAME, Bundle
 from osparse.contracts.model import Model
 from osparse.errors import BundleError, CheckError, InputError
+from osparse.formula.head import Head
 from osparse.opensearch_versions import Target
 from osparse.packager.export import formats
 from osparse.packager.export.formats import Format
@@ -56,7 +57,7 @@ class Recipe:
 
     def require_fewer_nonzeros(self) -> None:
         """Raises :class:`InputError` for non-zeros that leave nothing, or nothing out."""
-        most = self.model.head.top_k
+        most = None if self.model.head.keep_own else self.model.head.top_k
         if self.nonzeros is not None and self.nonzeros < 1:
             raise InputError(f"`nonzeros` must be at least 1, got {self.nonzeros}")
         if self.nonzeros is not None and most is not None and self.nonzeros > most:
@@ -99,9 +100,9 @@ class Recipe:
                 f"{problem}\npass `overwrite=True` to make it again, or choose another `output`"
             ) from None
         quantization = {key: made.quantization[key] for key in ("scheme", "calibrated_on") if key in made.quantization}
-        same = (made.checks.get("recipe"), _source(made), made.formats, made.name, quantization, made.head.top_k)
+        same = (made.checks.get("recipe"), _source(made), made.formats, made.name, quantization, _cut_of(made.head))
         same_texts = made.seen is None if self.model.seen is None else made.seen == self.model.seen
-        asked = (RECIPE, self._source, list(self.formats), self.name, self.quantization, self._cut.head.top_k)
+        asked = (RECIPE, self._source, list(self.formats), self.name, self.quantization, _cut_of(self._cut.head))
         if same_texts and same == asked:
             return made
         if overwrite:
@@ -120,7 +121,7 @@ class Recipe:
         """The model with the non-zeros that were asked for."""
         if self.nonzeros is None:
             return self.model
-        return replace(self.model, head=replace(self.model.head, top_k=self.nonzeros))
+        return replace(self.model, head=self.model.head.capped(self.nonzeros))
 
     def _require_targets(self, made: Bundle) -> None:
         lacking = [target.version for target in self.targets if target.version not in made.targets]
@@ -143,6 +144,10 @@ class Recipe:
 def _source(made: Bundle) -> Any:
     """What a bundle was made from: a model's fingerprint, or the request to trim one."""
     return made.trimming.get("request", made.model)
+
+
+def _cut_of(head: Head) -> tuple[int | None, bool]:
+    return head.top_k, head.keep_own
 
 
 def safe_name(name: str) -> str:

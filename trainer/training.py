@@ -177,7 +177,7 @@ def _add_table(inputs: Inputs, loaded: LoadedRun) -> None:
     """Give the encoder its lexical table, a function of the training records; the losses do not use it."""
     table_config, encoder = loaded.settled.config.lexical_table, loaded.encoder
     if table_config is not None:
-        rows, longest = len(encoder.keep), inputs.config.head.max_length
+        rows, longest = len(encoder.keep), inputs.config.head.network_reads
         table = lexical_table(table_config, loaded.records, rows, loaded.special, longest)
         encoder.lexical = table.to(loaded.world.device)
 

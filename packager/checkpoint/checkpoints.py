@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ class ForeignCheckpoint(Model):
         sums: dict[str, str | int] = {path.name: sha256_file(path) for path in parts}
         sums |= {"tokenizer": _sha256(self.tokenizer), "query tokenizer": _sha256(self.query_tokenizer)}
         sums["query length"] = self.query_length
-        return fingerprint({"head": asdict(self.head), "query weights": self.table.version, **sums})
+        return fingerprint({"head": self.head.settings(), "query weights": self.table.version, **sums})
 
 
 def _sha256(text: str) -> str:

@@ -58,9 +58,9 @@ class LoadedModel:
         _require_rows(model, encoder)
         _require_finite(model, encoder)
         _require_masked(model, encoder)
-        if positions(encoder.mlm) < model.head.max_length:
+        if positions(encoder.mlm) < model.head.network_reads:
             raise ModelError(
-                f"{model.path}: head.max_length is {model.head.max_length}, the model has {positions(encoder.mlm)} "
+                f"{model.path}: the network reads {model.head.network_reads} ids, it has {positions(encoder.mlm)} "
                 "positions; lower max_length in osparse.json, or pass `max_length` for another's checkpoint"
             )
         masked = set(model.head.masked_ids)
@@ -68,8 +68,8 @@ class LoadedModel:
         return cls(model, encoder, tokenizer_json, query_tokenizer_json, ordinary)
 
     def with_top_k(self, top_k: int) -> LoadedModel:
-        """The model with at most ``top_k`` weights per document; layers are shared."""
-        head = replace(self.encoder.head, top_k=top_k)
+        """The model with at most ``top_k`` weights per document, its own tokens among them; layers are shared."""
+        head = self.encoder.head.capped(top_k)
         encoder = copy(self.encoder)
         encoder.head = head
         return replace(self, model=replace(self.model, head=head), encoder=encoder)
@@ -77,6 +77,8 @@ class LoadedModel:
     @property
     def longest(self) -> int:
         """Tokens the encoder is checked with: the server's limit, or the model's if that is lower."""
+        if self.encoder.head.network_length is not None:
+            return SERVER_MAX_TOKENS
         return min(SERVER_MAX_TOKENS, positions(self.encoder.mlm))
 
     @cached_property
@@ -114,7 +116,8 @@ class LoadedModel:
     def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """The model itself, in torch as it was trained: (B, T), (B, T) -> (B, V) pruned weights."""
         with torch.inference_mode():
-            weights = self.encoder.prune(self.encoder(torch.from_numpy(ids), torch.from_numpy(mask)))
+            inputs = torch.from_numpy(ids), torch.from_numpy(mask)
+            weights = self.encoder.prune(self.encoder(*inputs), self.encoder.kept_tokens(*inputs))
         pruned: NDArray[np.float32] = weights.numpy()
         return pruned
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +17,7 @@ class ReweightedModel(ModelWithTable):
 
     @cached_property
     def fingerprint(self) -> str:
-        return fingerprint({"model": self.whole, "head": asdict(self.head), "query weights": self.table.version})
+        return fingerprint({"model": self.whole, "head": self.head.settings(), "query weights": self.table.version})
 
 
 def reweighted(model: Model, idf: Path) -> ReweightedModel:

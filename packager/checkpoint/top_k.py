@@ -28,6 +28,6 @@ class TopKOfAll(SparseEncoder):
         self.register_buffer("ordinary", self.keep, persistent=False)
         self.keep = torch.ones_like(self.keep)
 
-    def prune(self, weights: Tensor) -> Tensor:
+    def prune(self, weights: Tensor, own: Tensor | None = None) -> Tensor:
         """(B, V) -> (B, V): the ``top_k`` largest, without masked ids."""
-        return super().prune(weights) * self.ordinary
+        return super().prune(weights, own) * self.ordinary

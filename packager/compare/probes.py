@@ -85,22 +85,27 @@ def write_probes(path: Path, probes: Sequence[Probe]) -> None:
 def _exact_weights(exact: SparseEncoder, ids: list[int]) -> NDArray[np.float32] | None:
     with torch.inference_mode():
         row = torch.tensor([ids])
-        hidden = exact.hidden(row, torch.ones_like(row))[0]  # (L, H)
+        hidden = exact.hidden(*exact.network_input(row, torch.ones_like(row)))[0]  # (L, H)
         logits = [torch.nn.functional.linear(h, exact.decoder.weight).amax(0) for h in torch.split(hidden, _TOKENS)]
         peak = torch.stack(logits).amax(0) + (0 if exact.decoder.bias is None else exact.decoder.bias)  # (V,)
         added = None if exact.lexical is None else exact.lexical(row, torch.ones_like(row))[0].float().numpy()
     one = peak.numpy()[None].astype(np.float32), np.ones(1, bool)
     competing = () if isinstance(exact, TopKOfAll) else exact.head.masked_ids
-    weights = document_weights(*one, replace(exact.head, masked_ids=competing), added)
-    unpruned = document_weights(*one, Head(exact.head.activation, masked_ids=competing), added)
-    if not _is_sharp(weights, unpruned, exact.head):
+    own = np.zeros(len(peak), bool)
+    own[ids] = True
+    head = replace(exact.head, masked_ids=competing)
+    weights = document_weights(*one, head, added, own)
+    unpruned = document_weights(*one, replace(head, prune_ratio=0.0, top_k=None), added, own)
+    others = ~own if head.keep_own else np.ones_like(own)
+    if not _is_sharp(weights[others], unpruned[others], head, unpruned.max(initial=0)):
         return None
     weights[list(exact.head.masked_ids)] = 0
     return weights
 
 
-def _is_sharp(kept: NDArray[np.float32], every: NDArray[np.float32], head: Head) -> bool:
-    floor = head.prune_ratio * every.max(initial=0)
+def _is_sharp(kept: NDArray[np.float32], every: NDArray[np.float32], head: Head, largest: float) -> bool:
+    """Whether pruning left ``kept`` of ``every`` weight without a close decision; ``largest`` of the document's."""
+    floor = head.prune_ratio * largest
     near_floor = head.prune_ratio > 0 and bool((np.abs(every[every > 0] - floor) <= SHARP).any())
     dropped = every[(kept == 0) & (every > floor)]
     tied = dropped.size > 0 and float(kept[kept > 0].min(initial=np.inf) - dropped.max()) <= SHARP

@@ -116,9 +116,10 @@ class Graph(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         decoder = self.encoder.decoder
         bias = decoder.bias if decoder.bias is not None else decoder.weight.new_zeros(decoder.weight.shape[0])
-        hidden = self.encoder.hidden(input_ids, attention_mask)
-        best = self.peak(hidden, attention_mask, decoder.weight, bias, self.elements)
-        return self.encoder.prune(self.encoder.with_lexical(self.encoder.activate(best), input_ids, attention_mask))
+        ids, mask = self.encoder.network_input(input_ids, attention_mask)
+        best = self.peak(self.encoder.hidden(ids, mask), mask, decoder.weight, bias, self.elements)
+        weights = self.encoder.with_lexical(self.encoder.activate(best), input_ids, attention_mask)
+        return self.encoder.prune(weights, self.encoder.kept_tokens(input_ids, attention_mask))
 
 
 def example() -> tuple[Tensor, Tensor]:

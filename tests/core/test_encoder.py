@@ -36,13 +36,27 @@ def test_special_and_unused_ids_have_no_weight(tmp_path: Any) -> None:
         assert weights.shape[1] == len(made.lexicon.tokens) + 7
 
 
-@pytest.mark.parametrize("head", [Head(top_k=3), Head(prune_ratio=0.5), Head(top_k=100, prune_ratio=0.2)])
+@pytest.mark.parametrize(
+    "head",
+    [
+        Head(top_k=3),
+        Head(prune_ratio=0.5),
+        Head(top_k=100, prune_ratio=0.2),
+        Head(top_k=9, prune_ratio=0.4, keep_own=True),
+    ],
+)
 def test_prune_is_the_formulas(model: Model, head: Head) -> None:
-    weights = torch.rand(4, 60, generator=torch.Generator().manual_seed(0)).relu()
-    weights[2] = 0
     encoder = SparseEncoder(tiny("bert"), head)
-    wanted = np.stack([plain_prune(row, head) for row in weights.numpy()])
-    np.testing.assert_array_equal(encoder.prune(weights).numpy(), wanted)
+    weights = torch.rand(4, len(encoder.keep), generator=torch.Generator().manual_seed(0))
+    weights[2] = 0
+    ids, mask = torch.arange(28).reshape(4, 7), torch.tensor([7, 3, 5, 0])[:, None] > torch.arange(7)
+    own = np.zeros(weights.shape, bool)
+    for row in range(4):
+        own[row, ids[row, mask[row]]] = True
+    assert torch.equal(encoder.own_tokens(ids, mask), torch.from_numpy(own))
+    wanted = np.stack([plain_prune(row, head, of_row) for row, of_row in zip(weights.numpy(), own, strict=True)])
+    found = encoder.prune(weights, torch.from_numpy(own) if head.keep_own else None)
+    np.testing.assert_array_equal(found.numpy(), wanted)
     assert not wanted[2].any()
 
 

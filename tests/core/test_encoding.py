@@ -49,6 +49,33 @@ def test_pruning(head: Head, kept: list[float]) -> None:
     assert prune(np.array([0.1, 0.5, 1.0, 0.2], np.float32), head) == pytest.approx(kept)
 
 
+@pytest.mark.parametrize(
+    ("head", "kept"),
+    [
+        (Head(top_k=1, keep_own=True), [0.1, 0.5, 0, 0.2, 0]),  # 0.1 and 0.2 are the document's own
+        (Head(top_k=2, keep_own=True), [0.1, 0.5, 0.4, 0.2, 0]),
+        (Head(top_k=4, keep_own=True), [0.1, 0.5, 0.4, 0.2, 0.3]),
+        (Head(prune_ratio=0.7, keep_own=True), [0.1, 0.5, 0.4, 0.2, 0]),
+        (Head(top_k=2), [0, 0.5, 0.4, 0, 0]),
+    ],
+)
+def test_own_tokens_are_neither_dropped_nor_counted(head: Head, kept: list[float]) -> None:
+    own = np.array([True, False, False, True, False])
+    assert prune(np.array([0.1, 0.5, 0.4, 0.2, 0.3], np.float32), head, own) == pytest.approx(kept)
+
+
+def test_own_tokens_get_a_share_of_the_network() -> None:
+    logits, own = np.array([[np.e - 1, np.e - 1, 0.0]], np.float32), np.array([True, False, True])
+    weights = document_weights(logits, np.ones(1, bool), Head(own_share=0.25), np.array([0.5, 0, 0.5]), own)
+    assert weights == pytest.approx([0.75, 1, 0.5])
+
+
+def test_an_earlier_version_reads_heads_without_later_settings() -> None:
+    assert set(Head(top_k=3).settings()) == {"activation", "max_length", "masked_ids", "prune_ratio", "top_k"}
+    later = Head(keep_own=True, own_share=0.5, network_length=8)
+    assert Head(**later.settings()) == later and later.settings()["network_length"] == 8
+
+
 def test_pruning_an_empty_document_keeps_it_empty() -> None:
     assert not prune(np.zeros(4, np.float32), Head(prune_ratio=0.5, top_k=2)).any()
 

@@ -118,7 +118,13 @@ def screened(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("lexical", [False, True])
-@pytest.mark.parametrize("head", [{}, {"top_k": 20}, {"prune_ratio": 0.3}, {"activation": "log1p_log1p_relu"}])
+@pytest.mark.parametrize(
+    "head",
+    [
+        {}, {"top_k": 20}, {"prune_ratio": 0.3}, {"activation": "log1p_log1p_relu"}, {"own_share": 0.25},
+        {"top_k": 20, "keep_own": True, "own_share": 0.5, "network_length": 6},
+    ],
+)  # fmt: skip
 def test_a_text_encoder_gives_the_same_vectors_with_the_screen(
     head: dict[str, Any], lexical: bool, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ HEADS = [
     Head("log1p_log1p_relu", max_length=64, masked_ids=MASKED),
     Head(max_length=64, masked_ids=MASKED, prune_ratio=0.4),
     Head("log1p_log1p_relu", max_length=64, masked_ids=MASKED, prune_ratio=0.2, top_k=20),
+    Head(max_length=64, masked_ids=MASKED, top_k=20, keep_own=True, own_share=0.5, network_length=16),
 ]
 SHAPES = [(1, 1), (1, 2), (1, 33), (3, 64), (8, 40), (1, 512)]
 Run = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -63,8 +64,8 @@ def test_exports_are_the_encoder_at_any_batch_and_length(model: Model, head: Hea
     for shape in SHAPES:
         ids, mask = batch(*shape)
         with torch.inference_mode():
-            weights = graph.encoder(torch.from_numpy(ids), torch.from_numpy(mask))
-            wanted = graph.encoder.prune(weights).numpy()
+            inputs = torch.from_numpy(ids), torch.from_numpy(mask)
+            wanted = graph.encoder.prune(graph.encoder(*inputs), graph.encoder.kept_tokens(*inputs)).numpy()
         found = run(ids, mask)
         assert found.dtype == np.float32 and found.shape == (shape[0], 400)
         assert np.abs(found - wanted).max() < 1e-4
@@ -78,10 +79,14 @@ def test_exports_are_the_plain_formula(model: Model, head: Head, form: str) -> N
     graph = graph_of(model, head)
     ids, mask = batch(4, 30)
     with torch.inference_mode():
-        logits = graph.encoder.mlm(torch.from_numpy(ids), torch.from_numpy(mask)).logits.numpy()
+        read = graph.encoder.network_input(torch.from_numpy(ids), torch.from_numpy(mask))
+        logits = graph.encoder.mlm(*read).logits.numpy()
     found = exported(graph, form)(ids, mask)
     for row in range(4):
-        assert np.abs(found[row] - document_weights(logits[row], mask[row] == 1, head)).max() < 1e-4
+        own = np.isin(np.arange(400), ids[row, mask[row] == 1])
+        wanted = document_weights(logits[row], read[1][row].numpy() == 1, head, own=own)
+        assert np.abs(found[row] - wanted).max() < 1e-4
+    assert not head.keep_own or (found[3] > 0).sum() > head.top_k
 
 
 @pytest.mark.parametrize("form", ["torchscript", "onnx"])

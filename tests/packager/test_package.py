@@ -27,7 +27,8 @@ from osparse.errors import BundleError, CheckError, InputError, ModelError
 from osparse.formula.head import Head
 from osparse.io.files import pretty_json, sha256_file
 from osparse.opensearch_versions import TARGETS
-from osparse.packager import package
+from osparse.packager import package, verify
+from osparse.packager.checkpoint.loaded import LoadedModel
 from osparse.packager.export import archive, onnx, torchscript
 from osparse.packager.make_bundle import collector_paused
 from osparse.packager.recipe import RECIPE, safe_name
@@ -221,6 +222,22 @@ def test_query_weights_of_the_documents_to_search(bundle: Bundle, model: Model, 
     (tmp_path / "idf.json").write_text(json.dumps({"pear": 1.0}))
     with pytest.raises(ModelError, match="does not fit the tokenizer"):
         package(model.path, tmp_path / "c", idf=tmp_path / "idf.json")
+
+
+def test_a_bundle_keeps_own_tokens(tmp_path: Path) -> None:
+    head = Head(max_length=64, masked_ids=(0, 1, 2, 3, 4), top_k=9, keep_own=True, own_share=0.5, network_length=12)
+    model = world.make_model(tmp_path / "model", head=head, lexical=True)
+    assert Model.open(model.path).head == head
+    text, source = "growing pears in spring, 비와 구름 " * 4, LoadedModel.open(model)
+    own = set(source.tokenizer().encode(text).tokens) - {"[CLS]", "[SEP]"}
+    made = package(model, tmp_path / "b", ["onnx"])
+    verify(made.path)
+    (packaged,), (whole,) = OnnxEncoder.open(made).encode([text]), TextEncoder.open(model).encode([text])
+    assert packaged == pytest.approx(whole, abs=1e-5)
+    assert own <= set(packaged) and len(set(packaged) - own) == 9
+    assert "the network reads 12" in (made.path / "README.md").read_text(encoding="utf-8")
+    cut = TextEncoder(source.with_top_k(5).encoder, source.tokenizer())  # a budget counts own tokens too
+    assert len(cut.encode([text])[0]) == 5
 
 
 def test_a_bundle_with_fewer_nonzeros_keeps_the_largest(model: Model, tmp_path: Path) -> None:

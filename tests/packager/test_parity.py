@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -53,6 +55,8 @@ def test_only_a_weight_on_the_edge_of_pruning_may_fall_on_either_side() -> None:
     assert compare(CASE, changed(0, 0.50005), WANTED, Head(top_k=3)).ok  # ties with the third
     assert not compare(CASE, changed(0, 0.7), WANTED, Head(top_k=3)).ok
     assert not compare(CASE, changed(1, 0.5), changed(1, 0.4998), Head(prune_ratio=0.25)).ok  # on both: no excuse
+    own = replace(CASE, ids=np.array([[0, 1]]), mask=np.ones((1, 2), np.int64))
+    assert not compare(own, changed(1, 0.0), WANTED, Head(top_k=3, keep_own=True)).ok  # the document's own is never cut
 
 
 def test_a_quantised_encoder_may_differ_by_its_measured_loss() -> None:
@@ -107,7 +111,7 @@ def test_a_table_says_what_differed() -> None:
 )
 def test_a_probe_has_no_weight_on_the_edge(head: Head, weights: list[float], sharp: bool) -> None:
     every = np.array(weights, np.float32)
-    assert _is_sharp(prune(every, head), every, head) is sharp
+    assert _is_sharp(prune(every, head), every, head, every.max()) is sharp
 
 
 def test_a_text_is_computed_once() -> None:

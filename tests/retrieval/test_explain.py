@@ -21,6 +21,7 @@ from osparse.encoders.onnx_unpruned import UnprunedEncoder
 from osparse.encoders.torch_encoder import TextEncoder
 from osparse.errors import InputError
 from osparse.formula.head import Head
+from osparse.packager import package
 from osparse.retrieval import explain, search
 
 Make = Callable[[str], Any]
@@ -58,6 +59,18 @@ def served(server: MLCommonsServer, bundle: Bundle, folder: Path, mode: Any) -> 
     (folder / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     assert index_documents(cluster, "products", [folder / "d.jsonl"]).failed == 0
     return cluster
+
+
+def test_the_weights_before_pruning_are_found_where_own_tokens_are_kept(tmp_path: Path) -> None:
+    head = Head(max_length=64, masked_ids=(0, 1, 2, 3, 4), prune_ratio=0.3, top_k=10, keep_own=True)
+    trained = world.make_model(tmp_path / "model", head=head, lexical=True)
+    packaged = package(trained, tmp_path / "bundle", ["onnx"])
+    encoder, plain = UnprunedEncoder(packaged.zip_path("onnx")), TextEncoder.open(trained)
+    ids = torch.tensor([encoder.tokenizer.encode(TEXTS["moon"]).ids])
+    with torch.inference_mode():
+        expected = plain.encoder(ids, torch.ones_like(ids))[0].numpy()
+    assert encoder.encode(TEXTS["moon"]) == pytest.approx(expected, abs=1e-5)
+    assert np.count_nonzero(expected) > len(plain.encode([TEXTS["moon"]])[0]) > 10
 
 
 def test_the_weights_before_pruning_are_the_models(pruning: tuple[Model, Bundle], bundle: Bundle, model: Model) -> None:

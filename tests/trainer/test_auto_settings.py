@@ -59,6 +59,28 @@ def test_auto_is_settled_by_the_records_and_said(trained_on: TrainingRecords, we
     assert "stages.mlm.batch: 44 is cut to 2" in said and "stages.ranking.batch: 64 is cut to 2" in said
 
 
+@pytest.mark.parametrize(("own", "translated"), [(0.25, 0.7), (0.5, 0.7), (1.125, 1.05), (2.0, 1.4)])
+def test_automatic_translations_grow_with_the_root_of_own(own: float, translated: float) -> None:
+    config = read_settings(TrainConfig, config_file("quality"), [*PATHS, f"lexical_table.own={own}"])
+    table = settle(config, ALIGNED).config.lexical_table
+    assert table is not None and table.translated == pytest.approx(translated)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (["head.top_k=null"], "keep_own: the other tokens are bounded by top_k alone"),
+        (["head.prune_ratio=0.2"], "keep_own: the other tokens are bounded by top_k alone"),
+        (["head.max_length=64"], "stages: max_length 96 is above head.max_length 64"),
+        (["lexical_table="], "head.own_share: without a lexical_table own tokens only lose by it; set it to 1"),
+        (["head.network_length=64"], "stages: max_length 96 is above head.network_length 64"),
+    ],
+)
+def test_heads_that_cannot_be_are_refused(change: list[str], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        read_settings(TrainConfig, config_file("quickstart"), [*PATHS, *change])
+
+
 def test_numbers_for_translations_that_cannot_be_are_refused_together() -> None:
     sets = ["lexical_table.translated=0.7", "stages.ranking.translated_queries=2"]
     config = read_settings(TrainConfig, config_file("quality"), [*PATHS, *sets])
@@ -73,14 +95,25 @@ def test_numbers_for_translations_that_cannot_be_are_refused_together() -> None:
 
 
 def test_auto_trains_what_its_number_trains(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
-    """On records in two languages, to the bit; the card and the summary say the number."""
+    """On records in two languages, to the bit; the card and the summary say the number.
+
+    How documents are read and cut when they are served changes nothing that is trained.
+    """
     sets = ["stages.mlm.steps=1", "stages.ranking.steps=1"]
+    longest = read_settings(TrainConfig, yaml, []).head.max_length
+    served = {
+        "auto": ["head.max_length=512", f"head.network_length={longest}", "head.keep_own=true", "head.top_k=9",
+                 "head.prune_ratio=0", "head.own_share=0.5"],
+        "0.7": [],
+    }  # fmt: skip
     made = {
         value: train(
-            yaml, dataset, tmp_path / value, overrides=[*sets, f"lexical_table={{own: 0.5, translated: {value}}}"]
+            yaml, dataset, tmp_path / value,
+            overrides=[*sets, *head, f"lexical_table={{own: 0.5, translated: {value}}}"],
         )
-        for value in ("auto", "0.7")
-    }
+        for value, head in served.items()
+    }  # fmt: skip
+    assert made["auto"].head.network_reads == longest and made["auto"].metrics["nonzeros"] > 9
     tables = [TextEncoder.open(model).encoder.lexical for model in made.values()]
     assert tables[0] is not None and tables[1] is not None and torch.equal(tables[0].weights, tables[1].weights)
     weights = [(model.path / "model.safetensors").read_bytes() for model in made.values()]

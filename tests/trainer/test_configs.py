@@ -150,7 +150,13 @@ def test_configs_lists_all_and_prints_one() -> None:
 def test_what_is_not_given_is_made_once(dataset: Dataset, tmp_path: Path) -> None:
     """Tokenizer and IDF table of the training split, in the run folder; the model is then up to date."""
     arguments = ["train", "quickstart", "--dataset", str(dataset.path), "--output", str(tmp_path / "model")]
-    for change in (f"stages=[{small_run.ONE_STEP}]", "head.max_length=64", "lexical_table=", "threads=1"):
+    for change in (
+        f"stages=[{small_run.ONE_STEP}]",
+        "head.max_length=64",
+        "lexical_table=",
+        "head.own_share=1",
+        "threads=1",
+    ):
         arguments += ["--set", change]
     shown = CliRunner().invoke(cli, arguments, standalone_mode=False, catch_exceptions=False)
     assert shown.exit_code == 0, shown.output

@@ -89,12 +89,25 @@ class HeadConfig:
     """Share of the document's largest weight below which weights are dropped."""
     nonzeros: int | None = setting(None, low=1)
     """Mean non-zeros per document that prune_ratio is set for, anew at each validation, on its documents."""
+    keep_own: bool = False
+    """A document's own tokens are never dropped, and top_k counts the others alone."""
+    own_share: float = setting(1.0, low=0, high=1)
+    """Share of the network's weight that a document's own tokens get, beside the lexical table; not in the losses."""
+    network_length: int | None = setting(None, low=2)
+    """Ids of a document that the network reads, the first ones, where the lexical table is to read more of them."""
+
+    @property
+    def network_reads(self) -> int:
+        """Ids of a document that the network reads at most."""
+        return min(self.max_length, self.network_length or self.max_length)
 
     def problems(self) -> list[str]:
         if self.nonzeros is not None and self.prune_ratio > 0:
             return ["nonzeros, prune_ratio: the one sets the other; leave one out"]
         if self.nonzeros is not None and self.top_k is not None and self.nonzeros >= self.top_k:
             return [f"nonzeros: top_k {self.top_k} cuts below a mean of {self.nonzeros}; raise top_k or leave it out"]
+        if self.keep_own and (self.top_k is None or self.nonzeros is not None or self.prune_ratio):
+            return ["keep_own: the other tokens are bounded by top_k alone; set that, not nonzeros or prune_ratio"]
         return []
 
 
@@ -106,7 +119,7 @@ class LexicalConfig:
     """Weight of a token that the document holds, times its saturated frequency."""
     translated: float | Literal["auto"] = setting(low=0, high=100)
     """Weight of its translations, times their probability and the same frequency; 0 estimates none. auto: 0.7 where
-    training records have texts in two languages, else 0."""
+    training records have texts in two languages (more beside an own above 0.5, with its root), else 0."""
     entries: int = setting(12, low=1, high=1000)
     """Translations of a token at most."""
     floor: float = setting(0.05, low=0, above=True, high=1)
@@ -244,6 +257,9 @@ class TrainConfig:
             if "warm_start" in tasks and getattr(self.encoder, key) is not None:
                 problems.append(f"stages: warm_start is for a new BERT, and encoder.{key} is given")
         longest = max((s.max_length for s in self.stages if isinstance(s, MaskedLm | Ranking)), default=0)
-        if longest > self.head.max_length:
-            problems.append(f"stages: max_length {longest} is above head.max_length {self.head.max_length}")
+        if longest > self.head.network_reads:
+            name = "max_length" if longest > self.head.max_length else "network_length"
+            problems.append(f"stages: max_length {longest} is above head.{name} {self.head.network_reads}")
+        if self.head.own_share < 1 and self.lexical_table is None:
+            problems.append("head.own_share: without a lexical_table own tokens only lose by it; set it to 1")
         return problems

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -77,8 +78,14 @@ def _uses_translations(part: LexicalConfig | WarmStart | MaskedLm | Ranking | No
 
 def _table(config: LexicalConfig, notes: _Notes) -> LexicalConfig | None:
     """None where nothing would be in the table."""
-    made = replace(config, translated=notes.number("lexical_table.translated", config.translated, TRANSLATED))
+    automatic = translated_beside(config.own)
+    made = replace(config, translated=notes.number("lexical_table.translated", config.translated, automatic))
     return made if made.own or made.translated else None
+
+
+def translated_beside(own: float) -> float:
+    """The weight of translations beside one of own tokens: 0.7 to 0.5, and with its square root above that."""
+    return round(TRANSLATED * max(1.0, math.sqrt(own / 0.5)), 2)
 
 
 def _stage(stage: WarmStart | MaskedLm | Ranking, notes: _Notes) -> WarmStart | MaskedLm | Ranking:

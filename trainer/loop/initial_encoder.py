@@ -88,7 +88,8 @@ def _check_fit(config: TrainConfig, mlm: Any, name: str, where: str, lexicon: Le
             f"{name} has {rows} vocabulary rows, {config.tokenizer} has {len(lexicon.tokens)} tokens; "
             "give the tokenizer that belongs to the checkpoint"
         )
-    if longest < config.head.max_length:
-        problems.append(f"{name} has {longest} positions, head.max_length is {config.head.max_length}; lower it")
+    if longest < config.head.network_reads:
+        setting = "max_length" if config.head.network_reads == config.head.max_length else "network_length"
+        problems.append(f"{name} has {longest} positions, head.{setting} is {config.head.network_reads}; lower it")
     if problems:
         raise ConfigError(where, problems)

@@ -15,6 +15,7 @@ from osparse.contracts.model import Model, save_model
 from osparse.contracts.seen import SeenTexts
 from osparse.encoders.torch_encoder import SparseEncoder
 from osparse.evaluation.trained_on import TrainedOn
+from osparse.formula.head import Head
 from osparse.formula.lexicon import Lexicon
 from osparse.io.files import pretty_json
 from osparse.trainer.report.curves import CURVES, draw_curves
@@ -70,6 +71,12 @@ def write_model(
         seen=seen,
         overwrite=overwrite,
     )
+
+
+def _non_zeros(head: Head) -> str:
+    if not head.top_k:
+        return "any number of non-zeros"
+    return f"at most {head.top_k} non-zeros" + (" beside the document's own tokens" if head.keep_own else "")
 
 
 def _role(metrics: Mapping[str, Any]) -> str:
@@ -140,7 +147,7 @@ network, a query is tokenised and looked up in `idf.json`. Serve it with `ospars
 - {config.model_type}, {parameters:,} parameters, {config.num_hidden_layers} layers, width {config.hidden_size},
   vocabulary {config.vocab_size:,}
 - activation {head.activation}, at most {head.max_length} tokens in,
-  {f"at most {head.top_k} non-zeros" if head.top_k else "any number of non-zeros"} out
+  {_non_zeros(head)} out
 - trained for {training["steps"]} steps in {training["seconds"]:.0f} s
 
 ## Validation

@@ -40,7 +40,7 @@ class MaskedLmStage(Stateless):
         self.micro_batch = micro_batch
         self.seed = (seed, 1)
         self.sampler = BatchSampler(records.groups, config.batch, (*self.seed, 0), mixed=shares(records, config.mixing))
-        vocabulary, limit = encoder.decoder.weight.shape[0], encoder.head.max_length
+        vocabulary, limit = encoder.decoder.weight.shape[0], encoder.head.network_reads
         self.translations = pairwise(records, vocabulary, limit) if config.translated > 0 else {}
 
     def backward(self, step: int, scale: float = 1.0) -> StepResult:

@@ -60,7 +60,7 @@ class RankingStage:
         self.teachers, self.micro_batch, self.loss = teachers, micro_batch, loss
         similar = nearest(records, idf, config.neighbours) if config.neighbours else None
         sampler = BatchSampler(records.groups, config.batch, (*self.seed, 0), similar, shares(records, config.mixing))
-        vocabulary, limit = encoder.decoder.weight.shape[0], encoder.head.max_length
+        vocabulary, limit = encoder.decoder.weight.shape[0], encoder.head.network_reads
         translations = pairwise(records, vocabulary, limit) if config.translated_queries else None
         self.batches = BatchMaker(records, sampler, config, config.max_length - special.size, translations)
         self.sparsity = Sparsity(sparsity, config.steps, idf, vocabulary)

@@ -121,7 +121,7 @@ class Bundle:
 
     def manifest(self) -> dict[str, Any]:
         """What manifest.json says."""
-        stated = {key: value for key, value in asdict(self).items() if key != "path"}
+        stated = {key: value for key, value in asdict(self).items() if key != "path"} | {"head": self.head.settings()}
         return {"schema": SCHEMA_VERSION, "fingerprint": self.fingerprint, **stated}
 
     def save(self) -> None:

@@ -91,7 +91,7 @@ class Model:
         names = ["config.json", "model.safetensors", "tokenizer.json", "idf.json"]
         if (self.path / LEXICAL_TABLE).is_file():
             names.append(LEXICAL_TABLE)
-        return fingerprint({"head": asdict(self.head), **{name: sha256_file(self.path / name) for name in names}})
+        return fingerprint({"head": self.head.settings(), **{name: sha256_file(self.path / name) for name in names}})
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the head, and the validation by direction beside the start's."""
@@ -141,7 +141,7 @@ def save_model(
         (folder / "idf.json").write_text(lexicon.idf_text(), encoding="utf-8")
         description = {
             "schema": SCHEMA_VERSION,
-            "head": asdict(head),
+            "head": head.settings(),
             "lexical_table": (folder / LEXICAL_TABLE).is_file(),
             "idf": {**idf, "version": lexicon.version},
             "training": dict(training),
@@ -171,7 +171,7 @@ def _write_sentence_transformers(folder: Path, head: Head) -> None:
     for name, content in {
         "modules.json": modules,
         "config_sentence_transformers.json": {"model_type": "SparseEncoder", "similarity_fn_name": "dot"},
-        "sentence_bert_config.json": {"max_seq_length": head.max_length},
+        "sentence_bert_config.json": {"max_seq_length": head.network_reads},
         "1_SpladePooling/config.json": {"pooling_strategy": "max", "activation_function": activation},
     }.items():
         (folder / name).write_text(pretty_json(content), encoding="utf-8")
@@ -206,6 +206,10 @@ def _read_head(raw: Any, path: Path) -> Head:
         problems.append(f"prune_ratio {head.prune_ratio} is not within [0, 1)")
     if head.top_k is not None and head.top_k < 1:
         problems.append(f"top_k {head.top_k} is below 1")
+    if not 0 <= head.own_share <= 1:
+        problems.append(f"own_share {head.own_share} is not within [0, 1]")
+    if head.network_length is not None and head.network_length < 2:
+        problems.append(f"network_length {head.network_length} is below 2")
     if problems:
         raise ModelError(f"{path}/osparse.json: " + "; ".join(problems))
     return head
@@ -216,10 +220,17 @@ def _wrong_types(head: Head) -> list[str]:
     problems = []
     if type(head.max_length) is not int:
         problems.append(f"max_length {head.max_length!r} is not an integer")
-    if type(head.prune_ratio) not in (int, float):
-        problems.append(f"prune_ratio {head.prune_ratio!r} is not a number")
+    problems += [
+        f"{name} {value!r} is not a number"
+        for name, value in (("prune_ratio", head.prune_ratio), ("own_share", head.own_share))
+        if type(value) not in (int, float)
+    ]
     if head.top_k is not None and type(head.top_k) is not int:
         problems.append(f"top_k {head.top_k!r} is neither an integer nor null")
+    if head.network_length is not None and type(head.network_length) is not int:
+        problems.append(f"network_length {head.network_length!r} is neither an integer nor null")
+    if type(head.keep_own) is not bool:
+        problems.append(f"keep_own {head.keep_own!r} is neither true nor false")
     wrong = [i for i in head.masked_ids if type(i) is not int or i < 0]
     if wrong:
         problems.append(f"masked_ids holds {wrong[0]!r}, which is no token id")

@@ -1,8 +1,9 @@
 """A bundle's ONNX encoder with the weights before pruning: the tensor that its last operators prune, made an output.
 
 osparse's graphs end in products of the weights with masks, ``w * (w > ratio * max(w))`` and ``w * (w >= k-th
-largest)``. The tensor before them is followed back from the output, and declared an output of the graph by appending
-to the file: a protocol buffer whose message is given twice is read as both merged.
+largest)``; where own tokens are kept, ``where(own, inf, w)`` is compared. The tensor before them is followed back from
+the output, and declared an output of the graph by appending to the file: a protocol buffer whose message is given
+twice is read as both merged.
 """
 
 from __future__ import annotations
@@ -67,16 +68,18 @@ def with_output(model: bytes, name: str) -> bytes:
 
 
 def _masked_tensor(nodes: dict[str, _Node], name: str) -> str | None:
-    """``w`` if ``name`` is w * cast(w > ..) or w * cast(w >= ..)."""
+    """``w`` if ``name`` is w * cast(x > ..) or w * cast(x >= ..), x being w or where(.., .., w)."""
     product = nodes.get(name)
     if product is None or product.operator != "Mul" or len(product.inputs) != 2:
         return None
     weights, mask = product.inputs
     cast = nodes.get(mask)
     compared = nodes.get(cast.inputs[0]) if cast is not None and cast.operator == "Cast" else None
-    if compared is None or compared.operator not in ("Greater", "GreaterOrEqual") or compared.inputs[0] != weights:
+    if compared is None or compared.operator not in ("Greater", "GreaterOrEqual"):
         return None
-    return weights
+    chosen = nodes.get(compared.inputs[0])
+    is_weights = compared.inputs[0] == weights
+    return weights if is_weights or (chosen and chosen.operator == "Where" and chosen.inputs[2] == weights) else None
 
 
 def _nodes(model: bytes) -> dict[str, _Node]:

@@ -76,6 +76,11 @@ class SparseEncoder(nn.Module):
     def decoder(self) -> nn.Linear:
         return self.architecture.decoder(self.mlm)
 
+    def network_input(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T) ids and mask of documents -> those that the network reads: the first ``head.network_length``."""
+        length = self.head.network_length
+        return (input_ids, attention_mask) if length is None else (input_ids[:, :length], attention_mask[:, :length])
+
     def hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, T) -> (B, T, H) transformed hidden states, one matrix product short of the logits."""
         if self.training and self.training_dtype is not None:
@@ -93,12 +98,13 @@ class SparseEncoder(nn.Module):
         With ``columns`` (C,) only those vocabulary ids are computed: (B, C). A ranking loss needs no others, since a
         query touches its own tokens alone.
         """
-        return self.from_hidden(self.hidden(input_ids, attention_mask), input_ids, attention_mask, columns)
+        hidden = self.hidden(*self.network_input(input_ids, attention_mask))
+        return self.from_hidden(hidden, input_ids, attention_mask, columns)
 
     def from_hidden(
         self, hidden: Tensor, input_ids: Tensor, attention_mask: Tensor, columns: Tensor | None = None
     ) -> Tensor:
-        """:meth:`forward` from the (B, T, H) that :meth:`hidden` gives."""
+        """:meth:`forward` from what :meth:`hidden` gives of the ids that the network reads."""
         decoder = self.decoder
         weight: Tensor = decoder.weight
         if columns is not None and len(columns) >= len(weight):  # as many rows need not be copied
@@ -106,7 +112,8 @@ class SparseEncoder(nn.Module):
         bias: Tensor = decoder.bias if decoder.bias is not None else weight.new_zeros(weight.shape[0])
         if columns is not None:
             weight, bias = weight.index_select(0, columns), bias.index_select(0, columns)
-        peak = max_over_tokens(hidden.float(), attention_mask.bool(), weight.float(), bias.float())
+        _, mask = self.network_input(input_ids, attention_mask)
+        peak = max_over_tokens(hidden.float(), mask.bool(), weight.float(), bias.float())
         return self.with_lexical(self.activate(peak, columns), input_ids, attention_mask, columns)
 
     def activate(self, peak: Tensor, columns: Tensor | None = None) -> Tensor:
@@ -119,24 +126,46 @@ class SparseEncoder(nn.Module):
     def with_lexical(
         self, weights: Tensor, input_ids: Tensor, attention_mask: Tensor, columns: Tensor | None = None
     ) -> Tensor:
-        """(B, V) or (B, C) the network's weights -> the document's: with what its lexical table adds, if it has one.
+        """(B, V) or (B, C) the network's weights -> the document's: a share of them for its own tokens, and the table.
 
         Not in training mode: a table of the training texts' own translations would answer for the network there.
         """
-        if self.lexical is None or self.training:
+        if self.training:
+            return weights
+        if self.head.own_share < 1:
+            own = self.own_tokens(input_ids, attention_mask)
+            weights = weights * torch.where(own if columns is None else own[:, columns], self.head.own_share, 1.0)
+        if self.lexical is None:
             return weights
         added = torch.as_tensor(self.lexical(input_ids, attention_mask)) * self.keep
         return weights + (added if columns is None else added.index_select(1, columns))
 
-    def prune(self, weights: Tensor) -> Tensor:
+    def own_tokens(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(B, T) -> (B, V) true for the row's own tokens."""
+        counts = self.keep.new_zeros(input_ids.shape[0], self.keep.shape[0])
+        return counts.scatter_add(1, input_ids, attention_mask.to(counts.dtype)) > 0
+
+    def kept_tokens(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor | None:
+        """(B, T) -> (B, V) true for the tokens that pruning never drops, the row's own; None where it may drop all."""
+        return self.own_tokens(input_ids, attention_mask) if self.head.keep_own else None
+
+    def prune(self, weights: Tensor, own: Tensor | None = None) -> Tensor:
         """(B, V) -> (B, V): drop what is at most prune_ratio x the row's largest, keep the top_k largest.
 
-        Ties with the k-th weight are kept, so a row may keep more than top_k.
+        Ties with the k-th weight are kept, so a row may keep more than top_k. The weights of ``own`` (B, V), as
+        :meth:`kept_tokens` gives it, are neither dropped nor counted.
         """
-        kept = weights * (weights > self.head.prune_ratio * weights.amax(1, keepdim=True))
+        floor = self.head.prune_ratio * weights.amax(1, keepdim=True)
+        kept = weights * (_never_less(weights, own) > floor)
         if self.head.top_k is not None and self.head.top_k < kept.shape[1]:
-            kept = kept * (kept >= kept.topk(self.head.top_k, dim=1).values[:, -1:])
+            others = kept if own is None else kept.masked_fill(own, 0.0)
+            kept = kept * (_never_less(kept, own) >= others.topk(self.head.top_k, dim=1).values[:, -1:])
         return kept
+
+
+def _never_less(weights: Tensor, own: Tensor | None) -> Tensor:
+    """The weights to compare with a threshold: those of ``own`` are above any."""
+    return weights if own is None else weights.masked_fill(own, float("inf"))
 
 
 class IdsEncoder:
@@ -189,20 +218,22 @@ class IdsEncoder:
         device = self.encoder.keep.device
         with torch.inference_mode():
             inputs = torch.from_numpy(padded).to(device), torch.from_numpy(mask).to(device)
+            own = self.encoder.kept_tokens(*inputs)
             if type(self.encoder).forward is not SparseEncoder.forward:
-                return _numpy(self.encoder.prune(self.encoder(*inputs)))
+                return _numpy(self.encoder.prune(self.encoder(*inputs), own))
+            read = self.encoder.network_input(*inputs)
             with self._products():
-                hidden = self.encoder.hidden(*inputs)
+                hidden = self.encoder.hidden(*read)
             if screen is None:
-                return _numpy(self.encoder.prune(self.encoder.from_hidden(hidden, *inputs)))
-            rows = hidden.float()[inputs[1].bool()]  # (N, H)
+                return _numpy(self.encoder.prune(self.encoder.from_hidden(hidden, *inputs), own))
+            rows = hidden.float()[read[1].bool()]  # (N, H)
             dense = torch.zeros(len(group), len(screen.weight))
-            table = self.encoder.lexical is not None
-            for row, (terms, peak) in enumerate(screen.peaks(rows, [len(ids[i]) for i in group])):
+            whole = self.encoder.lexical is not None or own is not None or self.encoder.head.own_share < 1
+            for row, (terms, peak) in enumerate(screen.peaks(rows, read[1].sum(1).tolist())):
                 if len(terms):
                     active = self.encoder.activate(peak[None], terms)
-                    dense[row, terms] = (active if table else self.encoder.prune(active))[0]
-            return _numpy(self.encoder.prune(self.encoder.with_lexical(dense, *inputs)) if table else dense)
+                    dense[row, terms] = (active if whole else self.encoder.prune(active))[0]
+            return _numpy(self.encoder.prune(self.encoder.with_lexical(dense, *inputs), own) if whole else dense)
 
     def _tokens(self) -> int:
         """Padded tokens of a batch."""

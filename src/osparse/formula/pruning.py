@@ -8,16 +8,18 @@ from numpy.typing import NDArray
 from osparse.formula.head import Head
 
 
-def prune(weights: NDArray[np.float32], head: Head) -> NDArray[np.float32]:
+def prune(weights: NDArray[np.float32], head: Head, own: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
     """Drop weights at or below prune_ratio x max, and all below the top_k-th largest; (V,) -> (V,).
 
-    Ties with the k-th weight are kept, so more than top_k may stay.
+    Ties with the k-th weight are kept, so more than top_k may stay. With ``head.keep_own`` the weights of ``own`` (V,),
+    the document's tokens, are neither dropped nor counted.
     """
+    protected = own if own is not None and head.keep_own else np.zeros(weights.shape, bool)
     floor = head.prune_ratio * weights.max(initial=0)
-    kept = np.where(weights > floor, weights, 0)
-    if head.top_k is not None and np.count_nonzero(kept) > head.top_k:
-        kept = np.where(kept >= np.partition(kept, -head.top_k)[-head.top_k], kept, 0)
-    return kept.astype(np.float32)
+    others = np.where((weights > floor) & ~protected, weights, 0)
+    if head.top_k is not None and np.count_nonzero(others) > head.top_k:
+        others = np.where(others >= np.partition(others, -head.top_k)[-head.top_k], others, 0)
+    return np.where(protected, weights, others).astype(np.float32)
 
 
 def max_ratio(weights: NDArray[np.float32], ratio: float) -> NDArray[np.float32]:
