@@ -8,7 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 from help_pages import LANGS, SHORTEST, Page, _page, _translated  # type: ignore[import-not-found]
-from unseen import _halves, _sentences, _titles, benchmark  # type: ignore[import-not-found]
+from unseen import _halves, _titles, benchmark, page_sentences  # type: ignore[import-not-found]
 
 HTML = """<html><head><title>{title}</title><script>var left = 1;</script></head><body><p>Menu</p>
 <div id="DisplayArea"><h1>{title}</h1><p>{first}</p><aside>Index</aside><ul><li>One <b>bold</b> line</li></ul></div>
@@ -40,7 +40,7 @@ def test_which_pages_answer_a_question() -> None:
     found = {judged.direction: judged.qrels for judged in data.sets}
     assert found["en->en"] == {"en: Open": {"a:en": 1, "b:en": 1}} and found["en->ko"] == {"en: Open": {"a:ko": 1}}
     assert found["ko->en"] == {"ko: 열기": {"a:en": 1}} and found["ko->ko"] == {"ko: 열기": {"a:ko": 1}}
-    asked = {judged.direction: judged.qrels for judged in benchmark("x", pages, _sentences(pages)).sets}
+    asked = {judged.direction: judged.qrels for judged in benchmark("x", pages, page_sentences(pages)).sets}
     assert asked["en->en"] == {f"en: {first}": {"a:en": 1}, f"en: {second}": {"b:en": 1}}
     assert asked["en->ko"] == {f"en: {first}": {"a:ko": 1}}
 

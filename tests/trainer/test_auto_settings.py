@@ -62,7 +62,9 @@ def test_auto_is_settled_by_the_records_and_said(trained_on: TrainingRecords, we
 def test_numbers_for_translations_that_cannot_be_are_refused_together() -> None:
     sets = ["lexical_table.translated=0.7", "stages.ranking.translated_queries=2"]
     config = read_settings(TrainConfig, config_file("quality"), [*PATHS, *sets])
-    assert settle(config, ALIGNED).config == config
+    table, stages = settle(config, ALIGNED).config.lexical_table, settle(config, ALIGNED).config.stages
+    assert table is not None and table.translated == 0.7
+    assert [stage.translated_queries for stage in stages if isinstance(stage, Ranking)] == [2]
     with pytest.raises(ConfigError) as caught:
         settle(config, APART)
     assert [problem.split(":")[0] for problem in caught.value.problems] == [
@@ -72,20 +74,32 @@ def test_numbers_for_translations_that_cannot_be_are_refused_together() -> None:
     assert settle(nothing, KOREAN).config.lexical_table is None
 
 
-def test_auto_trains_what_its_number_trains(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
-    """On records in two languages, to the bit; the card and the summary say the number."""
-    sets = ["stages.mlm.steps=1", "stages.ranking.steps=1"]
-    made = {
-        value: train(
-            yaml, dataset, tmp_path / value, overrides=[*sets, f"lexical_table={{own: 0.5, translated: {value}}}"]
-        )
-        for value in ("auto", "0.7")
-    }
-    tables = [TextEncoder.open(model).encoder.lexical for model in made.values()]
-    assert tables[0] is not None and tables[1] is not None and torch.equal(tables[0].weights, tables[1].weights)
-    weights = [(model.path / "model.safetensors").read_bytes() for model in made.values()]
-    assert weights[0] == weights[1]
-    assert "translated: auto is 0.7" in (made["auto"].path / "README.md").read_text(encoding="utf-8")
+def test_what_auto_became_repeats_the_run(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
+    """To the bit, the table that validation chose included; the card says what was chosen and why."""
+    sets = ["stages.mlm.steps=1", "stages.ranking.steps=2"]
+    automatic = [
+        "lexical_table={own: auto, translated: auto}", "stages.ranking.mixing={exponent: auto}", "validation.every=auto",
+        "head.top_k=null", "head.nonzeros=25", "sparsity.target_nonzeros=auto",
+    ]  # fmt: skip
+    first = train(yaml, dataset, tmp_path / "first", overrides=[*sets, *automatic])
+    became = first.training["auto"]
+    assert set(became) == {
+        "lexical_table.own", "lexical_table.translated", "stages.ranking.mixing.exponent", "validation.every",
+        "sparsity.target_nonzeros",
+    }  # fmt: skip
+    numbers = [f"{name}={value}" for name, value in became.items()]
+    second = train(yaml, dataset, tmp_path / "second", overrides=[*sets, *automatic, *numbers])
+    assert "auto" not in second.training
+    tables = [TextEncoder.open(model).encoder.lexical for model in (first, second)]
+    assert tables[0] is not None and tables[1] is not None
+    torch.testing.assert_close(tables[0].weights, tables[1].weights, rtol=1e-6, atol=0)
+    weights = [(model.path / "model.safetensors").read_bytes() for model in (first, second)]
+    assert weights[0] == weights[1] and first.metrics["ndcg"] == second.metrics["ndcg"]
+    card = (first.path / "README.md").read_text(encoding="utf-8")
+    assert "lexical_table.translated: auto is 0.7" in card and "is chosen: validation nDCG@10 of 0.25" in card
+    last = train(yaml, dataset, tmp_path / "last", overrides=[*sets, *automatic, "validation.trained_on=true"])
+    assert last.training["auto"]["lexical_table.own"] == 0.5
+    assert "the defaults are kept" in last.metrics["settled"][-1]
 
 
 def write_rows(path: Path, rows: list[dict[str, object]]) -> Path:

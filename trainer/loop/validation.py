@@ -20,7 +20,7 @@ from osparse.contracts.dataset import Dataset
 from osparse.contracts.seen import SeenTexts
 from osparse.encoders.torch_encoder import SparseEncoder, TextEncoder
 from osparse.evaluation.exact_search import InvertedIndex
-from osparse.evaluation.measures import NDCG, JudgedSet, judged_sets, measure
+from osparse.evaluation.measures import NDCG, JudgedSet, Measures, judged_sets, measure
 from osparse.evaluation.trained_on import trained_on
 from osparse.formula.head import Head
 from osparse.formula.lexicon import Lexicon, load_tokenizer
@@ -30,9 +30,14 @@ from osparse.formula.query_encoder import QueryEncoder
 DEPTH = 11
 """Documents ranked for nDCG@10: one more than 10, because the query's own document is left out."""
 
+Encoded = tuple[str, list[str], sparse.csr_matrix]
+"""(language, document ids, weights (B, V)) of a batch of documents."""
+
 
 @dataclass(frozen=True)
-class _Corpus:
+class Corpus:
+    """The documents of a language."""
+
     ids: list[str]
     texts: list[str]
 
@@ -69,21 +74,15 @@ class Validation:
         the share of documents without a weight. Learnt query weights count where the encoder has them. Leaves training
         mode on.
         """
-        log_idf = getattr(encoder, "log_idf", None)
-        idf = self.idf if log_idf is None else log_idf.detach().float().exp().cpu().numpy()
-        indices = {lang: InvertedIndex() for lang in self.corpora}
+        idf = self.query_weights(encoder)
         encoded, ratio = self._encode(encoder)
-        for lang, names, weights in encoded:
-            by_ratio = Head(prune_ratio=ratio)
-            indices[lang].add(names, np.stack([prune(row, by_ratio) for row in weights.toarray()]))
+        indices = self.indices(encoded, ratio)
         encoder.train()
         counts = np.concatenate([index.non_zeros() for index in indices.values()])
         frequencies = [(index.document_frequencies(), index) for index in indices.values()]
         directions: dict[str, float] = {}
         affected = self.trained_on.affected if self.trained_on else [frozenset[str]()] * len(self.sets)
-        for judged, learnt in zip(self.sets, affected, strict=True):
-            index = indices[judged.document_lang]
-            scores = measure(judged.qrels, {name: self._search(index, name, idf) for name in judged.qrels})
+        for judged, learnt, scores in zip(self.sets, affected, self.rank(indices, idf), strict=True):
             directions[judged.direction] = round(scores.mean(NDCG), 4)
             if judged.no_shared:
                 directions[f"{judged.direction}, no shared word"] = round(scores.subset(judged.no_shared).mean(NDCG), 4)
@@ -103,14 +102,36 @@ class Validation:
             "documents": len(counts),
         }
 
-    def _encode(self, encoder: SparseEncoder) -> tuple[list[tuple[str, list[str], sparse.csr_matrix]], float]:
-        """(language, document ids, weights (B, V)) of all corpora, and the share of the largest weight to prune by."""
+    def query_weights(self, encoder: SparseEncoder) -> NDArray[np.float32]:
+        """(V,) those that the encoder learnt, else the IDF table's."""
+        log_idf = getattr(encoder, "log_idf", None)
+        return self.idf if log_idf is None else log_idf.detach().float().exp().cpu().numpy()
+
+    def indices(self, encoded: Sequence[Encoded], ratio: float) -> dict[str, InvertedIndex]:
+        """Language -> index of the documents' weights above ``ratio`` times their largest."""
+        indices = {lang: InvertedIndex() for lang in self.corpora}
+        by_ratio = Head(prune_ratio=ratio)
+        for lang, names, weights in encoded:
+            indices[lang].add(names, np.stack([prune(row, by_ratio) for row in weights.toarray()]))
+        return indices
+
+    def rank(self, indices: dict[str, InvertedIndex], idf: NDArray[np.float32]) -> list[Measures]:
+        """Of each of :attr:`sets`, the measures of its queries."""
+        return [
+            measure(
+                judged.qrels, {name: self._search(indices[judged.document_lang], name, idf) for name in judged.qrels}
+            )
+            for judged in self.sets
+        ]
+
+    def _encode(self, encoder: SparseEncoder) -> tuple[list[Encoded], float]:
+        """The weights of all corpora, and the share of the largest weight to prune by."""
         head = encoder.head
         if self.nonzeros is not None:
             encoder.head = replace(head, prune_ratio=0.0)
         try:
             reader = TextEncoder(encoder, self.tokenizer)
-            encoded = [
+            encoded: list[Encoded] = [
                 (lang, [corpus.ids[row] for row in rows], sparse.csr_matrix(weights))
                 for lang, corpus in self.corpora.items()
                 for rows, weights in reader.batches(corpus.texts)
@@ -133,7 +154,7 @@ class Validation:
         return float(np.mean([share[: len(f)] @ (f[: len(share)] / len(index)) for f, index in frequencies]))
 
 
-def _chance(judged: JudgedSet, corpora: dict[str, _Corpus]) -> float:
+def _chance(judged: JudgedSet, corpora: dict[str, Corpus]) -> float:
     """Mean over the queries of the expected nDCG@10 of a random order of the corpus.
 
     Each rank holds a document of mean gain: E[DCG] = (sum of gains / documents) x sum over ranks of the discounts.
@@ -167,7 +188,7 @@ def _peaks(weights: sparse.csr_matrix) -> NDArray[np.float32]:
     return peaks
 
 
-def _corpora(dataset: Dataset, sets: list[JudgedSet], distractors: int, seed: int) -> dict[str, _Corpus]:
+def _corpora(dataset: Dataset, sets: list[JudgedSet], distractors: int, seed: int) -> dict[str, Corpus]:
     judged = pl.Series(
         "id", sorted({name for judged_set in sets for relevances in judged_set.qrels.values() for name in relevances})
     )
@@ -182,11 +203,11 @@ def _corpora(dataset: Dataset, sets: list[JudgedSet], distractors: int, seed: in
     return {judged_set.document_lang: corpora[judged_set.document_lang] for judged_set in sets}
 
 
-def _corpus(dataset: Dataset, ids: pl.Series) -> _Corpus:
+def _corpus(dataset: Dataset, ids: pl.Series) -> Corpus:
     """The documents of the ids, in their order."""
     chosen = (
         ids.to_frame("id")
         .lazy()
         .join(dataset.documents.select("id", "text"), on="id", how="left", maintain_order="left")
     )
-    return _Corpus(ids.to_list(), chosen.collect(engine="streaming")["text"].to_list())
+    return Corpus(ids.to_list(), chosen.collect(engine="streaming")["text"].to_list())

@@ -62,7 +62,7 @@ class RankingStage:
         vocabulary, limit = encoder.decoder.weight.shape[0], encoder.head.max_length
         translations = pairwise(records, vocabulary, limit) if config.translated_queries else None
         self.batches = BatchMaker(records, sampler, config, config.max_length - special.size, translations)
-        self.sparsity = Sparsity(sparsity, config.steps, idf, vocabulary)
+        self.sparsity = Sparsity(sparsity, config.step_count, idf, vocabulary)
         set_dropout(encoder, config.dropout)
 
     def backward(self, step: int, scale: float = 1.0) -> StepResult:
