@@ -72,7 +72,7 @@ def test_the_budget_cuts_the_stages_alike() -> None:
     total = 170 * 44 * 2 * 96 + 180 * 64 * 2 * 120
     made = quality(records(a=(2800, ("de", "en"))), f"budget={total // 2}")
     mlm, ranking = (stage for stage in made.config.stages if isinstance(stage, MaskedLm | Ranking))
-    assert (mlm.steps, ranking.steps) == (85, 90) and "cut by the budget" in "".join(made.notes)
+    assert (mlm.steps, ranking.steps) == (85, 90) and "cut to 50 % by the budget" in "".join(made.notes)
     assert quality(records(a=(2800, ("de", "en"))), f"budget={total}").values["stages.mlm.steps"] == 170
 
 

@@ -128,7 +128,7 @@ def test_a_configuration_from_nothing_trains_on_one_language(name: str, german: 
 
 @pytest.mark.parametrize(
     ("splits", "said"),
-    [((), "has no judgements"), (("test",), "no train split"), (("train", "test"), "no validation split")],
+    [((), "has no judgements"), (("test",), "no train split")],
 )
 def test_a_dataset_without_a_split_is_refused_before_anything_is_made(
     splits: tuple[str, ...], said: str, dataset: Dataset, tmp_path: Path
@@ -143,6 +143,23 @@ def test_a_dataset_without_a_split_is_refused_before_anything_is_made(
     shown = CliRunner().invoke(cli, ["train", "quickstart", "--dataset", str(made.path), "--output", str(output)])
     assert shown.exit_code == 1 and said in str(shown.exception)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_without_a_validation_split_nothing_is_chosen(dataset: Dataset, yaml: Path, tmp_path: Path) -> None:
+    """The last step and the table's defaults stay; the card says so, and what its figures are of."""
+    alone = save_dataset(
+        tmp_path / "alone", documents=dataset.documents.collect(), queries=dataset.queries.collect(),
+        qrels={split: dataset.qrels(split).collect() for split in ("train", "test")}, sources=dataset.manifest.sources,
+        split_rule="", seed=0,
+    )  # fmt: skip
+    sets = ["stages.mlm.steps=1", "stages.ranking.steps=3", "validation.every=1"]
+    table = ["lexical_table={own: auto, translated: auto}", "head.top_k=null", "head.nonzeros=25"]
+    model = train(yaml, alone, tmp_path / "model", overrides=[*sets, *table])
+    assert model.metrics["split"] == "train" and model.metrics["trained_on"] and model.metrics["step"] == 3
+    assert model.training["auto"] == {"lexical_table.own": 0.5, "lexical_table.translated": 0.7}
+    assert model.head.prune_ratio > 0 and model.metrics["nonzeros"] <= 25
+    card = (model.path / "README.md").read_text(encoding="utf-8")
+    assert "no validation split" in card and "on the train split" in card and "the defaults are kept" in card
 
 
 def test_missing_candidates_and_scores_name_the_commands(dataset: Dataset, yaml: Path, tmp_path: Path) -> None:

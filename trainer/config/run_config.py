@@ -106,7 +106,7 @@ class LexicalConfig:
     after training, is better on the validation split by more than a standard error."""
     translated: float | Literal["auto"] = setting(low=0, high=100)
     """Weight of its translations, times their probability and the same frequency; 0 estimates none. auto: 0 where
-    no training record has texts in two languages, else 0.7 or another, chosen as ``own`` is."""
+    no training record has texts in two languages, else 0.7; with ``own: auto`` another may be chosen as ``own`` is."""
     entries: int = setting(12, low=1, high=1000)
     """Translations of a token at most."""
     floor: float = setting(0.05, low=0, above=True, high=1)

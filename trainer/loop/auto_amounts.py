@@ -84,7 +84,7 @@ class StageSteps:
     def within(self, share: float, budget: int) -> StageSteps:
         """``share`` of the steps, for a budget of tokens that all of them would exceed."""
         steps = max(1, int(self.steps * share))
-        reason = f"{self.reason}, cut by the budget of {budget:,} document tokens"
+        reason = f"{self.reason}, cut to {100 * share:.0f} % by the budget of {budget:,} document tokens"
         return StageSteps(steps, self.tokens * steps / self.steps, reason)
 
 

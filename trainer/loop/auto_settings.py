@@ -93,9 +93,7 @@ def settle(config: TrainConfig, records: TrainingRecords) -> Settled:
     if notes.problems:
         raise ConfigError("the training records", notes.problems)
     made = replace(config, lexical_table=table, stages=stages, sparsity=sparsity, validation=validation)
-    chosen = [name for name in TABLE if table is not None and f"lexical_table.{name}" in notes.values]
-    choose = tuple(name for name in chosen if name == "own" or notes.aligned)
-    return Settled(made, (*notes.lines, *cut), notes.values, choose)
+    return Settled(made, (*notes.lines, *cut), notes.values, _choices(config.lexical_table, notes))
 
 
 def has_translations(records: TrainingRecords) -> bool:
@@ -126,6 +124,13 @@ def _table(config: LexicalConfig, notes: _Notes) -> LexicalConfig | None:
         notes.settle("lexical_table.own", OWN, "the best on deb-koen")
     translated = notes.number("lexical_table.translated", config.translated, TRANSLATED)
     return replace(config, own=own, translated=translated) if own or translated else None
+
+
+def _choices(config: LexicalConfig | None, notes: _Notes) -> tuple[str, ...]:
+    """Of :data:`TABLE`, what validation chooses: nothing unless ``own`` is ``auto``, no translations without any."""
+    if config is None or not isinstance(config.own, str):
+        return ()
+    return TABLE if isinstance(config.translated, str) and notes.aligned else ("own",)
 
 
 def _stage(stage: WarmStart | MaskedLm | Ranking, notes: _Notes) -> WarmStart | MaskedLm | Ranking:

@@ -76,7 +76,7 @@ def choose_table(
         notes.append(note)
     encoder.lexical = reweighted(table, config, values)
     named = {f"lexical_table.{name}": values[name] for name in choose}
-    return TableChoice(replace(config, **values), named, tuple(notes))
+    return TableChoice(replace(config, own=values["own"], translated=values["translated"]), named, tuple(notes))
 
 
 def reweighted(table: LexicalTable, config: LexicalConfig, values: Mapping[str, float]) -> LexicalTable:

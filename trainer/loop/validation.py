@@ -27,6 +27,8 @@ from osparse.formula.lexicon import Lexicon, load_tokenizer
 from osparse.formula.pruning import prune
 from osparse.formula.query_encoder import QueryEncoder
 
+TRAINING_QUERIES = 300
+"""Of each direction, where there is no validation split."""
 DEPTH = 11
 """Documents ranked for nDCG@10: one more than 10, because the query's own document is left out."""
 
@@ -53,11 +55,14 @@ class Validation:
 
         ``seen``: what the run learns from, its start and its teachers included; None where nothing is to be told of it.
 
-        Raises :class:`DatasetError` if the dataset has no validation judgements.
+        A dataset without a validation split is measured on a draw of its training queries.
         """
         self.tokenizer = tokenizer
-        self.sets = judged_sets(dataset, "validation")
-        self.corpora = _corpora(dataset, self.sets, distractors, seed)
+        self.split = "validation" if "validation" in dataset.splits else "train"
+        self.sets = judged_sets(dataset, self.split)
+        if self.split == "train":
+            self.sets = [_drawn(judged, seed) for judged in self.sets]
+        self.corpora = _corpora(dataset, self.sets, distractors, seed, self.split)
         queries = QueryEncoder(load_tokenizer(tokenizer), lexicon)
         self.idf, self.nonzeros = lexicon.idf, nonzeros
         self.chance = round(float(np.mean([_chance(judged, self.corpora) for judged in self.sets])), 4)
@@ -188,11 +193,19 @@ def _peaks(weights: sparse.csr_matrix) -> NDArray[np.float32]:
     return peaks
 
 
-def _corpora(dataset: Dataset, sets: list[JudgedSet], distractors: int, seed: int) -> dict[str, Corpus]:
+def _drawn(judged: JudgedSet, seed: int) -> JudgedSet:
+    """At most :data:`TRAINING_QUERIES` of the queries."""
+    order = np.random.default_rng([seed, 4]).permutation(len(judged.queries))
+    names = np.array(list(judged.queries))[np.sort(order[:TRAINING_QUERIES])].tolist()
+    queries, qrels = ({name: of[name] for name in names} for of in (judged.queries, judged.qrels))
+    return replace(judged, queries=queries, qrels=qrels, no_shared=judged.no_shared & {*names})
+
+
+def _corpora(dataset: Dataset, sets: list[JudgedSet], distractors: int, seed: int, split: str) -> dict[str, Corpus]:
     judged = pl.Series(
         "id", sorted({name for judged_set in sets for relevances in judged_set.qrels.values() for name in relevances})
     )
-    own = dataset.split_documents("validation").select("id", "lang").collect()
+    own = dataset.split_documents(split).select("id", "lang").collect()
     training = dataset.split_documents("train").select("id", "lang").collect()
     corpora = {}
     for lang in sorted({judged_set.document_lang for judged_set in sets}):
