@@ -70,7 +70,7 @@ def trained_tables(build: Path, languages: Sequence[str], changes: Sequence[str]
     model = Model.open(train_once(folder, aligned, training, "model", changes))
     print(f"{TRAINED}: {_spent(before, began)}\n" + "\n".join(model.metrics["settled"]))
     every = [page for page in pages_of(aligned) if page.text.strip()]
-    asked, choosing = (_of_split(aligned, every, split) for split in ("test", "validation"))
+    asked, choosing = (pages_of_split(aligned, every, split) for split in ("test", "validation"))
     name = f"{folder.name}"
     for kind, table in page_tables(
         name, every, asked, page_sentences(choosing), folder / "pages-idf.json", model, cluster
@@ -79,7 +79,8 @@ def trained_tables(build: Path, languages: Sequence[str], changes: Sequence[str]
         print("\n".join([*compare(table, "OpenSearch BM25"), "", *compare(table)]))
 
 
-def _of_split(dataset: Dataset, pages: Sequence[Page], split: str) -> list[Page]:
+def pages_of_split(dataset: Dataset, pages: Sequence[Page], split: str) -> list[Page]:
+    """Those of the pages whose judgements are in the split."""
     groups = set(dataset.split_documents(split).select("group").collect()["group"])
     return [page for page in pages if page.group in groups]
 
