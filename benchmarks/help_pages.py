@@ -1,4 +1,4 @@
-"""Help pages in Korean and English, fetched as Debian packages: GNOME's (gnome-user-docs) and LibreOffice's.
+"""Help pages, fetched as Debian packages: GNOME's (some 35 languages) and LibreOffice's (Korean and English).
 
 Nothing of them is kept in this repository; the machine's own apt sources are used, into private folders, without root.
 """
@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 
+import polars as pl
+
 from osparse.algorithms.language import hangul_share, is_hangul
 from osparse.contracts.dataset import Dataset
-from osparse.corpus import build_dataset
+from osparse.corpus import Input, build_from
 from osparse.corpus.sources.published.apt import fetch_lists
 
 LANGS = {"ko": "ko", "en": "en-US"}
@@ -57,14 +59,21 @@ def fetch(packages: Sequence[str], folder: Path) -> Path:
     return folder
 
 
+def gnome_input(build: Path, languages: Sequence[str]) -> Input:
+    """GNOME's pages in these languages, for the reader ``mallard``."""
+    folder = fetch(GNOME, build / "gnome") / "usr/share/help"
+    return Input("mallard", (folder,), {"langs": ",".join(sorted(languages))})
+
+
 def gnome_pages(build: Path) -> list[Page]:
-    """By the reader ``mallard``: 348 pages, nearly all of them translated."""
-    dataset = build / "gnome-dataset"
-    if not dataset.is_dir():
-        folder = fetch(GNOME, build / "gnome") / "usr/share/help"
-        build_dataset("mallard", [folder], dataset, options={"langs": "en,ko"})
-    columns = Dataset.open(dataset).documents.select("group", "lang", "title", "text").sort("group", "lang").collect()
-    return [Page(*row) for row in columns.rows()]
+    """348 pages, nearly all of them translated."""
+    return pages_of(build_from([gnome_input(build, ("en", "ko"))], build / "gnome-dataset"))
+
+
+def pages_of(dataset: Dataset) -> list[Page]:
+    """The pages of a dataset that the reader ``mallard`` made, alone or beside others."""
+    pages = dataset.documents.filter(pl.col("source") == "mallard").select("group", "lang", "title", "text")
+    return [Page(*row) for row in pages.sort("group", "lang").collect().rows()]
 
 
 def libreoffice_pages(build: Path) -> list[Page]:

@@ -2,6 +2,7 @@
 
     python benchmarks/quality.py                                         # make dataset, tokenizer, IDF, models; measure
     python benchmarks/quality.py --model MODEL --chosen-with MODEL       # measure models that are there
+    python benchmarks/quality.py --ground gnome-trained --languages de en  # train on help pages, measure on others
 
 Opponents: BM25 over words, over Hangul bigrams and over the model's own pieces, OpenSearch's BM25 with the best
 analyzers of the local node (nori, english), and BM25 on pieces with the query expanded by an IBM-1 dictionary of the
@@ -15,10 +16,7 @@ model that is measured on the test queries is trained by the same configuration 
 from __future__ import annotations
 
 import argparse
-import resource
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,19 +37,21 @@ from quality_systems import (
     tuned_mixes,
 )
 from quality_tables import TARGETS, compare, show
+from quality_training import DESCRIPTIONS, MORE_ENGLISH, TRAINED, train, trained_tables
 from unseen import GROUNDS, unseen_tables
 
 from osparse.contracts.dataset import Dataset
 from osparse.contracts.model import Model
+from osparse.corpus import build_from
 from osparse.deployer.cluster.client import Cluster
 from osparse.evaluation.measures import NDCG, Benchmark, open_benchmark
 from osparse.io.files import pretty_json, write_atomic
 
 Aligned = dict[tuple[str, str], list[tuple[str, str]]]
 """(query language, document language) -> texts that say the same in both."""
+ALL_GROUNDS = ("deb-koen", *GROUNDS, TRAINED)
 SHARES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Weights tried for a translation in the dictionary."""
-CONFIG = Path(__file__).resolve().parents[1] / "configs" / "quality.yaml"
 
 
 def main() -> None:
@@ -62,17 +62,30 @@ def main() -> None:
     parser.add_argument("--build", type=Path, default=Path("build/quality"), help="where everything made here lies")
     parser.add_argument("--split", choices=("test", "validation"), default="test")
     parser.add_argument("--non-zeros", type=float, default=120.0, help="at most so many per document on average")
+    parser.add_argument("--ground", nargs="+", choices=ALL_GROUNDS, default=ALL_GROUNDS, help="what to measure on")
     parser.add_argument(
-        "--ground", nargs="+", choices=("deb-koen", *GROUNDS), default=["deb-koen", *GROUNDS], help="what to measure on"
+        "--languages",
+        nargs=2,
+        default=["ko", "en"],
+        help="of gnome-trained; others than ko en train on its pages alone",
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration of gnome-trained"
     )
     parser.add_argument("--output", type=Path, help="also keep the figures as JSON")
     given = parser.parse_args()
+    if TRAINED in given.ground:
+        with local_node(given.build / "node") as cluster:
+            trained_tables(given.build, given.languages, given.set, cluster)
+        if given.ground == [TRAINED]:
+            return
     trained = None
     if given.dataset is None:
         given.dataset = given.build / "dataset"
-        osparse("corpus", "build", "--source", "debian", "--output", given.dataset)
+        build_from([DESCRIPTIONS], given.dataset)
     if given.model is None:
-        given.model, given.chosen_with, trained = train(given.build, given.dataset)
+        recipe = train(given.build, Dataset.open(given.dataset), build_from([MORE_ENGLISH], given.build / "training"))
+        given.model, given.chosen_with, trained = recipe.model, recipe.chosen_with, recipe.spent
     model, chosen_with = Model.open(given.model), Model.open(given.chosen_with or given.model)
     if chosen_with.metrics.get("trained_on"):
         parser.error(f"{chosen_with.path} learnt from the validation split; give --chosen-with a model that did not")
@@ -99,27 +112,6 @@ def main() -> None:
         write_atomic(given.output, pretty_json(as_json(table, sizes, mixes)))
     if sizes.mean() > given.non_zeros:
         sys.exit(f"{sizes.mean():.1f} non-zeros on average, above {given.non_zeros:g}: lower head.nonzeros")
-
-
-def osparse(*arguments: str | Path) -> None:
-    subprocess.run([sys.executable, "-m", "osparse", *map(str, arguments)], check=True)
-
-
-def train(build: Path, dataset: Path) -> tuple[Path, Path, str]:
-    """The recipe of docs/quality.md; returns the model, the one without the validation split, and what both took."""
-    tokenizer, idf, more, model, chosen_with = (
-        build / name for name in ("tokenizer", "idf.json", "training", "model", "model-chosen-with")
-    )
-    osparse("corpus", "build", "--source", "debian", "--option", "english=true", "--output", more)
-    osparse("corpus", "tokenizer", dataset, "--output", tokenizer, "--kind", "unigram", "--vocab-size", "12000")
-    osparse("idf", dataset, "--tokenizer", tokenizer, "--output", idf)
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    paths = ("--set", f"tokenizer={tokenizer}", "--set", f"idf={idf}")
-    osparse("train", CONFIG, "--dataset", more, "--output", chosen_with, *paths)
-    osparse("train", CONFIG, "--dataset", more, "--output", model, *paths, "--set", "validation.trained_on=true")
-    after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - began
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return model, chosen_with, f"training, both: {spent:.0f} CPU seconds, {wall:.0f} s wall"
 
 
 def opponents(

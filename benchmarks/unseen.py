@@ -48,9 +48,22 @@ def unseen_tables(name: str, build: Path, model: Model, cluster: Cluster) -> Ite
     """(kind of question, table) of one ground."""
     pages = [page for page in GROUNDS[name](build) if page.text.strip()]
     choosing, asked = _halves(pages)
-    titles, sentences = benchmark(name, pages, _titles(asked)), benchmark(name, pages, _sentences(asked))
-    systems = opponents(titles, model, cluster, build / f"{name}-idf.json")
-    weights = fitted(systems, benchmark(name, pages, _sentences(choosing, per_page=1)))
+    known = page_sentences(choosing, per_page=1)
+    yield from page_tables(name, pages, asked, known, build / f"{name}-idf.json", model, cluster)
+
+
+def page_tables(
+    name: str, pages: Sequence[Page], asked: Sequence[Page], known: Questions, idf: Path, model: Model, cluster: Cluster
+) -> Iterator[tuple[str, Table]]:
+    """(kind of question, table) of the questions that ask for the pages ``asked``, of all ``pages``.
+
+    Args:
+        known: Known items of other pages, which fit the hybrid's weight.
+        idf: File to write, the query weights counted on the pages.
+    """
+    titles, sentences = benchmark(name, pages, _titles(asked)), benchmark(name, pages, page_sentences(asked))
+    systems = opponents(titles, model, cluster, idf)
+    weights = fitted(systems, benchmark(name, pages, known))
     print(f"{name}: weight of the model in the hybrid, fitted by known items: {weights}")
     for learned in weights:
         label = f"{DENSE} + OpenSearch BM25" if learned == DENSE else f"hybrid of {learned}"
@@ -73,7 +86,7 @@ def _titles(pages: Sequence[Page]) -> Questions:
     return [(lang, title, found) for (lang, title), found in groups.items()]
 
 
-def _sentences(pages: Sequence[Page], per_page: int = PER_PAGE) -> Questions:
+def page_sentences(pages: Sequence[Page], per_page: int = PER_PAGE) -> Questions:
     items = known_items((Text(page.group, page.text, page.lang) for page in pages), per_page)
     return [(item.lang, item.query, {item.document}) for item in items]
 

@@ -122,7 +122,7 @@ def plan(
     modules = torch_modules()
     loaded: LoadedRun = modules.load_run(inputs)
     records = loaded.records
-    stages = [_stage(stage, records) for stage in inputs.config.stages]
+    stages = [_stage(stage, records) for stage in loaded.settled.config.stages]
     return TrainingPlan(
         stages=stages,
         records=len(records),
@@ -164,7 +164,7 @@ def _stage(stage: WarmStart | MaskedLm | Ranking, records: TrainingRecords) -> S
     each = float(np.mean([len({d.lang for d in record.documents}) for record in records.records]))
     negatives = stage.negatives if isinstance(stage, Ranking) else 0
     documents = math.ceil(batch * each * (1 + negatives))
-    return StagePlan(stage.task, stage.steps, documents, max(1, len(records) // batch), stage.max_length)
+    return StagePlan(stage.task, stage.step_count, documents, max(1, len(records) // batch), stage.max_length)
 
 
 def _memory(inputs: Inputs, loaded: LoadedRun, stages: Sequence[StagePlan]) -> dict[str, int]:

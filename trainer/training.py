@@ -41,6 +41,7 @@ from osparse.trainer.loop.initial_encoder import new_encoder
 from osparse.trainer.loop.loop import OnStep, Run, measure_start, run_stages
 from osparse.trainer.loop.outcome import Alarm, Limits, find_alarms, looks_untrained, too_easy
 from osparse.trainer.loop.own_parts import check_own_parts
+from osparse.trainer.loop.table_choice import choose_table
 from osparse.trainer.loop.validation import Validation
 from osparse.trainer.report.model_output import write_model
 from osparse.trainer.report.run_log import RunLog, run_folder, sole_process
@@ -50,6 +51,11 @@ from osparse.trainer.stages.warm_start import warm_start
 
 log = logging.getLogger("osparse.trainer.training")
 HELD_BACK = ("validation", "test")
+NO_VALIDATION = (
+    "the dataset has no validation split, so the last step is kept, and figures are of queries that are trained on; "
+    "one group in about twelve goes there: build it again with more rows or another seed "
+    "(osparse corpus build --seed N)"
+)
 TOKENS = "tokens"
 """Folder of the run folder for the token ids of the training texts."""
 
@@ -130,6 +136,8 @@ def load_run(inputs: Inputs, cache: Path | None = None) -> LoadedRun:
             len(records.relevant) - queries,
         )
     settled = settle(config, records)
+    if validation.split != "validation":
+        settled = replace(settled, notes=(NO_VALIDATION, *settled.notes))
     for note in settled.notes:
         log.info("%s", note)
     encoder = new_encoder(config, lexicon).to(processes.device)
@@ -146,7 +154,7 @@ def judged_and_learnt(inputs: Inputs, loaded: LoadedRun) -> dict[str, TrainedOn]
     if loaded.seen is None:
         return {}
     held_back = [split for split in HELD_BACK if split in inputs.dataset.splits]
-    if inputs.config.validation.trained_on:
+    if inputs.config.validation.trained_on and "validation" in held_back:
         held_back.remove("validation")  # on purpose, and said elsewhere
     return {split: trained_on_split(inputs.dataset, split, loaded.seen) for split in held_back}
 
@@ -207,7 +215,7 @@ def _written_before(state: RunState) -> Callable[[dict[str, Any]], bool]:
 
 
 def _run(inputs: Inputs, loaded: LoadedRun, folder: Path, run_log: RunLog | None, on_step: OnStep | None) -> Run:
-    config = inputs.config
+    config = loaded.settled.config
     return Run(
         folder, loaded.encoder, loaded.stages, loaded.validation, config.validation, config.checkpoint_every,
         config.loop, loaded.world, run_log, on_step,
@@ -258,14 +266,17 @@ def _finish(
     best = state.best or {"stage": "warm_start", "step": 0, **loaded.validation.measure(encoder)}
     if state.best_weights:  # none where there is no stage but the warm start
         load_weights(encoder, state.best_weights)
+    settled = loaded.settled
+    if settled.choose:
+        best, settled = _choose_table(inputs, loaded, best)
     encoder.head = replace(encoder.head, prune_ratio=best["prune_ratio"])
     alarms = _alarms(inputs, state, best)
     metrics = {
-        "split": "validation", "trained_on": inputs.config.validation.trained_on, **best,
+        "split": loaded.validation.split, "trained_on": inputs.config.validation.trained_on, **best,
         "start": state.start, "last": state.last, "languages_not_trained": list(inputs.languages_not_trained),
         "alarms": [asdict(alarm) for alarm in alarms],
         "seen": {split: counts.to_json() for split, counts in learnt.items()},
-        "settled": list(loaded.settled.notes),
+        "settled": list(settled.notes),
         **({"too_easy": easy} if (easy := too_easy(best)) else {}),
     }  # fmt: skip
     write_model(
@@ -274,7 +285,7 @@ def _finish(
         tokenizer=inputs.config.tokenizer,
         lexicon=_learnt(encoder, inputs.lexicon),
         idf=_provenance(encoder, inputs.idf),
-        training=_description(inputs, loaded, run_log.seconds),
+        training=_description(inputs, loaded, settled, run_log.seconds),
         metrics=metrics,
         log=run_log.path.parent,
         seen=loaded.seen,
@@ -290,20 +301,36 @@ def _finish(
         log.warning("%s", easy)
 
 
+def _choose_table(inputs: Inputs, loaded: LoadedRun, best: dict[str, Any]) -> tuple[dict[str, Any], Settled]:
+    """The weights of the lexical table by the validation split; the measurement with them, and what became of auto."""
+    settled, encoder = loaded.settled, loaded.encoder
+    config = settled.config.lexical_table
+    if config is None:
+        raise TypeError("weights of a lexical table that the configuration does not have cannot be chosen")
+    if inputs.config.validation.trained_on:
+        note = "lexical_table: the defaults are kept, since what is measured on is trained on and cannot choose"
+        return best, replace(settled, notes=(*settled.notes, note))
+    choice = choose_table(loaded.validation, encoder, config, settled.choose)
+    if choice.config != config:
+        best = {**best, **loaded.validation.measure(encoder)}
+    return best, settled.chosen(choice.config, choice.values, choice.notes)
+
+
 def _alarms(inputs: Inputs, state: RunState, best: dict[str, Any]) -> list[Alarm]:
     config = inputs.config
     limits = Limits.of(config, vocabulary=len(inputs.lexicon.tokens))
     return find_alarms(best, start=state.start, last=state.last, limits=limits, lost=inputs.languages_not_trained)
 
 
-def _description(inputs: Inputs, loaded: LoadedRun, seconds: float) -> dict[str, Any]:
+def _description(inputs: Inputs, loaded: LoadedRun, settled: Settled, seconds: float) -> dict[str, Any]:
     """What osparse.json says of the training."""
     return {
         **inputs.shown,
+        **({"auto": dict(settled.values)} if settled.values else {}),
         "fingerprint": inputs.name,
         "derived_from": list(inputs.dataset_sources),
         "languages": list(inputs.languages),
-        "steps": sum(stage.steps for stage, _ in loaded.stages),
+        "steps": sum(stage.step_count for stage, _ in loaded.stages),
         "seconds": round(seconds, 1),
         "processes": loaded.world.size,
         **({"teacher_quality": _qualities(loaded)} if loaded.teachers else {}),

@@ -84,7 +84,9 @@ def test_heads_that_cannot_be_are_refused(change: list[str], problem: str) -> No
 def test_numbers_for_translations_that_cannot_be_are_refused_together() -> None:
     sets = ["lexical_table.translated=0.7", "stages.ranking.translated_queries=2"]
     config = read_settings(TrainConfig, config_file("quality"), [*PATHS, *sets])
-    assert settle(config, ALIGNED).config == config
+    table, stages = settle(config, ALIGNED).config.lexical_table, settle(config, ALIGNED).config.stages
+    assert table is not None and table.translated == 0.7
+    assert [stage.translated_queries for stage in stages if isinstance(stage, Ranking)] == [2]
     with pytest.raises(ConfigError) as caught:
         settle(config, APART)
     assert [problem.split(":")[0] for problem in caught.value.problems] == [
@@ -121,6 +123,34 @@ def test_auto_trains_what_its_number_trains(yaml: Path, dataset: Dataset, tmp_pa
     assert "translated: auto is 0.7" in (made["auto"].path / "README.md").read_text(encoding="utf-8")
 
 
+def test_what_auto_became_repeats_the_run(yaml: Path, dataset: Dataset, tmp_path: Path) -> None:
+    """To the bit, the table that validation chose included; the card says what was chosen and why."""
+    sets = ["stages.mlm.steps=1", "stages.ranking.steps=2"]
+    automatic = [
+        "lexical_table={own: auto, translated: auto}", "stages.ranking.mixing={exponent: auto}", "validation.every=auto",
+        "head.top_k=null", "head.nonzeros=25", "sparsity.target_nonzeros=auto",
+    ]  # fmt: skip
+    first = train(yaml, dataset, tmp_path / "first", overrides=[*sets, *automatic])
+    became = first.training["auto"]
+    assert set(became) == {
+        "lexical_table.own", "lexical_table.translated", "stages.ranking.mixing.exponent", "validation.every",
+        "sparsity.target_nonzeros",
+    }  # fmt: skip
+    numbers = [f"{name}={value}" for name, value in became.items()]
+    second = train(yaml, dataset, tmp_path / "second", overrides=[*sets, *automatic, *numbers])
+    assert "auto" not in second.training
+    tables = [TextEncoder.open(model).encoder.lexical for model in (first, second)]
+    assert tables[0] is not None and tables[1] is not None
+    torch.testing.assert_close(tables[0].weights, tables[1].weights, rtol=1e-6, atol=0)
+    weights = [(model.path / "model.safetensors").read_bytes() for model in (first, second)]
+    assert weights[0] == weights[1] and first.metrics["ndcg"] == second.metrics["ndcg"]
+    card = (first.path / "README.md").read_text(encoding="utf-8")
+    assert "lexical_table.translated: auto is 0.7" in card and "is chosen: validation nDCG@10 of 0.25" in card
+    last = train(yaml, dataset, tmp_path / "last", overrides=[*sets, *automatic, "validation.trained_on=true"])
+    assert last.training["auto"]["lexical_table.own"] == 0.5
+    assert "the defaults are kept" in last.metrics["settled"][-1]
+
+
 def write_rows(path: Path, rows: list[dict[str, object]]) -> Path:
     path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
     return path
@@ -147,7 +177,7 @@ def test_a_configuration_from_nothing_trains_on_one_language(name: str, german: 
 
 @pytest.mark.parametrize(
     ("splits", "said"),
-    [((), "has no judgements"), (("test",), "no train split"), (("train", "test"), "no validation split")],
+    [((), "has no judgements"), (("test",), "no train split")],
 )
 def test_a_dataset_without_a_split_is_refused_before_anything_is_made(
     splits: tuple[str, ...], said: str, dataset: Dataset, tmp_path: Path
@@ -162,6 +192,23 @@ def test_a_dataset_without_a_split_is_refused_before_anything_is_made(
     shown = CliRunner().invoke(cli, ["train", "quickstart", "--dataset", str(made.path), "--output", str(output)])
     assert shown.exit_code == 1 and said in str(shown.exception)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_without_a_validation_split_nothing_is_chosen(dataset: Dataset, yaml: Path, tmp_path: Path) -> None:
+    """The last step and the table's defaults stay; the card says so, and what its figures are of."""
+    alone = save_dataset(
+        tmp_path / "alone", documents=dataset.documents.collect(), queries=dataset.queries.collect(),
+        qrels={split: dataset.qrels(split).collect() for split in ("train", "test")}, sources=dataset.manifest.sources,
+        split_rule="", seed=0,
+    )  # fmt: skip
+    sets = ["stages.mlm.steps=1", "stages.ranking.steps=3", "validation.every=1"]
+    table = ["lexical_table={own: auto, translated: auto}", "head.top_k=null", "head.nonzeros=25"]
+    model = train(yaml, alone, tmp_path / "model", overrides=[*sets, *table])
+    assert model.metrics["split"] == "train" and model.metrics["trained_on"] and model.metrics["step"] == 3
+    assert model.training["auto"] == {"lexical_table.own": 0.5, "lexical_table.translated": 0.7}
+    assert model.head.prune_ratio > 0 and model.metrics["nonzeros"] <= 25
+    card = (model.path / "README.md").read_text(encoding="utf-8")
+    assert "no validation split" in card and "on the train split" in card and "the defaults are kept" in card
 
 
 def test_missing_candidates_and_scores_name_the_commands(dataset: Dataset, yaml: Path, tmp_path: Path) -> None:

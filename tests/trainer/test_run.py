@@ -379,10 +379,3 @@ def test_a_dataset_without_positives_is_refused(yaml: Path, dataset: Dataset, tm
     )  # fmt: skip
     with pytest.raises(DatasetError, match="score above 0"):
         train(yaml, empty, tmp_path / "model")
-    del zero["validation"]
-    alone = save_dataset(
-        tmp_path / "alone", documents=dataset.documents.collect(), queries=dataset.queries.collect(),
-        qrels={"train": dataset.qrels("train").collect()}, sources=dataset.manifest.sources, split_rule="", seed=0,
-    )  # fmt: skip
-    with pytest.raises(DatasetError, match="no validation split, .* another seed"):
-        train(yaml, alone, tmp_path / "model")

@@ -34,6 +34,18 @@ def test_lambda_is_steered_to_the_target_from_far_above_and_below(start: float) 
     assert nonzeros == pytest.approx(120, rel=0.1)
 
 
+def test_within_its_tolerance_the_target_leaves_lambda_alone() -> None:
+    """e times the tolerated non-zeros are steered as e times the target are without a tolerance."""
+    for nonzeros in (100.0, 149.0, 67.0):
+        control = made(target_nonzeros=100, tolerance=1.5)
+        control.observe(200, nonzeros, 0.0)
+        assert control.multiplier == 1.0
+    beyond, plain = made(target_nonzeros=100, tolerance=1.5), made(target_nonzeros=100)
+    beyond.observe(200, 100 * 1.5 * 2.0, 0.0)
+    plain.observe(200, 100 * 2.0, 0.0)
+    assert beyond.multiplier == pytest.approx(plain.multiplier) and beyond.multiplier > 1
+
+
 def test_without_a_target_lambda_is_the_schedule() -> None:
     control = made(floor=0.1)
     assert control.weight(0) == pytest.approx(1e-3 * (0.1 + 0.9 / 30**2))

@@ -43,5 +43,5 @@ def make_optimiser(encoder: SparseEncoder, rate: float, own_rates: Mapping[str, 
 def set_rates(optimiser: torch.optim.Optimizer, config: MaskedLm | Ranking, step: int) -> float:
     """Give each group its learning rate of ``step``; returns the common one."""
     for group in optimiser.param_groups:
-        group["lr"] = learning_rate(config.schedule, step, config.steps, peak=group["peak"], warmup=config.warmup)
+        group["lr"] = learning_rate(config.schedule, step, config.step_count, peak=group["peak"], warmup=config.warmup)
     return float(optimiser.param_groups[0]["lr"])

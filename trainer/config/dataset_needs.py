@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 
 import polars as pl
 
@@ -12,18 +13,26 @@ from osparse.trainer.config.run_config import Ranking, TrainConfig
 
 
 def require_splits(dataset: Dataset) -> None:
-    """Raises :class:`DatasetError` if the dataset has no pairs to train on, or none to choose the checkpoint by."""
+    """Raises :class:`DatasetError` if the dataset has no pairs to train on."""
     dataset.require_judgements("of its train and validation splits")
     if "train" not in dataset.splits:
         raise DatasetError(
             f"{dataset.path} has no train split, only {', '.join(dataset.splits)}: its pairs are in few groups, and a "
             "group stays in one split; build it again without `group`, if that is a category, or with more rows"
         )
-    if "validation" not in dataset.splits:
-        raise DatasetError(
-            f"{dataset.path} has no validation split, which chooses the checkpoint; about one group of twelve goes "
-            "there, so build it again with more rows or another seed (osparse corpus build --seed N)"
-        )
+
+
+def without_validation(config: TrainConfig, dataset: Dataset) -> TrainConfig:
+    """The configuration for a dataset that may have no validation split: nothing is then chosen by measurements."""
+    if "validation" in dataset.splits:
+        return config
+    return replace(config, validation=replace(config.validation, trained_on=True))
+
+
+def splits_learnt(config: TrainConfig, dataset: Dataset) -> tuple[str, ...]:
+    """The splits that a run trains on."""
+    splits = ("train", "validation") if config.validation.trained_on else ("train",)
+    return tuple(split for split in splits if split in dataset.splits)
 
 
 def require_candidates(config: TrainConfig, dataset: Dataset) -> None:

@@ -19,7 +19,7 @@ from osparse.masked_lm.weight_files import weight_files
 from osparse.plugins.dotted_paths import source_of
 from osparse.plugins.extras import require
 from osparse.trainer.config.all_problems import AllProblems
-from osparse.trainer.config.dataset_needs import require_candidates, require_splits
+from osparse.trainer.config.dataset_needs import require_candidates, require_splits, without_validation
 from osparse.trainer.config.read_config import GivenPaths, read_config
 from osparse.trainer.config.run_config import Ranking, TrainConfig
 
@@ -93,6 +93,7 @@ def read_inputs(
             dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
     if not isinstance(config, TrainConfig) or not isinstance(dataset, Dataset):
         raise TypeError("problems that were collected are raised at the end of the block")
+    config = without_validation(config, dataset)
     lexicon, idf = None, {}
     made_from: dict[str, Any] = {"config": _without_places(config), "dataset": dataset.fingerprint}
     with AllProblems("the inputs") as problems:

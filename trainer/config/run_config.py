@@ -17,6 +17,7 @@ from osparse.trainer.config.stage_config import (
     SourceCap,
     Teacher,
     WarmStart,
+    settled,
 )
 
 __all__ = [
@@ -115,11 +116,13 @@ class HeadConfig:
 class LexicalConfig:
     """What a document's own tokens give it beside the network; see osparse.encoders.lexical_table."""
 
-    own: float = setting(low=0, high=100)
-    """Weight of a token that the document holds, times its saturated frequency."""
+    own: float | Literal["auto"] = setting(low=0, high=100)
+    """Weight of a token that the document holds, times its saturated frequency. auto: 0.5, or another weight that,
+    after training, is better on the validation split by more than a standard error."""
     translated: float | Literal["auto"] = setting(low=0, high=100)
-    """Weight of its translations, times their probability and the same frequency; 0 estimates none. auto: 0.7 where
-    training records have texts in two languages (more beside an own above 0.5, with its root), else 0."""
+    """Weight of its translations, times their probability and the same frequency; 0 estimates none. auto: 0 where
+    no training record has texts in two languages, else 0.7 (more beside an own above 0.5, with its root); with
+    ``own: auto`` another may be chosen as ``own`` is."""
     entries: int = setting(12, low=1, high=1000)
     """Translations of a token at most."""
     floor: float = setting(0.05, low=0, above=True, high=1)
@@ -176,8 +179,11 @@ class SparsityConfig:
     df: DfFlops | None = None
     idf_penalty: float = setting(0.0, low=0)
     """Weight, relative to lambda, of an L1 divided by each token's IDF."""
-    target_nonzeros: int | None = setting(None, low=1)
-    """Mean non-zeros per training document that lambda is steered to; ``weight`` is then where it starts."""
+    target_nonzeros: int | Literal["auto"] | None = setting(None, low=1)
+    """Mean non-zeros per training document that lambda is steered to; ``weight`` is then where it starts. auto: twice
+    ``head.nonzeros``, for what the cut leaves to choose from; none where that is not set."""
+    tolerance: float = setting(1.0, low=1, high=100)
+    """lambda stays as it is while the non-zeros are between the target divided by this and the target times this."""
     alarms: Alarms | None = Alarms()
     """null: no alarms in training; the end is always checked."""
 
@@ -194,13 +200,18 @@ class SparsityConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationConfig:
-    every: int = setting(low=1)
-    """Ranking steps between two measurements; the end of training is always measured."""
+    every: int | Literal["auto"] = setting(low=1)
+    """Ranking steps between two measurements; the end is always measured. auto: half of the last stage's."""
     documents: int = setting(low=0)
     """Training documents per language added to the validation documents as distractors."""
     trained_on: bool = False
     """Train on the validation split too: for a last model, once all settings are chosen. Figures on it are then not a
     measurement, so the last step is kept and not the best."""
+
+    @property
+    def steps_between(self) -> int:
+        """The number of ``every``, once it is settled."""
+        return int(settled(self.every))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,6 +254,8 @@ class TrainConfig:
     checkpoint_every: int = setting(low=1)
     """Steps between two checkpoints; the end of a stage and an interruption always write one."""
     loop: LoopConfig = LoopConfig()
+    budget: int | None = setting(None, low=1)
+    """Document tokens that the stages whose steps are ``auto`` encode at most, in all; None: no limit."""
     threads: int | None = setting(None, low=1, high=1024)
     """CPU threads; equal weights from equal seeds are promised for an equal number. None: as the machine says."""
 

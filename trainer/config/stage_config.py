@@ -40,8 +40,9 @@ class SourceCap:
 class Mixing:
     """How several sources share an epoch: each deals records in proportion to (its records)^exponent."""
 
-    exponent: float = setting(1.0, low=0, high=1)
-    """1: all records; 0: as many of each source as of the smallest."""
+    exponent: float | Literal["auto"] = setting(1.0, low=0, high=1)
+    """1: all records; 0: as many of each source as of the smallest. auto: the one at which about 40 % of the records
+    dealt have texts in two languages."""
     caps: tuple[SourceCap, ...] = ()
 
     def problems(self) -> list[str]:
@@ -53,7 +54,8 @@ class Mixing:
 class Steps:
     """What every stage that trains has."""
 
-    steps: int = setting(low=1)
+    steps: int | Literal["auto"] = setting(low=1)
+    """auto: by passes over the records, within the configuration's ``budget``."""
     batch: int = setting(low=1)
     """Records per step; each gives a document per language."""
     lr: float = setting(low=0, above=True, high=1)
@@ -63,6 +65,11 @@ class Steps:
     """Share of the steps over which the learning rate rises."""
     max_length: int = setting(low=4, high=SERVER_MAX_TOKENS)
     """Ids per document in this stage; longer documents give a random window."""
+
+    @property
+    def step_count(self) -> int:
+        """The number of steps, once it is settled."""
+        return int(settled(self.steps))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from scipy import sparse
 
 from osparse.errors import ConfigError, DatasetError
 from osparse.trainer.config.run_config import Mixing
+from osparse.trainer.config.stage_config import settled
 from osparse.trainer.data.training_records import TrainingRecords
 
 NEAREST_ROWS = 512
@@ -55,7 +56,7 @@ def shares(records: TrainingRecords, mixing: Mixing | None) -> Shares | None:
     limit = {cap.source: cap.records for cap in mixing.caps}
     available = [min(count, limit.get(names[i], count)) for i, count in enumerate(np.bincount(source).tolist())]
     smallest = min(available)
-    dealt = [int(round(smallest * (count / smallest) ** mixing.exponent)) for count in available]
+    dealt = [int(round(smallest * (count / smallest) ** settled(mixing.exponent))) for count in available]
     return Shares(source, np.array(dealt, dtype=np.int64))
 
 

@@ -10,6 +10,7 @@ from osparse.contracts.dataset import Dataset
 from osparse.contracts.model import texts_learnt_by
 from osparse.contracts.seen import SeenTexts
 from osparse.io.tables import READ_ROWS, row_batches
+from osparse.trainer.config.dataset_needs import splits_learnt
 from osparse.trainer.config.run_config import Ranking, Teacher, TrainConfig
 from osparse.trainer.data.candidates import held_back
 
@@ -25,10 +26,10 @@ def texts_of_run(config: TrainConfig, dataset: Dataset) -> SeenTexts:
 
 def _documents(config: TrainConfig, dataset: Dataset) -> pl.LazyFrame:
     """The relevant documents of the splits trained on, and the candidates where a stage uses them."""
-    ids = [_relevant(dataset, split).select(id="document_id") for split in _splits(config)]
+    ids = [_relevant(dataset, split).select(id="document_id") for split in splits_learnt(config, dataset)]
     if any(stage.negatives or _scored(stage) for stage in _ranking(config)):
-        splits = [split for split in _splits(config) if dataset.has_candidates(split)]
-        held = held_back(dataset, _splits(config)).lazy()
+        splits = [split for split in splits_learnt(config, dataset) if dataset.has_candidates(split)]
+        held = held_back(dataset, splits_learnt(config, dataset)).lazy()
         ids += [dataset.candidates(s).select(id="document_id").join(held, on="id", how="anti") for s in splits]
     return dataset.documents.join(pl.concat(ids).unique(), on="id", how="semi")
 
@@ -36,16 +37,12 @@ def _documents(config: TrainConfig, dataset: Dataset) -> pl.LazyFrame:
 def _queries(config: TrainConfig, dataset: Dataset) -> pl.LazyFrame:
     if not any(_ranking(config)):  # masked-LM stages and the warm start read documents alone
         return dataset.queries.clear()
-    ids = [_relevant(dataset, split).select(id="query_id") for split in _splits(config)]
+    ids = [_relevant(dataset, split).select(id="query_id") for split in splits_learnt(config, dataset)]
     return dataset.queries.join(pl.concat(ids).unique(), on="id", how="semi")
 
 
 def _relevant(dataset: Dataset, split: str) -> pl.LazyFrame:
     return dataset.qrels(split).filter(pl.col("score") > 0)
-
-
-def _splits(config: TrainConfig) -> tuple[str, ...]:
-    return ("train", "validation") if config.validation.trained_on else ("train",)
 
 
 def _texts(table: pl.LazyFrame) -> Iterator[str]:

@@ -12,6 +12,7 @@ from osparse.contracts.dataset import Dataset
 from osparse.encoders.torch_encoder import SparseEncoder
 from osparse.formula.lexicon import Lexicon
 from osparse.plugins.dotted_paths import load_dotted
+from osparse.trainer.config.dataset_needs import splits_learnt
 from osparse.trainer.config.run_config import MaskedLm, Ranking, Teacher, TrainConfig, WarmStart
 from osparse.trainer.data.batch_sampler import require_groups
 from osparse.trainer.data.candidates import with_candidates
@@ -35,7 +36,7 @@ def training_records(
 
     ``cache``: folder for the token ids; None keeps them in memory.
     """
-    splits = ("train", "validation") if config.validation.trained_on else ("train",)
+    splits = splits_learnt(config, dataset)
     records = read_records(dataset, tokenizer, lexicon, splits, cache)
     if any(_uses_candidates(stage) for stage in config.stages if isinstance(stage, Ranking)):
         return with_candidates(records, dataset, tokenizer, lexicon, splits, cache)

@@ -130,12 +130,12 @@ def _restore(run: Run, checkpoint: TrainingCheckpoint, stepper: Stepper) -> None
 def _run_stage(run: Run, state: RunState, stepper: Stepper, stopped: threading.Event) -> None:
     """All remaining steps of a stage; a checkpoint follows the last one, an interruption and a failed step."""
     config, clock = stepper.config, _LogClock(time.monotonic())
-    with show_progress(config.task, config.steps, "steps") as bar:
+    with show_progress(config.task, config.step_count, "steps") as bar:
         bar.advance(state.step)
-        while state.step < config.steps:
+        while state.step < config.step_count:
             report = _take_step(run, state, stepper)
             clock.steps += 1
-            if (state.step - 1) % LOG_EVERY == 0 or state.step == config.steps:
+            if (state.step - 1) % LOG_EVERY == 0 or state.step == config.step_count:
                 _log_step(run, state, config, report, clock)
             bar.advance(1, _note(report, state.best))
             _after_step(run, state, stepper, stopped)
@@ -161,11 +161,11 @@ def _take_step(run: Run, state: RunState, stepper: Stepper) -> StepReport:
 def _after_step(run: Run, state: RunState, stepper: Stepper, stopped: threading.Event) -> None:
     """Measure and write a checkpoint where they are due; raises KeyboardInterrupt if the run was asked to stop."""
     config = stepper.config
-    last = state.step == config.steps
+    last = state.step == config.step_count
     if last:
         stepper.stage.finish()
         broadcast(run.encoder.parameters())
-    if last or (isinstance(config, Ranking) and state.step % run.validation_config.every == 0):
+    if last or (isinstance(config, Ranking) and state.step % run.validation_config.steps_between == 0):
         _validate(run, state, config)
     stop = any_process(stopped.is_set())
     if last:
@@ -193,7 +193,7 @@ def _log_step(run: Run, state: RunState, config: MaskedLm | Ranking, report: Ste
     if run.world.device.type == "cuda":
         values["gpu_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 3)
     if run.log is not None:
-        position = {"part": state.stage, "stage": config.task, "step": state.step, "steps": config.steps}
+        position = {"part": state.stage, "stage": config.task, "step": state.step, "steps": config.step_count}
         run.log.write("step", **position, **values, step_seconds=round(seconds, 4))
 
 

@@ -20,19 +20,26 @@ from osparse.contracts.dataset import Dataset
 from osparse.contracts.seen import SeenTexts
 from osparse.encoders.torch_encoder import SparseEncoder, TextEncoder
 from osparse.evaluation.exact_search import InvertedIndex
-from osparse.evaluation.measures import NDCG, JudgedSet, judged_sets, measure
+from osparse.evaluation.measures import NDCG, JudgedSet, Measures, judged_sets, measure
 from osparse.evaluation.trained_on import trained_on
 from osparse.formula.head import Head
 from osparse.formula.lexicon import Lexicon, load_tokenizer
 from osparse.formula.pruning import prune
 from osparse.formula.query_encoder import QueryEncoder
 
+TRAINING_QUERIES = 300
+"""Of each direction, where there is no validation split."""
 DEPTH = 11
 """Documents ranked for nDCG@10: one more than 10, because the query's own document is left out."""
 
+Encoded = tuple[str, list[str], sparse.csr_matrix]
+"""(language, document ids, weights (B, V)) of a batch of documents."""
+
 
 @dataclass(frozen=True)
-class _Corpus:
+class Corpus:
+    """The documents of a language."""
+
     ids: list[str]
     texts: list[str]
 
@@ -48,11 +55,14 @@ class Validation:
 
         ``seen``: what the run learns from, its start and its teachers included; None where nothing is to be told of it.
 
-        Raises :class:`DatasetError` if the dataset has no validation judgements.
+        A dataset without a validation split is measured on a draw of its training queries.
         """
         self.tokenizer = tokenizer
-        self.sets = judged_sets(dataset, "validation")
-        self.corpora = _corpora(dataset, self.sets, distractors, seed)
+        self.split = "validation" if "validation" in dataset.splits else "train"
+        self.sets = judged_sets(dataset, self.split)
+        if self.split == "train":
+            self.sets = [_drawn(judged, seed) for judged in self.sets]
+        self.corpora = _corpora(dataset, self.sets, distractors, seed, self.split)
         queries = QueryEncoder(load_tokenizer(tokenizer), lexicon)
         self.idf, self.nonzeros = lexicon.idf, nonzeros
         self.chance = round(float(np.mean([_chance(judged, self.corpora) for judged in self.sets])), 4)
@@ -69,21 +79,15 @@ class Validation:
         the share of documents without a weight. Learnt query weights count where the encoder has them. Leaves training
         mode on.
         """
-        log_idf = getattr(encoder, "log_idf", None)
-        idf = self.idf if log_idf is None else log_idf.detach().float().exp().cpu().numpy()
-        indices = {lang: InvertedIndex() for lang in self.corpora}
+        idf = self.query_weights(encoder)
         encoded, ratio = self._encode(encoder)
-        for lang, names, weights in encoded:
-            by_ratio = Head(prune_ratio=ratio)
-            indices[lang].add(names, np.stack([prune(row, by_ratio) for row in weights.toarray()]))
+        indices = self.indices(encoded, ratio)
         encoder.train()
         counts = np.concatenate([index.non_zeros() for index in indices.values()])
         frequencies = [(index.document_frequencies(), index) for index in indices.values()]
         directions: dict[str, float] = {}
         affected = self.trained_on.affected if self.trained_on else [frozenset[str]()] * len(self.sets)
-        for judged, learnt in zip(self.sets, affected, strict=True):
-            index = indices[judged.document_lang]
-            scores = measure(judged.qrels, {name: self._search(index, name, idf) for name in judged.qrels})
+        for judged, learnt, scores in zip(self.sets, affected, self.rank(indices, idf), strict=True):
             directions[judged.direction] = round(scores.mean(NDCG), 4)
             if judged.no_shared:
                 directions[f"{judged.direction}, no shared word"] = round(scores.subset(judged.no_shared).mean(NDCG), 4)
@@ -103,14 +107,36 @@ class Validation:
             "documents": len(counts),
         }
 
-    def _encode(self, encoder: SparseEncoder) -> tuple[list[tuple[str, list[str], sparse.csr_matrix]], float]:
-        """(language, document ids, weights (B, V)) of all corpora, and the share of the largest weight to prune by."""
+    def query_weights(self, encoder: SparseEncoder) -> NDArray[np.float32]:
+        """(V,) those that the encoder learnt, else the IDF table's."""
+        log_idf = getattr(encoder, "log_idf", None)
+        return self.idf if log_idf is None else log_idf.detach().float().exp().cpu().numpy()
+
+    def indices(self, encoded: Sequence[Encoded], ratio: float) -> dict[str, InvertedIndex]:
+        """Language -> index of the documents' weights above ``ratio`` times their largest."""
+        indices = {lang: InvertedIndex() for lang in self.corpora}
+        by_ratio = Head(prune_ratio=ratio)
+        for lang, names, weights in encoded:
+            indices[lang].add(names, np.stack([prune(row, by_ratio) for row in weights.toarray()]))
+        return indices
+
+    def rank(self, indices: dict[str, InvertedIndex], idf: NDArray[np.float32]) -> list[Measures]:
+        """Of each of :attr:`sets`, the measures of its queries."""
+        return [
+            measure(
+                judged.qrels, {name: self._search(indices[judged.document_lang], name, idf) for name in judged.qrels}
+            )
+            for judged in self.sets
+        ]
+
+    def _encode(self, encoder: SparseEncoder) -> tuple[list[Encoded], float]:
+        """The weights of all corpora, and the share of the largest weight to prune by."""
         head = encoder.head
         if self.nonzeros is not None:
             encoder.head = replace(head, prune_ratio=0.0)
         try:
             reader = TextEncoder(encoder, self.tokenizer)
-            encoded = [
+            encoded: list[Encoded] = [
                 (lang, [corpus.ids[row] for row in rows], sparse.csr_matrix(weights))
                 for lang, corpus in self.corpora.items()
                 for rows, weights in reader.batches(corpus.texts)
@@ -133,7 +159,7 @@ class Validation:
         return float(np.mean([share[: len(f)] @ (f[: len(share)] / len(index)) for f, index in frequencies]))
 
 
-def _chance(judged: JudgedSet, corpora: dict[str, _Corpus]) -> float:
+def _chance(judged: JudgedSet, corpora: dict[str, Corpus]) -> float:
     """Mean over the queries of the expected nDCG@10 of a random order of the corpus.
 
     Each rank holds a document of mean gain: E[DCG] = (sum of gains / documents) x sum over ranks of the discounts.
@@ -167,11 +193,19 @@ def _peaks(weights: sparse.csr_matrix) -> NDArray[np.float32]:
     return peaks
 
 
-def _corpora(dataset: Dataset, sets: list[JudgedSet], distractors: int, seed: int) -> dict[str, _Corpus]:
+def _drawn(judged: JudgedSet, seed: int) -> JudgedSet:
+    """At most :data:`TRAINING_QUERIES` of the queries."""
+    order = np.random.default_rng([seed, 4]).permutation(len(judged.queries))
+    names = np.array(list(judged.queries))[np.sort(order[:TRAINING_QUERIES])].tolist()
+    queries, qrels = ({name: of[name] for name in names} for of in (judged.queries, judged.qrels))
+    return replace(judged, queries=queries, qrels=qrels, no_shared=judged.no_shared & {*names})
+
+
+def _corpora(dataset: Dataset, sets: list[JudgedSet], distractors: int, seed: int, split: str) -> dict[str, Corpus]:
     judged = pl.Series(
         "id", sorted({name for judged_set in sets for relevances in judged_set.qrels.values() for name in relevances})
     )
-    own = dataset.split_documents("validation").select("id", "lang").collect()
+    own = dataset.split_documents(split).select("id", "lang").collect()
     training = dataset.split_documents("train").select("id", "lang").collect()
     corpora = {}
     for lang in sorted({judged_set.document_lang for judged_set in sets}):
@@ -182,11 +216,11 @@ def _corpora(dataset: Dataset, sets: list[JudgedSet], distractors: int, seed: in
     return {judged_set.document_lang: corpora[judged_set.document_lang] for judged_set in sets}
 
 
-def _corpus(dataset: Dataset, ids: pl.Series) -> _Corpus:
+def _corpus(dataset: Dataset, ids: pl.Series) -> Corpus:
     """The documents of the ids, in their order."""
     chosen = (
         ids.to_frame("id")
         .lazy()
         .join(dataset.documents.select("id", "text"), on="id", how="left", maintain_order="left")
     )
-    return _Corpus(ids.to_list(), chosen.collect(engine="streaming")["text"].to_list())
+    return Corpus(ids.to_list(), chosen.collect(engine="streaming")["text"].to_list())

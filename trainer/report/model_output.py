@@ -152,8 +152,8 @@ network, a query is tokenised and looked up in `idf.json`. Serve it with `ospars
 
 ## Validation
 
-nDCG@10 on the validation split against {metrics["documents"]:,} documents (its own and a draw of training documents):
-{_role(metrics)}. Measure the held-back test split with
+nDCG@10 on the {metrics["split"]} split against {metrics["documents"]:,} documents (its own and a draw of training
+documents): {_role(metrics)}. Measure the held-back test split with
 `osparse evaluate --model`.
 
 {_directions(metrics)}

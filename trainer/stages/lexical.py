@@ -31,7 +31,7 @@ def lexical_table(
             "lexical_table.translated has no effect: no translation has a probability of lexical_table.floor, %s",
             config.floor,
         )
-    targets, weights = _entries(matrix, rows, config.own)
+    targets, weights = _entries(matrix, rows, settled(config.own))
     log.info("lexical table: %d translations of %d tokens", int((weights[:, 1:] > 0).sum()), rows)
     return LexicalTable(
         torch.from_numpy(targets), torch.from_numpy(weights), k1=config.k1, b=config.b, average=float(np.mean(lengths))

@@ -63,7 +63,7 @@ class RankingStage:
         vocabulary, limit = encoder.decoder.weight.shape[0], encoder.head.network_reads
         translations = pairwise(records, vocabulary, limit) if config.translated_queries else None
         self.batches = BatchMaker(records, sampler, config, config.max_length - special.size, translations)
-        self.sparsity = Sparsity(sparsity, config.steps, idf, vocabulary)
+        self.sparsity = Sparsity(sparsity, config.step_count, idf, vocabulary)
         self.feedback = FeedbackQueries(config.feedback, records, special, len(idf)) if config.feedback else None
         set_dropout(encoder, config.dropout)
 

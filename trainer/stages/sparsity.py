@@ -14,6 +14,7 @@ from torch import Tensor
 
 from osparse.errors import CheckError
 from osparse.trainer.config.run_config import SparsityConfig
+from osparse.trainer.config.stage_config import settled
 from osparse.trainer.losses.regularisation import df_activation, flops, idf_penalty, quadratic_warmup
 
 log = logging.getLogger("osparse.trainer.stages.sparsity")
@@ -96,7 +97,9 @@ class Sparsity:
         self.empty = empty = _smooth(self.empty, empty)
         risen = step >= self.config.warmup * self.steps
         if self.config.target_nonzeros is not None and risen:
-            error = math.log(max(nonzeros, 1e-3) / self.config.target_nonzeros)
+            error = math.log(max(nonzeros, 1e-3) / settled(self.config.target_nonzeros))
+            tolerated = math.log(self.config.tolerance)
+            error -= max(-tolerated, min(tolerated, error))
             self._scale(math.exp(GAIN * max(-1.0, min(1.0, error))))
         if self.config.alarms is not None and step >= self.quiet_until:
             if empty > self.config.alarms.empty:
