@@ -8,7 +8,16 @@ from typing import Literal
 
 from osparse.formula.head import SERVER_MAX_TOKENS, Activation
 from osparse.io.settings import setting
-from osparse.trainer.config.stage_config import Distillation, MaskedLm, Mixing, Ranking, SourceCap, Teacher, WarmStart
+from osparse.trainer.config.stage_config import (
+    Distillation,
+    MaskedLm,
+    Matryoshka,
+    Mixing,
+    Ranking,
+    SourceCap,
+    Teacher,
+    WarmStart,
+)
 
 __all__ = [
     "Alarms",
@@ -19,6 +28,7 @@ __all__ = [
     "LexicalConfig",
     "LoopConfig",
     "MaskedLm",
+    "Matryoshka",
     "Mixing",
     "Ranking",
     "SourceCap",
@@ -236,4 +246,8 @@ class TrainConfig:
         longest = max((s.max_length for s in self.stages if isinstance(s, MaskedLm | Ranking)), default=0)
         if longest > self.head.max_length:
             problems.append(f"stages: max_length {longest} is above head.max_length {self.head.max_length}")
+        nested = [s.matryoshka for s in self.stages if isinstance(s, Ranking) and s.matryoshka is not None]
+        largest = max((budget for part in nested for budget in part.budgets), default=0)
+        if self.head.top_k is not None and largest > self.head.top_k:
+            problems.append(f"stages: matryoshka.budgets {largest} is above head.top_k {self.head.top_k}")
         return problems

@@ -108,7 +108,13 @@ class SparseEncoder(nn.Module):
 
         Not in training mode: a table of the training texts' own translations would answer for the network there.
         """
-        if self.lexical is None or self.training:
+        return weights if self.training else self.served(weights, input_ids, attention_mask, columns)
+
+    def served(
+        self, weights: Tensor, input_ids: Tensor, attention_mask: Tensor, columns: Tensor | None = None
+    ) -> Tensor:
+        """:meth:`with_lexical` in training mode too: what is pruned when a document is encoded to be indexed."""
+        if self.lexical is None:
             return weights
         added = torch.as_tensor(self.lexical(input_ids, attention_mask)) * self.keep
         return weights + (added if columns is None else added.index_select(1, columns))
