@@ -37,6 +37,7 @@ __all__ = [
     "TrainConfig",
     "ValidationConfig",
     "WarmStart",
+    "budgets",
 ]
 
 
@@ -246,8 +247,14 @@ class TrainConfig:
         longest = max((s.max_length for s in self.stages if isinstance(s, MaskedLm | Ranking)), default=0)
         if longest > self.head.max_length:
             problems.append(f"stages: max_length {longest} is above head.max_length {self.head.max_length}")
-        nested = [s.matryoshka for s in self.stages if isinstance(s, Ranking) and s.matryoshka is not None]
-        largest = max((budget for part in nested for budget in part.budgets), default=0)
+        largest = max(budgets(self), default=0)
         if self.head.top_k is not None and largest > self.head.top_k:
             problems.append(f"stages: matryoshka.budgets {largest} is above head.top_k {self.head.top_k}")
         return problems
+
+
+def budgets(config: TrainConfig) -> tuple[int, ...]:
+    """The numbers of non-zeros that the ranking stages train for, ascending; none where none is named."""
+    stages = [stage for stage in config.stages if isinstance(stage, Ranking)]
+    named = {budget for stage in stages if stage.matryoshka is not None for budget in stage.matryoshka.budgets}
+    return tuple(sorted(named))

@@ -6,7 +6,7 @@ takes seconds. It selects a checkpoint and is not a result; the test split is ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,11 @@ class Validation:
 
     def __init__(
         self, dataset: Dataset, tokenizer: Path, lexicon: Lexicon, *, distractors: int, seed: int,
-        nonzeros: int | None = None, seen: SeenTexts | None = None,
+        nonzeros: int | None = None, budgets: Sequence[int] = (), seen: SeenTexts | None = None,
     ) -> None:  # fmt: skip
         """``nonzeros``: mean per document that the prune ratio is set for; None leaves the head's.
+
+        ``budgets``: numbers of non-zeros to measure documents at too.
 
         ``seen``: what the run learns from, its start and its teachers included; None where nothing is to be told of it.
 
@@ -54,7 +56,7 @@ class Validation:
         self.sets = judged_sets(dataset, "validation")
         self.corpora = _corpora(dataset, self.sets, distractors, seed)
         queries = QueryEncoder(load_tokenizer(tokenizer), lexicon)
-        self.idf, self.nonzeros = lexicon.idf, nonzeros
+        self.idf, self.nonzeros, self.budgets = lexicon.idf, nonzeros, budgets
         self.chance = round(float(np.mean([_chance(judged, self.corpora) for judged in self.sets])), 4)
         self.trained_on = None if seen is None else trained_on(dataset.documents, self.sets, seen)
         self.queries = {name: queries.ids(text) for judged in self.sets for name, text in judged.queries.items()}
@@ -66,16 +68,15 @@ class Validation:
 
         ``nonzeros`` per document, ``posting_max`` the share of documents in the longest posting list, ``flops`` the
         expected number of products of a query and a document, sum_j P(q_j > 0) P(d_j > 0) (arXiv 2004.05665), ``empty``
-        the share of documents without a weight. Learnt query weights count where the encoder has them. Leaves training
+        the share of documents without a weight; ``budgets``, where some are to be measured, the mean over directions
+        of documents cut to each. Learnt query weights count where the encoder has them. Leaves training
         mode on.
         """
         log_idf = getattr(encoder, "log_idf", None)
         idf = self.idf if log_idf is None else log_idf.detach().float().exp().cpu().numpy()
-        indices = {lang: InvertedIndex() for lang in self.corpora}
         encoded, ratio = self._encode(encoder)
-        for lang, names, weights in encoded:
-            by_ratio = Head(prune_ratio=ratio)
-            indices[lang].add(names, np.stack([prune(row, by_ratio) for row in weights.toarray()]))
+        indices = self._indices(encoded, Head(prune_ratio=ratio))
+        cuts = {budget: self._indices(encoded, Head(prune_ratio=ratio, top_k=budget)) for budget in self.budgets}
         encoder.train()
         counts = np.concatenate([index.non_zeros() for index in indices.values()])
         frequencies = [(index.document_frequencies(), index) for index in indices.values()]
@@ -101,7 +102,25 @@ class Validation:
             "empty": round(float((counts == 0).mean()), 4),
             "prune_ratio": ratio,
             "documents": len(counts),
+            **({"budgets": {str(n): self._mean(cut, idf) for n, cut in cuts.items()}} if cuts else {}),
         }
+
+    def _indices(
+        self, encoded: Sequence[tuple[str, list[str], sparse.csr_matrix]], head: Head
+    ) -> dict[str, InvertedIndex]:
+        """Language -> its documents, pruned as the head says."""
+        indices = {lang: InvertedIndex() for lang in self.corpora}
+        for lang, names, weights in encoded:
+            indices[lang].add(names, np.stack([prune(row, head) for row in weights.toarray()]))
+        return indices
+
+    def _mean(self, indices: Mapping[str, InvertedIndex], idf: NDArray[np.float32]) -> float:
+        """nDCG@10, mean over directions."""
+        runs = [
+            (one.qrels, {name: self._search(indices[one.document_lang], name, idf) for name in one.qrels})
+            for one in self.sets
+        ]
+        return round(float(np.mean([measure(qrels, run, [NDCG]).mean(NDCG) for qrels, run in runs])), 4)
 
     def _encode(self, encoder: SparseEncoder) -> tuple[list[tuple[str, list[str], sparse.csr_matrix]], float]:
         """(language, document ids, weights (B, V)) of all corpora, and the share of the largest weight to prune by."""
