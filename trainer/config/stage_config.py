@@ -142,7 +142,7 @@ class Matryoshka:
     """Ranking losses also of documents cut to several numbers of non-zeros: one training, any budget."""
 
     budgets: tuple[int, ...]
-    """Numbers of non-zeros, ascending: a document's largest weights are kept, as ``osparse package`` cuts them."""
+    """Numbers of non-zeros, ascending: so many of a document's weights are kept, the largest of what is served."""
     weight: float = setting(1.0, low=0)
     """Of the mean of the budgets' ranking losses, beside those of whole documents."""
     self_distillation: float = setting(0.0, low=0)
