@@ -24,7 +24,7 @@ from osparse.io.files import pretty_json, write_atomic
 from osparse.trainer.compute.distributed import World, barrier, broadcast, main_process, world
 from osparse.trainer.compute.precision import configure_computation
 from osparse.trainer.config.inputs import Inputs
-from osparse.trainer.config.run_config import Teacher, WarmStart
+from osparse.trainer.config.run_config import Teacher, WarmStart, budgets
 from osparse.trainer.data.padding import SpecialTokens
 from osparse.trainer.data.training_records import TrainingRecords
 from osparse.trainer.data.training_texts import texts_of_run
@@ -125,7 +125,7 @@ def load_run(inputs: Inputs, cache: Path | None = None) -> LoadedRun:
     seen = texts_of_run(config, dataset) if main_process() else None
     validation = Validation(
         dataset, inputs.tokenizer, lexicon, distractors=config.validation.documents, seed=config.seed,
-        nonzeros=config.head.nonzeros, seen=seen,
+        nonzeros=config.head.nonzeros, budgets=budgets(config), seen=seen,
     )  # fmt: skip
     records = _records(inputs, cache)
     queries = records.query_count

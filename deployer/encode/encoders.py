@@ -38,13 +38,13 @@ def open_source(
     form: Form,
     workers: int | None,
     total: int | None,
-    prune_ratio: float = 0,
+    prune: str | None = None,
     window_weight: float | None = None,
 ) -> FeatureSource:
     """``workers`` processes; None takes one per core, or none at all for a few documents."""
     if workers is None and total is not None and total <= FEW:
-        return OneProcess(FeatureEncoder(archive, form, prune_ratio, window_weight))
-    return WorkerPool(archive, form, workers or cores(), prune_ratio, window_weight)
+        return OneProcess(FeatureEncoder(archive, form, prune, window_weight))
+    return WorkerPool(archive, form, workers or cores(), prune, window_weight)
 
 
 class OneProcess:
@@ -66,10 +66,10 @@ class WorkerPool:
     """Processes that encode with one thread each; started when there is work for them."""
 
     def __init__(
-        self, archive: Path, form: Form, size: int, prune_ratio: float = 0, window_weight: float | None = None
+        self, archive: Path, form: Form, size: int, prune: str | None = None, window_weight: float | None = None
     ) -> None:
-        numbers = [str(prune_ratio), str(window_weight or 0)]
-        self._command = [sys.executable, "-P", "-m", MODULE, str(archive), form, *numbers]
+        choices = [prune or "", str(window_weight or 0)]
+        self._command = [sys.executable, "-P", "-m", MODULE, str(archive), form, *choices]
         self._threads = ThreadPoolExecutor(size, "osparse-encode")
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._all: list[_Worker] = []

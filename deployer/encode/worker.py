@@ -1,9 +1,9 @@
 """A process that encodes for one index: JSON lines of texts in, lines of vectors out, one thread, no torch.
 
-    python -m osparse.deployer.encode.worker encoder.onnx.zip u2024 0.1 0
+    python -m osparse.deployer.encode.worker encoder.onnx.zip u2024 "max_ratio 0.1" 0
 
-The second argument is the form of the vectors; the third is the share of a vector's largest weight below which weights
-are left out (0 leaves out none); the fourth is the weight of the windows of a long text after the first one (0: long
+The second argument is the form of the vectors; the third is the rule by which weights are left out (empty leaves out
+none); the fourth is the weight of the windows of a long text after the first one (0: long
 texts are cut). One request is a JSON list of texts on a line. Its answer is ``ok <count>`` and that
 many lines, each ``1`` or ``0`` (whether the text was cut), a space and the text's vector; or ``error`` and a message.
 The process ends when its standard input does.
@@ -28,7 +28,7 @@ from osparse.encoders.onnx_encoder import OnnxEncoder
 from osparse.encoders.onnx_session import Device
 from osparse.encoders.windows import windowed
 from osparse.errors import OsparseError
-from osparse.formula.pruning import max_ratio
+from osparse.formula.pruning import prune_by
 
 ROWS: dict[Device, int] = {"cpu": 8, "cuda": 64}
 """Texts of one length class in one run of the model; on a CPU more only cost cache."""
@@ -59,28 +59,28 @@ class FeatureEncoder:
         self,
         archive: Path,
         form: Form,
-        prune_ratio: float = 0,
+        prune: str | None = None,
         window_weight: float | None = None,
         device: Device = "cpu",
     ) -> None:
         """Args:
-        prune_ratio: Weights below this share of a vector's largest are left out.
+        prune: The rule by which weights are left out (:func:`prune_by`).
         window_weight: Of the windows of a long text after the first one (:func:`windowed`); None cuts long texts.
         """
         self._encoder = OnnxEncoder.open(archive, threads=1, device=device)
         self._rows = ROWS[device]
-        self._prune_ratio, self._window_weight = prune_ratio, window_weight
+        self._prune, self._window_weight = prune, window_weight
         self._write = _writer(form, self._encoder.tokens)
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         if self._window_weight is not None:
             vectors = windowed(self._encoder, texts, self._window_weight)
-            return [Encoded(self._write(max_ratio(vector, self._prune_ratio)), False) for vector in vectors]
+            return [Encoded(self._write(prune_by(self._prune, vector)), False) for vector in vectors]
         rows_of_ids, cut = self._encoder.token_ids(texts)
         encoded: list[Encoded] = [Encoded(b"", False)] * len(texts)
         for rows, weights in self._encoder.batches_of_ids(rows_of_ids, self._rows):
             for row, vector in zip(rows, weights, strict=True):
-                encoded[row] = Encoded(self._write(max_ratio(vector, self._prune_ratio)), cut[row])
+                encoded[row] = Encoded(self._write(prune_by(self._prune, vector)), cut[row])
         return encoded
 
 
@@ -131,7 +131,7 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints must not look like an answer
     form: Form = next(form for form in get_args(Form) if form == sys.argv[2])
     try:
-        encoder = FeatureEncoder(Path(sys.argv[1]), form, float(sys.argv[3]), float(sys.argv[4]) or None)
+        encoder = FeatureEncoder(Path(sys.argv[1]), form, sys.argv[3] or None, float(sys.argv[4]) or None)
     except OsparseError as problem:
         answers.write(f"error {json.dumps(str(problem))}\n".encode())
         answers.flush()

@@ -25,6 +25,7 @@ from osparse.encoders.similarity import unlike
 from osparse.encoders.windows import windowed
 from osparse.errors import ClusterError, OsparseError
 from osparse.formula.activation import sparse_dict
+from osparse.formula.pruning import prune_by
 from osparse.opensearch_templates import render
 from osparse.rows.text_template import TEXT_FIELD, TextTemplate
 
@@ -182,9 +183,12 @@ def _input(view: Deployment, source: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _encoded_here(encoder: OnnxEncoder, deployment: Deployment, texts: Sequence[str]) -> list[dict[str, float]]:
-    if deployment.window_weight is None:
-        return encoder.encode(texts)
-    return [sparse_dict(vector, encoder.tokens) for vector in windowed(encoder, texts, deployment.window_weight)]
+    if deployment.window_weight is not None:
+        vectors = windowed(encoder, texts, deployment.window_weight)
+    else:
+        by_row = {row: vector for rows, some in encoder.batches(texts) for row, vector in zip(rows, some, strict=True)}
+        vectors = [by_row[row] for row in range(len(texts))]
+    return [sparse_dict(prune_by(deployment.prune, vector), encoder.tokens) for vector in vectors]
 
 
 def _token_ids(api: ClusterApi, deployment: Deployment) -> dict[str, str]:

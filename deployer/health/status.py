@@ -83,7 +83,7 @@ class DeploymentStatus:
             f"{', '.join(self.aliases) or '(no alias)'} -> {self.index}: {'ready' if self.ready else 'NOT READY'}",
             f"  bundle {d.bundle}, fingerprint {d.fingerprint[:12]}, idf {d.idf_version}, mode {d.mode}"
             f"{f' (encoder at {d.encoder_url})' if d.encoder_url else ''}, "
-            f"{d.vector}{_long_texts(d)}, {d.key_style} feature names, {self._content}",
+            f"{d.vector}{_long_texts(d)}{_pruning(d)}, {d.key_style} feature names, {self._content}",
             *(f"  {_field_line(view)}" for view in (d.views if d.fields else ())),
             *(f"  {model}" for model in self.models),
             *([f"  {self.seismic}"] if self.seismic is not None else []),
@@ -98,6 +98,14 @@ def _long_texts(deployment: Deployment) -> str:
     if deployment.chunks:
         return " in pieces"
     return "" if deployment.window_weight is None else f", long texts in windows ({deployment.window_weight:g})"
+
+
+def _pruning(deployment: Deployment) -> str:
+    """Which weights of a document are left out, if any are."""
+    kind, _, value = (deployment.prune or "").partition(" ")
+    if kind == "top_k":
+        return f", at most {value} weights of a text"
+    return f", without weights below {value} of a text's largest" if kind else ""
 
 
 def _field_line(view: Deployment) -> str:

@@ -14,7 +14,7 @@ from osparse.deployer.cluster.facts import ENGLISH_ANALYZERS, KOREAN_ANALYZERS, 
 from osparse.deployer.cluster.index_settings import pipelines_of, settings_drift
 from osparse.deployer.cluster.inherited_settings import check_created, check_source, inherited
 from osparse.deployer.index.layout import Serving
-from osparse.deployer.index.pipeline_steps import ingest_name, words_per_piece
+from osparse.deployer.index.pipeline_steps import ingest_name, prune_settings, words_per_piece
 from osparse.deployer.index.seismic_parameters import (
     CHOSEN,
     DEFAULTS,
@@ -253,8 +253,7 @@ def _sparse_encoding(deployment: Deployment) -> dict[str, Any]:
     """Said even when nothing is pruned: the semantic field's own default drops weights."""
     if deployment.prune is None:
         return {"prune_type": "none"}
-    kind, ratio = deployment.prune.split()
-    return {"prune_type": kind, "prune_ratio": float(ratio)}
+    return prune_settings(deployment.prune)
 
 
 def deployment_of(

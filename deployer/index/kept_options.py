@@ -12,7 +12,7 @@ from osparse.deployer.index.layout import Serving
 from osparse.errors import InputError
 
 _INGEST = re.compile(
-    r"-ingest(?:-remote(?:-ids)?)?(?:-chunks)?(?:-prune[\d.e-]+?)?(-skip)?(?:-batch(\d+))?(?:-text[0-9a-f]{8})?"
+    r"-ingest(?:-remote(?:-ids)?)?(?:-chunks)?(?:-prune[\d.e-]+?)?(?:-top\d+)?(-skip)?(?:-batch(\d+))?(?:-text[0-9a-f]{8})?"
     r"(?:-fields[0-9a-f]{8})?$"
 )
 """As ``Serving.ingest_variant`` makes it."""
@@ -23,6 +23,7 @@ OPTIONS = (
     "two_phase",
     "hybrid",
     "prune_ratio",
+    "nonzeros",
     "skip_existing",
     "ingest_batch",
     "text_template",
@@ -34,13 +35,15 @@ OPTIONS = (
 def serving_of(deployment: Deployment) -> Serving:
     """The options that an index was deployed with; of one whose ``_meta`` is older, as its pipelines' names say."""
     named = _INGEST.search(deployment.ingest_pipeline or "")
+    kind, _, value = (deployment.prune or "").partition(" ")
     return Serving(
         field=deployment.vector,
         chunk_text=deployment.chunks,
         window_weight=deployment.window_weight,
         two_phase=deployment.two_phase or (deployment.search_pipeline or "").endswith("-2p"),
         hybrid=deployment.hybrid,
-        prune_ratio=float(deployment.prune.split()[1]) if deployment.prune else None,
+        prune_ratio=float(value) if kind == "max_ratio" else None,
+        nonzeros=int(value) if kind == "top_k" else None,
         skip_existing=deployment.skip_existing or bool(named and named[1]),
         ingest_batch=int(named[2]) if named and named[2] else deployment.ingest_batch,
         text_template=deployment.text_template,
@@ -56,7 +59,8 @@ def settle(
 
     Args:
         before: Of the index that exists or is replaced; None for the first one under a name.
-        mode: The mode to deploy in; of another one's options, only ``hybrid`` has a meaning in it.
+        mode: The mode to deploy in; of another one's options, only ``hybrid`` and ``nonzeros`` have a
+            meaning in it.
         serving: All options at once: nothing is kept then. Or option -> value of those that are named.
 
     Raises:
@@ -70,8 +74,16 @@ def settle(
     if unknown:
         raise InputError(f"{', '.join(unknown)}: no such option of a deployment")
     same = before is None or (before.mode == "client") == (mode == "client")
-    new = replace(old if same else Serving(hybrid=old.hybrid), **choices)
+    kept = old if same else Serving(hybrid=old.hybrid, nonzeros=old.nonzeros)
+    new = replace(_without_other_rule(kept, choices), **choices)
     return new, _notes(old, new, choices)
+
+
+def _without_other_rule(old: Serving, choices: Mapping[str, Any]) -> Serving:
+    """An index has one rule of pruning: the one that is named takes the place of the other."""
+    rules = {"prune_ratio", "nonzeros"}
+    named = rules & {name for name, value in choices.items() if value is not None}
+    return replace(old, **dict.fromkeys(rules - named)) if len(named) == 1 else old
 
 
 def _notes(old: Serving, new: Serving, named: Collection[str]) -> list[str]:

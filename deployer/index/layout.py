@@ -36,6 +36,8 @@ class Serving:
     """Make a second search pipeline that fuses BM25 and sparse scores: by normalised scores, or by ranks (RRF)."""
     prune_ratio: float | None = None
     """Drop a document's weights below this share of its largest, in [0, 1)."""
+    nonzeros: int | None = None
+    """Keep so many weights of a document, the largest, at least 1; of each piece or window of a long text's vector."""
     skip_existing: bool = False
     """Do not encode a text again that the stored document has already."""
     ingest_batch: int = 1
@@ -65,6 +67,9 @@ class Serving:
 
     @property
     def prune(self) -> str | None:
+        """The rule of :func:`osparse.formula.pruning.prune_by`."""
+        if self.nonzeros is not None:
+            return f"top_k {self.nonzeros}"
         return None if self.prune_ratio is None else f"max_ratio {self.prune_ratio:g}"
 
     @property
@@ -73,6 +78,7 @@ class Serving:
         parts = [
             "chunks" if self.chunk_text else "",
             f"prune{self.prune_ratio:g}" if self.prune_ratio is not None else "",
+            f"top{self.nonzeros}" if self.nonzeros is not None else "",
             "skip" if self.skip_existing else "",
             f"batch{self.ingest_batch}" if self.ingest_batch > 1 else "",
         ]
@@ -125,6 +131,7 @@ def _impossible(serving: Serving, bundle: Bundle) -> list[str]:
     problems = []
     if serving.prune_ratio is not None and not 0 <= serving.prune_ratio < 1:
         problems.append(f"`prune_ratio` must be in [0, 1), got {serving.prune_ratio:g}")
+    problems += _fewer_nonzeros(serving, bundle)
     if serving.window_weight is not None and not 0 < serving.window_weight <= 1:
         problems.append(f"`window_weight` must be above 0 and at most 1, got {serving.window_weight:g}")
     if serving.window_weight is not None and serving.chunk_text:
@@ -161,6 +168,20 @@ def _impossible(serving: Serving, bundle: Bundle) -> list[str]:
     return problems
 
 
+def _fewer_nonzeros(serving: Serving, bundle: Bundle) -> list[str]:
+    """What ``nonzeros`` cannot be."""
+    nonzeros, most = serving.nonzeros, None if bundle.head.keep_own else bundle.head.top_k
+    if nonzeros is None:
+        return []
+    if nonzeros < 1:
+        return [f"`nonzeros` must be at least 1, got {nonzeros}"]
+    if most is not None and nonzeros > most:
+        return [f"`nonzeros` must be at most {most}, which the bundle's encoder keeps of a text, got {nonzeros}"]
+    if serving.prune_ratio is not None:
+        return ["`nonzeros` and `prune_ratio` are two rules of pruning; leave one out"]
+    return []
+
+
 def _of_several_fields(serving: Serving, choice: Choice) -> list[str]:
     """What an index with further sparse fields cannot have."""
     if not serving.sparse_fields:
@@ -188,6 +209,7 @@ def _too_old(serving: Serving, facts: Facts, choice: Choice) -> list[str]:
         (serving.hybrid == "normalise", "`hybrid=normalise`", "hybrid"),
         (serving.hybrid == "rrf", "`hybrid=rrf`", "rrf"),
         (serving.prune_ratio is not None, "`prune_ratio`", "prune"),
+        (serving.nonzeros is not None and choice.mode != "client", "`nonzeros`", "prune"),
         (serving.skip_existing, "`skip_existing`", "skip_existing"),
         (serving.ingest_batch > 1, "`ingest_batch`", "ingest_batch"),
     )

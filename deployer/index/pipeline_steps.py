@@ -87,9 +87,15 @@ class IngestPipeline:
     def _choices(self) -> dict[str, Any]:
         """Only what was asked for: an older server does not know the rest."""
         s = self.serving
-        prune = {"prune_type": "max_ratio", "prune_ratio": s.prune_ratio} if s.prune_ratio is not None else {}
+        prune = {} if s.prune is None else prune_settings(s.prune)
         skip = {"skip_existing": True} if s.skip_existing else {}
         return {**prune, **skip, **({"batch_size": s.ingest_batch} if s.ingest_batch > 1 else {})}
+
+
+def prune_settings(rule: str) -> dict[str, Any]:
+    """What makes a processor, or a semantic field, prune by the rule of ``Deployment.prune``."""
+    kind, value = rule.split()
+    return {"prune_type": kind, "prune_ratio": int(value) if kind == "top_k" else float(value)}
 
 
 @dataclass(frozen=True)

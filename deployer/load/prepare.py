@@ -126,7 +126,7 @@ def _vectors(
     field = vector_field(api, index, deployment)
 
     def source(path: Callable[[], Path]) -> FeatureSource:
-        return open_source(path(), field.form, workers, total, field.prune_ratio, deployment.window_weight)
+        return open_source(path(), field.form, workers, total, deployment.prune, deployment.window_weight)
 
     encoder = None if archive is None else functools.partial(source, archive)
     if deployment.fields and archive is not None:

@@ -1,7 +1,7 @@
 """Where the vectors of a load come from: given with the documents, made on this machine, or left to the cluster.
 
 A vector is written into a document as the index's own pipeline would write it: words or vocabulary ids by the field,
-pruned where the pipeline prunes.
+pruned as the index's rule says.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from osparse.deployer.encode.encoders import FeatureSource
 from osparse.deployer.encode.worker import Form
 from osparse.deployer.fields.index_fields import IndexFields
 from osparse.deployer.load.documents import DeletionRow, DocumentRow, Row, as_text
-from osparse.formula.pruning import max_ratio
+from osparse.formula.pruning import prune_by
 from osparse.rows.field_types import ROWS as LOOK_AHEAD
 from osparse.rows.field_types import converted
 from osparse.rows.text_template import TEXT_FIELD, TextTemplate
@@ -62,11 +62,6 @@ class VectorField:
     def form(self) -> Form:
         """How encoders of this machine are asked to write vectors."""
         return "ids" if self.deployment.vector == "sparse_vector" else self.deployment.key_style
-
-    @property
-    def prune_ratio(self) -> float:
-        """Weights below this share of the largest are left out; 0 where none are."""
-        return 0.0 if self.deployment.prune is None else float(self.deployment.prune.split()[1])
 
     def member(self, features: bytes) -> bytes:
         """``"name":value`` of the JSON object of a vector's features."""
@@ -157,7 +152,7 @@ class VectorSource:
                 if self.tokens is None:
                     raise ValueError("`tokens` is required where vectors are given")
                 self._names = self.index_field.names(self.tokens())
-        weights = max_ratio(vector.weights, self.index_field.prune_ratio)
+        weights = prune_by(self.index_field.deployment.prune, vector.weights)
         names = self._names
         # the mantissas are rounded to 8 bits, so their float64 digits are few
         pairs = {

@@ -143,6 +143,7 @@ NEWER = [
     (Serving(field="semantic"), "3.1.0", "3.2"),
     (Serving(hybrid="rrf"), "2.18.0", "2.19"),
     (Serving(prune_ratio=0.1), "2.18.0", "2.19"),
+    (Serving(nonzeros=4), "2.18.0", "2.19"),
     (Serving(skip_existing=True), "2.19.1", "3.0"),
     (Serving(ingest_batch=4), "2.15.0", "2.16"),
 ]

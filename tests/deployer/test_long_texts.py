@@ -87,8 +87,8 @@ def test_a_vector_of_windows_is_their_largest_weights(weight: float, small_bundl
 def test_processes_and_company_change_no_bit(small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoders, "PIECE", 2)
     archive, texts = small_bundle.zip_path("onnx"), [LONG, *TEXTS, LONG + TEXTS[1]]
-    alone = [OneProcess(FeatureEncoder(archive, "packed", 0.1, 0.5)).encode(["a"], [text])[0] for text in texts]
-    pool = WorkerPool(archive, "packed", 2, 0.1, 0.5)
+    alone = [OneProcess(FeatureEncoder(archive, "packed", "top_k 20", 0.5)).encode(["a"], [text])[0] for text in texts]
+    pool = WorkerPool(archive, "packed", 2, "top_k 20", 0.5)
     try:
         assert pool.encode([str(n) for n in range(len(texts))], texts) == alone
     finally:

@@ -215,7 +215,9 @@ def _guarded(body: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
 
 
 def thinned(vector: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
-    """What ``prune_type`` max_ratio leaves: the weights of at least ``prune_ratio`` of the largest."""
+    """What ``prune_type`` leaves: max_ratio the weights of at least so much of the largest, top_k so many of them."""
+    if body.get("prune_type") == "top_k":
+        return dict(sorted(vector.items(), key=lambda pair: -pair[1])[: int(body["prune_ratio"])])
     if body.get("prune_type") != "max_ratio":
         return vector
     largest = max(vector.values(), default=1.0)

@@ -24,6 +24,7 @@ SECTIONS = [
     ("WarmStart", "`stages`: `task: warm_start`"), ("MaskedLm", "`stages`: `task: mlm`"),
     ("Ranking", "`stages`: `task: ranking`"), ("Distillation", "`distillation` of a ranking stage"),
     ("QueryFeedback", "`feedback` of a ranking stage"),
+    ("Matryoshka", "`matryoshka` of a ranking stage"),
     ("Teacher", "`teachers` of a distillation"), ("Mixing", "`mixing` of a stage"), ("SourceCap", "`caps` of a mixing"),
     ("SparsityConfig", "`sparsity`"), ("DfFlops", "`df` of sparsity"), ("Alarms", "`alarms` of sparsity"),
     ("ValidationConfig", "`validation`"),

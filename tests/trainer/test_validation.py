@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -47,6 +49,21 @@ def test_posting_lists_and_flops_are_the_dense_formulas(
     assert found["posting_max"] == pytest.approx(max(longest), abs=1e-4)
     assert found["flops"] == pytest.approx(np.mean(flops), abs=1e-3)
     assert found["nonzeros_max"] >= found["nonzeros"] > 0 and found["documents"] == 12
+
+
+def test_a_budget_is_measured_as_a_head_that_keeps_so_many(
+    encoder: SparseEncoder, dataset: Dataset, model: Model
+) -> None:
+    path, head = model.path / "tokenizer.json", encoder.head
+    several = Validation(dataset, path, model.lexicon, distractors=100, seed=0, budgets=(2, 6)).measure(encoder)
+    plain = Validation(dataset, path, model.lexicon, distractors=100, seed=0)
+    try:
+        for budget, ndcg in several["budgets"].items():
+            encoder.head = replace(head, top_k=int(budget))
+            assert plain.measure(encoder)["ndcg"] == ndcg
+    finally:
+        encoder.head = head
+    assert several["budgets"].keys() == {"2", "6"} and several["budgets"]["2"] < several["ndcg"]
 
 
 def test_learnt_query_weights_count(validation: Validation, encoder: SparseEncoder, model: Model) -> None:

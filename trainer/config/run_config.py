@@ -11,6 +11,7 @@ from osparse.io.settings import setting
 from osparse.trainer.config.stage_config import (
     Distillation,
     MaskedLm,
+    Matryoshka,
     Mixing,
     QueryFeedback,
     Ranking,
@@ -29,6 +30,7 @@ __all__ = [
     "LexicalConfig",
     "LoopConfig",
     "MaskedLm",
+    "Matryoshka",
     "Mixing",
     "QueryFeedback",
     "Ranking",
@@ -38,6 +40,7 @@ __all__ = [
     "TrainConfig",
     "ValidationConfig",
     "WarmStart",
+    "budgets",
 ]
 
 
@@ -275,4 +278,14 @@ class TrainConfig:
             problems.append(f"stages: max_length {longest} is above head.{name} {self.head.network_reads}")
         if self.head.own_share < 1 and self.lexical_table is None:
             problems.append("head.own_share: without a lexical_table own tokens only lose by it; set it to 1")
+        largest, most = max(budgets(self), default=0), None if self.head.keep_own else self.head.top_k
+        if most is not None and largest > most:
+            problems.append(f"stages: matryoshka.budgets {largest} is above head.top_k {most}")
         return problems
+
+
+def budgets(config: TrainConfig) -> tuple[int, ...]:
+    """The numbers of non-zeros that the ranking stages train for, ascending; none where none is named."""
+    stages = [stage for stage in config.stages if isinstance(stage, Ranking)]
+    named = {budget for stage in stages if stage.matryoshka is not None for budget in stage.matryoshka.budgets}
+    return tuple(sorted(named))

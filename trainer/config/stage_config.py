@@ -160,6 +160,31 @@ class QueryFeedback:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Matryoshka:
+    """Ranking losses also of documents cut to several numbers of non-zeros: one training, any budget."""
+
+    budgets: tuple[int, ...]
+    """Numbers of non-zeros, ascending: so many of a document's weights are kept, the largest of what is served."""
+    weight: float = setting(1.0, low=0)
+    """Of the mean of the budgets' ranking losses, beside those of whole documents."""
+    self_distillation: float = setting(0.0, low=0)
+    """Of the mean of the budgets' KL divergence from the scores of whole documents."""
+
+    def problems(self) -> list[str]:
+        problems = []
+        if not self.budgets:
+            problems.append("budgets: there are none; at least one is required")
+        small = [budget for budget in self.budgets if budget < 1]
+        if small:
+            problems.append(f"budgets: must be at least 1, got {', '.join(map(str, small))}")
+        if list(self.budgets) != sorted(set(self.budgets)):
+            problems.append(f"budgets: must ascend without repetition, got {list(self.budgets)}")
+        if not self.weight and not self.self_distillation:
+            problems.append("weight, self_distillation: both 0, so the budgets would do nothing")
+        return problems
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ranking(Steps):
     """Contrastive and distillation losses, queries looked up in the IDF table; FLOPS for sparsity."""
 
@@ -195,6 +220,7 @@ class Ranking(Steps):
     distillation: Distillation | None = None
     feedback: QueryFeedback | None = None
     """Judged queries as a search with feedback asks them; None: their own tokens alone."""
+    matryoshka: Matryoshka | None = None
     idf_lr: float | None = setting(None, low=0, above=True, high=1)
     """Peak learning rate of the query weights (of their logarithm); None keeps the IDF table as it is."""
     mixing: Mixing | None = None

@@ -20,6 +20,7 @@ from osparse.encoders.lexical_table import LexicalTable
 from osparse.encoders.onnx_encoder import pad
 from osparse.encoders.torch_encoder import SparseEncoder, TextEncoder, grouped
 from osparse.evaluation.measures import NDCG, Measures
+from osparse.formula.head import Head
 from osparse.formula.lexicon import load_tokenizer
 from osparse.trainer.config.run_config import LexicalConfig
 from osparse.trainer.config.stage_config import settled
@@ -142,7 +143,7 @@ def _ranked(
     ratio = head.prune_ratio
     if validation.nonzeros is not None:
         ratio = prune_ratio([weights for _, _, weights in encoded], validation.nonzeros)
-    return validation.rank(validation.indices(encoded, ratio), validation.query_weights(encoder))
+    return validation.rank(validation.indices(encoded, Head(prune_ratio=ratio)), validation.query_weights(encoder))
 
 
 def _pruned(encoder: SparseEncoder, documents: _Documents, values: Values) -> Iterator[Encoded]:
@@ -151,7 +152,8 @@ def _pruned(encoder: SparseEncoder, documents: _Documents, values: Values) -> It
         total = total + values[name] * part
     for start in range(0, len(documents.ids), BATCH):
         rows = slice(start, start + BATCH)
-        pruned = encoder.prune(torch.from_numpy(total[rows].toarray().astype(np.float32))).numpy()
+        own = torch.from_numpy(documents.parts["own"][rows].toarray() > 0) if encoder.head.keep_own else None
+        pruned = encoder.prune(torch.from_numpy(total[rows].toarray().astype(np.float32)), own).numpy()
         yield documents.lang, documents.ids[rows], sparse.csr_matrix(pruned)
 
 
@@ -160,7 +162,7 @@ def _documents(
 ) -> _Documents:
     """The network's weights of the documents before the cut, and what the table adds."""
     corpus, head = validation.corpora[lang], encoder.head
-    encoder.lexical, encoder.head = None, replace(head, prune_ratio=0.0, top_k=None)
+    encoder.lexical, encoder.head = None, replace(head, prune_ratio=0.0, top_k=None, keep_own=False)
     try:
         encoded = [
             (rows, sparse.csr_matrix(weights))

@@ -49,9 +49,11 @@ class Validation:
 
     def __init__(
         self, dataset: Dataset, tokenizer: Path, lexicon: Lexicon, *, distractors: int, seed: int,
-        nonzeros: int | None = None, seen: SeenTexts | None = None,
+        nonzeros: int | None = None, budgets: Sequence[int] = (), seen: SeenTexts | None = None,
     ) -> None:  # fmt: skip
         """``nonzeros``: mean per document that the prune ratio is set for; None leaves the head's.
+
+        ``budgets``: numbers of non-zeros to measure documents at too.
 
         ``seen``: what the run learns from, its start and its teachers included; None where nothing is to be told of it.
 
@@ -64,7 +66,7 @@ class Validation:
             self.sets = [_drawn(judged, seed) for judged in self.sets]
         self.corpora = _corpora(dataset, self.sets, distractors, seed, self.split)
         queries = QueryEncoder(load_tokenizer(tokenizer), lexicon)
-        self.idf, self.nonzeros = lexicon.idf, nonzeros
+        self.idf, self.nonzeros, self.budgets = lexicon.idf, nonzeros, budgets
         self.chance = round(float(np.mean([_chance(judged, self.corpora) for judged in self.sets])), 4)
         self.trained_on = None if seen is None else trained_on(dataset.documents, self.sets, seen)
         self.queries = {name: queries.ids(text) for judged in self.sets for name, text in judged.queries.items()}
@@ -76,12 +78,14 @@ class Validation:
 
         ``nonzeros`` per document, ``posting_max`` the share of documents in the longest posting list, ``flops`` the
         expected number of products of a query and a document, sum_j P(q_j > 0) P(d_j > 0) (arXiv 2004.05665), ``empty``
-        the share of documents without a weight. Learnt query weights count where the encoder has them. Leaves training
+        the share of documents without a weight; ``budgets``, where some are to be measured, the mean over directions
+        of documents cut to each. Learnt query weights count where the encoder has them. Leaves training
         mode on.
         """
         idf = self.query_weights(encoder)
         encoded, ratio = self._encode(encoder)
-        indices = self.indices(encoded, ratio)
+        indices = self.indices(encoded, Head(prune_ratio=ratio))
+        cuts = {budget: self.indices(encoded, Head(prune_ratio=ratio, top_k=budget)) for budget in self.budgets}
         encoder.train()
         counts = np.concatenate([index.non_zeros() for index in indices.values()])
         frequencies = [(index.document_frequencies(), index) for index in indices.values()]
@@ -105,6 +109,7 @@ class Validation:
             "empty": round(float((counts == 0).mean()), 4),
             "prune_ratio": ratio,
             "documents": len(counts),
+            **({"budgets": {str(n): self._mean(cut, idf) for n, cut in cuts.items()}} if cuts else {}),
         }
 
     def query_weights(self, encoder: SparseEncoder) -> NDArray[np.float32]:
@@ -112,13 +117,16 @@ class Validation:
         log_idf = getattr(encoder, "log_idf", None)
         return self.idf if log_idf is None else log_idf.detach().float().exp().cpu().numpy()
 
-    def indices(self, encoded: Sequence[Encoded], ratio: float) -> dict[str, InvertedIndex]:
-        """Language -> index of the documents' weights above ``ratio`` times their largest."""
+    def indices(self, encoded: Sequence[Encoded], head: Head) -> dict[str, InvertedIndex]:
+        """Language -> index of the documents' weights, pruned as the head says."""
         indices = {lang: InvertedIndex() for lang in self.corpora}
-        by_ratio = Head(prune_ratio=ratio)
         for lang, names, weights in encoded:
-            indices[lang].add(names, np.stack([prune(row, by_ratio) for row in weights.toarray()]))
+            indices[lang].add(names, np.stack([prune(row, head) for row in weights.toarray()]))
         return indices
+
+    def _mean(self, indices: dict[str, InvertedIndex], idf: NDArray[np.float32]) -> float:
+        """nDCG@10, mean over directions."""
+        return round(float(np.mean([measures.mean(NDCG) for measures in self.rank(indices, idf)])), 4)
 
     def rank(self, indices: dict[str, InvertedIndex], idf: NDArray[np.float32]) -> list[Measures]:
         """Of each of :attr:`sets`, the measures of its queries."""

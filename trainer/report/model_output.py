@@ -79,6 +79,12 @@ def _non_zeros(head: Head) -> str:
     return f"at most {head.top_k} non-zeros" + (" beside the document's own tokens" if head.keep_own else "")
 
 
+def _budgets(metrics: Mapping[str, Any]) -> str:
+    """nDCG@10 of the numbers of non-zeros that the model was trained for; "" where none is named."""
+    figures = [f"{ndcg:.3f} at {budget}" for budget, ndcg in metrics.get("budgets", {}).items()]
+    return f" nDCG@10 of documents cut to fewer: {', '.join(figures)}." if figures else ""
+
+
 def _role(metrics: Mapping[str, Any]) -> str:
     """How the validation split was used."""
     step = f"step {metrics['step']} of {metrics['stage']}"
@@ -158,7 +164,7 @@ documents): {_role(metrics)}. Measure the held-back test split with
 
 {_directions(metrics)}
 
-Non-zeros per document: {metrics["nonzeros"]:.1f} on average, {metrics["nonzeros_max"]} at most.
+Non-zeros per document: {metrics["nonzeros"]:.1f} on average, {metrics["nonzeros_max"]} at most.{_budgets(metrics)}
 {_alarms(metrics)}
 ![Loss parts, validation nDCG@10 and non-zeros over the steps]({CURVES})
 

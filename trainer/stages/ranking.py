@@ -7,6 +7,7 @@ those tokens alone: only their columns of the vocabulary are computed, and a ran
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from osparse.trainer.data.padding import Ids, SpecialTokens, buckets
 from osparse.trainer.data.token_translation import pairwise
 from osparse.trainer.data.training_records import TrainingRecords
 from osparse.trainer.losses import (
+    budgets_keeping,
+    cut_to_budgets,
     idf_scores,
     info_nce,
     kl_distillation,
@@ -38,6 +41,44 @@ from osparse.trainer.stages.teachers import Scorer
 
 ContrastiveLoss = Callable[..., Tensor]
 """(scores (Q, D), target (Q,), *, temperature, candidates (Q, D), weight (Q,)) -> scalar; see :func:`info_nce`."""
+
+
+@dataclass(frozen=True, eq=False)
+class BatchLosses:
+    """The weighted ranking losses of a batch, as functions of its (Q, D) scores."""
+
+    config: Ranking
+    contrastive: ContrastiveLoss
+    target: Tensor
+    """(Q,) column of each query's positive."""
+    weight: Tensor
+    """(Q,)"""
+    softmax: Tensor
+    """(Q, D) bool: the documents of the contrastive loss."""
+    allowed: Tensor
+    """(Q, D) bool: the documents that the teachers scored."""
+    teachers: Tensor | None
+    """(M, Q, D) of M teachers."""
+
+    def of(self, scores: Tensor) -> dict[str, Tensor]:
+        """The losses by name."""
+        config, losses = self.config, {}
+        if config.contrastive:
+            losses["ranking"] = config.contrastive * self.contrastive(
+                scores, self.target, temperature=config.temperature, candidates=self.softmax, weight=self.weight
+            )
+        if config.distillation is not None and self.teachers is not None:
+            distillation = distil(config.distillation, scores, self.teachers, self.allowed, self.target, self.weight)
+            losses["distillation"] = config.distillation.weight * distillation
+        return losses
+
+    def self_distillation(self, scores: Tensor, cuts: Sequence[Tensor]) -> Tensor:
+        """Mean over the budgets of KL(whole || cut) over a query's documents; the scores are those of both."""
+        divergences = [
+            kl_distillation(cut, scores, self.softmax, temperature=self.config.temperature, weight=self.weight)
+            for cut in cuts
+        ]
+        return torch.stack(divergences).mean()
 
 
 class RankingStage:
@@ -78,9 +119,13 @@ class RankingStage:
         query_columns = np.unique(np.concatenate([*queries, *(more.ids for more in joined)]))  # (C,) sorted
         penalty_columns = self.sparsity.columns(generator)  # (P,)
         inputs = [column.ids for column in batch.columns]
-        weights = self._encode(inputs, np.concatenate([query_columns, penalty_columns]))  # (D, C + P)
+        counted = len(query_columns) if self.config.matryoshka else 0
+        encoded = self._encode(
+            inputs, np.concatenate([query_columns, penalty_columns]), counted
+        )  # (D, C + P + counted)
+        weights, counts = encoded.split([encoded.shape[1] - counted, counted], 1)
         query_weights, penalty_weights = weights[:, : len(query_columns)], weights[:, len(query_columns) :]
-        ranking = self._ranking(batch, idf_scores(self._query_matrix(queries, query_columns, joined), query_weights))
+        ranking = self._ranking(batch, self._query_matrix(queries, query_columns, joined), query_weights, counts)
         slots = [column.slot for column in batch.columns]
         flops, penalty = self.sparsity.penalty(penalty_weights, penalty_columns, slots)
         weight = self.sparsity.weight(step)
@@ -120,25 +165,35 @@ class RankingStage:
             self.encoder.train(training)
         return self.feedback.of(batch)
 
-    def _ranking(self, batch: Batch, scores: Tensor) -> dict[str, Tensor]:
-        """The weighted ranking losses by name; ``scores`` is (Q, D)."""
-        target = torch.tensor([query.target for query in batch.queries], device=scores.device)
-        weight = torch.tensor([query.weight for query in batch.queries], device=scores.device)
+    def _ranking(self, batch: Batch, queries: Tensor, weights: Tensor, counts: Tensor) -> dict[str, Tensor]:
+        """The weighted ranking losses by name.
+
+        Args:
+            queries: (Q, C). weights: (D, C). counts: (D, C) of :func:`budgets_keeping`; unused without budgets.
+        """
+        losses = self._batch_losses(batch, queries.device)
+        scores = idf_scores(queries, weights)
+        whole = losses.of(scores)
+        config = self.config.matryoshka
+        if config is None:
+            return whole
+        cuts = [idf_scores(queries, cut) for cut in cut_to_budgets(weights, counts, len(config.budgets))]
+        each = [torch.stack([*losses.of(cut).values()]).sum() for cut in cuts]
+        whole["budgets"] = config.weight * torch.stack(each).mean()
+        if config.self_distillation:
+            whole["self_distillation"] = config.self_distillation * losses.self_distillation(scores.detach(), cuts)
+        return whole
+
+    def _batch_losses(self, batch: Batch, device: torch.device) -> BatchLosses:
+        target = torch.tensor([query.target for query in batch.queries], device=device)
+        weight = torch.tensor([query.weight for query in batch.queries], device=device)
         pools = batch.pools(self.config.pool)
-        losses = {}
-        if self.config.contrastive:
-            candidates = pools.softmax.to(scores.device)
-            losses["ranking"] = self.config.contrastive * self.loss(
-                scores, target, temperature=self.config.temperature, candidates=candidates, weight=weight
-            )
+        allowed, teachers = pools.candidates, None
         if self.config.distillation is not None:
-            candidates = pools.slate if self.config.distillation.over == "own" else pools.candidates
-            teacher_scores = torch.stack([self._taught(teacher, batch) for teacher in self.teachers])  # (M, Q, D)
-            candidates = candidates & ~teacher_scores.isnan().any(0)
-            allowed, teachers = candidates.to(scores.device), teacher_scores.to(scores.device)
-            distillation = distil(self.config.distillation, scores, teachers, allowed, target, weight)
-            losses["distillation"] = self.config.distillation.weight * distillation
-        return losses
+            allowed = pools.slate if self.config.distillation.over == "own" else pools.candidates
+            teachers = torch.stack([self._taught(teacher, batch) for teacher in self.teachers])  # (M, Q, D)
+            allowed, teachers = (allowed & ~teachers.isnan().any(0)).to(device), teachers.to(device)
+        return BatchLosses(self.config, self.loss, target, weight, pools.softmax.to(device), allowed, teachers)
 
     def _taught(self, teacher: Scorer, batch: Batch) -> Tensor:
         """(Q, D) of one teacher, each process scoring its share of the documents."""
@@ -146,15 +201,18 @@ class RankingStage:
         device = self.encoder.keep.device
         return gather_rows(scores.T.contiguous().to(device), len(batch.columns)).T.cpu()
 
-    def _encode(self, inputs: list[Ids], columns: NDArray[np.int64]) -> Tensor:
-        """(D, C) weights of the columns, in the order of ``inputs``; this process encodes its share of them."""
+    def _encode(self, inputs: list[Ids], columns: NDArray[np.int64], counted: int = 0) -> Tensor:
+        """(D, C + counted) weights of the columns, in the order of ``inputs``; this process encodes its share of them.
+
+        The last are, of the first ``counted`` columns, how many of the budgets keep each weight.
+        """
         device = self.encoder.keep.device
         chosen = torch.from_numpy(columns).to(device)
 
         def encode(part: Sequence[Ids]) -> Tensor:
             parts, order = [], []
             for rows, ids, mask in buckets(part, self.special):
-                parts.append(self.encoder(ids.to(device), mask.to(device), chosen))
+                parts.append(self._weights(ids.to(device), mask.to(device), chosen, counted))
                 order.append(rows)
             return torch.cat(parts)[torch.from_numpy(np.argsort(np.concatenate(order))).to(device)]
 
@@ -162,8 +220,18 @@ class RankingStage:
         if local_inputs:
             local_weights = cached_weights(encode, local_inputs, self.micro_batch)
         else:
-            local_weights = torch.zeros(0, len(columns), device=device)
+            local_weights = torch.zeros(0, len(columns) + counted, device=device)
         return gather_rows(local_weights, len(inputs))
+
+    def _weights(self, ids: Tensor, mask: Tensor, columns: Tensor, counted: int) -> Tensor:
+        """(B, T) ids and mask -> (B, C + counted), as :meth:`_encode`."""
+        if self.config.matryoshka is None or not counted:
+            return torch.as_tensor(self.encoder(ids, mask, columns))
+        weights = self.encoder(ids, mask)  # a cut needs all columns; the gradient is still of the chosen ones alone
+        with torch.no_grad():
+            served = self.encoder.prune(self.encoder.served(weights, ids, mask))
+            counts = budgets_keeping(served, self.config.matryoshka.budgets, columns[:counted])
+        return torch.cat([weights.index_select(1, columns), counts], 1)
 
     def _nonzeros(self, weights: Tensor) -> float:
         """Mean non-zeros per document, estimated from the (D, P) weights of the penalty's columns."""

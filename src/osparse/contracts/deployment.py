@@ -63,7 +63,7 @@ class Deployment:
     chunks: bool = False
     """Whether a document is encoded in pieces; ``field`` is then nested."""
     prune: str | None = None
-    """How the ingest pipeline thins weights out ("max_ratio 0.1"); None where it leaves them as proved."""
+    """The rule by which weights are left out ("max_ratio 0.1", "top_k 64"); None where all are kept, as proved."""
     two_phase: bool = False
     """Whether the search pipeline scores in two phases."""
     hybrid: Hybrid = "none"

@@ -130,8 +130,12 @@ class SparseEncoder(nn.Module):
 
         Not in training mode: a table of the training texts' own translations would answer for the network there.
         """
-        if self.training:
-            return weights
+        return weights if self.training else self.served(weights, input_ids, attention_mask, columns)
+
+    def served(
+        self, weights: Tensor, input_ids: Tensor, attention_mask: Tensor, columns: Tensor | None = None
+    ) -> Tensor:
+        """:meth:`with_lexical` in training mode too: what is pruned when a document is encoded to be indexed."""
         if self.head.own_share < 1:
             own = self.own_tokens(input_ids, attention_mask)
             weights = weights * torch.where(own if columns is None else own[:, columns], self.head.own_share, 1.0)

@@ -22,6 +22,35 @@ def prune(weights: NDArray[np.float32], head: Head, own: NDArray[np.bool_] | Non
     return np.where(protected, weights, others).astype(np.float32)
 
 
+def prune_by(rule: str | None, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N,) weights with those that an index does not keep as 0.
+
+    Args:
+        rule: ``max_ratio R`` or ``top_k N``, as the ``_meta`` of an index has it; None keeps all.
+
+    Raises:
+        ValueError: another rule.
+    """
+    if rule is None:
+        return weights
+    kind, value = rule.split()
+    if kind == "max_ratio":
+        return max_ratio(weights, float(value))
+    if kind == "top_k":
+        return _largest(weights, int(value))
+    raise ValueError(f"a rule of pruning must be max_ratio or top_k, got {rule!r}")
+
+
+def _largest(weights: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """The ``top_k`` pruning of neural-search's pipelines: exactly ``count`` weights; of equal ones the first."""
+    if np.count_nonzero(weights) <= count:
+        return weights
+    smallest = np.partition(weights, -count)[-count]
+    above = weights > smallest
+    above[np.flatnonzero(weights == smallest)[: count - np.count_nonzero(above)]] = True
+    return np.where(above, weights, np.float32(0))
+
+
 def max_ratio(weights: NDArray[np.float32], ratio: float) -> NDArray[np.float32]:
     """(N,) weights with those below ``ratio`` times the largest as 0; a ratio of 0 keeps all.
 

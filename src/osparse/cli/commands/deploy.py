@@ -98,6 +98,8 @@ osparse deploy build/bundle --cluster http://localhost:9210 --index products --s
 )
 @click.option("--prune-ratio", type=float, metavar="R",
               help="Drop weights below R x a document's largest (ml-commons).")  # fmt: skip
+@click.option("--nonzeros", type=click.IntRange(1), metavar="N",
+              help="Keep at most N weights of a document, the largest.")  # fmt: skip
 @click.option("--no-prune", is_flag=True, help="Keep every weight, where the index before was pruned.")
 @click.option("--skip-existing/--no-skip-existing", default=None,
               help="Do not encode a text the stored document has (ml-commons).")  # fmt: skip
@@ -154,7 +156,7 @@ def deploy_command(
     if gate_dataset is None and idle:
         raise InputError(f"{' and '.join(idle)} {'go' if len(idle) > 1 else 'goes'} with --gate DATASET; give that too")
     adoption = _adoption(source, from_profile, changed_field, replace_index, gate_query)
-    chosen = ("field", "chunk_text", "two_phase", "hybrid", "prune_ratio", "skip_existing", "ingest_batch",
+    chosen = ("field", "chunk_text", "two_phase", "hybrid", "prune_ratio", "nonzeros", "skip_existing", "ingest_batch",
               "text_template", "shards", "replicas", "refresh_interval", "seismic_threshold")  # fmt: skip
     options["sparse_fields"] = _sparse_fields(options["sparse_fields"], options.pop("no_sparse_fields"))
     options["text_template"] = _template(options.pop("text_field"), options.pop("template"))
@@ -239,9 +241,10 @@ def _long_texts(asked: str | None, window_weight: float | None, named: dict[str,
 
 
 def _unpruned(no_prune: bool, named: dict[str, Any]) -> dict[str, None]:
-    if no_prune and "prune_ratio" in named:
-        raise InputError("--no-prune and --prune-ratio contradict each other; leave one out")
-    return {"prune_ratio": None} if no_prune else {}
+    for name in ("prune_ratio", "nonzeros"):
+        if no_prune and name in named:
+            raise InputError(f"--no-prune and --{name.replace('_', '-')} contradict each other; leave one out")
+    return {"prune_ratio": None, "nonzeros": None} if no_prune else {}
 
 
 def _sparse_fields(given: tuple[str, ...], none: bool) -> list[str] | None:
