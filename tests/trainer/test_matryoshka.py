@@ -22,7 +22,8 @@ from osparse.trainer.config.named_config import config_file
 from osparse.trainer.config.run_config import Matryoshka, Ranking, SparsityConfig
 from osparse.trainer.data.padding import SpecialTokens
 from osparse.trainer.data.record_reader import read_records
-from osparse.trainer.losses import budgets_keeping, cut_to_budgets, idf_scores
+from osparse.trainer.losses import idf_scores
+from osparse.trainer.losses.matryoshka import budgets_keeping, cut_to_budgets
 from osparse.trainer.stages.ranking import RankingStage
 
 BUDGETS = (3, 9)

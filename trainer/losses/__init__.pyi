@@ -1,11 +1,8 @@
 from .contrastive import idf_scores, info_nce, negative_pool
 from .distillation import kl_distillation, margin_mse, normalised_teachers, ranknet
-from .matryoshka import budgets_keeping, cut_to_budgets
 from .regularisation import df_activation, flops, idf_penalty, quadratic_warmup
 
 __all__ = [
-    "budgets_keeping",
-    "cut_to_budgets",
     "df_activation",
     "flops",
     "idf_penalty",

@@ -25,8 +25,6 @@ from osparse.trainer.data.padding import Ids, SpecialTokens, buckets
 from osparse.trainer.data.token_translation import pairwise
 from osparse.trainer.data.training_records import TrainingRecords
 from osparse.trainer.losses import (
-    budgets_keeping,
-    cut_to_budgets,
     idf_scores,
     info_nce,
     kl_distillation,
@@ -34,6 +32,7 @@ from osparse.trainer.losses import (
     normalised_teachers,
     ranknet,
 )
+from osparse.trainer.losses.matryoshka import budgets_keeping, cut_to_budgets
 from osparse.trainer.stages.base import StepResult
 from osparse.trainer.stages.feedback import FeedbackQueries, Joined
 from osparse.trainer.stages.sparsity import Sparsity
