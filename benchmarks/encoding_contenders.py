@@ -46,7 +46,7 @@ def osparse_int8(model: str, texts: list[str], batch: int, device: str, precisio
     def work() -> Vectors:
         return list(pool.map(lambda text: encoder.encode([text])[0], texts))[:COMPARED]
 
-    work()
+    encoder.encode(texts[:batch])
     return work
 
 

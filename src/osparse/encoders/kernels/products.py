@@ -1,7 +1,7 @@
 """Products of an encoder's layers by oneDNN, in place of ``torch.nn.functional.linear`` while a mode is entered.
 
 torch multiplies fp32 matrices by MKL. oneDNN, which torch also has, multiplies those of the widths that encoders have
-13 to 18 % faster on AMD processors (``docs/speed.md``).
+10 to 27 % faster on the AMD EPYC of ``docs/speed.md``.
 """
 
 from __future__ import annotations
