@@ -61,8 +61,7 @@ style: setup
 	$(BIN)/ruff format --check .
 
 types: setup links
-	$(BIN)/mypy src
-	$(BIN)/mypy tests --no-warn-unused-ignores --allow-untyped-calls --allow-untyped-defs --allow-incomplete-defs --allow-any-generics
+	$(BIN)/mypy src tests
 
 unit: setup ## the tests that need neither a node nor the network, in JOBS=2 processes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not e2e' --numprocesses $(JOBS) --dist worksteal

@@ -258,5 +258,5 @@ def test_an_index_of_another_version_is_a_problem_and_keeps_its_parts(
     assert re.search(said, problem)
     for options in ({"orphans": True}, {"keep": 0, "orphans": True}, {"everything": True}):
         with pytest.raises(ClusterError, match=said):
-            undeploy(client(server), "products", **options)  # type: ignore[arg-type]
+            undeploy(client(server), "products", **options)
     assert server.state() == before

@@ -140,7 +140,7 @@ def test_documents_go_in_batches(
 def test_settings_change_only_when_allowed_and_lists_grow(
     server: MLCommonsServer, small_bundle: Bundle, service: EncoderService
 ) -> None:
-    server.persistent[REGEX] = ["^https://their\\.own/.*$"]  # type: ignore[assignment]
+    server.persistent[REGEX] = ["^https://their\\.own/.*$"]
     with pytest.raises(ClusterError) as refused:
         remote(small_bundle, server, service.url, models=ModelOptions(encoder_url=service.url))
     call = json.loads(str(refused.value).partition("PUT /_cluster/settings\n")[2])["persistent"]

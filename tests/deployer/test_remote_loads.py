@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from adoption_world import TEXT, fill
 from encoder_service import EncoderService, encoder_service
 from mlcommons_server import MLCommonsServer
 
@@ -17,8 +18,7 @@ from osparse.deployer import Adoption, encode_documents, index_documents, status
 from osparse.deployer.names import fusing_pipeline
 from osparse.errors import CheckError
 
-from .conftest import TEXTS, client
-from .test_adopt import TEXT, fill, stands_on
+from .conftest import TEXTS, client, stands_on
 from .test_remote import actions, documents, remote, rows
 
 SERVINGS = [{}, {"field": "sparse_vector"}, {"chunk_text": True}, {"prune_ratio": 0.3}]

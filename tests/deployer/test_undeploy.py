@@ -242,7 +242,7 @@ def test_what_something_else_names_is_in_use(
     assert refused(undeploy(client(server), "products", keep=0), old, "theirs names its")
     assert server.state() == before
     for store in (server.ingest, server.pipelines, server.indices):
-        store.pop("theirs", None)  # type: ignore[attr-defined]
+        store.pop("theirs", None)
     assert undeploy(client(server), "products", keep=0).removed and old not in server.indices
 
 

@@ -77,7 +77,8 @@ def unigram_of_bytes(folder: Path) -> Path:
     ends = [("<s>", 0), ("</s>", 2)]
     tokenizer.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=ends)
     names = {"cls_token": "<s>", "sep_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
-    _save_roberta(folder, "xlm-roberta", PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names))
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)  # type: ignore[no-untyped-call]  # not annotated
+    _save_roberta(folder, "xlm-roberta", fast)
     return folder
 
 

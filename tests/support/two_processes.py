@@ -31,7 +31,7 @@ def toy(count: int, chunk: int | None = None) -> dict[str, Tensor]:
     weights = distributed.gather_rows(encoded, count)
     scores = (weights * distributed.replicated(scale)) @ weights.T
     loss = torch.nn.functional.cross_entropy(scores, torch.arange(count)) + weights.mean(0).square().sum()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
     distributed.sum_gradients([*layer.parameters(), scale, idle])
     assert idle.grad is None
     grads = {"weight": layer.weight.grad, "bias": layer.bias.grad, "scale": scale.grad}
