@@ -17,6 +17,7 @@ from osparse.contracts.bundle import Bundle
 from osparse.contracts.dataset import Dataset
 from osparse.deployer import Cluster, Gate, deploy, index_documents, rollback
 from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.cluster.rest.indices import MERGE_TIMEOUT
 from osparse.deployer.index.seismic_parameters import DEFAULT_THRESHOLD, parameters_of
 from osparse.errors import CheckError, ClusterError, InputError
 from osparse.evaluation.measures import open_benchmark
@@ -149,6 +150,24 @@ def test_an_index_that_cannot_be_deleted_does_not_keep_the_others(
     monkeypatch.undo()
     with copies_of(api, "products", concrete, FIELD):
         assert not copies_in(server)
+
+
+def test_a_copy_is_waited_for_while_its_clusters_are_built(
+    server: MLCommonsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refresh builds them: minutes for 8,028 documents on a busy node, where a request has 60 seconds otherwise."""
+    waits: list[float | None] = []
+    request = Cluster.request
+
+    def noted(self: Cluster, method: str, path: str, **options: Any) -> Any:
+        if path.endswith(("_refresh", "_forcemerge")):
+            waits.append(options.get("timeout"))
+        return request(self, method, path, **options)
+
+    monkeypatch.setattr(Cluster, "request", noted)
+    with copies_of(ClusterApi(cluster_of(server)), "products", serving(server), FIELD) as copies:
+        copies.add(SeismicBuild(n_postings=2))
+    assert waits[:2] == [MERGE_TIMEOUT, MERGE_TIMEOUT]
 
 
 def plan_of(server: MLCommonsServer, setting: Setting) -> TuningPlan:

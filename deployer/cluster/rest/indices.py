@@ -12,7 +12,7 @@ from osparse.errors import ClusterError
 
 _UNSEEN = (400, 403, 404, 405)
 """What a cluster answers whose user may not look at its index templates, or that has none."""
-_MERGE_TIMEOUT = 3600
+MERGE_TIMEOUT = 3600
 """Seconds: a SEISMIC index of millions of documents is built again while it is merged."""
 _EVERY_INDEX = "open,closed,hidden"
 """For ``expand_wildcards``: without it, closed and hidden indices are left out of what a wildcard names."""
@@ -122,13 +122,19 @@ class IndexCalls(Calls):
     def update_aliases(self, body: Mapping[str, Any]) -> None:
         self.cluster.request("POST", "/_aliases", body=body)
 
-    def refresh(self, name: str) -> None:
-        self.cluster.request("POST", f"/{quoted(name)}/_refresh", repeatable=True)
+    def refresh(self, name: str, *, timeout: float | None = None) -> None:
+        """Show to searches what was written.
+
+        Args:
+            timeout: Seconds, where more than the client's own may be needed: a refresh builds the clusters of a
+                ``sparse_vector`` field, which takes minutes for some thousand documents.
+        """
+        self.cluster.request("POST", f"/{quoted(name)}/_refresh", repeatable=True, timeout=timeout)
 
     def force_merge(self, name: str, segments: int) -> None:
         """Bring each shard into at most so many segments; returns when that is done."""
         path, params = f"/{quoted(name)}/_forcemerge", {"max_num_segments": str(segments)}
-        self.cluster.request("POST", path, params=params, repeatable=True, timeout=_MERGE_TIMEOUT)
+        self.cluster.request("POST", path, params=params, repeatable=True, timeout=MERGE_TIMEOUT)
 
     def segments(self, name: str) -> dict[str, Any]:
         """Concrete index -> its shards, each with its copies and their segments."""

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from osparse.deployer.cluster.api import ClusterApi
+from osparse.deployer.cluster.rest.indices import MERGE_TIMEOUT
 from osparse.deployer.index.seismic_parameters import as_mapped
 from osparse.deployer.load.bulk import Line, send_bulk
 from osparse.deployer.segments.segments import force_merge
@@ -63,7 +64,7 @@ def fill(api: ClusterApi, source: str, target: str, field: str, choice: Pruning 
                 raise ClusterError(f"{target} refused {len(refused)} documents: {refused[0].id}: {refused[0].reason}")
             written += len(rows)
             bar.advance(len(rows))
-    api.refresh(target)
+    api.refresh(target, timeout=MERGE_TIMEOUT)
     return written
 
 
