@@ -83,7 +83,9 @@ def _without_other_rule(old: Serving, choices: Mapping[str, Any]) -> Serving:
     """An index has one rule of pruning: the one that is named takes the place of the other."""
     rules = {"prune_ratio", "nonzeros"}
     named = rules & {name for name, value in choices.items() if value is not None}
-    return replace(old, **dict.fromkeys(rules - named)) if len(named) == 1 else old
+    if len(named) != 1:
+        return old
+    return replace(old, nonzeros=None) if "prune_ratio" in named else replace(old, prune_ratio=None)
 
 
 def _notes(old: Serving, new: Serving, named: Collection[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -148,8 +149,8 @@ def together(reference: BuildTrial, trials: Sequence[BuildTrial]) -> list[Seismi
 
 def _joined(trials: Sequence[BuildTrial]) -> SeismicBuild:
     """Of each parameter the value of the first trial that has one."""
-    values = {}
+    values: dict[str, Any] = {}
     for trial in trials:
         for name, value in (trial.build.given if trial.build is not None else {}).items():
             values.setdefault(name, value)
-    return SeismicBuild(**values)  # type: ignore[arg-type]  # each value is of its name's type
+    return SeismicBuild(**values)

@@ -24,8 +24,8 @@ SCATTER_TERMS, SCATTER_DIMENSIONS = 32, 128
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _largest(
-    hidden, mask, weight, peak, winner, length, vocabulary, width,  # type: ignore[no-untyped-def]
+def _largest(  # type: ignore[no-untyped-def]
+    hidden, mask, weight, peak, winner, length, vocabulary, width,
     precision: tl.constexpr, tokens_in_block: tl.constexpr, terms_in_block: tl.constexpr, dims_in_block: tl.constexpr,
 ):  # fmt: skip
     document = tl.program_id(1).to(tl.int64)
@@ -54,8 +54,8 @@ def _largest(
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _weight_gradient(
-    hidden, grad, winner, grad_weight, batch, length, vocabulary, width,  # type: ignore[no-untyped-def]
+def _weight_gradient(  # type: ignore[no-untyped-def]
+    hidden, grad, winner, grad_weight, batch, length, vocabulary, width,
     terms_in_block: tl.constexpr, dims_in_block: tl.constexpr,
 ):  # fmt: skip
     terms = (tl.program_id(0) * terms_in_block + tl.arange(0, terms_in_block)).to(tl.int64)
@@ -74,8 +74,8 @@ def _weight_gradient(
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _hidden_gradient(
-    weight, grad, winner, grad_hidden, length, vocabulary, width,  # type: ignore[no-untyped-def]
+def _hidden_gradient(  # type: ignore[no-untyped-def]
+    weight, grad, winner, grad_hidden, length, vocabulary, width,
     terms_in_block: tl.constexpr, dims_in_block: tl.constexpr,
 ):  # fmt: skip
     document = tl.program_id(1).to(tl.int64)
