@@ -125,8 +125,8 @@ REFUSED = [
 
 @pytest.mark.parametrize(("budgets", "said"), REFUSED)
 def test_budgets_that_cannot_be_are_refused(budgets: list[int], said: str) -> None:
-    paths = ["tokenizer=t", "idf=i.json"]
+    sets = ["tokenizer=t", "idf=i.json", "head.keep_own=false", "head.top_k=200"]
     with pytest.raises(ConfigError, match=said):
         read_settings(
-            TrainConfig, config_file("quickstart"), [*paths, f"stages.ranking.matryoshka={{budgets: {budgets}}}"]
+            TrainConfig, config_file("quickstart"), [*sets, f"stages.ranking.matryoshka={{budgets: {budgets}}}"]
         )
