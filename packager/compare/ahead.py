@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from threading import Event
 from types import TracebackType
 from typing import Generic, TypeVar
@@ -41,15 +42,15 @@ class Shared(Generic[Item, Result]):
         taken: dict[int, Future[Result]] = {}
         for number, (item, future) in reversed([*enumerate(self._begun)]):
             if future.cancel():
-                taken[number] = _called(self._function, item)
+                taken[number] = _called(partial(self._function, item))
         return [taken.get(number, future).result() for number, (_, future) in enumerate(self._begun)]
 
 
-def _called(function: Callable[[Item], Result], item: Item) -> Future[Result]:
+def _called(function: Callable[[], Result]) -> Future[Result]:
     """What it gives or raises."""
     future = Future[Result]()
     try:
-        future.set_result(function(item))
+        future.set_result(function())
     except Exception as problem:  # noqa: BLE001 - raised again by result()
         future.set_exception(problem)
     return future
@@ -88,8 +89,11 @@ class Ahead:
         return Shared(self._pool, function, items)
 
     def open(self, name: str, graph: Callable[[], Runner | None]) -> None:
-        """Open a graph and run it on the cases; ``graph`` gives None where its runtime is not installed."""
-        self._graphs[name] = self._pool.submit(self._answer, graph)
+        """Open a graph here and run it on the cases; ``graph`` gives None where its runtime is not installed.
+
+        It is opened by the caller: torch's warnings are silenced meanwhile, which concerns every thread.
+        """
+        self._graphs[name] = self._pool.submit(self._answer, _called(graph))
 
     def runners(self) -> dict[str, Runner]:
         """Each graph that can be run here, when it has answered; raises what opening and running it raised."""
@@ -103,11 +107,11 @@ class Ahead:
         graphs = {name: future.result() for name, future in self._graphs.items()}
         return {name: answered for name, answered in graphs.items() if answered is not None}
 
-    def _answer(self, graph: Callable[[], Runner | None]) -> _Answered | None:
-        opened = graph()
-        if opened is None:
+    def _answer(self, opened: Future[Runner | None]) -> _Answered | None:
+        graph = opened.result()
+        if graph is None:
             return None
-        run = remembering(opened)
+        run = remembering(graph)
         return _Answered(run, [run(case.ids, case.mask) for case in self.cases if not self._stopped.is_set()])
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
 
 from osparse.contracts.zip_members import read_member
@@ -57,18 +56,16 @@ class Format(Protocol):
 
 
 class _Last(Generic[Read]):
-    """What was read from the last model file: every target and thread asks for the same, and reading takes seconds."""
+    """What was read from the last model file: every target asks for the same, and reading takes seconds."""
 
     def __init__(self, read: Callable[[bytes, str], Read]) -> None:
         self._read = read
         self._last: tuple[bytes, Read] | None = None
-        self._reading = Lock()
 
     def __call__(self, data: bytes, source: str = "the model file") -> Read:
-        with self._reading:
-            if self._last is None or self._last[0] is not data:
-                self._last = data, self._read(data, source)
-            return self._last[1]
+        if self._last is None or self._last[0] is not data:
+            self._last = data, self._read(data, source)
+        return self._last[1]
 
 
 class TorchScript:
