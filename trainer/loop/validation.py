@@ -197,7 +197,7 @@ def _drawn(judged: JudgedSet, seed: int) -> JudgedSet:
     """At most :data:`TRAINING_QUERIES` of the queries."""
     order = np.random.default_rng([seed, 4]).permutation(len(judged.queries))
     names = np.array(list(judged.queries))[np.sort(order[:TRAINING_QUERIES])].tolist()
-    queries, qrels = ({name: of[name] for name in names} for of in (judged.queries, judged.qrels))
+    queries, qrels = {name: judged.queries[name] for name in names}, {name: judged.qrels[name] for name in names}
     return replace(judged, queries=queries, qrels=qrels, no_shared=judged.no_shared & {*names})
 
 
