@@ -205,12 +205,8 @@ def _drawn(judged: JudgedSet, seed: int) -> JudgedSet:
     """At most :data:`TRAINING_QUERIES` of the queries."""
     order = np.random.default_rng([seed, 4]).permutation(len(judged.queries))
     names = np.array(list(judged.queries))[np.sort(order[:TRAINING_QUERIES])].tolist()
-    return replace(
-        judged,
-        queries={name: judged.queries[name] for name in names},
-        qrels={name: judged.qrels[name] for name in names},
-        no_shared=judged.no_shared & {*names},
-    )
+    queries, qrels = {name: judged.queries[name] for name in names}, {name: judged.qrels[name] for name in names}
+    return replace(judged, queries=queries, qrels=qrels, no_shared=judged.no_shared & {*names})
 
 
 def _corpora(dataset: Dataset, sets: list[JudgedSet], distractors: int, seed: int, split: str) -> dict[str, Corpus]:
