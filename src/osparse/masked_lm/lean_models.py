@@ -78,7 +78,7 @@ def _growing(listing: Any, prefix: str | None) -> type[ModuleType]:
             self._modules |= every._modules
             self._class_to_module |= every._class_to_module
             self._object_missing_backend |= every._object_missing_backend
-            self.__all__ = sorted({*self.__all__, *every.__all__})
+            vars(self)["__all__"] = sorted({*vars(self)["__all__"], *every.__all__})
             return super().__getattr__(name)
 
     return Growing
