@@ -78,7 +78,8 @@ def _growing(listing: Any, prefix: str | None) -> type[ModuleType]:
             self._modules |= every._modules
             self._class_to_module |= every._class_to_module
             self._object_missing_backend |= every._object_missing_backend
-            self.__all__: list[str] = sorted({*vars(self)["__all__"], *every.__all__})
+            this: Any = self  # __all__ has no type in a class
+            this.__all__ = sorted({*this.__all__, *every.__all__})
             return super().__getattr__(name)
 
     return Growing
