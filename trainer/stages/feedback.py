@@ -147,6 +147,6 @@ def _joined(hits: sparse.csr_matrix, scores: Floats, idf: Floats, own_sum: float
     if not hits.shape[0]:
         return NOTHING
     ids = np.unique(hits.indices).astype(np.int64)
-    rows = [row.astype(np.float64) * idf[ids] for row in hits[:, ids].toarray()]
+    rows = [row.astype(np.float64) * idf[ids] for row in hits.toarray()[:, ids]]
     weights = joining(own_sum, rows, scores.tolist(), config)
     return Joined(ids[weights > 0], weights[weights > 0].astype(np.float32))
