@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--non-zeros", type=float, default=120.0, help="at most so many per document on average")
     parser.add_argument(
         "--ground", nargs="+", choices=ALL_GROUNDS,
-        help=f"what to measure on; by default everything, with --model all but {TRAINED}, which trains a model of its own",
+        help=f"what to measure on; by default everything, with --model all but {TRAINED}, which trains its own",
     )  # fmt: skip
     parser.add_argument(
         "--languages",
