@@ -117,9 +117,12 @@ class Graph(nn.Module):
         decoder = self.encoder.decoder
         bias = decoder.bias if decoder.bias is not None else decoder.weight.new_zeros(decoder.weight.shape[0])
         ids, mask = self.encoder.network_input(input_ids, attention_mask)
-        best = self.peak(self.encoder.hidden(ids, mask), mask, decoder.weight, bias, self.elements)
-        weights = self.encoder.with_lexical(self.encoder.activate(best), input_ids, attention_mask)
-        return self.encoder.prune(weights, self.encoder.kept_tokens(input_ids, attention_mask))
+        hidden = self.encoder.hidden(ids, mask)  # the .pt file holds the names of local variables
+        best = self.peak(hidden, mask, decoder.weight, bias, self.elements)
+        return self.encoder.prune(
+            self.encoder.with_lexical(self.encoder.activate(best), input_ids, attention_mask),
+            self.encoder.kept_tokens(input_ids, attention_mask),
+        )
 
 
 def example() -> tuple[Tensor, Tensor]:

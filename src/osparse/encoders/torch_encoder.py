@@ -159,8 +159,7 @@ class SparseEncoder(nn.Module):
         Ties with the k-th weight are kept, so a row may keep more than top_k. The weights of ``own`` (B, V), as
         :meth:`kept_tokens` gives it, are neither dropped nor counted.
         """
-        floor = self.head.prune_ratio * weights.amax(1, keepdim=True)
-        kept = weights * (_never_less(weights, own) > floor)
+        kept = weights * (_never_less(weights, own) > self.head.prune_ratio * weights.amax(1, keepdim=True))
         if self.head.top_k is not None and self.head.top_k < kept.shape[1]:
             others = kept if own is None else kept.masked_fill(own, 0.0)
             kept = kept * (_never_less(kept, own) >= others.topk(self.head.top_k, dim=1).values[:, -1:])
