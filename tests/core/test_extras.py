@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("src/osparse", "corpus", "trainer", "packager", "deployer", "retrieval")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DISTRIBUTIONS = importlib.metadata.packages_distributions()
-INSIDE = {"jpype": {"java", "org", "ai"}}
-"""Packages that a module brings into being: Java's, once JPype runs."""
+INSIDE = {"jpype": {"java", "org", "ai"}, "torch": {"triton"}}
+"""Packages that a module brings into being: Java's, once JPype runs; Triton is installed with torch for CUDA."""
 
 
 def distributions(requirements: list[str]) -> set[str]:

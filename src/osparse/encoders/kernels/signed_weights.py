@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from osparse.encoders.onnx_nodes import field, spans, varint
+from osparse.io.files import read_text
 
 CPU = Path("/proc/cpuinfo")
 UNSIGNED_ZERO, UNSIGNED_CENTRE = "int8.middle", "int8.middle.float"
@@ -28,7 +29,7 @@ def has_vnni() -> bool:
     """Whether Linux says that the processor has VNNI."""
     if not CPU.exists():
         return False
-    flags = next((line for line in CPU.read_text(encoding="utf-8").splitlines() if line.startswith("flags")), "")
+    flags = next((line for line in read_text(CPU).splitlines() if line.startswith("flags")), "")
     return not {"avx512_vnni", "avx_vnni"}.isdisjoint(flags.split())
 
 
