@@ -189,7 +189,7 @@ def test_arrivals() -> None:
     assert len(arrivals(0.01, 1, "poisson", random)) == 1
     for wrong in ((0, 1, "poisson"), (1, 0, "poisson"), (1, 1, "uniform"), (float("nan"), 1, "constant")):
         with pytest.raises(InputError):
-            arrivals(*wrong, random)
+            arrivals(*wrong, random)  # type: ignore[call-arg]  # a wrong kind too
 
 
 def samples_of(values: list[float]) -> Samples:
