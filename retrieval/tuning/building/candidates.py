@@ -148,7 +148,7 @@ def together(reference: BuildTrial, trials: Sequence[BuildTrial]) -> list[Seismi
 
 def _joined(trials: Sequence[BuildTrial]) -> SeismicBuild:
     """Of each parameter the value of the first trial that has one."""
-    values = {}
+    values: dict[str, int | float] = {}
     for trial in trials:
         for name, value in (trial.build.given if trial.build is not None else {}).items():
             values.setdefault(name, value)
