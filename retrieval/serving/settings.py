@@ -173,7 +173,10 @@ class SeismicBuild:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     def __str__(self) -> str:
-        return "built " + " ".join(f"{name} {value:g}" for name, value in self.given.items())
+        shown = (
+            f"{name} {value:,}" if isinstance(value, int) else f"{name} {value:g}" for name, value in self.given.items()
+        )
+        return "built " + " ".join(shown)
 
 
 Storage = Pruning | SeismicBuild | None

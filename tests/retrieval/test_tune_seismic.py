@@ -99,6 +99,8 @@ def test_builds_are_made_measured_named_and_deleted(
     assert TuningPlan.open(tmp_path / "plan.json") == plan
     assert any(point.setting.build == SeismicBuild(threshold=DEFAULT_THRESHOLD) for point in plan.points)
     assert all(point.recall is not None and point.bytes > 0 for point in plan.points)
+    best = max(plan.built[2:], key=lambda row: (row["recall"], -row["bytes"]))["build"]
+    assert SeismicBuild(**best) in {point.setting.build for point in plan.points}, "the best beside the exact one"
     assert plan.present.recall == present["recall"], "measured in one segment, as the builds are"
 
 

@@ -99,13 +99,13 @@ class BuildTrials:
         return [*(str(trial) for trial in self.trials), *left]
 
     def kept(self) -> list[BuildTrial]:
-        """The present parameters and the first other build; the best in nDCG@10, the best in recall, the smallest."""
+        """The present parameters, the first other build, the best in nDCG@10, the smallest, the best other in recall."""
         first = self.trials[0]
         enough = [trial for trial in self.trials if trial.ndcg >= first.ndcg - TOLERANCE] or [first]
         chosen = [
             *self.trials[:2],
             max(self.trials, key=lambda trial: trial.ndcg),
-            max(self.trials, key=lambda trial: (trial.recall, -trial.bytes)),
+            max(self.trials[2:] or self.trials, key=lambda trial: (trial.recall, -trial.bytes)),
             min(enough, key=lambda trial: (trial.bytes, -trial.ndcg)),
         ]
         return [trial for number, trial in enumerate(chosen) if trial not in chosen[:number]]
