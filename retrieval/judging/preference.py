@@ -159,7 +159,9 @@ def _attributed_drafts(path: Path, unit: Unit) -> tuple[dict[str, Teams], dict[s
             f"{path}: {SEARCH_CONFIG} must name two search configurations, got {len(systems)}: {', '.join(systems)}; "
             "export the events of one interleaved test"
         )
-    drafts = {q: {name: frozenset(teams.get(name, ())) for name in systems} for q, teams in attributed.drafts.items()}
+    drafts = {
+        q: {name: frozenset(teams.get(name, set())) for name in systems} for q, teams in attributed.drafts.items()
+    }
     if unit == "search":
         return drafts, {}
     clients = {query: client for query, client in attributed.clients.items() if client is not None}

@@ -97,6 +97,7 @@ def test_the_loss_is_ranknet_over_the_enriched_queries(stage: RankingStage) -> N
     with torch.no_grad():
         documents = stage._encode([column.ids for column in batch.columns], np.arange(len(stage.idf))).numpy()
     order = LabelsTeacher(stage.records).scores(batch, slice(None))
+    assert stage.feedback is not None
     allowed, joined = batch.candidates(), stage.feedback.of(batch)
     total = share = 0.0
     for row, query in enumerate(batch.queries):
@@ -109,7 +110,8 @@ def test_the_loss_is_ranknet_over_the_enriched_queries(stage: RankingStage) -> N
         if terms:
             total, share = total + query.weight * sum(terms) / len(terms), share + query.weight
     assert any(len(more.ids) for more in joined) and loss == pytest.approx(total / share, rel=1e-4)
-    assert stage.encoder.decoder.bias.grad.abs().sum() > 0
+    gradient = stage.encoder.decoder.bias.grad
+    assert gradient is not None and gradient.abs().sum() > 0
 
 
 def test_feedback_is_refreshed_when_due_and_kept_in_a_checkpoint(
@@ -122,6 +124,7 @@ def test_feedback_is_refreshed_when_due_and_kept_in_a_checkpoint(
         for each in (stage, resumed):  # the weights move on after the refresh at step 0
             each.encoder.decoder.bias.add_(torch.linspace(-1, 1, len(each.encoder.decoder.bias)))
     resumed.load_state_dict(state)
+    assert stage.feedback is not None
     for step, same in ((2, True), (3, False)):
         assert resumed.backward(step).parts == stage.backward(step).parts
         assert torch.equal(stage.feedback.weights, state["feedback_weights"]) == same
