@@ -81,11 +81,10 @@ def settle(
 
 def _without_other_rule(old: Serving, choices: Mapping[str, Any]) -> Serving:
     """An index has one rule of pruning: the one that is named takes the place of the other."""
-    rules = {"prune_ratio", "nonzeros"}
-    named = rules & {name for name, value in choices.items() if value is not None}
-    if len(named) != 1:
-        return old
-    return replace(old, nonzeros=None) if "prune_ratio" in named else replace(old, prune_ratio=None)
+    named = {name for name in ("prune_ratio", "nonzeros") if choices.get(name) is not None}
+    if named == {"nonzeros"}:
+        return replace(old, prune_ratio=None)
+    return replace(old, nonzeros=None) if named == {"prune_ratio"} else old
 
 
 def _notes(old: Serving, new: Serving, named: Collection[str]) -> list[str]:

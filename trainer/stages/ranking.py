@@ -119,9 +119,9 @@ class RankingStage:
         penalty_columns = self.sparsity.columns(generator)  # (P,)
         inputs = [column.ids for column in batch.columns]
         counted = len(query_columns) if self.config.matryoshka else 0
-        asked = np.concatenate([query_columns, penalty_columns])  # (C + P,)
-        encoded = self._encode(inputs, asked, counted)  # (D, C + P + counted)
-        weights, counts = encoded[:, : len(asked)], encoded[:, len(asked) :]
+        columns = np.concatenate([query_columns, penalty_columns])
+        encoded = self._encode(inputs, columns, counted)
+        weights, counts = encoded[:, : len(columns)], encoded[:, len(columns) :]  # (D, C + P), (D, counted)
         query_weights, penalty_weights = weights[:, : len(query_columns)], weights[:, len(query_columns) :]
         ranking = self._ranking(batch, self._query_matrix(queries, query_columns, joined), query_weights, counts)
         slots = [column.slot for column in batch.columns]
