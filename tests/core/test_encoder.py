@@ -116,7 +116,7 @@ def test_files_that_are_no_model_are_refused(name: str, content: str, said: str,
 
 @pytest.mark.parametrize(
     ("key", "value", "said"),
-    [("max_length", "256", "max_length '256'"), ("masked_ids", [0, "1"], "masked_ids"), ("top_k", 2.5, "top_k 2.5"),
+    [("max_length", "256", "max_length '256'"), ("masked_ids", [0, "1"], "masked_ids"), ("top_k", 2.5, "top_k 2.5"), ("keep_own", 1, "keep_own 1"), ("own_share", 2, "own_share 2"), ("network_length", 1, "network_length 1"),
      ("prune_ratio", "0", "prune_ratio '0'"), ("masked_ids", [-1], "masked_ids")],
 )  # fmt: skip
 def test_a_head_of_wrong_types_is_refused(key: str, value: Any, said: str, model: Model, tmp_path: Any) -> None:

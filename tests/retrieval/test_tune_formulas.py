@@ -22,6 +22,7 @@ from osparse.retrieval.serving.settings import (
     TwoPhase,
     recorded_setting,
 )
+from osparse.retrieval.tuning.applying.pruned_bundle import _head
 from osparse.retrieval.tuning.offline.pruning import kept
 
 GENERATOR = np.random.default_rng(7)
@@ -50,6 +51,13 @@ def test_pruning_is_that_of_the_packaged_graph(head: Head) -> None:
     for number in range(len(ROWS)):
         row = values[number == FLAT]
         assert np.array_equal(mask[number == FLAT], prune(row, head) > 0)
+
+
+def test_what_cuts_own_tokens_too_replaces_the_bound_of_the_others() -> None:
+    head = Head(top_k=9, keep_own=True, own_share=0.5)
+    assert _head(head, Pruning("top_k", 64)) == Head(top_k=64, own_share=0.5)
+    assert _head(head, Pruning("max_ratio", 0.1)) == Head(prune_ratio=0.1, own_share=0.5)
+    assert _head(Head(top_k=9), Pruning("top_k", 64)) == Head(top_k=9)
 
 
 def test_a_document_without_weights_stays_without() -> None:

@@ -114,6 +114,8 @@ def _entry(path: Path, part: str) -> BundleFile:
 
 def _head(head: Head, choice: Pruning) -> Head:
     """What the head says of the weights; it has no name for ``alpha_mass``, which the bundle's ``source`` tells."""
+    if head.keep_own:  # what is tuned cuts own tokens too, and as many as are left of both have no bound in the head
+        head = replace(head, keep_own=False, top_k=None)
     if choice.kind == "max_ratio":
         return replace(head, prune_ratio=max(head.prune_ratio, choice.value))
     if choice.kind == "top_k":
