@@ -6,6 +6,9 @@ nowhere needed. :mod:`osparse.encoders.sparse_head` has the plain path, and uses
 With ``TRITON_INTERPRET=1`` in the environment the kernels run on a CPU, which is how they are tested.
 """
 
+# mypy: disable-error-code="no-untyped-def"
+# Triton compiles its functions by what they are called with; types would say nothing to it.
+
 from __future__ import annotations
 
 import logging
@@ -25,7 +28,7 @@ SCATTER_TERMS, SCATTER_DIMENSIONS = 32, 128
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _largest(
-    hidden, mask, weight, peak, winner, length, vocabulary, width,  # type: ignore[no-untyped-def]
+    hidden, mask, weight, peak, winner, length, vocabulary, width,
     precision: tl.constexpr, tokens_in_block: tl.constexpr, terms_in_block: tl.constexpr, dims_in_block: tl.constexpr,
 ):  # fmt: skip
     document = tl.program_id(1).to(tl.int64)
@@ -55,7 +58,7 @@ def _largest(
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _weight_gradient(
-    hidden, grad, winner, grad_weight, batch, length, vocabulary, width,  # type: ignore[no-untyped-def]
+    hidden, grad, winner, grad_weight, batch, length, vocabulary, width,
     terms_in_block: tl.constexpr, dims_in_block: tl.constexpr,
 ):  # fmt: skip
     terms = (tl.program_id(0) * terms_in_block + tl.arange(0, terms_in_block)).to(tl.int64)
@@ -75,7 +78,7 @@ def _weight_gradient(
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _hidden_gradient(
-    weight, grad, winner, grad_hidden, length, vocabulary, width,  # type: ignore[no-untyped-def]
+    weight, grad, winner, grad_hidden, length, vocabulary, width,
     terms_in_block: tl.constexpr, dims_in_block: tl.constexpr,
 ):  # fmt: skip
     document = tl.program_id(1).to(tl.int64)
