@@ -6,6 +6,9 @@ nowhere needed. :mod:`osparse.encoders.sparse_head` has the plain path, and uses
 With ``TRITON_INTERPRET=1`` in the environment the kernels run on a CPU, which is how they are tested.
 """
 
+# mypy: disable-error-code="no-untyped-def"
+# Triton compiles its functions by what they are called with; types would say nothing to it.
+
 from __future__ import annotations
 
 import logging
@@ -24,7 +27,7 @@ SCATTER_TERMS, SCATTER_DIMENSIONS = 32, 128
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _largest(  # type: ignore[no-untyped-def]
+def _largest(
     hidden, mask, weight, peak, winner, length, vocabulary, width,
     precision: tl.constexpr, tokens_in_block: tl.constexpr, terms_in_block: tl.constexpr, dims_in_block: tl.constexpr,
 ):  # fmt: skip
@@ -54,7 +57,7 @@ def _largest(  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _weight_gradient(  # type: ignore[no-untyped-def]
+def _weight_gradient(
     hidden, grad, winner, grad_weight, batch, length, vocabulary, width,
     terms_in_block: tl.constexpr, dims_in_block: tl.constexpr,
 ):  # fmt: skip
@@ -74,7 +77,7 @@ def _weight_gradient(  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _hidden_gradient(  # type: ignore[no-untyped-def]
+def _hidden_gradient(
     weight, grad, winner, grad_hidden, length, vocabulary, width,
     terms_in_block: tl.constexpr, dims_in_block: tl.constexpr,
 ):  # fmt: skip

@@ -28,9 +28,8 @@ class OneDnnProducts(TorchFunctionMode):
 
 def has_onednn() -> bool:
     """Whether this torch has the product, which is not a public function."""
-    return bool(torch.backends.mkldnn.is_available()) and hasattr(  # type: ignore[no-untyped-call]
-        torch.ops.mkldnn, "_linear_pointwise"
-    )
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return available and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def _suits_onednn(inputs: Tensor, weight: Tensor) -> bool:
