@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from lookup_bundle import make_lookup_bundle
+from mlcommons_models import Runtime
 from mlcommons_server import MLCommonsServer, mlcommons_server
 
 from osparse.contracts.bundle import Bundle
@@ -179,10 +180,15 @@ def plan_of(server: MLCommonsServer, setting: Setting) -> TuningPlan:
 
 
 def test_a_chosen_build_takes_over_and_is_kept(
-    server: MLCommonsServer, lookup: Bundle, dataset: Dataset, tmp_path: Path
+    server: MLCommonsServer, lookup: Bundle, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = cluster_of(server)
     old = serving(server)
+    encoded: list[str] = []
+    predict = Runtime.predict
+    monkeypatch.setattr(
+        Runtime, "predict", lambda self, text, form="WORD": (encoded.append(text), predict(self, text, form))[1]
+    )
     setting = Setting(seismic=Seismic(heap_factor=2.0), build=SeismicBuild(n_postings=9, ceiling_ingest=2.5))
     with pytest.raises(InputError, match="needs the deployed bundle"):
         apply_plan(cluster, "products", plan_of(server, setting), Searcher(cluster, "products"), dataset.path)
@@ -192,6 +198,8 @@ def test_a_chosen_build_takes_over_and_is_kept(
     new = serving(server)
     assert f"moved from {old} to {new}" in asked and "nDCG@10" in asked and "rollback" in asked
     assert parameters_in(server, new) == {**parameters_in(server, old), "n_postings": 9, "ceiling_ingest": 2.5}
+    texts = {document["text"] for document in server.indices[new].documents.values()}
+    assert not texts & {*encoded}, "no document is encoded again"
     before, after = ({i: d[FIELD] for i, d in server.indices[name].documents.items()} for name in (old, new))
     assert before == after and server.indices[new].merged == 1 and Searcher(cluster, "products").setting == setting
     again = Setting(build=SeismicBuild(n_postings=12))

@@ -20,6 +20,7 @@ from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.rest.indices import MERGE_TIMEOUT
 from osparse.deployer.index.seismic_parameters import as_mapped
 from osparse.deployer.load.bulk import Line, send_bulk
+from osparse.deployer.load.documents import HASH_FIELD
 from osparse.deployer.segments.segments import force_merge
 from osparse.errors import ClusterError
 from osparse.io.progress import progress
@@ -58,7 +59,7 @@ def fill(api: ClusterApi, source: str, target: str, field: str, choice: Pruning 
         closing(api.pages(source, PAGE, {})) as pages,
     ):
         for hits in pages:
-            rows = [(hit["_id"], pruned_source(hit["_source"], field, choice)) for hit in hits]
+            rows = [(hit["_id"], _with_plain_hash(pruned_source(hit["_source"], field, choice))) for hit in hits]
             refused = send_bulk(api, target, [Line(document, row, ingest=False) for document, row in rows])
             if refused:
                 raise ClusterError(f"{target} refused {len(refused)} documents: {refused[0].id}: {refused[0].reason}")
@@ -66,6 +67,12 @@ def fill(api: ClusterApi, source: str, target: str, field: str, choice: Pruning 
             bar.advance(len(rows))
     api.refresh(target, timeout=MERGE_TIMEOUT)
     return written
+
+
+def _with_plain_hash(source: dict[str, Any]) -> dict[str, Any]:
+    """With the hash of a row that took no field out, as a copy of the document has it: it is not encoded again."""
+    stored = source.get(HASH_FIELD)
+    return {**source, HASH_FIELD: stored.partition("-")[0]} if isinstance(stored, str) else source
 
 
 class Copies:

@@ -99,7 +99,7 @@ class BuildTrials:
         return [*(str(trial) for trial in self.trials), *left]
 
     def kept(self) -> list[BuildTrial]:
-        """The present parameters, the first other build, the best in nDCG@10, the smallest, the best in recall."""
+        """The present build, the first other one, the best in nDCG@10, the smallest, the best other in recall."""
         first = self.trials[0]
         enough = [trial for trial in self.trials if trial.ndcg >= first.ndcg - TOLERANCE] or [first]
         chosen = [
