@@ -12,6 +12,8 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from osparse.contracts.deployment import Deployment, feature_name, generated_fields, stored_vectors
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.encode.pieces import PieceCutter
@@ -183,12 +185,17 @@ def _input(view: Deployment, source: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _encoded_here(encoder: OnnxEncoder, deployment: Deployment, texts: Sequence[str]) -> list[dict[str, float]]:
-    if deployment.window_weight is not None:
-        vectors = windowed(encoder, texts, deployment.window_weight)
+    if deployment.window_weight is None:
+        vectors = encoder.encode(texts)
     else:
-        by_row = {row: vector for rows, some in encoder.batches(texts) for row, vector in zip(rows, some, strict=True)}
-        vectors = [by_row[row] for row in range(len(texts))]
-    return [sparse_dict(prune_by(deployment.prune, vector), encoder.tokens) for vector in vectors]
+        windows = windowed(encoder, texts, deployment.window_weight)
+        vectors = [sparse_dict(weights, encoder.tokens) for weights in windows]
+    return [_pruned(vector, deployment.prune) for vector in vectors]
+
+
+def _pruned(vector: Mapping[str, float], rule: str | None) -> dict[str, float]:
+    weights = prune_by(rule, np.fromiter(vector.values(), np.float32, len(vector)))
+    return {token: weight for token, weight in zip(vector, weights.tolist(), strict=True) if weight}
 
 
 def _token_ids(api: ClusterApi, deployment: Deployment) -> dict[str, str]:

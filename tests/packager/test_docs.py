@@ -23,10 +23,10 @@ ROOT = Path(__file__).parents[2]
 ELSEWHERE = {
     "quantization.*", "source.query_weights.from", "source.query_weights.missing*", "source.ignored",
     "checks.reference.*", "seen.*", "source.alarms", "trimming.*",
-    "head.keep_own", "head.own_share", "head.network_length",
+    "head.keep_own", "head.own_share", "head.network_length", "source.seismic.*",
 }  # fmt: skip
-"""Fields of a quantised or trimmed bundle, of another's checkpoint, of a model that a run has written, or of a head that
-keeps own tokens."""
+"""Fields of a quantised or trimmed bundle, of another's checkpoint, of a model that a run has written, of a head that
+keeps own tokens, or of a bundle that `osparse tune` made."""
 
 
 def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[str]:

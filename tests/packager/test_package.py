@@ -350,7 +350,7 @@ def test_no_positions_for_the_length(own: Path, tmp_path: Path) -> None:
     weights[name] = weights[name][:48].clone()
     save_file(weights, own / "model.safetensors", metadata={"format": "pt"})
     change(own / "config.json", lambda raw: raw.update(max_position_embeddings=48))
-    refused(own, tmp_path, ModelError, "max_length is 64, the model has 48 positions")
+    refused(own, tmp_path, ModelError, "the network reads 64 ids, it has 48 positions")
     change(own / "osparse.json", lambda raw: raw["head"].update(max_length=48))
     assert package(own, tmp_path / "short").checks["parity"]["onnx"]["longest"] == 48
 

@@ -175,4 +175,4 @@ def test_the_commands(dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFi
     assert not stopped.value.code and json.loads(capsys.readouterr().out)["added"] == 1
     with pytest.raises(SystemExit) as stopped:
         main(command)
-    assert stopped.value.code == 2 and "pass --overwrite, or another --output" in capsys.readouterr().err
+    assert stopped.value.code == 2 and "pass --overwrite to replace it, or another --output" in capsys.readouterr().err

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from osparse.retrieval.tuning.applying.pruned_bundle import _head
 
 from osparse.errors import ClusterError, InputError
 from osparse.formula.feedback import joining
@@ -23,6 +22,7 @@ from osparse.retrieval.serving.settings import (
     TwoPhase,
     recorded_setting,
 )
+from osparse.retrieval.tuning.applying.changed_bundle import _head
 from osparse.retrieval.tuning.offline.pruning import kept
 
 GENERATOR = np.random.default_rng(7)

@@ -46,7 +46,7 @@ ACROSS = records(([text("ko", 1)], [text("en", 1, 2)]), ([text("en", 3)], [text(
 
 
 @pytest.mark.parametrize(
-    ("trained_on", "weight", "queries"), [(ALIGNED, 0.7, 1), (KOREAN, 0, 0), (APART, 0, 0), (ACROSS, 0, 0)]
+    ("trained_on", "weight", "queries"), [(ALIGNED, 1.11, 1), (KOREAN, 0, 0), (APART, 0, 0), (ACROSS, 0, 0)]
 )
 def test_auto_is_settled_by_the_records_and_said(trained_on: TrainingRecords, weight: float, queries: int) -> None:
     made = settle(read_settings(TrainConfig, config_file("quality"), PATHS), trained_on)

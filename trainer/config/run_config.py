@@ -120,8 +120,9 @@ class LexicalConfig:
     """What a document's own tokens give it beside the network; see osparse.encoders.lexical_table."""
 
     own: float | Literal["auto"] = setting(low=0, high=100)
-    """Weight of a token that the document holds, times its saturated frequency. auto: 0.5, or another weight that,
-    after training, is better on the validation split by more than a standard error."""
+    """Weight of a token that the document holds, times its saturated frequency. auto: 0.5 (1.25
+    where ``head.own_share`` is below 1), or another weight that, after training, is better on the validation split by
+    more than a standard error."""
     translated: float | Literal["auto"] = setting(low=0, high=100)
     """Weight of its translations, times their probability and the same frequency; 0 estimates none. auto: 0 where
     no training record has texts in two languages, else 0.7 (more beside an own above 0.5, with its root); with

@@ -21,7 +21,7 @@ from osparse.trainer.config.run_config import (
 from osparse.trainer.data.training_records import TrainingRecords
 from osparse.trainer.loop.auto_amounts import Amounts, StageSteps, in_two_languages, mixing_exponent, stage_steps
 
-OWN, TRANSLATED, TRANSLATED_QUERIES = 0.5, 0.7, 1
+OWN, OWN_BESIDE_SHARE, TRANSLATED, TRANSLATED_QUERIES = 0.5, 1.25, 0.7, 1
 """Of the lexical table, and of a ranking stage, where there are translations: the best measured (docs/quality.md)."""
 TABLE = ("own", "translated")
 """Settings of the lexical table that the validation split may choose after training."""
@@ -85,7 +85,7 @@ def settle(config: TrainConfig, records: TrainingRecords) -> Settled:
     if not any(_uses_translations(part) or _has_auto(part) for part in parts):
         return Settled(config, cut)
     notes = _Notes(has_translations(records))
-    table = None if config.lexical_table is None else _table(config.lexical_table, notes)
+    table = None if config.lexical_table is None else _table(config.lexical_table, config.head.own_share, notes)
     stages = tuple(_stage(stage, notes) for stage in config.stages)
     if any(map(_has_auto, stages)):
         stages = _amounts(stages, Amounts.of(records), groups, config.budget, notes)
@@ -117,12 +117,12 @@ def _has_auto(part: Part | None) -> bool:
     return "auto" in [value for value in values if isinstance(value, str)]
 
 
-def _table(config: LexicalConfig, notes: _Notes) -> LexicalConfig | None:
-    """None where nothing would be in the table."""
+def _table(config: LexicalConfig, own_share: float, notes: _Notes) -> LexicalConfig | None:
+    """None where nothing would be in the table; ``own_share`` as the head has it."""
     own = config.own
     if isinstance(own, str):
-        own = OWN
-        notes.settle("lexical_table.own", OWN, "the best on deb-koen")
+        own = OWN if own_share == 1 else OWN_BESIDE_SHARE
+        notes.settle("lexical_table.own", own, f"the best on deb-koen with head.own_share {own_share:g}")
     translated = notes.number("lexical_table.translated", config.translated, translated_beside(own))
     return replace(config, own=own, translated=translated) if own or translated else None
 
