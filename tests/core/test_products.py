@@ -71,7 +71,7 @@ def test_bf16_is_near_and_its_head_is_exact(model: Model) -> None:
         seen.append(torch.is_autocast_enabled("cpu"))
         return hidden(states, *rest)
 
-    bf16.encoder.from_hidden = watched  # type: ignore[method-assign]
+    bf16.encoder.from_hidden = watched  # type: ignore[method-assign, assignment]
     bf16.encode(TEXTS[:1])
     assert seen == [False] and decoder.dtype == torch.float32
 

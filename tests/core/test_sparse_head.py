@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from osparse.encoders import sparse_head
+from osparse.encoders.screen import Screen
 from osparse.encoders.sparse_head import max_over_tokens
 
 
@@ -59,11 +60,16 @@ def test_a_screened_step_has_the_plain_weights_and_gradients(monkeypatch: pytest
     h, mask, w, b = inputs(torch.float32, batch=5, length=20, hidden=64, vocabulary=600)
     b -= 22.0 if sparse else 0.0
     seed = torch.randn(5, 600, generator=torch.Generator().manual_seed(4))
-    screened = []
+    screened = list[int]()
     monkeypatch.setattr(sparse_head, "SCREENED", 600)
     monkeypatch.setattr(sparse_head, "SCREENED_TOKENS", 100)
-    original = sparse_head.Screen.peaks
-    monkeypatch.setattr(sparse_head.Screen, "peaks", lambda *given: screened.append(1) or original(*given))
+    original = Screen.peaks
+
+    def counted(*given: Any) -> Any:
+        screened.append(1)
+        return original(*given)
+
+    monkeypatch.setattr(Screen, "peaks", counted)
     answers = []
     for pays in (True, False):
         monkeypatch.setattr(sparse_head, "pays", lambda weight, pays=pays: pays)

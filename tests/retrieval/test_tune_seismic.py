@@ -20,6 +20,7 @@ from osparse.deployer import Cluster, Gate, deploy, index_documents, rollback
 from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.cluster.rest.indices import MERGE_TIMEOUT
 from osparse.deployer.index.seismic_parameters import DEFAULT_THRESHOLD, parameters_of
+from osparse.deployer.segments.segments import force_merge
 from osparse.errors import CheckError, ClusterError, InputError
 from osparse.evaluation.measures import open_benchmark
 from osparse.retrieval import Searcher
@@ -76,7 +77,7 @@ def test_builds_are_made_measured_named_and_deleted(
     server: MLCommonsServer, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[dict[str, float]] = []
-    merge = copies_module.force_merge
+    merge = force_merge
 
     def merged(api: ClusterApi, name: str) -> None:
         made.append(parameters_in(server, name))
@@ -186,9 +187,12 @@ def test_a_chosen_build_takes_over_and_is_kept(
     old = serving(server)
     encoded: list[str] = []
     predict = Runtime.predict
-    monkeypatch.setattr(
-        Runtime, "predict", lambda self, text, form="WORD": (encoded.append(text), predict(self, text, form))[1]
-    )
+
+    def noted(self: Runtime, text: str, form: Any = "WORD") -> Any:
+        encoded.append(text)
+        return predict(self, text, form)
+
+    monkeypatch.setattr(Runtime, "predict", noted)
     setting = Setting(seismic=Seismic(heap_factor=2.0), build=SeismicBuild(n_postings=9, ceiling_ingest=2.5))
     with pytest.raises(InputError, match="needs the deployed bundle"):
         apply_plan(cluster, "products", plan_of(server, setting), Searcher(cluster, "products"), dataset.path)

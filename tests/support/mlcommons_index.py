@@ -54,8 +54,10 @@ class Index:
 
     def seismic(self, field: str) -> Seismic:
         given = self.seismic_parameters(field)
-        ceilings = (given.get(f"quantization_ceiling_{part}", default) for part, default in CEILINGS.items())
-        return Seismic(*map(float, ceilings))
+        ingest, search = (
+            float(given.get(f"quantization_ceiling_{part}", default)) for part, default in CEILINGS.items()
+        )
+        return Seismic(ingest, search)
 
     def approximate(self, field: str) -> bool:
         """Whether SEISMIC searches its largest segment."""

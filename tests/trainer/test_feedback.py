@@ -73,9 +73,9 @@ def test_the_query_of_training_is_the_served_one(stage: RankingStage, trained_fr
     weights = np.zeros((len(known), len(stage.idf)), np.float32)
     for rows, part in TextEncoder.open(trained_from).batches([written[name] for name, _ in known]):
         weights[rows] = part[:, : len(stage.idf)]
-    rows, tokens = np.nonzero(weights)
+    of_document, tokens = np.nonzero(weights)
     ids, langs = (tuple(column) for column in zip(*known, strict=True))
-    stored = StoredVectors(ids, np.array(langs), rows, tokens, weights[rows, tokens])
+    stored = StoredVectors(ids, np.array(langs), of_document, tokens, weights[of_document, tokens])
     served = SimulatedIndex(
         stored, QueryEncoder(load_tokenizer(trained_from.path / "tokenizer.json"), trained_from.lexicon)
     )

@@ -96,7 +96,9 @@ def test_micro_batches_give_the_gradients_of_the_whole_batch(stage: RankingStage
         stage.micro_batch = micro_batch
         stage.encoder.zero_grad()
         stage.backward(1)
-        gradients.append(stage.encoder.decoder.weight.grad.clone())
+        gradient = stage.encoder.decoder.weight.grad
+        assert gradient is not None
+        gradients.append(gradient.clone())
     stage.micro_batch = None
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
 
