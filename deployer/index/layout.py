@@ -131,7 +131,7 @@ def _impossible(serving: Serving, bundle: Bundle) -> list[str]:
     problems = []
     if serving.prune_ratio is not None and not 0 <= serving.prune_ratio < 1:
         problems.append(f"`prune_ratio` must be in [0, 1), got {serving.prune_ratio:g}")
-    problems += _fewer_nonzeros(serving, bundle)
+    problems += _fewer_nonzeros(serving)
     if serving.window_weight is not None and not 0 < serving.window_weight <= 1:
         problems.append(f"`window_weight` must be above 0 and at most 1, got {serving.window_weight:g}")
     if serving.window_weight is not None and serving.chunk_text:
@@ -168,15 +168,13 @@ def _impossible(serving: Serving, bundle: Bundle) -> list[str]:
     return problems
 
 
-def _fewer_nonzeros(serving: Serving, bundle: Bundle) -> list[str]:
+def _fewer_nonzeros(serving: Serving) -> list[str]:
     """What ``nonzeros`` cannot be."""
-    nonzeros, most = serving.nonzeros, None if bundle.head.keep_own else bundle.head.top_k
+    nonzeros = serving.nonzeros
     if nonzeros is None:
         return []
     if nonzeros < 1:
         return [f"`nonzeros` must be at least 1, got {nonzeros}"]
-    if most is not None and nonzeros > most:
-        return [f"`nonzeros` must be at most {most}, which the bundle's encoder keeps of a text, got {nonzeros}"]
     if serving.prune_ratio is not None:
         return ["`nonzeros` and `prune_ratio` are two rules of pruning; leave one out"]
     return []

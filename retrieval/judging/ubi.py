@@ -103,7 +103,8 @@ def attributed_documents(events: Path) -> Attributed:
         if config is not None:
             attributed.drafts.setdefault(query_id, {}).setdefault(config, set()).add(document)
             client = row.get("client_id")
-            attributed.clients[query_id] = client if isinstance(client, str) else None
+            if isinstance(client, str) or query_id not in attributed.clients:
+                attributed.clients[query_id] = client if isinstance(client, str) else None
     return attributed
 
 

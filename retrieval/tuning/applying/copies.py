@@ -90,7 +90,9 @@ class Copies:
         name = f"{self.alias}-tuning-copy-{self._made}"
         self._made += 1
         self.places[storage] = name  # before it is there, so that an interruption leaves nothing
-        self.api.create_index(name, self._body(storage))
+        if not self.api.create_index(name, self._body(storage)):
+            del self.places[storage]
+            raise ClusterError(f"{name} exists and is not a copy that osparse tune made; rename or delete it")
         fill(self.api, self.concrete, name, self.field, storage if isinstance(storage, Pruning) else None)
         force_merge(self.api, name)
         return name
