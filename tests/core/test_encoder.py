@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -128,6 +129,14 @@ def test_a_head_of_wrong_types_is_refused(key: str, value: Any, said: str, model
     (path / "osparse.json").write_text(json.dumps(raw), encoding="utf-8")
     with pytest.raises(ModelError, match=said):
         Model.open(path)
+
+
+def test_the_network_never_reads_more_than_max_length(model: Model) -> None:
+    encoder = TextEncoder.open(model).encoder
+    longest = encoder.head.max_length
+    encoder.head = replace(encoder.head, network_length=longest + 5)
+    ids = torch.ones(1, longest + 3, dtype=torch.long)
+    assert [part.shape for part in encoder.network_input(ids, ids)] == [(1, longest)] * 2
 
 
 def test_masked_ids_beyond_the_decoder_are_refused() -> None:

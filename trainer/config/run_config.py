@@ -279,9 +279,9 @@ class TrainConfig:
             problems.append(f"stages: max_length {longest} is above head.{name} {self.head.network_reads}")
         if self.head.own_share < 1 and self.lexical_table is None:
             problems.append("head.own_share: without a lexical_table own tokens only lose by it; set it to 1")
-        largest, most = max(budgets(self), default=0), None if self.head.keep_own else self.head.top_k
-        if most is not None and largest > most:
-            problems.append(f"stages: matryoshka.budgets {largest} is above head.top_k {most}")
+        largest = max(budgets(self), default=0)
+        if self.head.top_k is not None and largest > self.head.top_k:
+            problems.append(f"stages: matryoshka.budgets {largest} is above head.top_k {self.head.top_k}")
         return problems
 
 

@@ -94,8 +94,8 @@ def _choose(
 ) -> tuple[Values, str]:
     """``values`` with the best weight of ``name``, and a line that says what was seen."""
     default = values[name]
-    tried = {weight: _ranked(validation, encoder, documents, values | {name: weight}) for weight in TRIED[name]}
-    tried.setdefault(default, _ranked(validation, encoder, documents, values))
+    weights = dict.fromkeys((*TRIED[name], default))
+    tried = {weight: _ranked(validation, encoder, documents, values | {name: weight}) for weight in weights}
     means = {weight: _mean(measures) for weight, measures in tried.items()}
     best = max(means, key=lambda weight: (means[weight], weight == default))
     gain, error = paired_difference(tried[best], tried[default])

@@ -77,9 +77,10 @@ class SparseEncoder(nn.Module):
         return self.architecture.decoder(self.mlm)
 
     def network_input(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T) ids and mask of documents -> those that the network reads: the first ``head.network_length``."""
-        length = self.head.network_length
-        return (input_ids, attention_mask) if length is None else (input_ids[:, :length], attention_mask[:, :length])
+        """(B, T) ids and mask of documents -> those that the network reads: the first ``head.network_reads``."""
+        if self.head.network_length is None:
+            return input_ids, attention_mask
+        return input_ids[:, : self.head.network_reads], attention_mask[:, : self.head.network_reads]
 
     def hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, T) -> (B, T, H) transformed hidden states, one matrix product short of the logits."""
