@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from osparse.errors import CheckError
+from osparse.formula.seismic_ceiling import DEFAULT_CEILINGS
 from osparse.opensearch_versions import SEISMIC_IDS
 
 PruneType = Literal["none", "max_ratio", "alpha_mass", "top_k", "abs_value"]
@@ -78,9 +79,9 @@ def score(query: Mapping[str, float], stored: Mapping[str, float]) -> float:
 class Seismic:
     """A sparse_vector field of method ``seismic``: folded ids, byte weights."""
 
-    ceiling_ingest: float = 3.0
+    ceiling_ingest: float = DEFAULT_CEILINGS["ingest"]
     """``quantization_ceiling_ingest``; a document weight above it is stored as it."""
-    ceiling_search: float = 16.0
+    ceiling_search: float = DEFAULT_CEILINGS["search"]
     fold: int = SEISMIC_IDS
     """The modulus of token ids, ``Target.seismic_fold``; an id of 32,768 or more costs a 3.3 to 3.8 the shard."""
 

@@ -16,7 +16,7 @@ from osparse.contracts.bundle import Bundle
 from osparse.contracts.zip_members import read_member
 from osparse.encoders.onnx_encoder import read_tokenizer
 from osparse.errors import BundleError
-from osparse.formula.seismic_ceiling import MARGINS, up_to_tenth
+from osparse.formula.seismic_ceiling import DEFAULT_CEILINGS, MARGINS, up_to_tenth
 from osparse.formula.server_costs import model_memory, sparse_field_bytes
 from osparse.opensearch_versions import SEISMIC_IDS
 from osparse.packager.checks.emulator import ServerEncoder, ServerText, ServerTokenizer
@@ -41,8 +41,6 @@ ASKED = 50
 OPENING = 8
 """Words of a document's beginning that make a query where a dataset has none."""
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
-DEFAULT_CEILINGS = {"ingest": 3.0, "search": 16.0}
-"""Of a sparse_vector field that names none."""
 
 Vectors = list[dict[int, float]]
 """{token id: weight} of each text."""

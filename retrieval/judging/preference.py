@@ -164,10 +164,9 @@ def _attributed_drafts(path: Path, unit: Unit) -> tuple[dict[str, Teams], dict[s
     }
     if unit == "search":
         return drafts, {}
-    clients = {query: client for query, client in attributed.clients.items() if client is not None}
-    if without := sorted(drafts.keys() - clients.keys()):
+    if without := sorted(drafts.keys() - attributed.clients.keys()):
         raise InputError(f"{path}: the search {without[0]} has no client_id; count by `unit` search instead")
-    return drafts, clients
+    return drafts, attributed.clients
 
 
 def _drafted_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any], Teams]]:

@@ -87,8 +87,8 @@ class Attributed:
 
     drafts: dict[str, dict[str, set[str]]] = field(default_factory=dict)
     """Query id -> search configuration -> documents of its events."""
-    clients: dict[str, str | None] = field(default_factory=dict)
-    """Query id -> ``client_id``."""
+    clients: dict[str, str] = field(default_factory=dict)
+    """Query id -> ``client_id``, where an event names one."""
 
 
 def attributed_documents(events: Path) -> Attributed:
@@ -103,8 +103,8 @@ def attributed_documents(events: Path) -> Attributed:
         if config is not None:
             attributed.drafts.setdefault(query_id, {}).setdefault(config, set()).add(document)
             client = row.get("client_id")
-            if isinstance(client, str) or query_id not in attributed.clients:
-                attributed.clients[query_id] = client if isinstance(client, str) else None
+            if isinstance(client, str):
+                attributed.clients[query_id] = client
     return attributed
 
 

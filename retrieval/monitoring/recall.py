@@ -59,7 +59,8 @@ class ExactHits:
     def recall(self, hits: Sequence[Collection[str]]) -> Recall | None:
         """Of the first :data:`DEPTH` hits of each query; None where no query matches a document.
 
-        A hit counts whose exact score is at least that of the tenth document, so that equal scores cost nothing.
+        A hit counts whose exact score is at least that of the tenth document, so that equal scores cost nothing, up to
+        :data:`KEPT` of them.
         """
         shares = []
         for best, found in zip(self.best, hits, strict=True):

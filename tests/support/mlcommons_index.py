@@ -13,13 +13,12 @@ from mlcommons_values import (
     field_type,
 )
 
+from osparse.formula.seismic_ceiling import DEFAULT_CEILINGS
 from osparse.packager.checks.lucene_emulator import Seismic
 
 MIN_NORMAL = 1.1754944e-38
 SEGMENT = 4
 """Documents of each segment before a merge."""
-CEILINGS = {"ingest": 3.0, "search": 16.0}
-"""Of a sparse_vector field that names none."""
 
 
 class Index:
@@ -55,7 +54,7 @@ class Index:
     def seismic(self, field: str) -> Seismic:
         given = self.seismic_parameters(field)
         ingest, search = (
-            float(given.get(f"quantization_ceiling_{part}", default)) for part, default in CEILINGS.items()
+            float(given.get(f"quantization_ceiling_{part}", default)) for part, default in DEFAULT_CEILINGS.items()
         )
         return Seismic(ingest, search)
 

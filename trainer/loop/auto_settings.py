@@ -136,7 +136,7 @@ def _choices(config: LexicalConfig | None, notes: _Notes) -> tuple[str, ...]:
 
 def translated_beside(own: float) -> float:
     """The weight of translations beside one of own tokens: 0.7 to 0.5, and with its square root above that."""
-    return round(TRANSLATED * max(1.0, math.sqrt(own / 0.5)), 2)
+    return round(TRANSLATED * max(1.0, math.sqrt(own / OWN)), 2)
 
 
 def _stage(stage: WarmStart | MaskedLm | Ranking, notes: _Notes) -> WarmStart | MaskedLm | Ranking:

@@ -1,10 +1,11 @@
 """Judged queries as a search with feedback asks them: their tokens, and what stored weights of their first hits join.
 
 Every so many steps all training documents are encoded as they would be indexed (in evaluation mode, with the lexical
-table, pruned, rounded as the server rounds them), and each judged query searches those in the language of its answers.
-What joins it follows from the formula of a served search (osparse.formula.feedback). Until the next refresh it is a
-constant, as the vectors that an index stores are constants during a search: gradients reach documents as candidates
-only. To let them through the feedback too, each query's first hits would have to be encoded in every step.
+table, rounded as the server rounds them, pruned by the head; the ratio that ``head.nonzeros`` sets is found only at
+the end). Each judged query searches those in the language of its answers. What joins it follows from the formula of a
+served search (osparse.formula.feedback). Until the next refresh it is a constant, as the vectors that an index stores
+are constants during a search: gradients reach documents as candidates only. To let them through the feedback too,
+each query's first hits would have to be encoded in every step.
 """
 
 from __future__ import annotations

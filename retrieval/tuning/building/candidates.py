@@ -13,12 +13,10 @@ from osparse.deployer.cluster.api import ClusterApi
 from osparse.deployer.index.seismic_parameters import DEFAULTS, parameters_of
 from osparse.deployer.segments.segments import read_segments
 from osparse.formula.lexicon import MAX_WEIGHT
-from osparse.formula.seismic_ceiling import up_to_tenth
+from osparse.formula.seismic_ceiling import DEFAULT_CEILINGS, up_to_tenth
 from osparse.opensearch_templates import render
 from osparse.retrieval.serving.settings import SeismicBuild
 
-SERVER_CEILINGS = {"ceiling_ingest": 3.0, "ceiling_search": 16.0}
-"""Of a mapping that names none."""
 FEWEST_POSTINGS, SHARE_OF_DOCUMENTS = 160, 0.0005
 """The server's ``n_postings`` where a mapping names none: the share of a segment's documents, or the fewest."""
 CLUSTER_RATIOS = (0.05, 0.2)
@@ -87,8 +85,9 @@ def read_present(api: ClusterApi, concrete: str, field: str, seed: int = 0) -> P
     hits = api.search(concrete, body, {"search_pipeline": "_none"}, whole=True)["hits"]["hits"]
     vectors = [vector for hit in hits for vector in stored_vectors(hit["_source"], field)]
     weights = np.array([float(weight) for vector in vectors for weight in vector.values()] or [0.0])
+    ceilings = {f"ceiling_{part}": ceiling for part, ceiling in DEFAULT_CEILINGS.items()}
     return PresentBuild(
-        {**DEFAULTS, **SERVER_CEILINGS, "n_postings": postings, **given},
+        {**DEFAULTS, **ceilings, "n_postings": postings, **given},
         documents,
         float(weights.max()),
         float(np.quantile(weights, QUANTILE)),

@@ -6,7 +6,7 @@ encoder.encode(["배나무는 봄에 하얀 꽃이 핀다"])   # [{"배": 1.21, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,11 +79,7 @@ class OnnxEncoder:
 
     def encode(self, texts: Sequence[str], batch_size: int = 32) -> list[dict[str, float]]:
         """{raw token: weight} of each text, in the order given."""
-        vectors: list[dict[str, float]] = [{} for _ in texts]
-        for rows, weights in self.batches(texts, batch_size):
-            for row, vector in zip(rows, weights, strict=True):
-                vectors[row] = sparse_dict(vector, self.tokens)
-        return vectors
+        return in_order(self.batches(texts, batch_size), len(texts), self.tokens)
 
     def batches(self, texts: Sequence[str], batch_size: int = 32) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         """Yield (positions in ``texts``, (B, V) weights), longest texts first.
@@ -167,6 +163,17 @@ def read_tokenizer(archive: Path) -> tuple[Tokenizer, tuple[str, ...], int]:
     tokenizer.enable_truncation(length)
     tokenizer.no_padding()
     return tokenizer, vocabulary_of(tokenizer)[0], length
+
+
+def in_order(
+    batches: Iterable[tuple[list[int], NDArray[np.float32]]], count: int, tokens: Sequence[str]
+) -> list[dict[str, float]]:
+    """{raw token: weight} of each of ``count`` texts; ``batches``: (positions of texts, (B, V) weights)."""
+    vectors: list[dict[str, float]] = [{} for _ in range(count)]
+    for rows, weights in batches:
+        for row, vector in zip(rows, weights, strict=True):
+            vectors[row] = sparse_dict(vector, tokens)
+    return vectors
 
 
 def pad(rows: Sequence[Sequence[int]], width: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -17,12 +17,11 @@ from torch import Tensor, nn
 from osparse.contracts.model import Model
 from osparse.encoders.kernels.products import OneDnnProducts, has_onednn
 from osparse.encoders.lexical_table import LexicalTable, read_table
-from osparse.encoders.onnx_encoder import pad
+from osparse.encoders.onnx_encoder import in_order, pad
 from osparse.encoders.screen import Screen, pays
 from osparse.encoders.sparse_head import max_over_tokens
 from osparse.encoders.threads import side_by_side
 from osparse.errors import InputError, ModelError
-from osparse.formula.activation import sparse_dict
 from osparse.formula.head import Head
 from osparse.formula.lexicon import load_tokenizer, vocabulary_of
 from osparse.masked_lm.architectures import MaskedLm, find
@@ -294,11 +293,7 @@ class TextEncoder(IdsEncoder):
 
     def encode(self, texts: Sequence[str], batch_size: int = 32) -> list[dict[str, float]]:
         """{raw token: weight} of each text, in the order given."""
-        vectors: list[dict[str, float]] = [{} for _ in texts]
-        for rows, weights in self.batches(texts, batch_size):
-            for row, vector in zip(rows, weights, strict=True):
-                vectors[row] = sparse_dict(vector, self.tokens)
-        return vectors
+        return in_order(self.batches(texts, batch_size), len(texts), self.tokens)
 
 
 def grouped(lengths: Sequence[int], most: int, tokens: int) -> Iterator[list[int]]:

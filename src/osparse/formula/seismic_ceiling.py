@@ -7,6 +7,9 @@ import math
 MARGINS = {"probes": 1.2, "dataset": 1.05}
 """Times the largest weight of the texts that were measured: few probes may miss the largest weight of a corpus."""
 
+DEFAULT_CEILINGS = {"ingest": 3.0, "search": 16.0}
+"""Of a sparse_vector field that names none."""
+
 
 def up_to_tenth(value: float) -> float:
     """The next tenth, at least 0.1: the ceiling below which SEISMIC keeps 8 bits of a weight.
